@@ -1,0 +1,1 @@
+"""Data: from published files, or a simulation, to batches of pairs."""

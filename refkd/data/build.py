@@ -1,0 +1,258 @@
+"""From annotations, word vectors and features to a prepared dataset on disk.
+
+The same inputs give the same bytes of every file, and so the same fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from refkd.data.dataset import Dataset, write_words
+from refkd.data.features import FeatureSource
+from refkd.data.grid import time_to_index
+from refkd.data.manifest import (
+    FEATURES,
+    MOMENTS,
+    OPEN_FILES,
+    SCHEMA_VERSION,
+    SEALED,
+    SEALED_FILES,
+    WORDS,
+    CarveFacts,
+    Count,
+    FeatureFacts,
+    Manifest,
+    WordFacts,
+    describe_file,
+    write_manifest,
+)
+from refkd.data.moments import Annotations, Moment, Split
+from refkd.data.roles import OPEN_ROLES, ROLES, SEALED_ROLES, Role
+from refkd.data.splits import Carve, carve, role_of
+from refkd.data.store import Packed, pack
+from refkd.data.tables import write_table
+from refkd.data.vectors import WordVectors
+from refkd.data.words import Words, build_words, tokenize
+from refkd.errors import DataError
+from refkd.files import sync_directory
+
+MissingFeatures = Literal["error", "skip"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Material:
+    """All that a dataset is made of."""
+
+    annotations: Annotations
+    carve: Carve
+    vectors: WordVectors
+    features: FeatureSource
+    max_clips: int
+    missing_features: MissingFeatures = "error"
+    jobs: int = 1
+    extractor: str | None = None
+    progress: bool = False
+    simulation: Mapping[str, Any] | None = None
+
+
+def require_absent(out: Path) -> None:
+    """Raise `DataError` where something already stands at `out`."""
+    if out.exists():
+        raise DataError(f"{out}: exists; give another folder or remove it first")
+
+
+def build(material: Material, out: Path) -> Dataset:
+    """Build a dataset beside `out`, then rename it; on an error nothing is left behind."""
+    splits = material.annotations.splits
+    carved = carve(splits["train"], material.carve) if "train" in splits else frozenset()
+    annotated = {role: rows for role, rows in _roles(splits, carved).items() if rows}
+    kept = {
+        role: [m for m in rows if m.video_id in material.features]
+        for role, rows in annotated.items()
+    }
+    _check_kept(material, annotated, kept)
+    words, word_facts = _vocabulary(material)
+    with _renamed(out) as folder:
+        (folder / SEALED).mkdir()
+        write_words(folder / WORDS, words)
+        opened = _write_part(material, folder, kept, OPEN_ROLES, dim=None)
+        sealed = _write_part(material, folder / SEALED, kept, SEALED_ROLES, dim=opened.dim)
+        manifest = Manifest(
+            schema_version=SCHEMA_VERSION,
+            name=material.annotations.name,
+            max_clips=material.max_clips,
+            splits={s: _count(m, material.features) for s, m in splits.items()},
+            roles={role: _count(m, material.features) for role, m in annotated.items()},
+            published_counts=material.annotations.as_published,
+            repairs={split: material.annotations.repairs(split) for split in splits},
+            carve=_carve_facts(material.carve, carved) if "train" in splits else None,
+            features=_feature_facts(material, [opened, sealed]),
+            words=word_facts,
+            sources=dict(material.annotations.sources),
+            simulation=None if material.simulation is None else dict(material.simulation),
+            files={n: describe_file(folder / n) for n in (*OPEN_FILES, *SEALED_FILES)},
+        )
+        write_manifest(folder, manifest)
+    return Dataset.open(out)
+
+
+def _roles(
+    splits: Mapping[Split, list[Moment]], carved: frozenset[str]
+) -> dict[Role, list[Moment]]:
+    roles: dict[Role, list[Moment]] = {role: [] for role in ROLES}
+    for split, moments in splits.items():
+        for moment in moments:
+            roles[role_of(split, moment.video_id, carved)].append(moment)
+    return roles
+
+
+def _check_kept(
+    material: Material,
+    annotated: Mapping[Role, list[Moment]],
+    kept: Mapping[Role, list[Moment]],
+) -> None:
+    missing = sorted(
+        {m.video_id for rows in annotated.values() for m in rows}
+        - {m.video_id for rows in kept.values() for m in rows}
+    )
+    if missing and material.missing_features == "error":
+        raise DataError(
+            f"{len(missing):,} videos have no features ({', '.join(missing[:3])}, …); add them, "
+            f"or leave their pairs out with missing_features='skip' (--missing-features skip)"
+        )
+    if not set(annotated) & set(OPEN_ROLES):
+        raise DataError("there are only test annotations; add those of train or val")
+    for role in sorted({*kept, "val_ood"} if "fit" in kept else kept):
+        if not kept.get(role):
+            raise DataError(
+                f"the role {role} has no pair with features; give the features of more videos"
+            )
+
+
+def _vocabulary(material: Material) -> tuple[Words, WordFacts]:
+    splits, vectors = material.annotations.splits, material.vectors
+    source: Split = "train" if "train" in splits else "val"
+    tokens = [tokenize(m.query) for m in splits[source]]
+    words = build_words(tokens, vectors)
+    said = [token for row in tokens for token in row]
+    if not words.tokens:
+        raise DataError(
+            f"{vectors.source}: no word of the queries has a vector; give another file"
+        )
+    return words, WordFacts(
+        source=vectors.source,
+        sha256=vectors.sha256,
+        dim=words.vectors.shape[1],
+        words=len(words.tokens),
+        train_words=len(set(said) & set(words.tokens)),
+        characters=len(words.characters),
+        counted_on=source,
+        coverage=sum(token in vectors.rows for token in said) / len(said),
+    )
+
+
+def _write_part(
+    material: Material,
+    folder: Path,
+    kept: Mapping[Role, list[Moment]],
+    roles: Sequence[Role],
+    *,
+    dim: int | None,
+) -> Packed:
+    """Write the store and the table of the open or of the sealed roles."""
+    rows = [(role, moment) for role in roles for moment in kept.get(role, [])]
+    packed = pack(
+        material.features,
+        sorted({moment.video_id for _, moment in rows}),
+        folder / FEATURES,
+        max_clips=material.max_clips,
+        dim=dim,
+        jobs=material.jobs,
+        progress=material.progress,
+    )
+    clips = [packed.clips[moment.video_id] for _, moment in rows]
+    spans = time_to_index(
+        np.array([(m.start, m.end) for _, m in rows]).reshape(-1, 2),
+        np.array(clips, dtype=np.int64),
+        np.array([m.duration for _, m in rows]),
+    )
+    write_table(
+        folder / MOMENTS,
+        rows,
+        tokens=[tokenize(m.query) for _, m in rows],
+        clips=clips,
+        spans=[(int(first), int(last)) for first, last in spans],
+    )
+    return packed
+
+
+def _count(moments: Sequence[Moment], features: FeatureSource) -> Count:
+    kept = [moment for moment in moments if moment.video_id in features]
+    return Count(
+        pairs=len(kept),
+        videos=len({moment.video_id for moment in kept}),
+        annotated_pairs=len(moments),
+        annotated_videos=len({moment.video_id for moment in moments}),
+    )
+
+
+def _carve_facts(constants: Carve, carved: frozenset[str]) -> CarveFacts:
+    videos = sorted(carved)
+    digest = hashlib.sha256("\n".join(videos).encode()).hexdigest()
+    return CarveFacts(constants=constants, videos=videos, sha256=digest)
+
+
+def _feature_facts(material: Material, parts: Sequence[Packed]) -> FeatureFacts:
+    splits = material.annotations.splits.values()
+    durations = {m.video_id: m.duration for moments in splits for m in moments}
+    rows = {video: count for part in parts for video, count in part.rows.items()}
+    counts = np.array(list(rows.values()), dtype=np.float64)
+    seconds = np.array([durations[video] for video in rows])
+    rate = float(np.median(counts / seconds))
+    off = np.abs(counts / rate - seconds)
+    differs = off > np.maximum(1.0, 0.05 * seconds)
+    return FeatureFacts(
+        dim=parts[0].dim,
+        layout=material.features.layout,
+        extractor=material.extractor,
+        sha256=_joined(part.sha256 for part in parts),
+        source_sha256=_joined(part.source_sha256 for part in parts),
+        rows_per_second=round(rate, 6),
+        length_differences=int(differs.sum()),
+        largest_difference=round(float(off[differs].max(initial=0.0)), 3),
+    )
+
+
+def _joined(digests: Iterator[str]) -> str:
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+@contextmanager
+def _renamed(out: Path) -> Iterator[Path]:
+    """Yield a new folder beside `out`; on success it takes `out`'s name, else it is removed."""
+    require_absent(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in sorted(temporary.rglob("*")):
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        require_absent(out)
+        temporary.rename(out)
+        sync_directory(out.parent)
+    finally:
+        if temporary.exists():
+            shutil.rmtree(temporary)

@@ -1,0 +1,169 @@
+"""The manifest of a prepared dataset: what it holds, what it was made of, and its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from refkd.config import Config
+from refkd.data.splits import Carve
+from refkd.errors import DataError
+from refkd.files import canonical_json, sha256_file, write_json
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+MOMENTS, FEATURES, WORDS, SEALED = "moments.parquet", "features.h5", "words.npz", "sealed"
+OPEN_FILES = (MOMENTS, FEATURES, WORDS)
+SEALED_FILES = (f"{SEALED}/{MOMENTS}", f"{SEALED}/{FEATURES}")
+
+
+class Count(Config):
+    """Pairs and videos, as annotated and as kept (with features)."""
+
+    pairs: int
+    videos: int
+    annotated_pairs: int
+    annotated_videos: int
+
+
+class CarveFacts(Config):
+    """The carve of `val_ood` from train: its constants and the videos it took."""
+
+    constants: Carve
+    videos: list[str]
+    """Every carved video, with features or not, sorted."""
+    sha256: str
+    """Over the list of videos."""
+
+
+class FeatureFacts(Config):
+    """The identity of the features."""
+
+    dim: int
+    """V."""
+    layout: str
+    """How they were stored, such as `npy` or `hdf5`."""
+    extractor: str | None
+    """Network, weights (fine-tuned or not) and frame rate, in the user's words."""
+    sha256: str
+    """Over the packed clips, their videos and `dim`."""
+    source_sha256: str
+    """Over the arrays as read, before pooling and rounding."""
+    rows_per_second: float
+    """Median of rows / duration over the videos."""
+    length_differences: int
+    """Videos whose rows differ from duration · rows_per_second by over a second and over 5 %."""
+    largest_difference: float
+    """Of those rows, in seconds."""
+
+
+class WordFacts(Config):
+    """The identity of the vocabulary."""
+
+    source: str
+    sha256: str
+    dim: int
+    words: int
+    train_words: int
+    """Of `words`, those said in the split the vocabulary was counted on."""
+    characters: int
+    counted_on: str
+    """The split whose queries were counted."""
+    coverage: float
+    """Share of that split's tokens that have a vector."""
+
+
+class FileFacts(Config):
+    """A file of the dataset."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(Config):
+    """All that is known of a prepared dataset."""
+
+    schema_version: int
+    name: str
+    max_clips: int
+    splits: dict[str, Count]
+    roles: dict[str, Count]
+    published_counts: bool
+    """Whether every split has the published number of annotated pairs."""
+    repairs: dict[str, dict[str, int]]
+    """Of each split as annotated; each one is listed beside its pair in `moments.parquet`."""
+    carve: CarveFacts | None
+    features: FeatureFacts
+    words: WordFacts
+    sources: dict[str, str]
+    """sha256 of each annotation file."""
+    simulation: dict[str, Any] | None
+    """The settings of a simulated dataset."""
+    files: dict[str, FileFacts]
+    fingerprint: str = ""
+    """sha256 over everything above, and so over the content of every file."""
+
+
+def fingerprint_of(manifest: Manifest) -> str:
+    """Return the sha256 over a manifest without its fingerprint."""
+    facts = manifest.model_dump(mode="json", exclude={"fingerprint"})
+    return hashlib.sha256(canonical_json(facts)).hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Write the manifest with its fingerprint; return it."""
+    signed = manifest.model_copy(update={"fingerprint": fingerprint_of(manifest)})
+    write_json(folder / MANIFEST, signed.model_dump(mode="json"))
+    return signed
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a folder's manifest; `DataError` where it is absent, foreign or changed."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(
+            f"{folder}: not a prepared dataset ({MANIFEST} is missing); make one with "
+            f"`refkd data prepare` or `refkd data simulate`"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if version != SCHEMA_VERSION:
+            raise DataError(
+                f"{path}: schema version {version!r}, this refkd reads {SCHEMA_VERSION}; prepare "
+                f"the dataset again"
+            )
+        manifest = Manifest.model_validate(content)
+    except (ValidationError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise DataError(f"{path}: damaged ({first}); prepare the dataset again") from None
+    if fingerprint_of(manifest) != manifest.fingerprint:
+        raise DataError(
+            f"{path}: changed since it was written (its fingerprint does not fit); prepare the "
+            f"dataset again"
+        )
+    return manifest
+
+
+def describe_file(path: Path) -> FileFacts:
+    """Return size and hash of a file."""
+    return FileFacts(bytes=path.stat().st_size, sha256=sha256_file(path))
+
+
+def check_files(folder: Path, manifest: Manifest, names: tuple[str, ...], *, full: bool) -> None:
+    """Compare files with the manifest by size, or with `full` by content."""
+    for name in names:
+        path, expected = folder / name, manifest.files.get(name)
+        if expected is None or not path.is_file():
+            raise DataError(f"{path}: missing; copy the folder again or prepare it again")
+        size = path.stat().st_size
+        if size != expected.bytes or (full and sha256_file(path) != expected.sha256):
+            raise DataError(
+                f"{path}: damaged ({size:,} bytes, {expected.bytes:,} expected"
+                f"{', content differs' if size == expected.bytes else ''}); copy the folder "
+                f"again or prepare it again"
+            )

@@ -1,0 +1,95 @@
+"""The pairs of one role: what is asked of which video, and batches of them.
+
+Letters in shapes: N pairs, R clips of all videos, V feature dimension, M words (padded),
+C characters a word, U distinct tokens, B pairs of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from refkd.data.batch import Batch
+from refkd.data.roles import Role
+from refkd.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Contents:
+    """What batches are made of: the mapped clips, and the tokens of every query."""
+
+    clips: NDArray[np.float16]
+    """(R, V), the memory map that all readers on a machine share."""
+    first: NDArray[np.int64]
+    """(N,), row of the first clip of each pair's video."""
+    tokens: NDArray[np.int32]
+    """(N, M), positions in the tables below; 0 is padding."""
+    lengths: NDArray[np.int64]
+    """(N,), tokens of each query."""
+    words: NDArray[np.int64]
+    """(U + 1,), word id of each distinct token."""
+    characters: NDArray[np.int64]
+    """(U + 1, C), character ids of each distinct token."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Pairs:
+    """All pairs of a role, a row a pair."""
+
+    role: Role
+    pair_ids: list[str]
+    """`VIDEO#k`, k the position among the video's annotations."""
+    video_ids: list[str]
+    queries: list[str]
+    """As annotated, blanks and capitals included."""
+    moments: NDArray[np.float64]
+    """(N, 2) seconds as annotated: not clamped, some reversed or empty."""
+    duration: NDArray[np.float64]
+    """(N,) seconds of each pair's video."""
+    clips: NDArray[np.int64]
+    """(N,) clips of each pair's video."""
+    spans: NDArray[np.int64]
+    """(N, 2) labels i*_s, i*_e: first and last clip of the moment, inclusive."""
+    contents: Contents | None = None
+    """Absent where pairs are only scored, such as published predictions without features."""
+
+    def __len__(self) -> int:
+        return len(self.pair_ids)
+
+    def batch(self, indices: NDArray[np.int64] | Sequence[int]) -> Batch:
+        """Return the pairs at these positions, padded to the longest of them."""
+        if self.contents is None:
+            raise DataError(f"the pairs of {self.role} have no features; open a prepared dataset")
+        rows = np.asarray(indices, dtype=np.int64)
+        clips = self.clips[rows]
+        tokens = self.contents.tokens[rows, : self.contents.lengths[rows].max()]
+        spans = self.spans[rows]
+        return Batch(
+            features=_padded(self.contents.clips, self.contents.first[rows], clips),
+            clips=torch.from_numpy(clips),
+            words=torch.from_numpy(self.contents.words[tokens]),
+            characters=torch.from_numpy(self.contents.characters[tokens]),
+            start=torch.from_numpy(spans[:, 0].copy()),
+            end=torch.from_numpy(spans[:, 1].copy()),
+            moment=torch.from_numpy(self._moments_in_clips(rows)),
+            pairs=torch.from_numpy(rows.copy()),
+        )
+
+    def _moments_in_clips(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        duration = self.duration[rows, None]
+        clamped = np.clip(self.moments[rows], 0.0, duration)
+        return (clamped * self.clips[rows, None] / duration).astype(np.float32)
+
+
+def _padded(
+    store: NDArray[np.float16], first: NDArray[np.int64], clips: NDArray[np.int64]
+) -> torch.Tensor:
+    """Return (B, L, V) float32 of the videos that start at rows `first`."""
+    padded = np.zeros((len(first), int(clips.max()), store.shape[1]), dtype=np.float32)
+    for row, (begin, count) in enumerate(zip(first.tolist(), clips.tolist(), strict=True)):
+        padded[row, :count] = store[begin : begin + count]
+    return torch.from_numpy(padded)

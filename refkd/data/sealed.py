@@ -1,0 +1,35 @@
+"""The one door to the test roles; only the final evaluation may import this module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from refkd.data.dataset import read_words
+from refkd.data.manifest import (
+    FEATURES,
+    MOMENTS,
+    SEALED,
+    SEALED_FILES,
+    WORDS,
+    check_files,
+    read_manifest,
+)
+from refkd.data.pairs import Pairs
+from refkd.data.roles import SEALED_ROLES, SealedRole
+from refkd.data.store import open_store
+from refkd.data.tables import read_pairs
+from refkd.errors import DataError
+
+
+def open_sealed(path: Path | str, role: SealedRole) -> Pairs:
+    """Return the pairs of a test role; every byte that is read is verified first."""
+    folder = Path(path)
+    if role not in SEALED_ROLES:
+        raise DataError(f"{folder}: {role!r} is not sealed; use Dataset.open(...).role({role!r})")
+    manifest = read_manifest(folder)
+    if role not in manifest.roles:
+        raise DataError(f"{folder}: has no role {role!r}; prepare it from all split files")
+    check_files(folder, manifest, (*SEALED_FILES, WORDS), full=True)
+    sealed = folder / SEALED
+    store = open_store(sealed / FEATURES)
+    return read_pairs(sealed / MOMENTS, [role], store, read_words(folder / WORDS))[role]

@@ -1,0 +1,118 @@
+"""The moment table on disk, and the pairs of a role made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from refkd.data.moments import Moment
+from refkd.data.pairs import Contents, Pairs
+from refkd.data.roles import Role
+from refkd.data.store import Store
+from refkd.data.words import Words
+from refkd.errors import DataError
+
+_SPAN = pa.list_(pa.float64(), 2)
+_REPAIRS = pa.list_(pa.struct([("kind", pa.string()), ("before", _SPAN), ("after", _SPAN)]))
+SCHEMA = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        ("video_id", pa.string()),
+        ("role", pa.string()),
+        ("query", pa.string()),
+        ("tokens", pa.list_(pa.string())),
+        ("start", pa.float64()),
+        ("end", pa.float64()),
+        ("duration", pa.float64()),
+        ("clips", pa.int64()),
+        ("start_clip", pa.int64()),
+        ("end_clip", pa.int64()),
+        ("repairs", _REPAIRS),
+    ]
+)
+"""One row a pair; times in seconds as annotated, clips inclusive, repairs as (start, end)."""
+
+
+def write_table(
+    path: Path,
+    rows: Iterable[tuple[Role, Moment]],
+    *,
+    tokens: Sequence[list[str]],
+    clips: Sequence[int],
+    spans: Sequence[tuple[int, int]],
+) -> None:
+    """Write the moments of some roles with their tokens, clip counts and labels."""
+    records = [
+        {
+            "pair_id": m.pair_id,
+            "video_id": m.video_id,
+            "role": role,
+            "query": m.query,
+            "tokens": words,
+            "start": m.start,
+            "end": m.end,
+            "duration": m.duration,
+            "clips": count,
+            "start_clip": span[0],
+            "end_clip": span[1],
+            "repairs": [repair._asdict() for repair in m.repairs],
+        }
+        for (role, m), words, count, span in zip(rows, tokens, clips, spans, strict=True)
+    ]
+    pq.write_table(pa.Table.from_pylist(records, schema=SCHEMA), path)
+
+
+def read_pairs(path: Path, roles: Iterable[Role], store: Store, words: Words) -> dict[Role, Pairs]:
+    """Return the pairs of each role in a table, with their contents from the store."""
+    try:
+        table = pq.read_table(path, use_threads=False)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: damaged ({error}); prepare the dataset again") from None
+    if not table.schema.equals(SCHEMA):
+        raise DataError(f"{path}: not a moment table of this refkd; prepare the dataset again")
+    return {
+        role: _pairs(table.filter(pc.equal(table["role"], role)), role, store, words)
+        for role in roles
+    }
+
+
+def _pairs(table: Any, role: Role, store: Store, words: Words) -> Pairs:
+    def numbers(*names: str) -> Any:
+        columns = [table[name].to_numpy() for name in names]
+        return np.stack(columns, axis=1) if len(columns) > 1 else columns[0].copy()
+
+    video_ids = table["video_id"].to_pylist()
+    return Pairs(
+        role=role,
+        pair_ids=table["pair_id"].to_pylist(),
+        video_ids=video_ids,
+        queries=table["query"].to_pylist(),
+        moments=numbers("start", "end"),
+        duration=numbers("duration"),
+        clips=numbers("clips"),
+        spans=numbers("start_clip", "end_clip"),
+        contents=_contents(table["tokens"].combine_chunks(), video_ids, store, words),
+    )
+
+
+def _contents(tokens: Any, video_ids: list[str], store: Store, words: Words) -> Contents:
+    lengths = pc.list_value_length(tokens).to_numpy(zero_copy_only=False).astype(np.int64)
+    coded = pc.dictionary_encode(tokens.flatten())
+    filled = np.arange(lengths.max(initial=1)) < lengths[:, None]
+    positions = np.zeros(filled.shape, dtype=np.int32)
+    positions[filled] = coded.indices.to_numpy() + 1
+    word_ids, character_ids = words.encode_tokens(coded.dictionary.to_pylist())
+    return Contents(
+        clips=store.rows,
+        first=np.array([store.first[video] for video in video_ids], dtype=np.int64),
+        tokens=positions,
+        lengths=lengths,
+        words=np.concatenate([[0], word_ids]),
+        characters=np.concatenate([np.zeros_like(character_ids[:1]), character_ids]),
+    )

@@ -1,0 +1,240 @@
+"""A prepared dataset, opened: batches, sealed roles, damaged folders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refkd.data.batches import evaluation_batches, training_batches
+from refkd.data.dataset import Dataset, Pairs
+from refkd.data.roles import OPEN_ROLES, SEALED_ROLES
+from refkd.data.sealed import open_sealed
+from refkd.data.words import CHARACTERS_PER_WORD, tokenize
+from refkd.errors import DataError, SealedError
+
+
+@pytest.fixture
+def copy(tiny_dataset: Dataset, tmp_path: Path) -> Path:
+    """Return a copy of the tiny dataset to spoil."""
+    return Path(shutil.copytree(tiny_dataset.path, tmp_path / "copy"))
+
+
+def test_a_batch_holds_what_the_role_says(tiny_dataset: Dataset) -> None:
+    pairs = tiny_dataset.role("fit")
+    batch = pairs.batch(np.array([7, 0, 3]))
+    assert batch.pairs.tolist() == [7, 0, 3]
+    assert batch.features.dtype == torch.float32
+    assert batch.features.shape == (3, int(pairs.clips[[7, 0, 3]].max()), 16)
+    assert batch.clips.tolist() == pairs.clips[[7, 0, 3]].tolist()
+    assert torch.stack([batch.start, batch.end], 1).tolist() == pairs.spans[[7, 0, 3]].tolist()
+    assert not batch.features[~batch.clip_mask].any()
+    assert batch.features[batch.clip_mask].any(dim=1).all()
+    words, characters = tiny_dataset.words.encode_batch([pairs.queries[i] for i in (7, 0, 3)])
+    assert np.array_equal(batch.words, words)
+    assert np.array_equal(batch.characters, characters)
+    assert batch.characters.shape[2] == CHARACTERS_PER_WORD
+
+
+@given(data=st.data())
+def test_a_pair_is_the_same_in_every_batch(tiny_dataset: Dataset, data: st.DataObject) -> None:
+    pairs = tiny_dataset.role("val_id")
+    rows = data.draw(st.lists(st.integers(0, len(pairs) - 1), min_size=1, max_size=9))
+    batch = pairs.batch(rows)
+    for position, row in enumerate(rows):
+        alone = pairs.batch([row])
+        clips, words = int(alone.clips[0]), alone.words.shape[1]
+        assert torch.equal(batch.features[position, :clips], alone.features[0])
+        assert torch.equal(batch.words[position, :words], alone.words[0])
+        assert torch.equal(batch.characters[position, :words], alone.characters[0])
+        assert words == len(tokenize(pairs.queries[row]))
+
+
+def test_batches_are_copies_that_may_be_changed(tiny_dataset: Dataset) -> None:
+    pairs = tiny_dataset.role("fit")
+    before = pairs.batch([0, 1])
+    changed = pairs.batch([0, 1])
+    for tensor in (changed.features, changed.words, changed.start, changed.clips):
+        tensor.add_(1)
+    after = pairs.batch([0, 1])
+    assert torch.equal(after.features, before.features)
+    assert torch.equal(after.words, before.words)
+    assert torch.equal(after.start, before.start)
+    assert torch.equal(after.clips, before.clips)
+
+
+def test_pairs_without_features_are_scored_not_read(tiny_dataset: Dataset) -> None:
+    known = tiny_dataset.role("fit")
+    names = ("role", "pair_ids", "video_ids", "queries", "moments", "duration", "clips", "spans")
+    pairs = Pairs(**{name: getattr(known, name) for name in names})
+    with pytest.raises(DataError, match="have no features"):
+        pairs.batch([0])
+
+
+@given(size=st.integers(1, 300), seed=st.integers(0, 5), epoch=st.integers(0, 5))
+def test_every_pair_is_read_once(tiny_dataset: Dataset, size: int, seed: int, epoch: int) -> None:
+    pairs = tiny_dataset.role("fit")
+    for batches in (
+        list(training_batches(pairs, batch_size=size, seed=seed, epoch=epoch)),
+        list(evaluation_batches(pairs, batch_size=size)),
+    ):
+        assert sorted(np.concatenate(batches).tolist()) == list(range(len(pairs)))
+        assert {len(batch) for batch in batches[:-1]} <= {size}
+        assert batches[0].dtype == np.int64
+
+
+def test_the_order_is_named_by_seed_and_epoch(tiny_dataset: Dataset) -> None:
+    pairs = tiny_dataset.role("fit")
+
+    def order(seed: int, epoch: int) -> list[int]:
+        batches = training_batches(pairs, batch_size=10, seed=seed, epoch=epoch)
+        return [int(i) for batch in batches for i in batch]
+
+    assert order(1, 2) == order(1, 2)
+    assert order(1, 2) != order(1, 3)
+    assert order(1, 2) != order(2, 2)
+
+
+def test_evaluation_reads_videos_of_like_length_together(tiny_dataset: Dataset) -> None:
+    pairs = tiny_dataset.role("fit")
+    rows = np.concatenate(list(evaluation_batches(pairs, batch_size=8)))
+    assert (np.diff(pairs.clips[rows]) >= 0).all()
+
+
+def test_model_inputs(tiny_dataset: Dataset) -> None:
+    inputs = tiny_dataset.model_inputs()
+    assert inputs.feature_dim == tiny_dataset.feature_dim == 16
+    assert inputs.word_vectors.shape == (len(tiny_dataset.words.tokens), 12)
+    assert inputs.characters == tiny_dataset.words.character_count
+    words = tiny_dataset.role("fit").batch(range(20)).words
+    assert int(words.max()) < len(inputs.word_vectors) + 2
+
+
+@pytest.mark.parametrize("role", SEALED_ROLES)
+def test_test_roles_are_sealed(tiny_dataset: Dataset, role: str) -> None:
+    with pytest.raises(SealedError, match=f"the role {role} is sealed"):
+        tiny_dataset.role(role)  # type: ignore[arg-type]
+    assert len(open_sealed(tiny_dataset.path, role)) > 0  # type: ignore[arg-type]
+
+
+def test_only_test_roles_are_behind_the_seal(tiny_dataset: Dataset) -> None:
+    with pytest.raises(DataError, match="'fit' is not sealed"):
+        open_sealed(tiny_dataset.path, "fit")  # type: ignore[arg-type]
+
+
+def test_without_the_sealed_folder_nothing_changes(copy: Path, tiny_dataset: Dataset) -> None:
+    shutil.rmtree(copy / "sealed")
+    opened = Dataset.open(copy)
+    opened.verify()
+    assert opened.fingerprint == tiny_dataset.fingerprint
+    assert [len(opened.role(role)) for role in OPEN_ROLES] == [
+        len(tiny_dataset.role(role)) for role in OPEN_ROLES
+    ]
+    with pytest.raises(DataError, match="missing"):
+        open_sealed(copy, "test_id")
+
+
+def test_opening_touches_four_files_and_no_sealed_one(tiny_dataset: Dataset) -> None:
+    script = f"""
+import sys
+from refkd.data.dataset import Dataset
+opened = set()
+folder = {str(tiny_dataset.path)!r}
+def note(event, arguments):
+    if event in ("open", "os.listdir", "os.scandir") and folder in str(arguments[0]):
+        opened.add(str(arguments[0]).removeprefix(folder).lstrip("/"))
+sys.addaudithook(note)
+dataset = Dataset.open(folder)
+dataset.verify()
+for role in ("fit", "val_id", "val_ood"):
+    pairs = dataset.role(role)
+    pairs.batch(range(len(pairs)))
+maps = open("/proc/self/maps").read()
+assert folder + "/sealed" not in maps
+print(*sorted(opened))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert "manifest.json" in run.stdout
+    assert set(run.stdout.split()) <= {
+        "manifest.json",
+        "moments.parquet",
+        "features.h5",
+        "words.npz",
+    }
+
+
+def _foreign(folder: Path) -> None:
+    (folder / "manifest.json").write_text('{"schema_version": 99}')
+
+
+def _half(folder: Path) -> None:
+    path = folder / "manifest.json"
+    path.write_text(path.read_text()[:200])
+
+
+def _edited(folder: Path) -> None:
+    path = folder / "manifest.json"
+    facts = json.loads(path.read_text())
+    facts["roles"]["fit"]["pairs"] += 1
+    path.write_text(json.dumps(facts))
+
+
+def _extra_key(folder: Path) -> None:
+    path = folder / "manifest.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, "more": 1}))
+
+
+def _cut(name: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        (folder / name).write_bytes((folder / name).read_bytes()[:-1])
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: shutil.rmtree(folder), "not a prepared dataset"),
+        (lambda folder: (folder / "manifest.json").unlink(), "not a prepared dataset"),
+        (lambda folder: (folder / "words.npz").unlink(), r"words\.npz: missing"),
+        (_foreign, "schema version 99"),
+        (_half, r"manifest\.json: damaged"),
+        (_edited, "changed since it was written"),
+        (_extra_key, r"manifest\.json: damaged"),
+        (_cut("features.h5"), r"features\.h5: damaged"),
+        (_cut("moments.parquet"), r"moments\.parquet: damaged"),
+        (_cut("words.npz"), r"words\.npz: damaged"),
+    ],
+)
+def test_damaged_folders_are_told(
+    copy: Path, spoil: Callable[[Path], object], message: str
+) -> None:
+    spoil(copy)
+    with pytest.raises(DataError, match=message) as caught:
+        Dataset.open(copy)
+    assert str(copy) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["features.h5", "sealed/features.h5", "sealed/moments.parquet"])
+def test_a_flipped_byte_is_found(copy: Path, name: str) -> None:
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).write_bytes(data)
+    opened = Dataset.open(copy)
+    read = partial(open_sealed, copy, "test_id") if "sealed" in name else opened.verify
+    with pytest.raises(DataError, match="content differs"):
+        read()

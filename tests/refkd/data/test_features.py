@@ -1,0 +1,199 @@
+"""Every published feature layout, every way it can be wrong, and the packed store."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from published_layouts import rows_of, write_features
+
+from refkd.data.features import checked_rows, open_features
+from refkd.data.grid import pool
+from refkd.data.store import open_store, pack
+from refkd.errors import DataError
+
+LAYOUTS = (
+    "npy",
+    "npy-4d",
+    "npz:features",
+    "npz:arr",
+    "npz:image_embeddings",
+    "hdf5",
+    "hdf5:c3d_features",
+    "hdf5:c3d_fc6_features",
+)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("stored", "asked"), [("a", "a"), ("v_a", "a"), ("a", "v_a")])
+def test_every_layout_is_read_with_and_without_the_prefix(
+    tmp_path: Path, layout: str, stored: str, asked: str
+) -> None:
+    rows = rows_of("a")
+    source = open_features(write_features(tmp_path / "f", layout, {stored: rows}))
+    assert asked in source
+    assert "b" not in source
+    assert np.array_equal(checked_rows(source, asked), rows)
+    assert source.layout == re.split(r"[-:]", layout)[0]
+
+
+@pytest.mark.parametrize("layout", ["npy", "npz:features", "hdf5"])
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.array([[1.0, np.nan]]), "row 0, column 1 is nan"),
+        (np.array([[1.0], [np.inf]]), "row 1, column 0 is inf"),
+        (np.zeros(5), r"the shape \(5,\)"),
+        (np.zeros((3, 2, 4)), r"the shape \(3, 2, 4\)"),
+        (np.zeros((0, 4)), "has no rows"),
+        (np.zeros((3, 4), dtype=np.int64), "holds int64"),
+    ],
+)
+def test_wrong_arrays_stop(
+    tmp_path: Path, layout: str, rows: np.ndarray[Any, Any], message: str
+) -> None:
+    source = open_features(write_features(tmp_path / "f", layout, {"abc": rows}))
+    with pytest.raises(DataError, match=message) as caught:
+        checked_rows(source, "abc")
+    assert "abc" in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", ["npy", "npz:features"])
+@pytest.mark.parametrize("kept", [0, 40, -3])
+def test_files_that_are_cut_off_stop(tmp_path: Path, layout: str, kept: int) -> None:
+    folder = write_features(tmp_path / "f", layout, {"a": rows_of("a")})
+    (path,) = folder.iterdir()
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        checked_rows(open_features(folder), "a")
+    assert str(path) in str(caught.value)
+
+
+def test_an_hdf5_file_that_is_cut_off_stops(tmp_path: Path) -> None:
+    path = write_features(tmp_path / "f", "hdf5", {"a": rows_of("a")})
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match="not an intact HDF5 file"):
+        open_features(path)
+
+
+def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([{"x": 1}]), allow_pickle=True)
+    with pytest.raises(DataError, match="pickled"):
+        checked_rows(open_features(tmp_path), "a")
+
+
+def test_unknown_keys_name_what_is_there(tmp_path: Path) -> None:
+    source = open_features(write_features(tmp_path / "f", "npz:other", {"a": rows_of("a")}))
+    with pytest.raises(DataError, match=r"holds \['other'\]; expected one of features"):
+        checked_rows(source, "a")
+    source = open_features(write_features(tmp_path / "g", "hdf5:other", {"a": rows_of("a")}))
+    with pytest.raises(DataError, match="expected one of c3d_features"):
+        checked_rows(source, "a")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: None, "no such file or folder"),
+        (lambda p: p.mkdir(), r"neither \.npy nor \.npz"),
+        (lambda p: (p.mkdir(), (p / "a.npy").touch(), (p / "b.npz").touch()), "both"),
+        (lambda p: p.write_text("x"), "unknown kind"),
+    ],
+)
+def test_paths_that_are_no_features_stop(tmp_path: Path, make: Any, message: str) -> None:
+    make(tmp_path / "f")
+    with pytest.raises(DataError, match=message):
+        open_features(tmp_path / "f")
+
+
+def test_differing_widths_stop(tmp_path: Path) -> None:
+    features = {"a": rows_of("a"), "b": rows_of("b", dim=5)}
+    source = open_features(write_features(tmp_path / "f", "npy", features))
+    with pytest.raises(DataError, match=r"b\.npy: has 5 columns, the others 4"):
+        pack(source, ["a", "b"], tmp_path / "s.h5", max_clips=8)
+    with pytest.raises(DataError, match=r"a\.npy: has 4 columns, the others 7"):
+        pack(source, ["a"], tmp_path / "s.h5", max_clips=8, dim=7)
+
+
+def test_values_too_large_for_the_store_stop(tmp_path: Path) -> None:
+    source = open_features(write_features(tmp_path / "f", "npy", {"a": np.full((2, 2), 1e5)}))
+    with pytest.raises(DataError, match="largest float16"):
+        pack(source, ["a"], tmp_path / "s.h5", max_clips=8)
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 12))
+def test_the_store_gives_back_what_was_packed(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], max_clips: int
+) -> None:
+    folder = tmp_path_factory.mktemp("store")
+    features = {f"v{k}": rows_of(f"v{k}", rows=rows) for k, rows in enumerate(lengths)}
+    source = open_features(write_features(folder / "f", "npy", features))
+    packed = pack(source, list(features), folder / "s.h5", max_clips=max_clips)
+    store = open_store(folder / "s.h5")
+    assert len(store.rows) == sum(packed.clips.values())
+    for video, rows in features.items():
+        first = store.first[video]
+        kept = store.rows[first : first + packed.clips[video]]
+        assert np.array_equal(kept, pool(rows, max_clips).astype(np.float16))
+        assert packed.rows[video] == len(rows)
+
+
+def test_the_number_of_threads_does_not_change_a_byte(tmp_path: Path) -> None:
+    features = {f"v{k:02d}": rows_of(f"v{k:02d}", rows=5 + k) for k in range(30)}
+    source = open_features(write_features(tmp_path / "f", "npz:features", features))
+    one = pack(source, list(features), tmp_path / "1.h5", max_clips=9, jobs=1)
+    many = pack(source, list(features), tmp_path / "5.h5", max_clips=9, jobs=5)
+    assert one == many
+    assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "5.h5").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.h5", "5.h5", "f"]
+
+
+def test_the_rows_are_one_contiguous_piece_of_float16(tmp_path: Path) -> None:
+    source = open_features(write_features(tmp_path / "f", "npy", {"a": rows_of("a")}))
+    pack(source, ["a"], tmp_path / "s.h5", max_clips=8)
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert file["rows"].chunks is None
+        assert file["rows"].dtype == np.float16
+
+
+def _private_kilobytes(path: Path, answer: Any) -> None:
+    """Read the whole store and answer with the growth of this process's private memory."""
+
+    def private() -> int:
+        smaps = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8")
+        return sum(int(n) for n in re.findall(r"Private_\w+:\s+(\d+) kB", smaps))
+
+    store = open_store(path)
+    before = private()
+    total = sum(float(store.rows[k, 0]) for k in range(0, len(store.rows), 4))
+    answer.put((total, private() - before))
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's account of shared pages"
+)
+def test_readers_share_the_mapped_pages(tmp_path: Path) -> None:
+    features = {f"v{k}": np.ones((128, 1024), dtype=np.float16) for k in range(64)}
+    source = open_features(write_features(tmp_path / "f", "npy", features))
+    pack(source, list(features), tmp_path / "s.h5", max_clips=128)
+    rows = open_store(tmp_path / "s.h5").rows
+    held = float(rows[:, 0].sum())  # this process maps every page first
+    context = multiprocessing.get_context("spawn")
+    answer = context.Queue()
+    worker = context.Process(target=_private_kilobytes, args=(tmp_path / "s.h5", answer))
+    worker.start()
+    total, growth = answer.get(timeout=120)
+    worker.join()
+    assert held == 8192.0
+    assert total == 2048.0
+    assert growth < 4_096, f"{growth} kB private of a store of 16,384 kB"
+    with pytest.raises(ValueError, match="read-only"):
+        rows[0, 0] = 1.0

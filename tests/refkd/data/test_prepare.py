@@ -1,0 +1,313 @@
+"""Preparing a dataset: bytes, fingerprint, counts, mistakes; on the real files where present."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from published_layouts import (
+    WORDS,
+    rows_of,
+    video_ids,
+    write_annotations,
+    write_features,
+    write_words,
+)
+
+from refkd.data import moments
+from refkd.data.dataset import Dataset
+from refkd.data.grid import time_to_index
+from refkd.data.moments import read_annotations
+from refkd.data.prepare import prepare
+from refkd.data.roles import OPEN_ROLES, SEALED_ROLES
+from refkd.data.sealed import open_sealed
+from refkd.data.simulate import SimulationConfig, simulate
+from refkd.data.splits import ACTIVITYNET, CHARADES, Carve, carve
+from refkd.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def _tiny_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tiny split files count as the published ones; real files keep their own test."""
+    counts = {"train": 48, "val": 8, "test_iid": 8, "test_ood": 8}
+    tiny = moments.PUBLISHED["charades-cd"]._replace(pairs=counts)
+    monkeypatch.setitem(moments.PUBLISHED, "charades-cd", tiny)
+
+
+def inputs(folder: Path, layout: str = "npy") -> dict[str, Path]:
+    """Write annotations, features and words; return them as `prepare` takes them."""
+    annotations = write_annotations(folder / "annotations")
+    features = {video: rows_of(video) for video in video_ids(annotations)}
+    return {
+        "annotations": annotations,
+        "features": write_features(folder / "features", layout, features),
+        "words": write_words(folder / "words.txt"),
+    }
+
+
+def make(given: dict[str, Path], out: Path, **options: Any) -> Dataset:
+    """Prepare without a progress bar."""
+    return prepare("charades-cd", **given, out=out, progress=False, **options)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of every file of a dataset."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_every_role_is_written_as_annotated(tmp_path: Path) -> None:
+    given = inputs(tmp_path)
+    made = make(given, tmp_path / "out")
+    assert made.manifest.published_counts
+    assert made.manifest.carve is not None
+    assert set(made.manifest.roles) == {*OPEN_ROLES, *SEALED_ROLES}
+    annotated = read_annotations("charades-cd", given["annotations"])
+    expected = {m.pair_id: m for rows in annotated.splits.values() for m in rows}
+    roles = [made.role(role) for role in OPEN_ROLES]
+    roles += [open_sealed(made.path, role) for role in SEALED_ROLES]
+    assert sorted(i for pairs in roles for i in pairs.pair_ids) == sorted(expected)
+    for pairs in roles:
+        for row, pair in enumerate(pairs.pair_ids):
+            moment = expected[pair]
+            assert pairs.queries[row] == moment.query
+            assert tuple(pairs.moments[row]) == (moment.start, moment.end)
+        labels = time_to_index(pairs.moments, pairs.clips, pairs.duration)
+        assert np.array_equal(pairs.spans, labels)
+
+
+def test_val_ood_is_cut_out_of_fit_by_video(tmp_path: Path) -> None:
+    made = make(inputs(tmp_path), tmp_path / "out")
+    assert made.manifest.carve is not None
+    carved = set(made.manifest.carve.videos)
+    assert carved == set(made.role("val_ood").video_ids)
+    assert carved.isdisjoint(made.role("fit").video_ids)
+
+
+@pytest.mark.parametrize("layout", ["npz:features", "hdf5", "hdf5:c3d_features"])
+def test_the_layout_does_not_change_the_clips(tmp_path: Path, layout: str) -> None:
+    one = make(inputs(tmp_path / "npy"), tmp_path / "1")
+    two = make(inputs(tmp_path / "other", layout), tmp_path / "2")
+    assert one.manifest.features.sha256 == two.manifest.features.sha256
+    assert one.fingerprint != two.fingerprint  # the layout is part of the identity
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+    one = make(inputs(tmp_path / "a", "hdf5"), tmp_path / "1", jobs=1)
+    two = make(inputs(tmp_path / "b", "hdf5"), tmp_path / "2", jobs=3)
+    assert one.fingerprint == two.fingerprint
+    assert content(tmp_path / "1") == content(tmp_path / "2")
+
+
+def _nudge_a_feature(given: dict[str, Path]) -> None:
+    path = sorted(given["features"].iterdir())[0]
+    rows = np.load(path)
+    np.save(path, np.nextafter(rows, np.float32(9)))  # lost in float16, told by the fingerprint
+
+
+def _drop_a_word(given: dict[str, Path]) -> None:
+    text = given["words"].read_text(encoding="utf-8")
+    given["words"].write_text(text.replace("1.5", "1.6"), encoding="utf-8")
+
+
+def _move_a_test_moment(given: dict[str, Path]) -> None:
+    path = given["annotations"] / "charades_test_ood.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("7.0,", "7.1,", 1), encoding="utf-8")
+
+
+@pytest.mark.parametrize("change", [_nudge_a_feature, _drop_a_word, _move_a_test_moment])
+def test_a_changed_input_changes_the_fingerprint(tmp_path: Path, change: Any) -> None:
+    given = inputs(tmp_path)
+    before = make(given, tmp_path / "1").fingerprint
+    change(given)
+    assert make(given, tmp_path / "2").fingerprint != before
+
+
+def test_the_extractor_is_part_of_the_identity(tmp_path: Path) -> None:
+    given = inputs(tmp_path)
+    one = make(given, tmp_path / "1", extractor="I3D, not fine-tuned")
+    two = make(given, tmp_path / "2", extractor="I3D, fine-tuned")
+    assert one.fingerprint != two.fingerprint
+
+
+def test_the_carve_and_the_open_part_do_not_depend_on_test_annotations(tmp_path: Path) -> None:
+    given = inputs(tmp_path)
+    make(given, tmp_path / "1")
+    for split in ("test_iid", "test_ood"):
+        path = given["annotations"] / f"charades_{split}.json"
+        videos = json.loads(path.read_text(encoding="utf-8"))
+        for entry in videos.values():
+            entry["timestamps"] = [[0.0, 1.0], [9.0, 11.0]]
+            entry["sentences"] = ["person throws an unseen towel", "zebra"]
+        path.write_text(json.dumps(videos), encoding="utf-8")
+    make(given, tmp_path / "2")
+    for name in ("moments.parquet", "features.h5", "words.npz"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+def test_the_vocabulary_is_trains(tmp_path: Path) -> None:
+    made = make(inputs(tmp_path), tmp_path / "out")
+    assert set(made.words.tokens) == set(WORDS)
+    assert made.words.tokens[:2] == ("person", "the")
+    assert made.manifest.words.coverage == 1.0
+
+
+def test_missing_features_stop_or_are_counted(tmp_path: Path) -> None:
+    given = inputs(tmp_path)
+    for video in ("AIN00", "AIN01", "VAL00"):
+        (given["features"] / f"{video}.npy").unlink()
+    with pytest.raises(DataError, match=r"3 videos have no features \(AIN00, AIN01, VAL00"):
+        make(given, tmp_path / "out")
+    made = make(given, tmp_path / "out", missing_features="skip")
+    train = made.manifest.splits["train"]
+    assert (train.pairs, train.videos) == (44, 22)
+    assert (train.annotated_pairs, train.annotated_videos) == (48, 24)
+    whole = carve(read_annotations("charades-cd", given["annotations"]).splits["train"], CHARADES)
+    assert made.manifest.carve is not None
+    assert made.manifest.carve.videos == sorted(whole)  # carved before the features are asked
+
+
+def test_a_role_without_any_features_stops(tmp_path: Path) -> None:
+    given = inputs(tmp_path)
+    for path in given["features"].glob("VAL*.npy"):
+        path.unlink()
+    with pytest.raises(DataError, match="the role val_id has no pair with features"):
+        make(given, tmp_path / "out", missing_features="skip")
+
+
+def test_repairs_are_listed_beside_their_pair(tmp_path: Path) -> None:
+    given = inputs(tmp_path)
+    path = given["annotations"] / "charades_val.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("3.5", "12.5", 1), encoding="utf-8")
+    made = make(given, tmp_path / "out")
+    assert made.manifest.repairs["val"] == {"end_after_video": 1}
+    rows = pq.read_table(made.path / "moments.parquet").to_pylist()
+    (listed,) = [row for row in rows if row["repairs"]]
+    assert listed["pair_id"] == "VAL00#0"
+    assert listed["repairs"] == [
+        {"kind": "end_after_video", "before": [0.5, 12.5], "after": [0.5, 12.0]}
+    ]
+    val = made.role("val_id")
+    assert val.moments[val.pair_ids.index("VAL00#0")].tolist() == [0.5, 12.5]
+
+
+def test_lengths_that_do_not_fit_the_duration_are_reported(tmp_path: Path) -> None:
+    given = inputs(tmp_path)
+    np.save(given["features"] / "VAL00.npy", rows_of("VAL00", rows=40))
+    facts = make(given, tmp_path / "out").manifest.features
+    assert facts.rows_per_second == pytest.approx(13 / 12, abs=1e-5)
+    assert facts.length_differences == 1
+    assert facts.largest_difference == pytest.approx(40 / (13 / 12) - 12, abs=1e-2)
+
+
+def test_other_pairs_than_the_published_ones_need_skip(tmp_path: Path) -> None:
+    given = inputs(tmp_path)
+    path = given["annotations"] / "charades_val.json"
+    videos = json.loads(path.read_text(encoding="utf-8"))
+    del videos["VAL00"]
+    path.write_text(json.dumps(videos), encoding="utf-8")
+    with pytest.raises(DataError, match=r"charades_val\.json: 6 pairs, published are 8"):
+        make(given, tmp_path / "out")
+    made = make(given, tmp_path / "out", missing_features="skip")
+    assert not made.manifest.published_counts
+
+
+def test_an_error_leaves_nothing_behind_and_an_old_folder_is_kept(tmp_path: Path) -> None:
+    given = inputs(tmp_path)
+    (tmp_path / "old").mkdir()
+    with pytest.raises(DataError, match="exists; give another folder or remove it first"):
+        make(given, tmp_path / "old")
+    np.save(given["features"] / "OOD03.npy", np.full((3, 4), np.nan, dtype=np.float32))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(DataError, match=r"OOD03\.npy: row 0, column 0 is nan"):
+        make(given, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"jobs": 0}, "jobs is 0"), ({"words": Path("absent.txt")}, r"absent\.txt: no such file")],
+)
+def test_wrong_arguments_stop(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    given = inputs(tmp_path)
+    with pytest.raises(DataError, match=message):
+        prepare("charades-cd", **{**given, "out": tmp_path / "out", "progress": False, **options})
+    with pytest.raises(DataError, match="unknown dataset 'tacos'"):
+        prepare("tacos", **given, out=tmp_path / "out")  # type: ignore[arg-type]
+
+
+def test_train_moments_at_one_place_have_no_density(tmp_path: Path) -> None:
+    (train,) = (read_annotations("charades-cd", write_annotations(tmp_path)).splits["train"][:1],)
+    with pytest.raises(DataError, match="val_ood needs train moments"):
+        carve(train, CHARADES)
+
+
+def test_no_carved_video_has_a_moment_longer_than_allowed(tmp_path: Path) -> None:
+    train = read_annotations("charades-cd", write_annotations(tmp_path)).splits["train"]
+    free = carve(train, Carve(fraction=0.2))
+    assert free
+    assert carve(train, Carve(fraction=0.2, longest=0.2)) == frozenset()
+    assert carve(train, Carve(fraction=0.2, longest=0.5)) == free
+
+
+def test_the_subsample_of_the_carve_is_seeded() -> None:
+    assert (ACTIVITYNET.fraction, ACTIVITYNET.longest, ACTIVITYNET.subsample) == (0.3, 0.5, 12_000)
+    assert (CHARADES.fraction, CHARADES.longest, CHARADES.subsample) == (0.1, None, None)
+    rng = np.random.default_rng(1)
+    train = [
+        moments.Moment(
+            pair_id=f"{k}", video_id=f"v{k // 2}", query="x", start=s, end=s + n, duration=20.0
+        )
+        for k, (s, n) in enumerate(
+            zip(rng.uniform(0, 9, 300), rng.uniform(1, 9, 300), strict=True)
+        )
+    ]
+    few = Carve(fraction=0.2, subsample=60)
+    assert carve(train, few) == carve(train, few)
+    assert carve(train, few) != carve(train, few.model_copy(update={"seed": 1}))
+
+
+def test_the_carve_of_charades(real_data: Path) -> None:
+    train = read_annotations("charades-cd", real_data / "charades_cd").splits["train"]
+    carved = carve(train, CHARADES)
+    pairs = sum(moment.video_id in carved for moment in train)
+    assert (len(carved), pairs) == (258, 580)
+
+
+def test_the_real_clip_subset(real_data: Path, tmp_path: Path) -> None:
+    made = make(
+        {
+            "annotations": real_data / "charades_cd",
+            "features": real_data / "features/charades_clip_vitb32_1fps_fp16.hdf5",
+            "words": real_data / "glove/charades_glove840b300d.npz",
+        },
+        tmp_path / "out",
+        missing_features="skip",
+        extractor="CLIP ViT-B/32, 1 frame a second",
+    )
+    splits = {split: count.pairs for split, count in made.manifest.splits.items()}
+    assert splits == {"train": 2575, "val": 193, "test_iid": 210, "test_ood": 742}
+    val_ood = made.manifest.roles["val_ood"]
+    assert (val_ood.annotated_pairs, val_ood.annotated_videos) == (580, 258)
+    assert (val_ood.pairs, val_ood.videos) == (107, 47)
+    assert made.feature_dim == 512
+    assert made.manifest.words.coverage == pytest.approx(0.9986, abs=1e-4)
+    shutil.rmtree(made.path)
+
+
+def test_simulated_features_for_the_real_activitynet_files(
+    real_data: Path, tmp_path: Path
+) -> None:
+    config = SimulationConfig(feature_dim=8, word_dim=8)
+    made = simulate(out=tmp_path / "out", config=config, annotations=real_data / "activitynet_cd")
+    counts = {role: count.pairs for role, count in made.manifest.roles.items()}
+    assert counts == {"val_id": 3521, "test_id": 3443}
+    assert made.manifest.words.counted_on == "val"
+    assert len(open_sealed(made.path, "test_id")) == 3443
+    with pytest.raises(DataError, match="has no role 'fit'"):
+        made.role("fit")
