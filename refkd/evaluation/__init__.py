@@ -1,0 +1,1 @@
+"""From logits to spans, from spans to scores: metrics, conventions, floors and intervals."""

@@ -1,0 +1,62 @@
+"""From start and end logits to spans of clips.
+
+Letters in shapes: B pairs, L clips (padded), K spans kept.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+PADDED = -1e29
+"""A logit at or below this marks a padded clip; backbones write -1e30 there."""
+
+
+def decode(start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each row's most probable span, (B,) int64 first and (B,) int64 last clip, inclusive.
+
+    The span is the arg-max of log P_s + log P_e over s <= e; ties go to the smallest s, then to
+    the smallest e. The normalisers of P_s and P_e are constant in a row, so logits do. Each row
+    needs a valid clip; padded ones are then never returned. Costs O(B L).
+
+    >>> start, end = decode(torch.tensor([[0.0, 4.0, 1.0]]), torch.tensor([[5.0, 0.0, 2.0]]))
+    >>> start.tolist(), end.tolist()
+    ([1], [2])
+    """
+    best_end = end_logits.flip(1).cummax(dim=1).values.flip(1)
+    start = (start_logits + best_end).argmax(dim=1)
+    row = start_logits.gather(1, start[:, None]) + end_logits
+    before = torch.arange(row.shape[1], device=row.device) < start[:, None]
+    return start, row.masked_fill(before, -torch.inf).argmax(dim=1)
+
+
+def decode_top(
+    start_logits: Tensor, end_logits: Tensor, top: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each row's `top` spans, best first: first clip, last clip, P_s · P_e; all (B, K).
+
+    K is `top`, or fewer where no row has that many valid spans. A row with fewer valid spans than
+    K repeats its best one with probability 0: such spans are valid and change no R@n. Ties are
+    ordered as in `decode`, which the first column equals.
+
+    >>> logits = torch.tensor([[2.0, 0.0, -1e30]])
+    >>> start, end, probability = decode_top(logits, logits, 5)
+    >>> start.tolist(), end.tolist(), [round(p, 3) for p in probability[0].tolist()]
+    ([[0, 0, 1]], [[0, 1, 1]], [0.776, 0.105, 0.014])
+    """
+    if top < 1:
+        raise ValueError(f"top is {top}; ask for at least one span")
+    length = start_logits.shape[1]
+    joint = start_logits[:, :, None] + end_logits[:, None, :]
+    rows, columns = torch.triu_indices(length, length, device=joint.device)
+    order = joint[:, rows, columns].sort(dim=1, descending=True, stable=True).indices
+    clips = (start_logits > PADDED).sum(dim=1)
+    spans = clips * (clips + 1) // 2
+    order = order[:, : min(top, int(spans.max()))]
+    spare = torch.arange(order.shape[1], device=order.device) >= spans[:, None]
+    order = torch.where(spare, order[:, :1], order)
+    start, end = rows[order], columns[order]
+    log_probability = start_logits.log_softmax(1).gather(1, start) + end_logits.log_softmax(
+        1
+    ).gather(1, end)
+    return start, end, log_probability.exp().masked_fill(spare, 0.0)

@@ -1,0 +1,153 @@
+"""mIoU, R@n and dR@n in percent: float64, averaged once over all pairs, never rounded.
+
+Letters in shapes: N pairs, K predictions a pair, best first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refkd.evaluation.compat import CONVENTIONS, DEFAULT, Compat, Convention
+from refkd.evaluation.overlap import Spans
+
+if TYPE_CHECKING:
+    from refkd.data.pairs import Pairs
+
+THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""The m of R@n,IoU=m."""
+
+LOGGED = (0.3, 0.5, 0.7)
+"""The thresholds that `Scores.named` reports."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """What a system's first predictions score on one role."""
+
+    tiou: NDArray[np.float64]
+    """(N,) temporal IoU in [0, 1] of each pair that counts, in the role's order."""
+    miou: float
+    """Mean temporal IoU, percent."""
+    r1: dict[float, float]
+    """R1@m: percent of pairs with a hit, by threshold m."""
+    dr1: dict[float, float]
+    """dR1@m: R1@m with each hit discounted by how far its ends are off (Yuan et al. 2021)."""
+
+    def named(self, role: str) -> dict[str, float]:
+        """Return the numbers under the names they are logged by, such as `val_id/r1_iou0.5`."""
+        named = {f"{role}/miou": self.miou}
+        for threshold in LOGGED:
+            named[f"{role}/r1_iou{threshold}"] = self.r1[threshold]
+            named[f"{role}/dr1_iou{threshold}"] = self.dr1[threshold]
+        return named
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recall:
+    """R@n and dR@n in percent, by threshold."""
+
+    r: dict[float, float]
+    dr: dict[float, float]
+
+
+def score(predictions: Spans, pairs: Pairs, *, compat: Compat | None = None) -> Scores:
+    """Score (N, 2) predicted seconds, one span a pair, in the role's order.
+
+    Without `compat` under the project's convention (`compat.DEFAULT`), else under the published
+    one of that name. Raises `ValueError` where predictions and pairs do not match or are none.
+    """
+    return score_under(predictions, pairs, CONVENTIONS[compat] if compat else DEFAULT)
+
+
+def score_under(predictions: Spans, pairs: Pairs, convention: Convention) -> Scores:
+    """Score (N, 2) predicted seconds under any convention; see `score`."""
+    if predictions.shape != (len(pairs), 2):
+        raise ValueError(f"predictions of shape {predictions.shape} for {len(pairs)} pairs")
+    return score_spans(*_prepared(predictions, pairs, convention), convention=convention)
+
+
+def recall_at(
+    top: int, predictions: Spans, pairs: Pairs, *, compat: Compat | None = None
+) -> Recall:
+    """Return R@top and dR@top of (N, K, 2) predicted seconds, best first; K may be above `top`.
+
+    A pair hits where any of its first `top` spans does; dR discounts by the first that does.
+    """
+    convention = CONVENTIONS[compat] if compat else DEFAULT
+    count, ranks, _ = predictions.shape if predictions.ndim == 3 else (0, 0, 0)
+    if not 1 <= top <= ranks or count != len(pairs):
+        raise ValueError(f"R@{top} of {len(pairs)} pairs from predictions {predictions.shape}")
+    spans, moments, duration = _prepared(predictions[:, :top], pairs, convention)
+    tiou = convention.tiou(spans, moments[:, None])
+    return _recall(tiou, _discount(spans, moments[:, None], duration[:, None]), convention)
+
+
+def score_spans(
+    predictions: Spans,
+    moments: Spans,
+    duration: NDArray[np.float64],
+    *,
+    convention: Convention = DEFAULT,
+) -> Scores:
+    """Score (N, 2) spans against (N, 2) moments as they stand, with `duration` (N,) in their unit.
+
+    Of the convention only tIoU and the hit test apply: nothing is clamped, rounded or dropped.
+
+    >>> scores = score_spans(np.array([[0.0, 5.0]]), np.array([[0.0, 10.0]]), np.array([20.0]))
+    >>> scores.miou, scores.r1[0.5], scores.dr1[0.5], scores.r1[0.7]
+    (50.0, 100.0, 75.0, 0.0)
+    """
+    tiou = convention.tiou(predictions, moments)
+    discount = _discount(predictions, moments, duration)
+    recall = _recall(tiou[:, None], discount[:, None], convention)
+    return Scores(tiou=tiou, miou=100.0 * float(tiou.mean()), r1=recall.r, dr1=recall.dr)
+
+
+def harmonic_mean(a: float, b: float) -> float:
+    """Return 2ab / (a + b) of two scores that are not negative, 0 where both are 0.
+
+    >>> harmonic_mean(60.0, 30.0)
+    40.0
+    """
+    return 2.0 * a * b / (a + b) if a + b != 0 else 0.0
+
+
+def _prepared(
+    predictions: Spans, pairs: Pairs, convention: Convention
+) -> tuple[Spans, Spans, NDArray[np.float64]]:
+    """Return predictions, moments and durations of the pairs that count."""
+    spans = convention.adjusted(np.asarray(predictions, dtype=np.float64), pairs)
+    moments = convention.moments(pairs)
+    if not convention.drop_empty:
+        return spans, moments, pairs.duration
+    kept = moments[:, 0] < moments[:, 1]
+    return spans[kept], moments[kept], pairs.duration[kept]
+
+
+def _discount(
+    predictions: Spans, moments: Spans, duration: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return a^s · a^e with a = 1 - |p - g| / D, clamped to [0, 1] before the product."""
+    off = np.abs(predictions - moments) / duration[..., None]
+    discount: NDArray[np.float64] = np.clip(1.0 - off, 0.0, 1.0).prod(axis=-1)
+    return discount
+
+
+def _recall(
+    tiou: NDArray[np.float64], discount: NDArray[np.float64], convention: Convention
+) -> Recall:
+    """Return recall over (N, K) ranked spans, in percent."""
+    if len(tiou) == 0:
+        raise ValueError("there are no pairs to score")
+    r, dr = {}, {}
+    for threshold in THRESHOLDS:
+        hits = convention.hits(tiou, threshold)
+        hit = hits.any(axis=1)
+        first = np.take_along_axis(discount, hits.argmax(axis=1)[:, None], axis=1)[:, 0]
+        r[threshold] = 100.0 * float(hit.mean())
+        dr[threshold] = 100.0 * float(np.where(hit, first, 0.0).mean())
+    return Recall(r=r, dr=dr)
