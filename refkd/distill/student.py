@@ -1,0 +1,69 @@
+"""The student: a backbone with one side branch for each teacher, equation (7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from refkd.data.batch import Batch
+from refkd.distill.config import DistillConfig
+from refkd.models.backbone import Backbone, BackboneOutput, SpanHead, SpanLogits
+from refkd.models.layers import init_weights
+from refkd.seeds import derive_seed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudentOutput:
+    """One forward pass: the main head and what each side branch says."""
+
+    main: BackboneOutput
+    side_id: SpanLogits
+    side_ood: SpanLogits
+
+
+class SideBranch(nn.Module):
+    """P'^k = softmax(SpanPredictor_k(Linear_k(f))), equation (7)."""
+
+    def __init__(self, hidden: int, head: SpanHead | None) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden, hidden)
+        init_weights(self.linear)
+        self.head = head
+
+    def forward(self, fused: Tensor, clip_mask: Tensor, shared: SpanHead) -> SpanLogits:
+        """Return logits (B, L); `shared` is used where the branch has no head of its own."""
+        head = self.head if self.head is not None else shared
+        return head(self.linear(fused), clip_mask)  # type: ignore[no-any-return]
+
+
+class Student(nn.Module):
+    """Backbone and side branches; for inference the backbone alone is kept."""
+
+    def __init__(self, backbone: Backbone, config: DistillConfig, *, seed: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.config = config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "side branches"))
+            self.side_id = self._branch()
+            self.side_ood = self._branch()
+
+    def forward(self, batch: Batch) -> StudentOutput:
+        """Return main and side logits of a batch."""
+        main: BackboneOutput = self.backbone(batch)
+        fused = main.fused if self.config.side_input == "fused" else main.before_gate
+        if self.config.detach_side:
+            fused = fused.detach()
+        mask, head = batch.clip_mask, self.backbone.span_head
+        return StudentOutput(
+            main=main,
+            side_id=self.side_id(fused, mask, head),
+            side_ood=self.side_ood(fused, mask, head),
+        )
+
+    def _branch(self) -> SideBranch:
+        own = self.config.side_predictor == "own"
+        head = self.backbone.new_span_head() if own else None
+        return SideBranch(self.backbone.hidden, head)

@@ -1,0 +1,214 @@
+"""The layers that the VSLNet family shares, in the order of its forward pass.
+
+Shapes: B pairs, L clips, M words, C characters a word, D hidden size, V feature dimension. Masks
+are bool, true on what is valid. Source: 26hzhang/VSLNet, `layers_t7.py`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refkd.data.inputs import ModelInputs
+from refkd.models.backbone import NEGATIVE
+
+LAYER_NORM_EPS = 1e-6
+CHARACTER_CONVOLUTIONS = ((1, 10), (2, 20), (3, 30), (4, 40))
+"""(kernel, channels) of the convolutions over a word's characters."""
+
+
+def mask_logits(logits: Tensor, mask: Tensor) -> Tensor:
+    """Put `NEGATIVE` where the mask is false."""
+    return logits.masked_fill(~mask, NEGATIVE)
+
+
+def layer_norm(width: int) -> nn.LayerNorm:
+    """Return a layer norm with the references' epsilon."""
+    return nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+
+
+def init_weights(module: nn.Module) -> None:
+    """Glorot-uniform for matrices, convolutions and tables, 0 for biases; LSTMs keep torch's."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Conv1d):
+            nn.init.xavier_uniform_(part.weight)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.Embedding):
+            nn.init.xavier_uniform_(part.weight)
+            if part.padding_idx is not None:
+                nn.init.zeros_(part.weight.data[part.padding_idx])
+
+
+class Embedding(nn.Module):
+    """Words and their characters to (B, M, D): frozen word vectors, learned characters."""
+
+    vectors: Tensor
+
+    def __init__(self, inputs: ModelInputs, *, char_dim: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        table = torch.as_tensor(inputs.word_vectors)
+        special = torch.zeros(2, table.shape[1], dtype=table.dtype)
+        # The vectors come with the dataset, so no checkpoint carries them.
+        self.register_buffer("vectors", torch.cat([special, table]), persistent=False)
+        self.unknown = nn.Parameter(torch.empty(1, table.shape[1]))
+        nn.init.xavier_uniform_(self.unknown)
+        self.characters = nn.Embedding(inputs.characters, char_dim, padding_idx=0)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(char_dim, channels, kernel) for kernel, channels in CHARACTER_CONVOLUTIONS
+        )
+        channels = sum(channels for _, channels in CHARACTER_CONVOLUTIONS)
+        self.linear = nn.Linear(table.shape[1] + channels, hidden)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, words: Tensor, characters: Tensor) -> Tensor:
+        """Return (B, M, D) from word ids (B, M) and character ids (B, M, C), C at least 4."""
+        word = F.embedding(words, self.vectors)
+        word = self.dropout(torch.where((words == 1)[..., None], self.unknown, word))
+        batch, count, length = characters.shape
+        char = self.dropout(self.characters(characters))
+        char = char.reshape(batch * count, length, -1).transpose(1, 2)
+        pooled = [F.relu(conv(char)).amax(dim=2) for conv in self.convolutions]
+        return self.linear(  # type: ignore[no-any-return]
+            torch.cat([word, torch.cat(pooled, dim=1).view(batch, count, -1)], dim=2)
+        )
+
+
+class PositionTable(nn.Module):
+    """Adds a learned vector for each position."""
+
+    def __init__(self, positions: int, hidden: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(positions, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x + table; `ValueError` where x is longer than the table."""
+        length = x.shape[1]
+        if length > self.table.num_embeddings:
+            raise ValueError(
+                f"{length} positions, but the table holds {self.table.num_embeddings}; raise "
+                "backbone.max_positions"
+            )
+        return x + self.table.weight[:length]
+
+
+class ConvBlock(nn.Module):
+    """Four residual steps of layer norm, depthwise convolution of width 7, linear map, ReLU."""
+
+    def __init__(
+        self, hidden: int, *, dropout: float, mask_conv: bool, steps: int = 4, kernel: int = 7
+    ) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(layer_norm(hidden) for _ in range(steps))
+        self.depthwise = nn.ModuleList(
+            nn.Conv1d(hidden, hidden, kernel, padding=kernel // 2, groups=hidden, bias=False)
+            for _ in range(steps)
+        )
+        self.pointwise = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(steps))
+        self.dropout = nn.Dropout(dropout)
+        self.mask_conv = mask_conv
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Return (B, L, D); with `mask_conv` no padded row reaches a valid one."""
+        for norm, depthwise, pointwise in zip(
+            self.norms, self.depthwise, self.pointwise, strict=True
+        ):
+            y = norm(x)
+            if self.mask_conv:
+                y = y * mask[..., None]
+            y = depthwise(y.transpose(1, 2)).transpose(1, 2)
+            x = x + self.dropout(F.relu(pointwise(y)))
+        return x
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention without an output projection, then one linear map; both residual."""
+
+    def __init__(self, hidden: int, heads: int, *, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = layer_norm(hidden), layer_norm(hidden)
+        self.query = nn.Linear(hidden, hidden)
+        self.key = nn.Linear(hidden, hidden)
+        self.value = nn.Linear(hidden, hidden)
+        self.out = nn.Linear(hidden, hidden)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Return (B, L, D); padded positions are attended to by none."""
+        y = self.dropout(self.norm1(x))
+        attended = F.scaled_dot_product_attention(
+            self._split(self.query(y)),
+            self._split(self.key(y)),
+            self._split(self.value(y)),
+            attn_mask=mask[:, None, None, :],
+            dropout_p=self.dropout.p if self.training else 0.0,
+        )
+        residual = x + self.dropout(attended.transpose(1, 2).flatten(2))
+        return residual + self.dropout(  # type: ignore[no-any-return]
+            self.out(self.dropout(self.norm2(residual)))
+        )
+
+    def _split(self, x: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+
+
+class FeatureEncoder(nn.Module):
+    """Positions, convolutions, attention: one encoder for whatever is a sequence."""
+
+    def __init__(
+        self, hidden: int, heads: int, *, positions: int, dropout: float, mask_conv: bool
+    ) -> None:
+        super().__init__()
+        self.positions = PositionTable(positions, hidden)
+        self.conv = ConvBlock(hidden, dropout=dropout, mask_conv=mask_conv)
+        self.attention = AttentionBlock(hidden, heads, dropout=dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Return (B, L, D) from (B, L, D) and its mask (B, L)."""
+        return self.attention(self.conv(self.positions(x), mask), mask)  # type: ignore[no-any-return]
+
+
+class ContextQueryAttention(nn.Module):
+    """Fuses a context with a query by their trilinear similarity, both ways."""
+
+    def __init__(self, hidden: int, *, dropout: float, bias: bool) -> None:
+        super().__init__()
+        bound = math.sqrt(6 / (hidden + 1))
+        self.context = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
+        self.query = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
+        self.product = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
+        self.linear = nn.Linear(4 * hidden, hidden, bias=bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, v: Tensor, q: Tensor, v_mask: Tensor, q_mask: Tensor) -> Tensor:
+        """Return (B, L, D) from context (B, L, D), query (B, M, D) and their masks."""
+        v_drop, q_drop = self.dropout(v), self.dropout(q)
+        score = (v_drop * self.product) @ q_drop.transpose(1, 2)
+        score = score + (v_drop @ self.context)[:, :, None] + (q_drop @ self.query)[:, None, :]
+        rows = mask_logits(score, q_mask[:, None, :]).softmax(dim=2)
+        columns = mask_logits(score, v_mask[:, :, None]).softmax(dim=1)
+        to_query = rows @ q
+        to_context = rows @ (columns.transpose(1, 2) @ v)
+        fused = torch.cat([v, to_query, v * to_query, v * to_context], dim=2)
+        return self.linear(fused)  # type: ignore[no-any-return]
+
+
+class QueryConcat(nn.Module):
+    """Appends the attention-pooled query to every clip."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        bound = math.sqrt(6 / (hidden + 1))
+        self.pool = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
+        self.linear = nn.Linear(2 * hidden, hidden)
+
+    def forward(self, v: Tensor, q: Tensor, q_mask: Tensor) -> Tensor:
+        """Return (B, L, D) from clips (B, L, D) and words (B, M, D)."""
+        weights = mask_logits(q @ self.pool, q_mask).softmax(dim=1)
+        pooled = (weights[:, None, :] @ q).expand(-1, v.shape[1], -1)
+        return self.linear(torch.cat([v, pooled], dim=2))  # type: ignore[no-any-return]

@@ -1,0 +1,143 @@
+"""VSLNet against inputs, weights, gradients and outputs of the reference PyTorch code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from refkd.data.batch import Batch
+from refkd.data.inputs import ModelInputs
+from refkd.evaluation.decode import decode
+from refkd.models import VSLNetConfig, build_backbone
+from refkd.models.vslnet import VSLNet, highlight_loss
+from refkd.recipes.losses import span_loss
+
+TOLERANCE = 1e-4
+RENAMED = (
+    (r"^embedding_net\.word_emb\.unk_vec", "embedding.unknown"),
+    (r"^embedding_net\.char_emb\.char_emb\.", "embedding.characters."),
+    (r"^embedding_net\.char_emb\.char_convs\.(\d)\.0\.", r"embedding.convolutions.\1."),
+    (r"^embedding_net\.linear\.conv1d\.", "embedding.linear."),
+    (r"^video_affine\.linear\.conv1d\.", "video."),
+    (r"^feature_encoder\.pos_embedding\.position_embeddings\.", "encoder.positions.table."),
+    (r"^feature_encoder\.conv_block\.layer_norms\.", "encoder.conv.norms."),
+    (
+        r"^feature_encoder\.conv_block\.depthwise_separable_conv\.(\d)\.0\.",
+        r"encoder.conv.depthwise.\1.",
+    ),
+    (
+        r"^feature_encoder\.conv_block\.depthwise_separable_conv\.(\d)\.1\.",
+        r"encoder.conv.pointwise.\1.",
+    ),
+    (r"^feature_encoder\.attention_block\.layer_norm(\d)\.", r"encoder.attention.norm\1."),
+    (r"^feature_encoder\.attention_block\.out_layer\.conv1d\.", "encoder.attention.out."),
+    (r"^feature_encoder\.attention_block\.(\w+)\.conv1d\.", r"encoder.attention.\1."),
+    (r"^cq_attention\.w4C", "attention.context"),
+    (r"^cq_attention\.w4Q", "attention.query"),
+    (r"^cq_attention\.w4mlu", "attention.product"),
+    (r"^cq_attention\.cqa_linear\.conv1d\.", "attention.linear."),
+    (r"^cq_concat\.weighted_pool\.weight", "concat.pool"),
+    (r"^cq_concat\.conv1d\.conv1d\.", "concat.linear."),
+    (r"^highlight_layer\.conv1d\.conv1d\.", "highlight."),
+    (r"^predictor\.(start|end)_encoder\.lstm\.", r"span_head.\1_rnn."),
+    (r"^predictor\.(start|end)_block\.(\d)\.conv1d\.", r"span_head.\1.\2."),
+)
+
+
+@pytest.fixture(scope="module")
+def case(fixtures_dir: Path) -> dict[str, np.ndarray]:
+    with np.load(fixtures_dir / "vslnet_pytorch_rnn.npz", allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def ours(name: str) -> str:
+    for pattern, new in RENAMED:
+        if re.match(pattern, name):
+            return re.sub(pattern, new, name)
+    raise KeyError(name)
+
+
+def shaped(value: np.ndarray, like: Tensor) -> Tensor:
+    return torch.from_numpy(value).reshape(like.shape)
+
+
+def make_model(case: dict[str, np.ndarray], *, mask_conv: bool) -> VSLNet:
+    config = VSLNetConfig(hidden=32, heads=8, char_dim=8, max_positions=20, mask_conv=mask_conv)
+    inputs = ModelInputs(feature_dim=24, word_vectors=case["wv"], characters=30)
+    model = build_backbone(config, inputs, seed=0)
+    assert isinstance(model, VSLNet)
+    weights = {k.removeprefix("W::"): v for k, v in case.items() if k.startswith("W::")}
+    known = model.state_dict()
+    copied = {
+        ours(name): shaped(value, known[ours(name)])
+        for name, value in weights.items()
+        if not name.endswith(("pad_vec", "glove_vec"))
+    }
+    assert copied.keys() == known.keys()
+    model.load_state_dict(copied)
+    return model.eval()
+
+
+def make_batch(case: dict[str, np.ndarray], rows: list[int]) -> Batch:
+    take = {k: torch.from_numpy(case[k][rows]) for k in ("v", "w", "c", "vl", "s", "e")}
+    return Batch(
+        features=take["v"],
+        clips=take["vl"],
+        words=take["w"],
+        characters=take["c"],
+        start=take["s"],
+        end=take["e"],
+        moment=torch.stack([take["s"], take["e"] + 1], dim=1).float(),
+        pairs=torch.tensor(rows),
+    )
+
+
+def assert_close(name: str, found: Tensor, expected: np.ndarray) -> None:
+    torch.testing.assert_close(
+        found.detach(), torch.from_numpy(expected), atol=TOLERANCE, rtol=0, msg=name
+    )
+
+
+def test_a_ragged_batch_gives_the_reference_outputs_losses_and_gradients(
+    case: dict[str, np.ndarray],
+) -> None:
+    model = make_model(case, mask_conv=False)
+    batch = make_batch(case, [0, 1, 2, 3])
+    output = model(batch)
+    valid = batch.clip_mask
+    zero = torch.zeros_like(output.match)
+    scores = torch.where(valid, output.match.sigmoid(), zero)
+    assert_close("highlight", scores, np.where(valid.numpy(), case["hs"], 0))
+    assert_close("start", output.spans.start[valid], case["sl"][valid.numpy()])
+    assert_close("end", output.spans.end[valid], case["el"][valid.numpy()])
+
+    start, end = decode(output.spans.start, output.spans.end)
+    assert start.tolist() == case["si"].tolist()
+    assert end.tolist() == case["ei"].tolist()
+
+    location = span_loss(output.spans, batch)
+    highlight = highlight_loss(output.match, torch.from_numpy(case["h"]).bool(), valid)
+    assert location.item() == pytest.approx(float(case["loc"]), abs=TOLERANCE)
+    assert highlight.item() == pytest.approx(float(case["hl"]), abs=TOLERANCE)
+    (location + 5.0 * highlight).backward()
+    gradients = {n: p.grad for n, p in model.named_parameters()}
+    for name, expected in case.items():
+        if name.startswith("G::"):
+            mine = gradients[ours(name.removeprefix("G::"))]
+            assert mine is not None
+            assert_close(name, mine, expected.reshape(mine.shape))
+
+
+def test_full_rows_give_the_reference_outputs_with_the_default_switches(
+    case: dict[str, np.ndarray],
+) -> None:
+    model = make_model(case, mask_conv=True)
+    output = model(make_batch(case, case["full_rows"].tolist()))
+    assert_close("highlight", output.match.sigmoid(), case["hs_full"])
+    assert_close("start", output.spans.start, case["sl_full"])
+    assert_close("end", output.spans.end, case["el_full"])
