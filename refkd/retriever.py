@@ -1,0 +1,186 @@
+"""What a user holds after training: load it, ask it, get spans in seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors.numpy import load_file, save_file
+
+from refkd.config import Config
+from refkd.data.batch import Batch
+from refkd.data.dataset import Dataset
+from refkd.data.grid import pool
+from refkd.data.inputs import ModelInputs
+from refkd.data.words import Words
+from refkd.errors import CheckpointError, DataError
+from refkd.evaluation.decode import decode_top
+from refkd.files import replaced, sha256_file, write_json
+from refkd.models import BackboneConfig, build_backbone
+from refkd.models.backbone import Backbone
+from refkd.training.checkpoint import load_tensors, save_tensors
+
+WEIGHTS, VECTORS, RECORD = "weights.safetensors", "words.safetensors", "retriever.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """A moment: seconds from the start of the video, and the probability given to it."""
+
+    start: float
+    end: float
+    score: float
+
+
+class RetrieverRecord(Config):
+    """What stands beside the weights: enough to use them without the dataset."""
+
+    backbone: BackboneConfig
+    feature_dim: int
+    max_clips: int
+    words: list[str]
+    characters: list[str]
+    dataset: str
+    """Name and fingerprint of the dataset it was trained on."""
+    sha256: dict[str, str]
+    """Hash of each file beside this one."""
+
+
+class Retriever:
+    """A trained network with its vocabulary; safetensors and JSON only, nothing is unpickled."""
+
+    def __init__(self, backbone: Backbone, words: Words, *, feature_dim: int, max_clips: int):
+        self.backbone = backbone.eval()
+        self.words = words
+        self.feature_dim = feature_dim
+        self.max_clips = max_clips
+
+    @classmethod
+    def load(cls, folder: Path | str, *, device: torch.device | str = "cpu") -> Retriever:
+        """Load what `export` wrote; `CheckpointError` where a file is missing or changed."""
+        folder = Path(folder)
+        record = _read_record(folder)
+        vectors = _read_vectors(folder, record)
+        words = Words(tokens=record.words, vectors=vectors, characters=record.characters)
+        inputs = ModelInputs(
+            feature_dim=record.feature_dim,
+            word_vectors=vectors,
+            characters=words.character_count,
+        )
+        backbone = build_backbone(record.backbone, inputs, seed=0)
+        weights = load_tensors(folder / WEIGHTS, sha256=record.sha256[WEIGHTS])
+        backbone.load_state_dict(weights)
+        return cls(
+            backbone.to(device),
+            words,
+            feature_dim=record.feature_dim,
+            max_clips=record.max_clips,
+        )
+
+    @torch.inference_mode()
+    def retrieve(
+        self,
+        features: NDArray[np.floating],
+        queries: Sequence[str] | str,
+        *,
+        duration: float,
+        top: int = 1,
+    ) -> list[list[Span]]:
+        """Return the `top` spans of each query, best first.
+
+        `features` is (T, V), a row a clip in order of time, of a video of `duration` seconds.
+        Raises `DataError` for features of another width, an empty query, a duration not above 0.
+        """
+        queries = [queries] if isinstance(queries, str) else list(queries)
+        clips = pool(self._check(features, queries, duration), self.max_clips)
+        output = self.backbone(self._batch(clips, queries))
+        start, end, scores = decode_top(output.spans.start, output.spans.end, top)
+        seconds = duration / len(clips)
+        return [
+            [
+                Span(start=float(s) * seconds, end=(float(e) + 1) * seconds, score=float(p))
+                for s, e, p in zip(*row, strict=True)
+            ]
+            for row in zip(start, end, scores, strict=True)
+        ]
+
+    def _check(
+        self, features: NDArray[np.floating], queries: Sequence[str], duration: float
+    ) -> NDArray[np.float32]:
+        rows = np.asarray(features, dtype=np.float32)
+        if rows.ndim != 2 or rows.shape[0] == 0 or rows.shape[1] != self.feature_dim:
+            raise DataError(
+                f"features have the shape {rows.shape}; this retriever needs (clips, "
+                f"{self.feature_dim}) with at least one clip"
+            )
+        if not np.isfinite(rows).all():
+            raise DataError("features hold values that are not finite; extract them again")
+        if not (np.isfinite(duration) and duration > 0):
+            raise DataError(f"the duration is {duration}; give the video's length in seconds")
+        empty = [i for i, query in enumerate(queries) if not query.strip()]
+        if empty or not queries:
+            raise DataError(f"query {empty[0] if empty else 0} is empty; write a sentence")
+        return rows
+
+    def _batch(self, clips: NDArray[np.float32], queries: Sequence[str]) -> Batch:
+        device = next(self.backbone.parameters()).device
+        words, characters = self.words.encode_batch(queries)
+        count = len(queries)
+        nothing = torch.zeros(count, dtype=torch.int64)
+        return Batch(
+            features=torch.from_numpy(clips).expand(count, -1, -1),
+            clips=torch.full((count,), len(clips), dtype=torch.int64),
+            words=torch.from_numpy(words),
+            characters=torch.from_numpy(characters),
+            start=nothing,
+            end=nothing,
+            moment=torch.zeros(count, 2),
+            pairs=nothing,
+        ).to(device)
+
+
+def export(
+    backbone: Backbone, config: BackboneConfig, dataset: Dataset, folder: Path
+) -> RetrieverRecord:
+    """Write a network with the vocabulary of its dataset into a folder of its own."""
+    hashes = {WEIGHTS: save_tensors(folder / WEIGHTS, backbone.state_dict())}
+    with replaced(folder / VECTORS) as temporary:
+        save_file({"vectors": dataset.words.vectors}, temporary)
+    hashes[VECTORS] = sha256_file(folder / VECTORS)
+    record = RetrieverRecord(
+        backbone=config,
+        feature_dim=dataset.feature_dim,
+        max_clips=dataset.max_clips,
+        words=list(dataset.words.tokens),
+        characters=list(dataset.words.characters),
+        dataset=f"{dataset.name} {dataset.fingerprint}",
+        sha256=hashes,
+    )
+    write_json(folder / RECORD, record.model_dump(mode="json"))
+    return record
+
+
+def _read_record(folder: Path) -> RetrieverRecord:
+    path = folder / RECORD
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; give a folder that holds a retriever")
+    try:
+        return RetrieverRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, ValidationError) as error:
+        raise CheckpointError(f"{path}: not a retriever's record: {error}") from error
+
+
+def _read_vectors(folder: Path, record: RetrieverRecord) -> NDArray[np.float32]:
+    path = folder / VECTORS
+    if not path.is_file() or sha256_file(path) != record.sha256[VECTORS]:
+        raise CheckpointError(
+            f"{path}: missing or changed since it was written; export the retriever again"
+        )
+    vectors: NDArray[np.float32] = load_file(path)["vectors"]
+    return vectors

@@ -1,0 +1,37 @@
+"""How a network is trained, whichever role it has."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from refkd.config import Config
+
+Selection = Literal["last", "best"]
+SelectionMetric = Literal["val_id/miou", "val_ood/miou", "harmonic"]
+
+
+class TrainingConfig(Config):
+    """The optimiser, its schedule and which epoch is kept; defaults are the paper's (section 4).
+
+    >>> TrainingConfig(epochs=4).learning_rate
+    0.001
+    """
+
+    epochs: int = Field(default=100, ge=1)
+    """E, passes over the fit role."""
+    batch_size: int = Field(default=32, ge=1)
+    """B, pairs a step."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Step size at the first step; it falls linearly to 0 over all steps."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled decay of AdamW, on all but biases and normalisation (A23: the paper has none)."""
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    """Largest gradient norm; null for no clipping (the paper names none, VSLNet uses 1.0)."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the forward pass; bfloat16 is autocast, weights stay float32."""
+    select: Selection = "last"
+    """Which epoch's weights are kept: the last one, or the best by `select_by`."""
+    select_by: SelectionMetric = "harmonic"
+    """What `best` means; harmonic is the harmonic mean of the ID and OOD validation mIoU."""

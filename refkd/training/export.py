@@ -1,0 +1,83 @@
+"""What is left of a student when training ends: its backbone's weights and their record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from refkd.config import Config
+from refkd.data.dataset import Dataset
+from refkd.errors import CheckpointError
+from refkd.files import write_json
+from refkd.models import build_backbone
+from refkd.models.backbone import Backbone
+from refkd.training.checkpoint import load_tensors, save_tensors
+from refkd.training.student import StudentConfig
+from refkd.training.trainer import Trainer
+
+WEIGHTS = "student.safetensors"
+RECORD = "student.json"
+
+
+class StudentRecord(Config):
+    """What stands beside a student's weights, as JSON."""
+
+    config: StudentConfig
+    dataset: str
+    """Fingerprint of the dataset it was trained on."""
+    epoch: int
+    """The epoch that was kept, counted from 1."""
+    metrics: dict[str, float]
+    """Validation scores of that epoch."""
+    sha256: str
+    """Of the weights' file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrozenStudent:
+    """A trained student on disk, without its side branches."""
+
+    folder: Path
+    record: StudentRecord
+
+    def backbone(self, dataset: Dataset) -> Backbone:
+        """Return the network with its weights, in evaluation mode and without gradients."""
+        network = self.record.config.backbone
+        backbone = build_backbone(network, dataset.model_inputs(), seed=0)
+        backbone.load_state_dict(load_tensors(self.folder / WEIGHTS, sha256=self.record.sha256))
+        return backbone.eval().requires_grad_(False)
+
+
+def freeze_student(
+    trainer: Trainer, config: StudentConfig, dataset: Dataset, folder: Path
+) -> FrozenStudent:
+    """Write the weights that training kept; the record comes last."""
+    kept = trainer.kept_result()
+    record = StudentRecord(
+        config=config,
+        dataset=dataset.fingerprint,
+        epoch=kept.epoch,
+        metrics=kept.metrics,
+        sha256=save_tensors(folder / WEIGHTS, trainer.kept_weights()),
+    )
+    write_json(folder / RECORD, record.model_dump(mode="json"))
+    return FrozenStudent(folder=folder, record=record)
+
+
+def student_is_frozen(folder: Path) -> bool:
+    """Return whether a folder holds a finished student."""
+    return (folder / RECORD).is_file()
+
+
+def open_student(folder: Path) -> FrozenStudent:
+    """Return the student in a folder; `CheckpointError` where there is none."""
+    path = folder / RECORD
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: holds no finished student; was the trial completed?")
+    try:
+        record = StudentRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: not a student's record: {error}") from error
+    return FrozenStudent(folder=folder, record=record)

@@ -1,0 +1,117 @@
+"""A RefKD student in training: Algorithm 1 of the paper, one batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from refkd.config import Config
+from refkd.data.batch import Batch
+from refkd.data.dataset import Dataset
+from refkd.distill import DistillConfig, ReflectiveLoss, Student
+from refkd.distill.terms import LossTerms
+from refkd.errors import CheckpointError
+from refkd.models import BackboneConfig, build_backbone
+from refkd.models.backbone import Backbone
+from refkd.training.config import TrainingConfig
+from refkd.training.knowledge import CachedTeachers, LiveTeachers, TeacherSource, make_knowledge
+from refkd.training.teacher import Teacher
+from refkd.training.trainer import Trainer
+
+
+class StudentConfig(Config):
+    """All that decides a student, its dataset and teachers apart."""
+
+    backbone: BackboneConfig
+    """The network, from scratch and with weights of its own (ambiguity A27)."""
+    distill: DistillConfig = DistillConfig()
+    """The method's hyperparameters."""
+    training: TrainingConfig = TrainingConfig()
+    """Optimiser, epochs, which epoch is kept."""
+    seed: int = 0
+    """Of initialisation, order and dropout."""
+
+    def total_epochs(self) -> int:
+        """Return the epochs trained: E, or W + E where the warm-up is extra (ambiguity A9)."""
+        return self.distill.total_epochs(self.training.epochs)
+
+
+class StudentTask:
+    """Reflective distillation: a `refkd.training.trainer.Task`."""
+
+    def __init__(self, student: Student, config: DistillConfig, teachers: TeacherSource) -> None:
+        self.student = student
+        self._loss = ReflectiveLoss(config)
+        self._teachers = teachers
+
+    @property
+    def module(self) -> nn.Module:
+        """Backbone and side branches are trained."""
+        return self.student
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone alone is kept."""
+        return self.student.backbone
+
+    def loss(self, batch: Batch, epoch: int) -> LossTerms:
+        """Return equations (6) and (8) in the warm-up, (8) and (12) after it."""
+        output = self.student(batch)
+        auxiliary = self.student.backbone.auxiliary_loss(output.main, batch)
+        return self._loss(
+            output,
+            batch,
+            self._teachers(batch),
+            auxiliary=auxiliary,
+            warm=self._loss.is_warm(epoch),
+        )
+
+
+def student_trainer(
+    config: StudentConfig,
+    dataset: Dataset,
+    teachers: Mapping[str, Teacher | None],
+    knowledge: Path,
+    *,
+    device: torch.device | str = "cpu",
+) -> Trainer:
+    """Return the trainer of a student, before its first epoch.
+
+    `teachers` maps `id` and `ood` to frozen teachers, `knowledge` is the folder their logits are
+    kept in. Raises `CheckpointError` where a teacher is missing.
+    """
+    found = {role: _present(teachers, role) for role in ("id", "ood")}
+    backbone = build_backbone(config.backbone, dataset.model_inputs(), seed=config.seed)
+    if config.distill.student_init == "id_teacher":
+        backbone.load_state_dict(found["id"].backbone(dataset).state_dict())
+    student = Student(backbone, config.distill, seed=config.seed)
+    source = _source(config.distill, found, dataset, knowledge, device)
+    task = StudentTask(student, config.distill, source)
+    training = config.training.model_copy(update={"epochs": config.total_epochs()})
+    return Trainer(task, dataset, training, seed=config.seed, device=device)
+
+
+def _present(teachers: Mapping[str, Teacher | None], role: str) -> Teacher:
+    teacher = teachers.get(role)
+    if teacher is None:
+        raise CheckpointError(f"the {role} teacher is not trained yet; train the teachers first")
+    return teacher
+
+
+def _source(
+    config: DistillConfig,
+    teachers: Mapping[str, Teacher],
+    dataset: Dataset,
+    knowledge: Path,
+    device: torch.device | str,
+) -> TeacherSource:
+    if config.teacher_cache == "off":
+        live = {role: t.backbone(dataset).to(device) for role, t in teachers.items()}
+        return LiveTeachers(live["id"], live["ood"])
+    known = {
+        role: make_knowledge(t, dataset, knowledge, device=device) for role, t in teachers.items()
+    }
+    return CachedTeachers(known["id"], known["ood"])
