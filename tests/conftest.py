@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from refkd.data.dataset import Dataset
 from refkd.data.simulate import SimulationConfig, simulate
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
+
+settings.register_profile("refkd", deadline=None, max_examples=25)
+settings.load_profile("refkd")
 
 TINY = SimulationConfig(
     videos=60, queries=2, feature_dim=16, word_dim=12, min_clips=8, max_clips=16

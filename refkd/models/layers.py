@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refkd.data.inputs import ModelInputs
+from refkd.errors import DataError
 from refkd.models.backbone import NEGATIVE
 
 LAYER_NORM_EPS = 1e-6
@@ -85,10 +86,10 @@ class PositionTable(nn.Module):
         self.table = nn.Embedding(positions, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x + table; `ValueError` where x is longer than the table."""
+        """Return x + table; `DataError` where x is longer than the table."""
         length = x.shape[1]
         if length > self.table.num_embeddings:
-            raise ValueError(
+            raise DataError(
                 f"{length} positions, but the table holds {self.table.num_embeddings}; raise "
                 "backbone.max_positions"
             )

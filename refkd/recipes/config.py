@@ -64,8 +64,11 @@ class RecipeConfig(Config):
             raise ValueError(
                 f"{used[0]} needs a copy, but augment is none; set augment: translate"
             )
-        if not self.keep_original and self.augment == "none":
-            raise ValueError("keep_original: false with augment: none leaves nothing to train on")
+        if not self.keep_original and not (self.p_aug == 1 and self.w_span_aug > 0):
+            raise ValueError(
+                "keep_original: false leaves pairs without a span loss; set augment: translate, "
+                "p_aug: 1 and a w_span_aug above 0"
+            )
         return self
 
     @classmethod

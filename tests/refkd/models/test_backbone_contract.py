@@ -1,0 +1,301 @@
+"""What every backbone promises, whatever its network is: one suite over a list of configs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refkd.data.batch import Batch
+from refkd.data.inputs import ModelInputs
+from refkd.errors import DataError
+from refkd.models import BackboneConfig, VSLNetConfig, build_backbone
+from refkd.models.backbone import NEGATIVE, Backbone, BackboneOutput
+from refkd.recipes.losses import span_loss
+from refkd.training.checkpoint import load_tensors, save_tensors
+
+POSITIONS = 24
+INPUTS = ModelInputs(
+    feature_dim=12,
+    word_vectors=np.random.default_rng(0).normal(size=(30, 10)).astype(np.float32),
+    characters=20,
+)
+SMALL = {"hidden": 16, "heads": 4, "char_dim": 6, "max_positions": POSITIONS}
+CONFIGS: dict[str, BackboneConfig] = {
+    "vslnet-rnn": VSLNetConfig(predictor="rnn", **SMALL),
+    "vslnet-transformer": VSLNetConfig(predictor="transformer", **SMALL),
+}
+PAPER_INPUTS = ModelInputs(
+    feature_dim=1024, word_vectors=np.zeros((1300 - 2, 300), dtype=np.float32), characters=45
+)
+PARAMETERS = [
+    (VSLNetConfig(predictor="rnn"), 783_221, 330_242),
+    (VSLNetConfig(predictor="transformer"), 673_141, 220_162),
+]
+SHIFTS = ("key.bias", "start.2.bias", "end.2.bias")
+"""Parameters that move all logits of a softmax alike, and so get no gradient."""
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-5}
+
+backbones = pytest.mark.parametrize("config", CONFIGS.values(), ids=list(CONFIGS))
+precisions = pytest.mark.parametrize("dtype", list(TOLERANCES), ids=str)
+
+
+def built(config: BackboneConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Backbone:
+    """Return a network in evaluation mode whose zero biases and unit scales are moved away."""
+    model = build_backbone(config, INPUTS, seed=seed)
+    shake = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=shake))
+    return model.to(dtype).eval()
+
+
+def make_batch(clips: list[int], words: list[int], *, seed: int = 0) -> Batch:
+    """Return random pairs, padded to the longest; every batch holds an unknown word."""
+    draw = np.random.default_rng(seed)
+    count, longest, said = len(clips), max(clips), max(words)
+    features = draw.normal(size=(count, longest, INPUTS.feature_dim)).astype(np.float32)
+    ids = draw.integers(2, 32, size=(count, said))
+    ids[0, 0] = 1
+    characters = draw.integers(0, INPUTS.characters, size=(count, said, 16))
+    for row, (n, m) in enumerate(zip(clips, words, strict=True)):
+        features[row, n:], ids[row, m:], characters[row, m:] = 0, 0, 0
+    start = np.array([draw.integers(0, n) for n in clips])
+    end = np.array([draw.integers(s, n) for s, n in zip(start, clips, strict=True)])
+    return Batch(
+        features=torch.from_numpy(features),
+        clips=torch.tensor(clips),
+        words=torch.from_numpy(ids),
+        characters=torch.from_numpy(characters),
+        start=torch.from_numpy(start),
+        end=torch.from_numpy(end),
+        moment=torch.from_numpy(np.stack([start, end + 1], axis=1)).float(),
+        pairs=torch.arange(count),
+    )
+
+
+def padded(batch: Batch, clips: int, words: int) -> Batch:
+    """Return the batch with more padding behind its clips and words."""
+    return replace(
+        batch,
+        features=F.pad(batch.features, (0, 0, 0, clips)),
+        words=F.pad(batch.words, (0, words)),
+        characters=F.pad(batch.characters, (0, 0, 0, words)),
+    )
+
+
+def alone(batch: Batch, row: int) -> Batch:
+    """Return one pair as a batch of its own, without any padding."""
+    one = batch.select(torch.tensor([row]))
+    words = int(one.word_mask.sum())
+    return replace(
+        one,
+        features=one.features[:, : int(one.clips)],
+        words=one.words[:, :words],
+        characters=one.characters[:, :words],
+    )
+
+
+def outputs(output: BackboneOutput) -> dict[str, Tensor]:
+    return {
+        "start": output.spans.start,
+        "end": output.spans.end,
+        "match": output.match,
+        "fused": output.fused,
+        "before_gate": output.before_gate,
+    }
+
+
+def assert_same_pair(found: BackboneOutput, row: int, lone: BackboneOutput, atol: float) -> None:
+    """Compare a row of a batch with the same pair alone, on its valid clips."""
+    for name, value in outputs(lone).items():
+        inside = outputs(found)[name][row, : value.shape[1]]
+        torch.testing.assert_close(inside, value[0], atol=atol, rtol=atol, msg=name)
+
+
+@contextmanager
+def untouched_global_rng() -> Iterator[None]:
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    yield
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert (np.random.get_state()[1] == numpy_state).all()
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Batch:
+    """Draw 1 to 4 pairs of any length up to the position table's."""
+    count = draw(st.integers(1, 4))
+    clips = draw(st.lists(st.integers(1, POSITIONS), min_size=count, max_size=count))
+    words = draw(st.lists(st.integers(1, 9), min_size=count, max_size=count))
+    return make_batch(clips, words, seed=draw(st.integers(0, 2**31)))
+
+
+@backbones
+@given(batch=batches())
+def test_shapes_and_masks(config: BackboneConfig, batch: Batch) -> None:
+    model = built(config)
+    output = model(batch)
+    count, length = batch.clip_mask.shape
+    for logits in (output.spans.start, output.spans.end):
+        assert logits.shape == (count, length)
+        assert (logits[~batch.clip_mask] == NEGATIVE).all()
+        assert (logits[batch.clip_mask] > NEGATIVE / 10).all()
+    assert output.match.shape == (count, length)
+    assert output.fused.shape == output.before_gate.shape == (count, length, model.hidden)
+    for value in outputs(output).values():
+        assert torch.isfinite(value).all()
+
+
+@backbones
+@precisions
+@given(batch=batches(), clips=st.integers(0, 6), words=st.integers(0, 6))
+def test_a_pairs_outputs_depend_neither_on_padding_nor_on_its_mates(
+    config: BackboneConfig, dtype: torch.dtype, batch: Batch, clips: int, words: int
+) -> None:
+    clips = min(clips, POSITIONS - batch.features.shape[1])
+    model, batch = built(config, dtype=dtype), batch.to("cpu", dtype)
+    atol = TOLERANCES[dtype]
+    together, more = model(batch), model(padded(batch, clips, words))
+    backwards = model(batch.select(torch.arange(len(batch)).flip(0)))
+    for row in range(len(batch)):
+        lone = model(alone(batch, row))
+        assert_same_pair(together, row, lone, atol)
+        assert_same_pair(more, row, lone, atol)
+        assert_same_pair(backwards, len(batch) - 1 - row, lone, atol)
+
+
+@backbones
+def test_without_masked_convolutions_padding_shows(config: BackboneConfig) -> None:
+    """The suite can fail: the reference's unmasked convolutions break the promise."""
+    model = built(config.model_copy(update={"mask_conv": False}), dtype=torch.float64)
+    batch = make_batch([5, 20], [3, 3]).to("cpu", torch.float64)
+    difference = model(batch).spans.start[0, :5] - model(alone(batch, 0)).spans.start[0]
+    assert difference.abs().max() > 1e-4
+
+
+@backbones
+def test_every_parameter_gets_a_gradient(config: BackboneConfig) -> None:
+    model = built(config, dtype=torch.float64)
+    batch = make_batch([20, 13, 24, 7], [6, 3, 9, 4]).to("cpu", torch.float64)
+    output = model(batch)
+    (span_loss(output.spans, batch) + model.auxiliary_loss(output, batch)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        if not name.endswith(SHIFTS):
+            assert parameter.grad.abs().max() > 1e-12, name
+
+
+@backbones
+def test_the_auxiliary_loss_ignores_padded_clips(config: BackboneConfig) -> None:
+    model = built(config, dtype=torch.float64)
+    batch = make_batch([9, 6, 12], [4, 2, 5]).to("cpu", torch.float64)
+    longer = padded(batch, 5, 3)
+    short = model.auxiliary_loss(model(batch), batch)
+    assert short.shape == ()
+    assert short.item() > 0
+    torch.testing.assert_close(model.auxiliary_loss(model(longer), longer), short)
+
+
+@backbones
+def test_evaluation_is_deterministic_and_training_is_not(config: BackboneConfig) -> None:
+    model, batch = built(config), make_batch([9, 6], [4, 2])
+    first, second = outputs(model(batch)), outputs(model(batch))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    model.train()
+    assert not torch.equal(model(batch).spans.start, model(batch).spans.start)
+
+
+@backbones
+def test_weights_come_back_from_safetensors(config: BackboneConfig, tmp_path: Path) -> None:
+    model, batch = built(config, seed=1), make_batch([9, 6], [4, 2])
+    path = tmp_path / "weights.safetensors"
+    digest = save_tensors(path, model.state_dict())
+    other = build_backbone(config, INPUTS, seed=2).eval()
+    assert not torch.equal(other(batch).spans.start, model(batch).spans.start)
+    other.load_state_dict(load_tensors(path, sha256=digest))
+    found, expected = outputs(other(batch)), outputs(model(batch))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@backbones
+def test_a_seed_names_the_weights(config: BackboneConfig) -> None:
+    with untouched_global_rng():
+        first = build_backbone(config, INPUTS, seed=3).state_dict()
+    torch.manual_seed(99)
+    again = build_backbone(config, INPUTS, seed=3).state_dict()
+    other = build_backbone(config, INPUTS, seed=4).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    drawn = [name for name, value in first.items() if value.ndim > 1]
+    assert drawn
+    assert not any(torch.equal(first[name], other[name]) for name in drawn)
+
+
+@backbones
+def test_half_precision_is_finite_forwards_and_backwards(config: BackboneConfig) -> None:
+    model, batch = built(config), make_batch([20, 5, 1], [6, 3, 1])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(batch)
+        loss = span_loss(output.spans, batch) + model.auxiliary_loss(output, batch)
+    for value in outputs(output).values():
+        assert torch.isfinite(value).all()
+    assert output.spans.start[2, 1:].max() < -1e29
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), name
+    wide = span_loss(model(batch).spans, batch)
+    assert span_loss(output.spans, batch).item() == pytest.approx(wide.item(), rel=0.05)
+
+
+@backbones
+def test_a_new_span_head_is_of_the_same_kind_and_its_own(config: BackboneConfig) -> None:
+    model, batch = built(config), make_batch([9, 6], [4, 2])
+    head = model.new_span_head()
+    assert type(head) is type(model.span_head)
+    sizes = {name: value.shape for name, value in head.state_dict().items()}
+    assert sizes == {name: value.shape for name, value in model.span_head.state_dict().items()}
+    mine = {parameter.data_ptr() for parameter in model.parameters()}
+    assert not any(parameter.data_ptr() in mine for parameter in head.parameters())
+    spans = head(model(batch).fused, batch.clip_mask)
+    assert spans.start.shape == batch.clip_mask.shape
+    assert (spans.end[~batch.clip_mask] == NEGATIVE).all()
+
+
+@backbones
+def test_the_main_head_reads_the_fused_features(config: BackboneConfig) -> None:
+    model, batch = built(config), make_batch([9, 6], [4, 2])
+    output = model(batch)
+    spans = model.span_head(output.fused, batch.clip_mask)
+    assert torch.equal(spans.start, output.spans.start)
+    assert torch.equal(spans.end, output.spans.end)
+
+
+@backbones
+@pytest.mark.parametrize(("clips", "words"), [(POSITIONS + 1, 3), (3, POSITIONS + 1)])
+def test_input_longer_than_the_position_table_is_named(
+    config: BackboneConfig, clips: int, words: int
+) -> None:
+    with pytest.raises(DataError, match=r"25 positions.*24.*max_positions"):
+        built(config)(make_batch([clips], [words]))
+
+
+@pytest.mark.parametrize(("config", "total", "head"), PARAMETERS, ids=lambda x: str(x)[:30])
+def test_parameter_counts_are_the_published_ones(
+    config: BackboneConfig, total: int, head: int
+) -> None:
+    model = build_backbone(config, PAPER_INPUTS, seed=0)
+    assert count(model) == total
+    assert count(model.span_head) == count(model.new_span_head()) == head
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

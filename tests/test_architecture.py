@@ -1,0 +1,93 @@
+"""Who may know whom, and that our folders hide no library."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from project import ROOT, project_files
+
+PLATFORM = ("tune", "ray", "optuna", "mlflow", "typer", "rich", "sqlalchemy", "yaml")
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+for name in sys.argv[1:]:
+    sys.modules[name] = None  # an import of it fails as if it were not installed
+import refkd
+names = [m.name for m in pkgutil.walk_packages(refkd.__path__, "refkd.")]
+for name in names:
+    importlib.import_module(name)
+print(len(names))
+"""
+
+
+def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_mlflow_is_the_library_in_a_process_of_the_root() -> None:
+    done = run(sys.executable, "-c", "import mlflow; print(mlflow.__version__)")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout[0].isdigit()
+
+
+def test_mlflow_is_the_library_in_the_tests() -> None:
+    spec = find_spec("mlflow")
+    assert spec is not None
+    assert spec.origin is not None, "the folder mlflow/ hides the library"
+    assert ROOT / "mlflow" not in Path(spec.origin).parents
+
+
+def test_the_folder_mlflow_holds_nothing_that_python_collects() -> None:
+    names = [path.name for path in project_files(".py") if (ROOT / "mlflow") in path.parents]
+    assert [n for n in names if n in ("__init__.py", "conftest.py") or "test" in n] == []
+
+
+def test_arrows() -> None:
+    done = run(str(Path(sys.executable).with_name("lint-imports")), "--no-cache")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_refkd_imports_without_the_platform() -> None:
+    done = run(sys.executable, "-c", IMPORT_ALL, *PLATFORM)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 10
+
+
+def test_ray_tune_never_takes_the_name_of_our_package() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in project_files(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        and node.module == "ray"
+        and any(name.name == "tune" and name.asname in (None, "tune") for name in node.names)
+    ]
+    assert found == [], "write `import ray.tune`"
+
+
+@pytest.mark.parametrize("package", ["refkd", "tune"])
+def test_every_folder_of_a_package_is_a_package(package: str) -> None:
+    folders = {p.parent for p in project_files(".py") if (ROOT / package) in p.parents}
+    assert [str(f.relative_to(ROOT)) for f in folders if not (f / "__init__.py").exists()] == []
+
+
+def test_the_tests_are_no_package_and_have_names_of_their_own() -> None:
+    names = Counter(p.name for p in project_files(".py") if (ROOT / "tests") in p.parents)
+    assert names["__init__.py"] == 0
+    assert [n for n, count in names.items() if count > 1 and n != "conftest.py"] == []
+
+
+@pytest.mark.parametrize("package", ["refkd", "tune"])
+def test_public_names(package: str) -> None:
+    module = importlib.import_module(package)
+    assert sorted(module.__all__) == module.__all__ == sorted(module._HOME)
+    for name in module.__all__:
+        assert getattr(module, name).__doc__, f"{package}.{name} has no docstring"
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
+        _ = module.nothing

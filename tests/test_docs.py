@@ -1,0 +1,76 @@
+"""The project's texts tell the truth: links, commands, and no word about one machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from commands import parse
+from project import ROOT, project_files, shell_commands
+
+TEXTS = project_files(".md")
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
+MACHINE = {
+    "a path of one machine": r"(?<![\w.~-])/(?:work|root|Users|home/(?!ubuntu\b|ray\b)\w+)/",
+    "a package index": r"--(?:extra-)?index-url|--find[-]links|https?://[^\s/]+/simple\b",
+}
+
+by_text = pytest.mark.parametrize("path", TEXTS, ids=lambda p: str(p.relative_to(ROOT)))
+
+
+@by_text
+def test_links_within_the_project_resolve(path: Path) -> None:
+    links = LINK.findall(path.read_text(encoding="utf-8"))
+    own = [link for link in links if not re.match(r"\w+:", link)]
+    assert [link for link in own if not (path.parent / link).exists()] == []
+
+
+@by_text
+def test_commands_are_accepted(path: Path) -> None:
+    for words in shell_commands(path.read_text(encoding="utf-8")):
+        if words[0] == "refkd":
+            parse(words[1:])
+
+
+@by_text
+def test_make_targets_exist(path: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    text = path.read_text(encoding="utf-8")
+    blocks = {w[1] for w in shell_commands(text) if w[0] == "make" and len(w) > 1}
+    inline = set(re.findall(r"`make ([a-z]+)", text))
+    assert {name for name in blocks | inline if "=" not in name} - targets == set()
+
+
+def test_every_file_ships_without_a_word_about_one_machine() -> None:
+    found = []
+    for path in project_files():
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:  # an image or another binary file
+            continue
+        found += [
+            f"{path.relative_to(ROOT)}:{number}: {what}: {line.strip()[:80]}"
+            for number, line in enumerate(lines, 1)
+            for what, pattern in MACHINE.items()
+            if re.search(pattern, line)
+        ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("cd /" + "work/main", True),
+        ("open('/" + "root/x')", True),
+        ("/" + "home/someone/data", True),
+        ("file_mounts: {/" + "home/ubuntu/refkd: .}", False),
+        ("network/" + "work/x", False),
+        ("pip install --index" + "-url x", True),
+        ("https://host.example/" + "simple/torch", True),
+        ("pip install -r requirements.lock", False),
+    ],
+)
+def test_the_machine_patterns(line: str, wrong: bool) -> None:
+    assert any(re.search(pattern, line) for pattern in MACHINE.values()) is wrong

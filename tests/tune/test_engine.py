@@ -1,0 +1,360 @@
+"""The search engine on simulated curves: outcomes, kills, promotion, budgets, growth, replay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from tune.budget import stagnant
+from tune.chain import START, events, link
+from tune.curves import Curve, CurveTable, read_curves, write_curves
+from tune.growth import GrowthError, check_growth, continue_survivors, current
+from tune.replay import replay
+from tune.simulator import Simulated, World, simulate_search
+from tune.study import MAX_STARTS, SearchStudy, StudyError
+from tune.study_file import StudyFile
+
+EPOCHS = 9
+
+
+def study_file(**changes: Any) -> StudyFile:
+    settings: dict[str, Any] = {
+        "name": "engine",
+        "dataset": "nowhere",
+        "training": {"epochs": EPOCHS},
+        "distill": {"warmup_epochs": 1},
+        "space": {
+            "distill.lambda_id": {"float": [0.01, 1.0], "log": True},
+            "distill.lambda_ood": {"float": [0.01, 1.0], "log": True},
+        },
+        "budget": {"trials": 30},
+        "sampler": {"startup_trials": 4},
+        "workers": 3,
+    }
+    return StudyFile.model_validate({**settings, **changes})
+
+
+def made_table(count: int = 60) -> CurveTable:
+    """Curves of a front between two goals: lambda_id helps ID, lambda_ood OOD, both at a cost."""
+    curves = []
+    for i in range(count):
+        a, b = (i * 0.618) % 1.0, (i * 0.414) % 1.0
+        metrics = []
+        for epoch in range(1, EPOCHS + 1):
+            grown = 1 - math.exp(-epoch / 3)
+            metrics.append(
+                {
+                    "val_id/miou": 50 * grown * (1 - (a - 0.7) ** 2 - 0.3 * b),
+                    "val_ood/miou": 40 * grown * (1 - (b - 0.6) ** 2 - 0.3 * a),
+                    "cost/cpu_seconds": 2.0 * epoch,
+                    "cost/wall_seconds": 2.0 * epoch,
+                }
+            )
+        values = {"distill.lambda_id": 10 ** (2 * a - 2), "distill.lambda_ood": 10 ** (2 * b - 2)}
+        curves.append(Curve(values=values, metrics=metrics))
+    return CurveTable(study="made", objectives=["val_id/miou", "val_ood/miou"], curves=curves)
+
+
+TABLE = made_table()
+SETTINGS = [
+    {},
+    {"pruning": {"type": "promote"}},
+    {"pruning": {"tie": "epsilon_net"}},
+    {"pruning": {"name": "none"}},
+    {"sampler": {"name": "nsga2", "population": 6}},
+    {"sampler": {"name": "random"}},
+    {"sampler": {"name": "qmc"}},
+    {"objectives": ["val_id/miou"]},
+    {"objectives": ["val_id/miou"], "pruning": {"name": "median"}},
+    {"objectives": ["val_id/miou"], "pruning": {"type": "promote"}},
+    {"objectives": ["val_id/miou"], "pruning": {"name": "successive_halving"}},
+    {"constraints": [{"metric": "val_id/miou", "at_least": 30.0}]},
+]
+every_setting = pytest.mark.parametrize("settings", SETTINGS, ids=str)
+KILLS = World(crash=0.05, kills=(11.0, 30.0, 31.0, 75.0, 120.0))
+
+
+def run(world: World | None = None, **settings: Any) -> Simulated:
+    return simulate_search(study_file(**settings), TABLE, world)
+
+
+def ended(result: Simulated) -> list[str]:
+    return [view.state for view in result.study.views()]
+
+
+@every_setting
+def test_every_trial_has_one_outcome_and_a_gapless_curve(settings: dict[str, Any]) -> None:
+    result = run(KILLS, **settings)
+    views = result.study.views()
+    assert len(views) == 30
+    assert {v.state for v in views} <= {"COMPLETE", "PRUNED"}
+    assert "COMPLETE" in ended(result)
+    for view in views:
+        assert list(view.curve) == list(range(1, view.epoch + 1))
+        assert view.state != "COMPLETE" or view.epoch == EPOCHS
+
+
+@every_setting
+def test_a_killed_parallel_search_replays_without_a_difference(settings: dict[str, Any]) -> None:
+    result = replay(run(KILLS, **settings).study.optuna)
+    assert result.differences == []
+    assert result.suggestions == 30
+    if settings.get("pruning", {}).get("name") != "none":
+        assert result.decisions > 0
+
+
+@every_setting
+def test_with_one_worker_kills_change_nothing(settings: dict[str, Any]) -> None:
+    calm = run(**settings, workers=1)
+    killed = run(World(kills=KILLS.kills), **settings, workers=1)
+    for a, b in zip(calm.study.views(), killed.study.views(), strict=True):
+        assert (a.values, a.state, a.curve, a.objectives) == (
+            b.values,
+            b.state,
+            b.curve,
+            b.objectives,
+        )
+
+
+def test_a_kill_loses_at_most_the_running_epoch_of_each_trial() -> None:
+    calm, killed = run(workers=1), run(World(kills=KILLS.kills), workers=1)
+    assert killed.epochs - calm.epochs <= len(KILLS.kills)
+
+
+def tampered(change: Callable[[FrozenTrial], None]) -> list[str]:
+    study = run(KILLS).study
+    change(study.optuna.get_trials(deepcopy=False)[7])
+    return [str(d) for d in replay(study.optuna).differences]
+
+
+def test_a_tampered_epoch_is_found_and_named() -> None:
+    def change(trial: FrozenTrial) -> None:
+        trial.user_attrs["epoch:0002"]["val_id/miou"] += 1e-9
+
+    (found,) = tampered(change)
+    assert "trial 7: epoch:0002" in found
+
+
+def test_a_tampered_value_is_found_and_named() -> None:
+    def change(trial: FrozenTrial) -> None:
+        trial.params["distill.lambda_id"] = 0.5
+
+    assert "trial 7: the set of values" in tampered(change)[0]
+
+
+def test_a_tampered_result_is_found_and_named() -> None:
+    study = run(KILLS).study
+    trial = next(t for t in study.optuna.get_trials(deepcopy=False) if t.values)
+    trial.values = [99.0, 99.0]
+    assert f"trial {trial.number}: the result" in str(replay(study.optuna).differences[0])
+
+
+def test_a_forged_chain_is_found_by_computing_the_suggestion_again() -> None:
+    """Whoever alters an event and mends all hashes still meets the sampler."""
+    study = run(sampler={"name": "random"}).study
+    trials = study.optuna.get_trials(deepcopy=False)
+    forged = trials[5]
+    forged.params["distill.lambda_id"] = 0.5
+    forged.user_attrs["asked"]["values"]["distill.lambda_id"] = 0.5
+    before = START
+    for event in sorted(events(trials), key=lambda e: e.stamp.place):
+        s = event.stamp
+        before = link(before, [s.place, s.launch, event.number, event.key, event.content])
+        trials[event.number].user_attrs[event.key]["stamp"][2] = before
+    assert "trial 5: asked" in str(replay(study.optuna).differences[0])
+
+
+def test_promotion_resumes_the_best_and_ends_the_rest_as_pruned() -> None:
+    result = run(pruning={"type": "promote"})
+    views = result.study.views()
+    assert not any(v.paused_at for v in views)
+    promoted = [v for v in views if v.promotions]
+    assert promoted
+    for view in views:
+        assert all(d["action"] == "pause" for d in view.decisions.values())
+    assert result.epochs < 30 * EPOCHS
+
+
+def test_pruning_saves_epochs_and_keeps_the_front() -> None:
+    full, pruned = run(pruning={"name": "none"}), run()
+    assert pruned.epochs < 0.7 * full.epochs
+
+
+@pytest.mark.parametrize(
+    ("budget", "reason"),
+    [
+        ({"trials": 30, "epochs": 90}, "budget.epochs"),
+        ({"trials": 30, "cpu_hours": 200 / 3600}, "budget.cpu_hours"),
+        ({"trials": 30, "money": 0.08}, "budget.money"),
+        ({"trials": 30, "patience": 3}, "patience"),
+    ],
+)
+def test_a_study_stops_at_the_first_limit_reached(budget: dict[str, Any], reason: str) -> None:
+    result = run(budget=budget, prices={"cpu_hour": 1.0}, pruning={"name": "none"})
+    assert reason in str(result.study.stop_reason())
+    assert len(result.study.views()) < 30
+    assert set(ended(result)) <= {"COMPLETE", "PRUNED"}
+    assert result.study.left() == 0
+
+
+def test_patience_counts_complete_trials_since_the_front_last_grew() -> None:
+    views = run(pruning={"name": "none"}).study.views()
+    assert 0 <= stagnant(views) < 30
+    assert stagnant(views[:1]) == 0
+
+
+def test_constraints_keep_trials_off_the_front_but_in_the_study() -> None:
+    limit = 30.0
+    result = run(constraints=[{"metric": "val_id/miou", "at_least": limit}])
+    complete = [v for v in result.study.views() if v.state == "COMPLETE"]
+    assert [v.feasible for v in complete] == [v.kept["val_id/miou"] >= limit for v in complete]
+    best = {t.number for t in result.study.optuna.best_trials}
+    assert best <= {v.number for v in complete if v.feasible}
+
+
+def test_a_bound_can_be_a_teachers_own_score() -> None:
+    storage = InMemoryStorage()
+    file = study_file(
+        constraints=[{"metric": "val_id/miou", "teacher": "id", "within": 0.5}],
+        pruning={"name": "none"},
+    )
+    study = SearchStudy(file, storage)
+    study.note("teacher_results", {"id": {"metrics": {"val_id/miou": 40.0}}})
+    for score, feasible in ((39.6, True), (39.4, False)):
+        ask = study.ask()
+        assert ask is not None
+        study.complete(ask.number, {"val_id/miou": score, "val_ood/miou": 20.0})
+        assert study.views()[ask.number].feasible is feasible
+
+
+def finished(**settings: Any) -> tuple[InMemoryStorage, SearchStudy]:
+    result = run(**settings)
+    return result.study._storage, result.study
+
+
+def test_a_finished_study_grows_in_trials_epochs_and_space() -> None:
+    small = study_file(budget={"trials": 12}, training={"epochs": 4}, pruning={"name": "none"})
+    before = simulate_search(small, TABLE)
+    storage = before.study._storage
+    space = {
+        **small.model_dump(mode="json", by_alias=True)["space"],
+        "distill.kd_temperature": {"float": [0.5, 4.0]},
+    }
+    grown = study_file(
+        budget={"trials": 24}, training={"epochs": 8}, pruning={"name": "none"}, space=space
+    )
+    study = SearchStudy(grown, storage)
+    check_growth(grown, study.launches.all())
+    study.begin_launch()
+    assert continue_survivors(study) == list(range(12))
+    assert continue_survivors(study) == []
+    assert study.left() == 24
+    for _ in range(24):
+        ask = study.ask()
+        assert ask is not None
+        start = ask.inherited + 1
+        assert start == (5 if ask.continues is not None else 1)
+        for epoch in range(start, 9):
+            assert study.record(ask.number, epoch, TABLE.curves[0].at(epoch)) == "go"
+        study.complete(ask.number, TABLE.curves[0].at(8))
+    assert study.ask() is None
+    views = study.views()
+    assert len(views) == 36
+    assert len(current(views)) == 24
+    assert {v.epoch for v in current(views)} == {8}
+    assert len(study.launches.all()) == 2
+    assert replay(study.optuna).differences == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"training": {"epochs": 3}}, "fewer epochs"),
+        ({"distill": {"warmup_epochs": 2}}, "distill.warmup_epochs is now 2"),
+        (
+            {"space": {"distill.lambda_id": {"float": [0.01, 1.0]}}},
+            "is now a float, in launch 1 it was a logarithmic float",
+        ),
+    ],
+)
+def test_a_change_that_would_falsify_earlier_trials_is_refused(
+    change: dict[str, Any], message: str
+) -> None:
+    _, study = finished()
+    with pytest.raises(GrowthError, match=message):
+        check_growth(study_file(**change), study.launches.all())
+
+
+def test_other_bounds_samplers_and_pruners_are_welcome() -> None:
+    _, study = finished()
+    change = {
+        "space": {"distill.lambda_id": {"float": [0.001, 2.0], "log": True}},
+        "sampler": {"name": "random"},
+        "pruning": {"name": "none"},
+    }
+    check_growth(study_file(**change), study.launches.all())
+
+
+def test_other_objectives_are_refused_and_facts_are_bound() -> None:
+    storage, study = finished()
+    study.bind("dataset", "abc")
+    with pytest.raises(StudyError, match="another dataset"):
+        study.bind("dataset", "def")
+    study.bind("objectives", study.file.objectives)
+    with pytest.raises(StudyError, match="objectives"):
+        SearchStudy(study_file(objectives=["val_id/miou"]), storage)
+
+
+def test_points_are_tried_first_and_never_enqueued_twice() -> None:
+    point = {"distill.lambda_id": 0.1, "distill.lambda_ood": 0.2}
+    file = study_file(start_from=[point, point], budget={"trials": 4})
+    study = SearchStudy(file, InMemoryStorage())
+    for _ in range(3):
+        study.begin_launch()
+        waiting = study.optuna.get_trials(states=(TrialState.WAITING,))
+        assert len(waiting) == 1
+    first = study.ask()
+    assert first is not None
+    assert first.values == point
+    study.begin_launch()
+    assert not study.optuna.get_trials(states=(TrialState.WAITING,))
+
+
+def test_a_trial_that_kills_its_worker_before_every_epoch_is_given_up() -> None:
+    storage = InMemoryStorage()
+    file = study_file(budget={"trials": 1})
+    for _ in range(MAX_STARTS):
+        ask = SearchStudy(file, storage).ask()
+        assert ask is not None
+        assert ask.number == 0
+    study = SearchStudy(file, storage)
+    assert study.ask() is None
+    (view,) = study.views()
+    assert view.state == "FAIL"
+    assert str(MAX_STARTS) in str(view.reason)
+
+
+def test_results_that_are_not_finite_fail_with_the_reason() -> None:
+    study = SearchStudy(study_file(), InMemoryStorage())
+    ask = study.ask()
+    assert ask is not None
+    assert study.complete(ask.number, {"val_id/miou": math.nan, "val_ood/miou": 1.0}) == "FAIL"
+    assert "val_id/miou" in str(study.views()[0].reason)
+
+
+def test_the_simulator_is_deterministic() -> None:
+    first, second = run(KILLS), run(KILLS)
+    assert first.seconds == second.seconds
+    assert [v.values for v in first.study.views()] == [v.values for v in second.study.views()]
+
+
+def test_curves_survive_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "curves.json"
+    write_curves(TABLE, path)
+    assert read_curves(path) == TABLE

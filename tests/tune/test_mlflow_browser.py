@@ -1,0 +1,107 @@
+"""What a person sees of a search in MLflow's own pages, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from mlflow.entities import Run
+from playwright.sync_api import Page, expect, sync_playwright
+from recording import SECONDS, by_name, tell_everything, tracker
+
+from tune.courier import Delivery
+
+if TYPE_CHECKING:
+    from tests.tune.conftest import Server
+
+CHROMIUM = shutil.which("chromium")
+OPTIONS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+EXPERIMENT = "refkd/shown"
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+    pytest.mark.filterwarnings(
+        # MLflow's own imports, which nothing here can mend.
+        "ignore::DeprecationWarning:mlflow.*",
+        "ignore::FutureWarning:mlflow.*",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def students(mlflow_server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Three finished trials of a study, by their names."""
+    folder = tmp_path_factory.mktemp("study")
+    track = tracker(mlflow_server.uri, folder, EXPERIMENT)
+    tell_everything(track, folder, trials=3)
+    assert track.close(SECONDS) == Delivery()
+    found = by_name(mlflow_server.uri, EXPERIMENT)
+    return {name: run for name, run in sorted(found.items()) if name.startswith("trial-")}
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    """A page of the system's Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        page = browser.new_page(viewport={"width": 1600, "height": 1400})
+        page.set_default_timeout(120_000)
+        expect.set_options(timeout=120_000)
+        yield page
+        browser.close()
+
+
+def show(page: Page, address: str) -> None:
+    """Open an address for good: a page of the same document would only change its fragment."""
+    page.goto("about:blank")
+    page.goto(address)
+
+
+def test_the_compare_page_shows_three_students_side_by_side(
+    mlflow_server: Server, students: dict[str, Run], page: Page, tmp_path: Path
+) -> None:
+    runs = [run.info.run_id for run in students.values()]
+    experiments = sorted({run.info.experiment_id for run in students.values()})
+    asked = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps(experiments))}"
+    show(page, f"{mlflow_server.uri}/#/compare-runs?{asked}")
+
+    for name, run in students.items():
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+        value = run.data.metrics["val_id/miou"]
+        shown = re.compile(rf"^\s*{value:g}(\.0+)?\s*$")
+        expect(page.get_by_text(shown).first).to_be_visible()
+    for name in ("val_id/miou", "train/loss", "distill.tau"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+    picture = tmp_path / "compare.png"
+    page.screenshot(path=picture, full_page=True)
+    assert picture.stat().st_size > 10_000
+
+
+def test_the_experiment_lists_the_study_and_its_students(
+    mlflow_server: Server, students: dict[str, Run], page: Page, tmp_path: Path
+) -> None:
+    (experiment,) = {run.info.experiment_id for run in students.values()}
+    show(page, f"{mlflow_server.uri}/#/experiments/{experiment}/runs")
+    study = page.get_by_role("gridcell").filter(has_text="quick")
+    expect(study.first).to_be_visible()
+    study.first.get_by_role("button").first.click()  # children are folded below their parent
+    for name in students:
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+    page.screenshot(path=tmp_path / "experiment.png")

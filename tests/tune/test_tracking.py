@@ -1,0 +1,249 @@
+"""The tracker on a real SQLite store: every event once, whatever is repeated or killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+from recording import (
+    EXPERIMENT,
+    SECONDS,
+    by_name,
+    check_everything,
+    rows,
+    runs,
+    tell_everything,
+    tracker,
+)
+
+from tune.courier import Delivery
+from tune.sender import find_run
+from tune.spool import Spool
+from tune.tracking import CLIENT_SETTINGS, owner_of
+
+pytestmark = pytest.mark.filterwarnings(
+    # MLflow's own imports, which nothing here can mend.
+    "ignore::DeprecationWarning:mlflow.*",
+    "ignore::FutureWarning:mlflow.*",
+)
+
+
+def test_everything_arrives(mlflow_store: str, tmp_path: Path) -> None:
+    track = tracker(mlflow_store, tmp_path)
+    tell_everything(track, tmp_path)
+    assert track.close(SECONDS) == Delivery()
+    check_everything(mlflow_store)
+    parent = by_name(mlflow_store)["quick"]
+    assert parent.info.artifact_uri.startswith((tmp_path / "mlartifacts").as_uri())
+    (artifact,) = MlflowClient(mlflow_store).list_artifacts(parent.info.run_id)
+    assert artifact.path == "study.yaml"
+
+
+def test_repeating_everything_changes_nothing(mlflow_store: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        track = tracker(mlflow_store, tmp_path)
+        tell_everything(track, tmp_path)
+        assert track.close(SECONDS) == Delivery()
+    check_everything(mlflow_store)
+
+
+def test_sending_everything_again_changes_nothing(mlflow_store: str, tmp_path: Path) -> None:
+    track = tracker(mlflow_store, tmp_path)
+    tell_everything(track, tmp_path)
+    track.close(SECONDS)
+    for mark in (tmp_path / "spool").glob("sent-*"):
+        mark.unlink()
+    again = tracker(mlflow_store, tmp_path)
+    again.study_started({"budget.trials": "2"}, {"refkd.seed": "1"}, [])
+    assert again.close(SECONDS) == Delivery()
+    check_everything(mlflow_store)
+
+
+def test_another_store_gets_everything(mlflow_store: str, tmp_path: Path) -> None:
+    track = tracker("http://127.0.0.1:9", tmp_path)  # nobody listens there
+    tell_everything(track, tmp_path)
+    assert track.close(0.1).left == 12
+    again = tracker(mlflow_store, tmp_path)
+    assert again.close(SECONDS) == Delivery()
+    check_everything(mlflow_store)
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from recording import tell_everything, tracker
+folder = Path(sys.argv[2])
+track = tracker(sys.argv[1], folder)
+tell_everything(track, folder, trials=4, epochs=30)
+print("told", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_writer_is_continued(mlflow_store: str, tmp_path: Path) -> None:
+    """Kill -9 while the thread is sending; what is left goes out in the next launch."""
+    here = str(Path(__file__).parent)
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, mlflow_store, str(tmp_path), here], stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"told\n"
+        while len(runs(mlflow_store)) < 3:
+            assert writer.poll() is None
+        writer.send_signal(signal.SIGKILL)
+    assert len(runs(mlflow_store)) < 5, "killed too late to show anything"
+    with (tmp_path / "spool" / "events.jsonl").open("ab") as torn:
+        torn.write(b'{"kind": "epoch", "run": "trial/0003", "ti')
+
+    track = tracker(mlflow_store, tmp_path)
+    tell_everything(track, tmp_path, trials=4, epochs=30)
+    assert track.close(SECONDS) == Delivery()
+    check_everything(mlflow_store, trials=4, epochs=30)
+
+
+def test_a_refused_event_is_put_aside_and_the_rest_arrives(
+    mlflow_store: str, tmp_path: Path
+) -> None:
+    track = tracker(mlflow_store, tmp_path)
+    track.run_started("trial/0000", "trial-0000", {}, {})
+    track.epoch("trial/0000", 1, {"R1@0.5": 1.0})
+    gone = tmp_path / "gone.json"
+    gone.write_text("{}")
+    track.artifact("trial/0000", gone, None)
+    gone.unlink()
+    track.epoch("trial/0000", 2, {"val_id/miou": 2.0})
+    assert track.close(SECONDS).rejected == 2
+    rejected = Spool(tmp_path / "spool").rejected.read_text().splitlines()
+    assert "R1@0.5" in rejected[0]
+    assert str(gone) in rejected[1]
+    assert rows(mlflow_store, by_name(mlflow_store)["trial-0000"]) == [(2, 2.0)]
+
+
+def test_a_parameter_that_changed_becomes_a_tag(mlflow_store: str, tmp_path: Path) -> None:
+    for trials in ("2", "4"):
+        track = tracker(mlflow_store, tmp_path)
+        track.study_started({"budget.trials": trials, "seed": "0"}, {}, [])
+        assert track.close(SECONDS) == Delivery()
+    (run,) = runs(mlflow_store)
+    assert run.data.params == {"budget.trials": "2", "seed": "0"}
+    assert {k: v for k, v in run.data.tags.items() if k.startswith("refkd.now")} == {
+        "refkd.now.budget.trials": "4"
+    }
+
+
+def test_a_study_that_goes_on_is_running_again(mlflow_store: str, tmp_path: Path) -> None:
+    seen = []
+    for launch, status in enumerate(("KILLED", None, "FINISHED")):
+        track = tracker(mlflow_store, tmp_path)
+        track.study_started({}, {"refkd.launched": str(launch)}, [])
+        if status:
+            track.run_ended("study", status, {}, {})
+        track.close(SECONDS)
+        seen += [run.info.status for run in runs(mlflow_store)]
+    assert seen == ["KILLED", "RUNNING", "FINISHED"]
+
+
+def test_of_two_runs_with_one_tag_the_fuller_stays(mlflow_store: str, tmp_path: Path) -> None:
+    client = MlflowClient(mlflow_store)
+    experiment = client.create_experiment(EXPERIMENT)
+    owner = owner_of(Spool(tmp_path / "spool"), "quick")
+    tags = {"refkd.run": f"{owner}/trial/0000"}
+    empty, full = [client.create_run(experiment, tags=tags, start_time=1) for _ in range(2)]
+    client.log_metric(full.info.run_id, "val_id/miou", 1.0, step=1, timestamp=1)
+    track = tracker(mlflow_store, tmp_path)
+    track.epoch("trial/0000", 2, {"val_id/miou": 2.0})
+    assert track.close(SECONDS) == Delivery()
+    left = {run.info.run_id: run for run in runs(mlflow_store, view=ViewType.ACTIVE_ONLY)}
+    assert empty.info.run_id not in left
+    assert rows(mlflow_store, left[full.info.run_id]) == [(1, 1.0), (2, 2.0)]
+
+
+def test_a_run_deleted_by_hand_comes_back_with_its_next_event(
+    mlflow_store: str, tmp_path: Path
+) -> None:
+    track = tracker(mlflow_store, tmp_path)
+    tell_everything(track, tmp_path)
+    track.close(SECONDS)
+    client = MlflowClient(mlflow_store)
+    client.delete_run(by_name(mlflow_store)["trial-0000"].info.run_id)
+    client.delete_experiment(runs(mlflow_store)[0].info.experiment_id)
+    again = tracker(mlflow_store, tmp_path)
+    again.epoch("trial/0000", 4, {"val_id/miou": 4.0})
+    assert again.close(SECONDS) == Delivery()
+    run = by_name(mlflow_store)["trial-0000"]
+    assert run.info.lifecycle_stage == "active"
+    assert rows(mlflow_store, run)[-1] == (4, 4.0)
+
+
+def test_two_studies_of_one_name_share_no_run(mlflow_store: str, tmp_path: Path) -> None:
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        track = tracker(mlflow_store, folder)
+        tell_everything(track, folder, trials=1)
+        track.close(SECONDS)
+    assert len(runs(mlflow_store)) == 4
+    client = MlflowClient(mlflow_store)
+    experiment = runs(mlflow_store)[0].info.experiment_id
+    owners = [owner_of(Spool(tmp_path / name / "spool"), "quick") for name in ("a", "b")]
+    found = [find_run(client, experiment, f"{owner}/trial/0000") for owner in owners]
+    assert None not in found
+    assert len({run.info.run_id for run in found if run}) == 2
+
+
+def test_a_model_is_kept_once(mlflow_store: str, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"weights")
+    track = tracker(mlflow_store, tmp_path)
+    for launch in ("1", "2"):
+        track.model(
+            "teacher/id",
+            "teacher-id",
+            [weights],
+            model_type="teacher",
+            digest="abc",
+            params={"seed": "0"},
+            tags={"refkd.launched": launch},
+        )
+    assert track.close(SECONDS) == Delivery()
+    client = MlflowClient(mlflow_store)
+    run = by_name(mlflow_store)["teacher/id"]
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert (model.status, model.model_type) == ("READY", "teacher")
+    assert model.source_run_id == run.info.run_id
+    copy = Path(model.artifact_location.removeprefix("file://")) / "weights.safetensors"
+    assert copy.read_bytes() == b"weights"
+
+
+def test_without_a_store_nothing_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    track = tracker(None, folder)
+    track.run_started("trial/0000", "trial-0000", {}, {})
+    track.run_ended("trial/0000", "FINISHED", {}, {})
+    assert not track.has_begun("trial/0000")
+    assert track.close(0) == Delivery()
+    assert not folder.exists()
+
+
+def test_the_environment_is_as_before(
+    mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeout, retries, *_ = CLIENT_SETTINGS
+    monkeypatch.setenv(timeout, "77")
+    monkeypatch.delenv(retries, raising=False)
+    track = tracker(mlflow_store, tmp_path)
+    assert (os.environ[timeout], os.environ[retries]) == ("77", CLIENT_SETTINGS[retries])
+    track.close(SECONDS)
+    assert os.environ[timeout] == "77"
+    assert retries not in os.environ
+
+
+def test_telling_imports_no_mlflow() -> None:
+    code = "import sys, tune.tracking; sys.exit('mlflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

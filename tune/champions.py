@@ -1,0 +1,110 @@
+"""Champions: the best ID and the best OOD student, scored with intervals and registered."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refkd.data.dataset import Dataset
+from refkd.data.roles import OpenRole
+from refkd.evaluation.floors import bias_floors
+from refkd.evaluation.intervals import cluster_bootstrap
+from refkd.evaluation.metrics import score
+from refkd.files import write_json
+from refkd.models.backbone import Backbone
+from refkd.retriever import export
+from refkd.training.export import open_student
+from refkd.training.teacher import Teacher
+from refkd.training.validation import VALIDATION_ROLES, clips_to_seconds, predict_clips
+from tune.jobs import trial_folder
+from tune.results import Summary
+from tune.study import SearchStudy
+from tune.study_file import StudyFile
+
+Table = dict[str, dict[str, Any]]
+
+
+def crown(
+    file: StudyFile,
+    study: SearchStudy,
+    summary: Summary,
+    dataset: Dataset,
+    teachers: Mapping[str, Teacher],
+) -> None:
+    """Score champions and teachers with intervals, keep the champions, register them in MLflow.
+
+    Does nothing where the champions are those that were crowned before.
+    """
+    crowned = {"champions": summary.champions, "trials": summary.ended}
+    if study.optuna.user_attrs.get("crowned") == crowned:
+        return
+    table = score_systems(file, summary, dataset, teachers)
+    folders = _keep(file, summary, dataset)
+    study.note("intervals", table)
+    write_json(file.folder / "champions" / "scores.json", table)
+    if file.tracking.enabled:
+        from tune.registry import register_champions
+
+        register_champions(file, summary, dataset, folders, table)
+    study.note("crowned", crowned)
+
+
+def score_systems(
+    file: StudyFile, summary: Summary, dataset: Dataset, teachers: Mapping[str, Teacher]
+) -> Table:
+    """Return, for each validation role, every system's mIoU and R1@0.5 with 95 % intervals.
+
+    Intervals are bootstrapped over videos (evaluation conventions: the project's default); the
+    bias floors are fitted on the fit role and never look at a video.
+    """
+    systems: dict[str, Backbone] = {
+        f"teacher-{role}": teacher.backbone(dataset) for role, teacher in teachers.items()
+    }
+    for alias, number in summary.champions.items():
+        systems[alias] = open_student(trial_folder(file.folder, number)).backbone(dataset)
+    table: Table = {}
+    for role in VALIDATION_ROLES:
+        pairs = dataset.role(role)
+        table[role] = {
+            name: _interval_row(backbone, dataset, role, seed=file.seed)
+            for name, backbone in systems.items()
+        }
+        table[role]["floors"] = {
+            name: {"miou": scores.miou, "r1_iou0.5": scores.r1[0.5]}
+            for name, scores in bias_floors(dataset.role("fit"), pairs).items()
+        }
+    return table
+
+
+def _interval_row(
+    backbone: Backbone, dataset: Dataset, role: OpenRole, *, seed: int
+) -> dict[str, Any]:
+    pairs = dataset.role(role)
+    scores = score(clips_to_seconds(predict_clips(backbone, pairs), pairs), pairs)
+    values = np.stack([scores.tiou, scores.tiou >= 0.5], axis=1) * 100.0
+    interval = cluster_bootstrap(values, np.asarray(pairs.video_ids), seed=seed)
+    row: dict[str, Any] = {}
+    for column, name in enumerate(("miou", "r1_iou0.5")):
+        row[name] = {
+            "value": float(interval.mean[column]),
+            "low": float(interval.low[column]),
+            "high": float(interval.high[column]),
+        }
+    return row
+
+
+def _keep(file: StudyFile, summary: Summary, dataset: Dataset) -> dict[str, Path]:
+    """Export each champion as a retriever that needs neither study nor dataset."""
+    folders = {}
+    for alias, number in summary.champions.items():
+        student = open_student(trial_folder(file.folder, number))
+        folder = file.folder / "champions" / alias
+        if folder.exists():
+            shutil.rmtree(folder)
+        export(student.backbone(dataset), student.record.config.backbone, dataset, folder)
+        folders[alias] = folder
+    return folders

@@ -1,0 +1,37 @@
+"""The `refkd` command: one file a command group, heavy imports inside the commands."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from refkd.errors import RefKDError
+from tune.cli import data, doctor, search, study
+
+app = typer.Typer(
+    name="refkd",
+    help=(
+        "Search the hyperparameters of Reflective Knowledge Distillation for video moment "
+        "retrieval.\n\n"
+        "Start with `refkd init study.yaml`, then `refkd search study.yaml`."
+    ),
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.add_typer(data.app, name="data", help="Prepare, simulate and show datasets.")
+search.register(app)
+study.register(app)
+doctor.register(app)
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line and exit code 2."""
+    try:
+        app()
+    except RefKDError as error:
+        Console(stderr=True).print(f"refkd: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2)

@@ -1,0 +1,156 @@
+"""`refkd data`: prepare published data, simulate data, show a prepared dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from refkd.data.dataset import Dataset
+    from refkd.data.simulate import SimulationConfig
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+
+Published = Literal["charades-cd", "activitynet-cd"]
+Missing = Literal["error", "skip"]
+OutOption = Annotated[Path, typer.Option(help="Folder to write; must not exist.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the manifest as JSON alone.")]
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[Published, typer.Argument(help="Which dataset.", show_default=False)],
+    annotations: Annotated[Path, typer.Option(help="Folder of the four published split files.")],
+    features: Annotated[
+        Path, typer.Option(help="Folder of .npy or .npz files, or one HDF5 file.")
+    ],
+    words: Annotated[Path, typer.Option(help="Word vectors: GloVe's .txt, or .npz.")],
+    out: OutOption,
+    missing_features: Annotated[
+        Missing,
+        typer.Option(
+            help="A video without features stops, or its pairs are left out and counted."
+        ),
+    ] = "error",
+    jobs: Annotated[int, typer.Option(help="Threads that read features.", min=1)] = 1,
+    extractor: Annotated[
+        str | None,
+        typer.Option(help="Network, weights (fine-tuned?) and frame rate.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Prepare a published dataset for a search.
+
+    Test splits go into `sealed/`, and `val_ood` is carved out of train. The same inputs give the
+    same fingerprint.
+
+    Example: `refkd data prepare charades-cd --annotations charades_cd --features i3d
+    --words glove.840B.300d.txt --out datasets/charades-cd`
+    """
+    from refkd.data.prepare import prepare as make
+
+    made = make(
+        dataset,
+        annotations=annotations,
+        features=features,
+        words=words,
+        out=out,
+        missing_features=missing_features,
+        jobs=jobs,
+        extractor=extractor,
+        progress=not as_json,
+    )
+    _tell(made, as_json)
+
+
+@app.command()
+def simulate(
+    out: OutOption,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="Published split files to make features for.", show_default=False),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML with settings; options win over it.", show_default=False),
+    ] = None,
+    videos: Annotated[int | None, typer.Option(help="Invented train videos.")] = None,
+    feature_dim: Annotated[int | None, typer.Option(help="Width of the features.")] = None,
+    max_clips: Annotated[int | None, typer.Option(help="Clips of the longest video.")] = None,
+    signal: Annotated[float | None, typer.Option(help="Strength of the content; 0: none.")] = None,
+    noise: Annotated[float | None, typer.Option(help="Strength of the noise.")] = None,
+    location_bias: Annotated[
+        float | None, typer.Option(help="Share of videos with habitual places.")
+    ] = None,
+    ood_shift: Annotated[float | None, typer.Option(help="Share of shifted OOD videos.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every draw.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate a dataset: invented, or features for published annotations.
+
+    Example: `refkd data simulate --out datasets/simulated`
+    """
+    from refkd.data.simulate import simulate as make
+
+    options = {
+        "videos": videos,
+        "feature_dim": feature_dim,
+        "max_clips": max_clips,
+        "signal": signal,
+        "noise": noise,
+        "location_bias": location_bias,
+        "ood_shift": ood_shift,
+        "seed": seed,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    made = make(out=out, config=_settings(config, given), annotations=annotations)
+    _tell(made, as_json)
+
+
+@app.command()
+def show(
+    dataset: Annotated[Path, typer.Argument(help="A prepared dataset.", show_default=False)],
+    verify: Annotated[bool, typer.Option("--verify", help="Read and check every byte.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a prepared dataset: roles, repairs, identity of features and words.
+
+    Example: `refkd data show datasets/charades-cd`
+    """
+    from refkd.data.dataset import Dataset
+
+    opened = Dataset.open(dataset)
+    if verify:
+        opened.verify()
+    _tell(opened, as_json)
+
+
+def _tell(dataset: Dataset, as_json: bool) -> None:
+    from tune.show_dataset import show_manifest
+
+    if as_json:
+        print(dataset.manifest.model_dump_json(indent=2))
+    else:
+        show_manifest(Console(), dataset)
+
+
+def _settings(path: Path | None, options: dict[str, Any]) -> SimulationConfig:
+    """Return the settings of a YAML file with the command line's on top."""
+    from pydantic import ValidationError
+
+    from refkd.data.simulate import SimulationConfig
+    from refkd.errors import DataError
+    from tune.yaml_file import read_yaml
+
+    file = None if path is None else read_yaml(path)
+    try:
+        return SimulationConfig.model_validate({**(file.content if file else {}), **options})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        name = ".".join(str(part) for part in fault["loc"]) or "settings"
+        place = f"{path}:{file.line(fault['loc'])}: " if file and name not in options else ""
+        message = fault["msg"].removeprefix("Value error, ")
+        raise DataError(f"{place}{name}: {message} (given {fault['input']!r})") from None

@@ -1,0 +1,78 @@
+"""`refkd search`, `refkd init`, `refkd schema`: begin a study."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refkd.errors import RefKDError
+
+StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(init)
+    app.command()(schema)
+    app.command()(search)
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("study.yaml"),
+    force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a commented study file to start from.
+
+    Example: `refkd init study.yaml`
+    """
+    if path.exists() and not force:
+        raise RefKDError(f"{path}: exists; give another name, or --force to replace it")
+    text = files("tune").joinpath("templates/study.yaml").read_text(encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    print(f"wrote {path}; set `dataset`, then run: refkd search {path}")
+
+
+def schema() -> None:
+    """Print the JSON schema of study files, for editors and programs.
+
+    Example: `refkd schema > study.schema.json`
+    """
+    from tune.study_file import StudyFile
+
+    print(json.dumps(StudyFile.model_json_schema(by_alias=True), indent=2))
+
+
+def search(
+    study: StudyArgument,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Join a running Ray cluster (`auto`, or HOST:PORT).", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON alone.")
+    ] = False,
+) -> None:
+    """Begin a search, or continue it: run the same command after any interruption.
+
+    Trains both teachers where they are missing, then searches students until the budget is used
+    up. Only `fit`, `val_id` and `val_ood` are read.
+
+    Example: `refkd search studies/quickstart.yaml`
+    """
+    from tune.launch import search as launch
+    from tune.progress import Silent, reporter
+    from tune.show import make_console, show_end
+
+    console = make_console()
+    summary = launch(study, address=address, reporter=Silent() if as_json else reporter(console))
+    if as_json:
+        print(summary.model_dump_json(indent=2))
+    else:
+        show_end(console, summary, study)

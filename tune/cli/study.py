@@ -1,0 +1,55 @@
+"""`refkd status` and `refkd best`: look at a study, running or ended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(status)
+    app.command()(best)
+
+
+def status(study: StudyArgument, as_json: JsonOption = False) -> None:
+    """Show every trial of a study: its state, epoch, scores and values.
+
+    Example: `refkd status studies/quickstart.yaml`
+    """
+    from tune.locate import read_summary
+    from tune.show import make_console, show_status
+
+    summary = read_summary(study)
+    if as_json:
+        print(summary.model_dump_json(indent=2))
+    else:
+        show_status(make_console(), summary)
+
+
+def best(study: StudyArgument, as_json: JsonOption = False) -> None:
+    """Show the Pareto front and the champions of a study.
+
+    Example: `refkd best studies/quickstart.yaml --json`
+    """
+    from tune.locate import read_summary
+    from tune.show import make_console, show_best
+
+    summary = read_summary(study)
+    if as_json:
+        numbers = sorted({*summary.front, *summary.champions.values()})
+        chosen = {
+            "front": summary.front,
+            "champions": summary.champions,
+            "trials": [summary.trial(n).model_dump(mode="json") for n in numbers],
+            "intervals": summary.intervals,
+        }
+        print(json.dumps(chosen, indent=2))
+    else:
+        show_best(make_console(), summary)

@@ -1,0 +1,210 @@
+"""One launch of a search, start to end; the same call continues whatever was left."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from refkd.data.dataset import Dataset
+from refkd.data.simulate import simulate
+from refkd.errors import RefKDError
+from refkd.training.teacher import Teacher, find_teacher
+from tune.champions import crown
+from tune.cluster import ray_session
+from tune.growth import check_growth, continue_survivors
+from tune.jobs import CHECKPOINTS, Job, threads_of, trial_folder
+from tune.lease import lease
+from tune.locate import default_storage
+from tune.progress import Reporter, Silent
+from tune.record import Record
+from tune.results import Summary, summarise
+from tune.study import SCHEMA, SearchStudy
+from tune.study_file import TEACHER_ROLES, StudyFile, load_study_file
+from tune.warm_start import warm_points
+
+_ENDED = ("COMPLETE", "PRUNED", "FAIL")
+
+
+class SearchError(RefKDError):
+    """A search that cannot go on."""
+
+
+class InterruptedSearchError(RefKDError):
+    """The search was stopped by the user; the message says how to continue."""
+
+
+def search(
+    study: StudyFile | Path | str,
+    *,
+    address: str | None = None,
+    reporter: Reporter | None = None,
+) -> Summary:
+    """Begin or continue the search of a study, and return what it has found.
+
+    `study` is a study file or its path; `address` joins a running Ray cluster. Trials that an
+    earlier launch left unfinished go on from their last checkpoint, finished ones are kept.
+    Raises `LeaseError` where another driver is at work, `StudyError` where the file no longer fits
+    the study, `ResourceError` where no trial could start, `InterruptedSearchError` after Ctrl-C.
+    """
+    file = study if isinstance(study, StudyFile) else load_study_file(study)
+    url = file.storage or default_storage(file.folder)
+    held = lease(url, file.name, objectives=len(file.objectives))
+    with reporter or Silent() as told, held:
+        return _Launch(file, url, told).run(address)
+
+
+class _Launch:
+    """What one launch holds together."""
+
+    def __init__(self, file: StudyFile, url: str, reporter: Reporter) -> None:
+        self.file = file
+        self.reporter = reporter
+        self.dataset = self._open_dataset()
+        self.study = SearchStudy(file, url)
+        check_growth(file, self.study.launches.all())
+        self.job = self._job()
+        self._bind()
+
+    def run(self, address: str | None) -> Summary:
+        teachers = self._teachers()
+        needed = [role for role in TEACHER_ROLES if teachers[role] is None]
+        self._begin()
+        if needed or self.study.left():
+            with ray_session(self.file, address=address), Record(self.file) as record:
+                record.study_started(self.study, self.dataset)
+                if needed:
+                    self._train_teachers(needed, record)
+                self._note_teachers(record)
+                if self.study.left():
+                    self._train_students(record)
+        self._clean()
+        self.study.launches.touch()
+        if self.study.left():
+            raise InterruptedSearchError(
+                f"stopped with {self.study.left()} of {self.file.budget.trials} trials left; run "
+                "the same command again to continue"
+            )
+        return self._finish()
+
+    def _begin(self) -> None:
+        """Record the launch and put in line what is to be tried first."""
+        self.study.begin_launch()
+        for point in warm_points(self.file):
+            self.study.enqueue(point)
+        grown = continue_survivors(self.study)
+        if grown:
+            self.reporter.stage(
+                f"{len(grown)} complete trials go on to {self.file.training.epochs} epochs"
+            )
+
+    def _open_dataset(self) -> Dataset:
+        path = self.file.dataset
+        if not path.exists() and self.file.simulate is not None:
+            self.reporter.stage(f"simulating {path}")
+            simulate(out=path, config=self.file.simulate)
+        return Dataset.open(path)
+
+    def _job(self) -> Job:
+        workspace = self.file.workspace.absolute()
+        first = self.study.launches.first()
+        epochs = first.epochs if first else self.file.training.epochs
+        teachers = {
+            role: workspace / "teachers" / config.address(self.dataset)
+            for role in TEACHER_ROLES
+            for config in [self.file.teacher_config(role, epochs=epochs)]
+        }
+        return Job(
+            dataset=self.file.dataset.absolute(),
+            fingerprint=self.dataset.fingerprint,
+            folder=self.file.folder,
+            teachers=teachers,
+            knowledge=workspace / "knowledge",
+            teacher_epochs=epochs,
+            device="cuda" if self.file.resources.gpu > 0 else "cpu",
+            threads=threads_of(self.file),
+            study=self.file,
+        )
+
+    def _bind(self) -> None:
+        """Hold the study to what its earlier trials were made with."""
+        self.study.bind("schema", SCHEMA)
+        self.study.bind("objectives", self.file.objectives)
+        self.study.bind("dataset", self.dataset.fingerprint)
+        self.study.bind("teachers", {r: p.name for r, p in self.job.teachers.items()})
+        self.study.bind("seed", self.file.seed)
+        self.study.note("epochs", self.file.training.epochs)
+        self.study.note("budget", self.file.budget.model_dump(mode="json"))
+
+    def _teachers(self) -> dict[str, Teacher | None]:
+        return {role: find_teacher(path) for role, path in self.job.teachers.items()}
+
+    def _train_teachers(self, roles: list[str], record: Record) -> None:
+        from tune.runner import run_teachers
+
+        self.reporter.stage(f"training teachers: {', '.join(roles)}")
+        failures = run_teachers(self.job, roles, [self.reporter, record])
+        if failures:
+            raise SearchError("; ".join(f"teacher {r}: {why}" for r, why in failures.items()))
+        missing = [role for role, teacher in self._teachers().items() if teacher is None]
+        if missing:
+            raise InterruptedSearchError(
+                f"stopped before the teachers were trained ({', '.join(missing)} left); run the "
+                "same command again to continue"
+            )
+
+    def _note_teachers(self, record: Record) -> None:
+        found = {role: teacher for role, teacher in self._teachers().items() if teacher}
+        facts = {
+            role: {"digest": t.digest, "epoch": t.record.epoch, "metrics": t.record.metrics}
+            for role, t in found.items()
+        }
+        self.study.note("teacher_results", facts)
+        record.teachers_ready(found)
+
+    def _train_students(self, record: Record) -> None:
+        from tune.runner import run_students
+        from tune.searcher import Listener
+
+        left = self.study.left()
+        wanted = left + sum(v.state in _ENDED for v in self.study.views())
+        self.reporter.stage(
+            f"searching: {left} of {wanted} trials to go, {self.file.workers} at a time"
+        )
+        self.reporter.search_begins(
+            wanted=wanted,
+            ended=wanted - left,
+            epochs=self.file.training.epochs,
+            workers=self.file.workers,
+        )
+        listeners: list[Listener] = [self.reporter, record]
+        run_students(self.job, self.study, listeners)
+        for number in self.study.close_paused():
+            for listener in listeners:
+                listener.trial_ended(number, "PRUNED", None)
+        reason = self.study.stop_reason()
+        if reason is not None:
+            self.reporter.stage(f"the search has stopped: {reason}")
+
+    def _clean(self) -> None:
+        """Remove checkpoints that nothing can go on from; complete trials may grow in epochs."""
+        for view in self.study.views():
+            if view.state in ("PRUNED", "FAIL"):
+                for folder in trial_folder(self.file.folder, view.number).rglob(CHECKPOINTS):
+                    shutil.rmtree(folder)
+
+    def _finish(self) -> Summary:
+        summary = self.summary()
+        if summary.champions:
+            self.reporter.stage("scoring the champions and registering them")
+            teachers = {r: t for r, t in self._teachers().items() if t is not None}
+            crown(self.file, self.study, summary, self.dataset, teachers)
+        return self.summary()
+
+    def summary(self) -> Summary:
+        attributes: Mapping[str, Any] = self.study.optuna.user_attrs
+        return summarise(self.file.name, self.study.views(), dict(attributes))
+
+
+__all__ = ["InterruptedSearchError", "SearchError", "search"]

@@ -1,0 +1,87 @@
+"""Finding a study that exists, without importing what trains: for commands that only look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from refkd.errors import RefKDError
+from tune.yaml_file import read_yaml
+
+if TYPE_CHECKING:
+    import optuna
+
+    from tune.results import Summary
+
+
+class NoStudyError(RefKDError):
+    """There is no study where one was looked for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyPlace:
+    """Where a study lives."""
+
+    name: str
+    folder: Path
+    storage: str
+    tracking: str
+
+
+def default_storage(folder: Path) -> str:
+    """Return the storage of a study whose file names none."""
+    return f"sqlite:///{folder / 'study.db'}"
+
+
+def default_tracking(workspace: Path) -> str:
+    """Return the tracking store of a study whose file names none."""
+    return f"sqlite:///{workspace.absolute() / 'mlflow.db'}"
+
+
+def locate(path: Path | str) -> StudyPlace:
+    """Return where the study of a study file lives; only what is needed is read from it."""
+    content = read_yaml(Path(path)).content
+    name = content.get("name")
+    if not isinstance(name, str):
+        raise NoStudyError(f"{path}: has no name; is it a study file?")
+    workspace = Path(content.get("workspace") or "runs").absolute()
+    folder = workspace / "studies" / name
+    tracking = content.get("tracking") or {}
+    return StudyPlace(
+        name=name,
+        folder=folder,
+        storage=content.get("storage") or default_storage(folder),
+        tracking=tracking.get("uri") or default_tracking(workspace),
+    )
+
+
+def open_study(place: StudyPlace) -> optuna.Study:
+    """Open a study for reading; `NoStudyError` says how to begin it."""
+    import optuna
+
+    from tune.storage import open_storage
+
+    file = place.storage.removeprefix("sqlite:///").removeprefix("journal:")
+    if file != place.storage and not Path(file).exists():
+        raise NoStudyError(
+            f"study {place.name!r} has not been begun: {file} does not exist; run `refkd search`"
+        )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.load_study(study_name=place.name, storage=open_storage(place.storage))
+    except KeyError:
+        raise NoStudyError(
+            f"study {place.name!r} is not in its storage; run `refkd search` to begin it"
+        ) from None
+
+
+def read_summary(path: Path | str) -> Summary:
+    """Return what the study of a study file has found so far."""
+    from tune.results import summarise
+    from tune.view import view
+
+    place = locate(path)
+    study = open_study(place)
+    views = [view(trial) for trial in study.get_trials(deepcopy=False)]
+    return summarise(place.name, views, dict(study.user_attrs))

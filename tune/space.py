@@ -1,0 +1,123 @@
+"""The search space of a study file: which keys vary, within what, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from pydantic import Field, model_validator
+
+from refkd.config import Config
+
+Value = float | int | str | bool | None
+Values = dict[str, Value]
+
+
+class Suggests(Protocol):
+    """The part of an Optuna trial that a space uses."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float: ...
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int: ...
+    def suggest_categorical(self, name: str, choices: list[Value]) -> Value: ...
+
+
+class Dimension(Config):
+    """The range of one key: exactly one of `float`, `int` and `choice`.
+
+    >>> Dimension(float=(0.01, 1.0), log=True).examples()
+    [0.01, 1.0]
+    """
+
+    float_range: tuple[float, float] | None = Field(default=None, alias="float")
+    """Lowest and highest real number, both included."""
+    int_range: tuple[int, int] | None = Field(default=None, alias="int")
+    """Lowest and highest whole number, both included."""
+    choice: list[Value] | None = Field(default=None, min_length=1)
+    """The values to choose from."""
+    log: bool = False
+    """Whether the range is searched by its logarithm; its lowest value must be above 0."""
+    step: int = Field(default=1, ge=1)
+    """Distance between whole numbers."""
+    when: dict[str, Value | list[Value]] = Field(default_factory=dict)
+    """Conditions, key to value or values: where one fails, the key keeps its fixed value."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Dimension:
+        given = [kind for kind in (self.float_range, self.int_range, self.choice) if kind]
+        if len(given) != 1:
+            raise ValueError("give exactly one of float: [low, high], int: [low, high], choice")
+        bounds = self.float_range or self.int_range
+        if bounds and bounds[0] > bounds[1]:
+            raise ValueError(f"the range {list(bounds)} is empty: the first bound is the larger")
+        if self.log and (not bounds or bounds[0] <= 0):
+            raise ValueError("log: true needs a range of numbers above 0")
+        if self.step != 1 and (not self.int_range or self.log):
+            raise ValueError("step goes with int ranges without log alone")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The key that gave the range: `float`, `int` or `choice`."""
+        if self.choice is not None:
+            return "choice"
+        return "float" if self.float_range else "int"
+
+    @property
+    def label(self) -> str:
+        """The kind of range in words."""
+        return f"logarithmic {self.kind}" if self.log else self.kind
+
+    def examples(self) -> list[Value]:
+        """Return values that must be valid for the whole range to be: its ends or all choices."""
+        return list(self.choice or self.float_range or self.int_range or ())
+
+    def contains(self, value: Value) -> bool:
+        """Return whether a value lies in the range."""
+        if self.choice is not None:
+            return value in self.choice
+        low, high = self.float_range or self.int_range or (0, 0)
+        return isinstance(value, int | float) and low <= value <= high
+
+    def active(self, values: Mapping[str, Value]) -> bool:
+        """Return whether every condition holds for the values drawn so far."""
+        return all(
+            values.get(key) in (wanted if isinstance(wanted, list) else [wanted])
+            for key, wanted in self.when.items()
+        )
+
+    def suggest(self, name: str, trial: Suggests) -> Value:
+        """Draw a value from an Optuna trial."""
+        if self.float_range:
+            return trial.suggest_float(name, *self.float_range, log=self.log)
+        if self.int_range:
+            return trial.suggest_int(name, *self.int_range, step=self.step, log=self.log)
+        return trial.suggest_categorical(name, self.choice or [])
+
+
+def suggest(space: Mapping[str, Dimension], trial: Suggests, fixed: Mapping[str, Value]) -> Values:
+    """Draw every active key, in the order of the file; conditions may name fixed keys too."""
+    drawn: Values = {}
+    for name, dimension in space.items():
+        if dimension.active({**fixed, **drawn}):
+            drawn[name] = dimension.suggest(name, trial)
+    return drawn
+
+
+def put(settings: dict[str, Any], path: str, value: Any) -> None:
+    """Set `settings["a"]["b"]` for the path `a.b`, making the levels on the way."""
+    *parents, last = path.split(".")
+    for parent in parents:
+        settings = settings.setdefault(parent, {})
+    settings[last] = value
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Values:
+    """Return nested settings with dotted keys: what a run's parameters are called."""
+    result: Values = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{name}.")
+        else:
+            result[name] = value
+    return result
