@@ -20,8 +20,9 @@ from tune.locate import default_storage
 from tune.progress import Reporter, Silent
 from tune.record import Record
 from tune.results import Summary, summarise
-from tune.study import SCHEMA, SearchStudy
+from tune.study import SearchStudy
 from tune.study_file import TEACHER_ROLES, StudyFile, load_study_file
+from tune.view import SCHEMA
 from tune.warm_start import warm_points
 
 _ENDED = ("COMPLETE", "PRUNED", "FAIL")

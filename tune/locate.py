@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refkd.errors import RefKDError
+from tune.view import SCHEMA
 from tune.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -69,11 +70,18 @@ def open_study(place: StudyPlace) -> optuna.Study:
         )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        return optuna.load_study(study_name=place.name, storage=open_storage(place.storage))
+        study = optuna.load_study(study_name=place.name, storage=open_storage(place.storage))
     except KeyError:
         raise NoStudyError(
             f"study {place.name!r} is not in its storage; run `refkd search` to begin it"
         ) from None
+    schema = study.user_attrs.get("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise NoStudyError(
+            f"study {place.name!r} is stored in version {schema}, this refkd reads {SCHEMA}; use "
+            "the release that wrote it, or give the study file another name"
+        )
+    return study
 
 
 def read_summary(path: Path | str) -> Summary:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from tune.study_file import StudyFile
 
-SCHEMA = 2
 MAX_STARTS = 10
 """How often a trial is taken up at the same epoch before it counts as failed."""
 

@@ -20,6 +20,9 @@ EPOCH, RUNG, PROMOTION = "epoch:", "rung:", "promotion:"
 ASKED, ENDED = "asked", "ended"
 STAMP = "stamp"
 
+SCHEMA = 1
+"""Version of this way of storing a study."""
+
 Action = Literal["go", "stop", "pause"]
 
 

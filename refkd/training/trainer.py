@@ -158,7 +158,7 @@ class Trainer:
         return result
 
     def _train(self, epoch: int) -> Metrics:
-        module = self.task.module.train()
+        self.task.module.train()
         sums: dict[str, Tensor] = {}
         batches = list(
             training_batches(
@@ -171,13 +171,14 @@ class Trainer:
             for number, pairs in enumerate(batches):
                 self._set_rate((epoch + number / len(batches)) / self.config.epochs)
                 batch = self._fit.batch(pairs).to(self._device)
-                terms = self._step(module, batch, epoch)
+                terms = self.step(batch, epoch)
                 parts = {"loss": terms.total.detach(), **terms.parts}
                 for name, value in parts.items():
                     sums[name] = sums.get(name, torch.zeros_like(value)) + value * len(batch)
         return {f"train/{name}": float(value) / len(self._fit) for name, value in sums.items()}
 
-    def _step(self, module: nn.Module, batch: Batch, epoch: int) -> LossTerms:
+    def step(self, batch: Batch, epoch: int) -> LossTerms:
+        """Take one optimiser step; `TrainingError` where the loss is not finite."""
         half = self.config.precision == "bfloat16"
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=half):
             terms = self.task.loss(batch, epoch)
@@ -190,7 +191,7 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         terms.total.backward()  # type: ignore[no-untyped-call]
         if self.config.clip_norm is not None:
-            nn.utils.clip_grad_norm_(module.parameters(), self.config.clip_norm)
+            nn.utils.clip_grad_norm_(self.task.module.parameters(), self.config.clip_norm)
         self._optimizer.step()
         return terms
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from refkd.errors import RefKDError
-from tune.cli import data, doctor, search, study
+from tune.cli import data, doctor, history, search, study
 
 app = typer.Typer(
     name="refkd",
@@ -26,6 +26,7 @@ app.add_typer(data.app, name="data", help="Prepare, simulate and show datasets."
 search.register(app)
 study.register(app)
 doctor.register(app)
+history.register(app)
 
 
 def main() -> None:
@@ -33,5 +34,6 @@ def main() -> None:
     try:
         app()
     except RefKDError as error:
-        Console(stderr=True).print(f"refkd: {error}", style="red", markup=False, highlight=False)
+        console = Console(stderr=True, soft_wrap=True)
+        console.print(f"refkd: {error}", style="red", markup=False, highlight=False)
         sys.exit(2)

@@ -55,6 +55,13 @@ def search(
             help="Join a running Ray cluster (`auto`, or HOST:PORT).", show_default=False
         ),
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what the search would take, and run nothing.")
+    ] = False,
+    curves: Annotated[
+        Path | None,
+        typer.Option(help="Plan on the curves that `refkd export` wrote.", show_default=False),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON alone.")
     ] = False,
@@ -66,6 +73,11 @@ def search(
 
     Example: `refkd search studies/quickstart.yaml`
     """
+    if plan:
+        _plan(study, curves, as_json=as_json)
+        return
+    if curves is not None:
+        raise RefKDError("--curves goes with --plan")
     from tune.launch import search as launch
     from tune.progress import Silent, reporter
     from tune.show import make_console, show_end
@@ -76,3 +88,16 @@ def search(
         print(summary.model_dump_json(indent=2))
     else:
         show_end(console, summary, study)
+
+
+def _plan(study: Path, curves: Path | None, *, as_json: bool) -> None:
+    from tune.plan import make_plan
+    from tune.show import make_console
+    from tune.show_cost import show_plan
+    from tune.study_file import load_study_file
+
+    made = make_plan(study, load_study_file(study), curves=curves)
+    if as_json:
+        print(made.model_dump_json(indent=2))
+    else:
+        show_plan(make_console(), made)

@@ -1,0 +1,221 @@
+"""The doctor on a study and its record in a real MLflow store, one thing broken at a time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+from small_study import OUTCOMES, SmallStudy, make_study, metrics
+
+from refkd.data.dataset import Dataset
+from tune.doctor import Diagnosis, examine
+from tune.record import spool_folder
+from tune.sender import RUN_TAG
+from tune.spool import Spool
+from tune.tracking import owner_of, target_of
+
+EXPERIMENT = "refkd/quick"
+
+
+@pytest.fixture
+def study(tmp_path: Path, tiny_dataset: Dataset, mlflow_store: str) -> SmallStudy:
+    """A study in SQLite and its record in an SQLite store."""
+    return make_study(tmp_path, tiny_dataset, tracking=mlflow_store)
+
+
+def uri(study: SmallStudy) -> str:
+    assert study.file.tracking.uri is not None
+    return study.file.tracking.uri
+
+
+def client(study: SmallStudy) -> MlflowClient:
+    return MlflowClient(uri(study))
+
+
+def experiment(study: SmallStudy) -> str:
+    found = client(study).get_experiment_by_name(EXPERIMENT)
+    assert found is not None
+    return str(found.experiment_id)
+
+
+def spool(study: SmallStudy) -> Spool:
+    return Spool(spool_folder(study.file))
+
+
+def run_of(study: SmallStudy, key: str) -> Run:
+    """Return the one active run with a key."""
+    label = f"{owner_of(spool(study), 'quick')}/{key}"
+    found = client(study).search_runs([experiment(study)], f"tags.`{RUN_TAG}` = '{label}'")
+    assert len(found) == 1
+    return found[0]
+
+
+def rows(study: SmallStudy, key: str) -> list[tuple[int, float]]:
+    run_id = run_of(study, key).info.run_id
+    history = client(study).get_metric_history(run_id, "val_id/miou")
+    return sorted((point.step, point.value) for point in history)
+
+
+def purge(study: SmallStudy, key: str) -> None:
+    """Remove a run so that nothing can restore it."""
+    run_id = run_of(study, key).info.run_id
+    client(study).set_tag(run_id, RUN_TAG, "gone")
+    client(study).delete_run(run_id)
+
+
+def remake(study: SmallStudy, key: str, *, epochs: int, status: str) -> None:
+    """Put a run in place of another that knows of fewer epochs."""
+    old = run_of(study, key)
+    purge(study, key)
+    label = old.data.tags[RUN_TAG]
+    run = client(study).create_run(experiment(study), tags={RUN_TAG: label}, run_name="again")
+    for epoch in range(1, epochs + 1):
+        for name, value in metrics(0, epoch).items():
+            client(study).log_metric(run.info.run_id, name, value, step=epoch)
+    if status != "RUNNING":
+        client(study).set_terminated(run.info.run_id, status)
+
+
+def no_run(study: SmallStudy) -> None:
+    purge(study, "trial/0000")
+
+
+def running_run(study: SmallStudy) -> None:
+    client(study).update_run(run_of(study, "trial/0000").info.run_id, status="RUNNING")
+
+
+def wrong_status(study: SmallStudy) -> None:
+    client(study).set_terminated(run_of(study, "trial/0002").info.run_id, "FINISHED")
+
+
+def fewer_steps(study: SmallStudy) -> None:
+    remake(study, "trial/0000", epochs=1, status="FINISHED")
+
+
+def fewer_steps_running(study: SmallStudy) -> None:
+    remake(study, "trial/0000", epochs=2, status="RUNNING")
+
+
+def two_runs(study: SmallStudy) -> None:
+    label = run_of(study, "trial/0001").data.tags[RUN_TAG]
+    client(study).create_run(experiment(study), tags={RUN_TAG: label}, run_name="twice")
+
+
+def running_study(study: SmallStudy) -> None:
+    client(study).update_run(run_of(study, "study").info.run_id, status="RUNNING")
+
+
+def no_teacher_run(study: SmallStudy) -> None:
+    purge(study, "teacher/id")
+
+
+def unsent(study: SmallStudy) -> None:
+    spool(study).set_mark(target_of(uri(study), EXPERIMENT), 0)
+
+
+@pytest.mark.parametrize(
+    ("damage", "check", "said"),
+    [
+        (no_run, "steps", "trial 0 has no run"),
+        (running_run, "status", "its run in MLflow RUNNING"),
+        (wrong_status, "status", "trial 2 is FAIL, its run in MLflow FINISHED"),
+        (fewer_steps, "steps", "without the epochs [2, 3]"),
+        (fewer_steps_running, "steps", "without the epochs [3]"),
+        (two_runs, "duplicate", "trial/0001 has 2 runs"),
+        (running_study, "status", "the study's run is RUNNING"),
+        (no_teacher_run, "record", "teacher id"),
+        (unsent, "spool", "have not reached MLflow"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_record_is_mended_from_the_study(
+    study: SmallStudy, damage: Callable[[SmallStudy], None], check: str, said: str
+) -> None:
+    assert examine(study.path) == Diagnosis(study="quick")
+    damage(study)
+    told = examine(study.path)
+    assert [(row.check, row.fixable) for row in told.findings] == [(check, True)]
+    assert said in told.findings[0].what
+    mended = examine(study.path, fix=True)
+    assert mended.findings == []
+    assert [row.check for row in mended.fixed] == [check]
+    check_record(study)
+
+
+def check_record(study: SmallStudy) -> None:
+    """Assert that each run is there once, with its status and one row an epoch."""
+    assert run_of(study, "study").info.status == "FINISHED"
+    assert run_of(study, "teacher/id").info.status == "FINISHED"
+    for number, (state, epochs) in OUTCOMES.items():
+        run = run_of(study, f"trial/{number:04d}")
+        assert run.info.status == ("FAILED" if state == "FAIL" else "FINISHED")
+        assert run.data.tags["refkd.state"] == state
+        assert rows(study, f"trial/{number:04d}") == [
+            (epoch, metrics(number, epoch)["val_id/miou"]) for epoch in range(1, epochs + 1)
+        ]
+
+
+def test_a_run_made_again_says_what_it_is(study: SmallStudy) -> None:
+    before = run_of(study, "trial/0002")
+    purge(study, "trial/0002")
+    assert examine(study.path, fix=True).findings == []
+    after = run_of(study, "trial/0002")
+    assert after.data.params == before.data.params
+    assert after.data.tags["refkd.reason"] == "the loss is not finite"
+    same = {"refkd.trial", "refkd.role", "refkd.seed", "refkd.teacher_id", "refkd.study_name"}
+    assert {k: after.data.tags[k] for k in same} == {k: before.data.tags[k] for k in same}
+
+
+def test_a_lost_store_is_filled_again(study: SmallStudy) -> None:
+    client(study).rename_experiment(experiment(study), "another")
+    told = examine(study.path)
+    assert [(row.check, row.fixable) for row in told.findings] == [("record", True)]
+    assert client(study).get_experiment_by_name(EXPERIMENT) is None, "looking makes nothing"
+    assert examine(study.path, fix=True).findings == []
+    check_record(study)
+
+
+def test_a_study_killed_before_it_told_anything_of_a_trial(study: SmallStudy) -> None:
+    path = spool_folder(study.file) / "events.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if "trial/0001" not in line))
+    purge(study, "trial/0001")
+    assert [row.check for row in examine(study.path).findings] == ["steps"]
+    assert examine(study.path, fix=True).findings == []
+    check_record(study)
+
+
+def test_a_value_that_differs_is_told_and_left(study: SmallStudy) -> None:
+    run_id = run_of(study, "trial/0000").info.run_id
+    client(study).log_metric(run_id, "val_id/miou", 77.0, step=2)
+    told = examine(study.path, fix=True)
+    assert [(row.check, row.fixable) for row in told.findings] == [("steps", False)]
+    assert "differ in val_id/miou of epochs [2]" in told.findings[0].what
+
+
+def test_a_lost_spool_is_told(study: SmallStudy) -> None:
+    shutil.rmtree(spool_folder(study.file))
+    runs = len(client(study).search_runs([experiment(study)], "", ViewType.ALL))
+    told = examine(study.path, fix=True)
+    assert [(row.check, row.fixable) for row in told.findings] == [("spool", False)]
+    assert len(client(study).search_runs([experiment(study)], "", ViewType.ALL)) == runs
+
+
+def test_what_mlflow_refused_is_told(study: SmallStudy) -> None:
+    spool(study).reject("nonsense", "the line is no event")
+    told = examine(study.path, fix=True)
+    assert [(row.check, row.fixable) for row in told.findings] == [("spool", False)]
+    assert json.loads(spool(study).rejected.read_text())["event"] == "nonsense"
+
+
+def test_a_server_that_is_down_is_told(study: SmallStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = study.path.read_text().replace(uri(study), "http://127.0.0.1:9")
+    study.path.write_text(text)
+    told = examine(study.path)
+    assert [row.check for row in told.findings] == ["spool", "record"]
+    assert "MLflow does not answer" in told.findings[1].what

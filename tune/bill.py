@@ -1,0 +1,133 @@
+"""What a study has cost, and what for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from refkd.config import Config
+from tune.budget import Spent, hypervolume, priced, spent_by
+from tune.growth import current
+from tune.launches import Launch, read_launches
+from tune.settings import Prices, Resources
+from tune.view import TrialView
+
+NAMES = {"COMPLETE": "useful", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
+
+
+class BillRow(Config):
+    """One line: who used what."""
+
+    item: str
+    trials: int = 0
+    epochs: int = 0
+    cpu_seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    money: float = 0.0
+
+
+class Bill(Config):
+    """Cost of the students by what became of them, of each teacher, and in proportion."""
+
+    study: str
+    currency: str
+    rows: list[BillRow]
+    total: BillRow
+    money_an_epoch: float | None = None
+    cpu_seconds_an_epoch: float | None = None
+    hypervolume: float = 0.0
+    money_a_point: float | None = None
+    """Of hypervolume, in percent²."""
+    cpu_seconds_a_point: float | None = None
+
+
+def make_bill(name: str, views: Sequence[TrialView], attributes: Mapping[str, Any]) -> Bill:
+    """Return the bill of a study from its trials and its own attributes.
+
+    `lost` is what was trained and not kept when a launch was cut off: for each trial it had to
+    leave, the time from its last epoch to the last sign of that launch, at most one epoch.
+    """
+    launches = read_launches(attributes)
+    file = launches[-1].file if launches else {}
+    resources = Resources.model_validate(file.get("resources", {}))
+    prices = Prices.model_validate(file.get("prices", {}))
+    by_item: dict[str, Spent] = defaultdict(Spent)
+    counts: dict[str, int] = defaultdict(int)
+    for view in views:
+        item = NAMES.get(view.state)
+        if item is not None:
+            by_item[item] += spent_by(view, resources, prices)
+            counts[item] += 1
+    seconds = _lost_seconds(views, launches)
+    if seconds > 0:
+        by_item["lost"] = priced(
+            epochs=0,
+            cpu_seconds=seconds * resources.cpu,
+            gpu_seconds=seconds * resources.gpu,
+            prices=prices,
+        )
+    for role, facts in attributes.get("teacher_results", {}).items():
+        by_item[f"teacher {role}"] = priced(
+            epochs=int(facts.get("epochs", facts["epoch"])),
+            cpu_seconds=facts["metrics"].get("cost/cpu_seconds", 0.0),
+            gpu_seconds=facts["metrics"].get("cost/wall_seconds", 0.0) * resources.gpu,
+            prices=prices,
+        )
+    return _summed(name, prices.currency, by_item, counts, views)
+
+
+def _summed(
+    name: str,
+    currency: str,
+    by_item: Mapping[str, Spent],
+    counts: Mapping[str, int],
+    views: Sequence[TrialView],
+) -> Bill:
+    rows = [_row(item, spent, counts.get(item, 0)) for item, spent in by_item.items()]
+    total = _row("total", sum(by_item.values(), Spent()), sum(counts.values()))
+    points = [list(v.objectives) for v in current(views) if v.objectives and v.feasible]
+    volume = hypervolume(points)
+    return Bill(
+        study=name,
+        currency=currency,
+        rows=rows,
+        total=total,
+        money_an_epoch=_ratio(total.money, total.epochs),
+        cpu_seconds_an_epoch=_ratio(total.cpu_seconds, total.epochs),
+        hypervolume=volume,
+        money_a_point=_ratio(total.money, volume),
+        cpu_seconds_a_point=_ratio(total.cpu_seconds, volume),
+    )
+
+
+def _row(item: str, spent: Spent, trials: int) -> BillRow:
+    return BillRow(
+        item=item,
+        trials=trials,
+        epochs=spent.epochs,
+        cpu_seconds=spent.cpu_seconds,
+        gpu_seconds=spent.gpu_seconds,
+        money=spent.money,
+    )
+
+
+def _ratio(amount: float, of: float) -> float | None:
+    return amount / of if of > 0 else None
+
+
+def _lost_seconds(views: Sequence[TrialView], launches: Sequence[Launch]) -> float:
+    """Return the seconds that trials trained in a launch after the last epoch it stored."""
+    last_sign = {launch.number: launch.last for launch in launches}
+    for view in views:
+        for stamp in view.stamps.values():
+            last_sign[stamp.launch] = max(last_sign.get(stamp.launch, 0.0), stamp.time)
+    lost = 0.0
+    for view in views:
+        stamps = sorted(view.stamps.values(), key=lambda stamp: stamp.place)
+        epoch = view.last.get("cost/wall_seconds", 0.0) / max(1, view.epoch)
+        for stamp, following in pairwise(stamps):
+            if following.launch > stamp.launch:
+                lost += min(epoch, max(0.0, last_sign[stamp.launch] - stamp.time))
+    return lost

@@ -1,0 +1,103 @@
+"""`refkd replay`, `refkd bill`, `refkd export`: what a study did, what it cost, its curves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tune.cli.study import JsonOption, StudyArgument
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(replay)
+    app.command()(bill)
+    app.command()(export)
+
+
+def replay(
+    study: StudyArgument,
+    trial: Annotated[
+        int | None,
+        typer.Option(help="Train this trial again and compare its metrics.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute every suggestion and decision of a study again and compare, bit for bit.
+
+    With --trial that trial is trained again from its first epoch, and its metrics are compared:
+    equal bit for bit on the same type of CPU. Exits with 1 where something differs.
+
+    Example: `refkd replay studies/quickstart.yaml`
+    """
+    from tune.locate import locate, open_study
+    from tune.replay import replay as run
+    from tune.retrain import retrain
+    from tune.show import make_console
+
+    if trial is not None:
+        again = retrain(study, trial)
+        differences = [str(d) for d in again.differences]
+        what = f"{again.epochs} epochs of trial {trial}"
+        facts = asdict(again)
+    else:
+        result = run(open_study(locate(study)))
+        differences = [str(d) for d in result.differences]
+        what = (
+            f"{result.suggestions} suggestions and {result.decisions} decisions "
+            f"({result.events} events)"
+        )
+        facts = asdict(result)
+    if as_json:
+        print(json.dumps({**facts, "differences": differences}, indent=2))
+    else:
+        console = make_console()
+        console.print(f"replayed {what}: {'clean' if not differences else 'they differ'}")
+        for difference in differences:
+            console.print(f"  {difference}", style="red", markup=False, highlight=False)
+    raise typer.Exit(1 if differences else 0)
+
+
+def bill(study: StudyArgument, as_json: JsonOption = False) -> None:
+    """Show what a study has cost: by outcome, by teacher, by epoch and by point of hypervolume.
+
+    Prices come from `prices` in the study file.
+
+    Example: `refkd bill studies/quickstart.yaml`
+    """
+    from tune.bill import make_bill
+    from tune.locate import locate, open_study
+    from tune.show import make_console
+    from tune.show_cost import show_bill
+    from tune.view import view
+
+    opened = open_study(locate(study))
+    views = [view(t) for t in opened.get_trials(deepcopy=False)]
+    made = make_bill(opened.study_name, views, opened.user_attrs)
+    if as_json:
+        print(made.model_dump_json(indent=2))
+    else:
+        show_bill(make_console(), made)
+
+
+def export(
+    study: StudyArgument,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("curves.json"),
+) -> None:
+    """Write a study's learning curves to a file that `refkd search --plan` can play back.
+
+    Example: `refkd export studies/quickstart.yaml --out curves.json`
+    """
+    from tune.curves import curves_of, write_curves
+    from tune.locate import locate, open_study
+    from tune.view import view
+
+    opened = open_study(locate(study))
+    views = [view(t) for t in opened.get_trials(deepcopy=False)]
+    table = curves_of(opened.study_name, opened.user_attrs.get("objectives", []), views)
+    write_curves(table, out)
+    print(f"wrote {len(table.curves)} curves to {out}")

@@ -1,0 +1,100 @@
+"""Training a recorded trial again, to see that its numbers are its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
+from refkd.training.student import student_trainer
+from refkd.training.teacher import find_teacher
+from refkd.training.trainer import Trainer
+from tune.jobs import threads_of
+from tune.launches import read_launches
+from tune.locate import locate, open_study
+from tune.replay import Difference
+from tune.replicates import mean
+from tune.study_file import TEACHER_ROLES, load_study_file
+from tune.view import TrialView, view
+
+
+class RetrainError(RefKDError):
+    """A trial that cannot be trained again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retrained:
+    """What training again has shown."""
+
+    trial: int
+    epochs: int
+    differences: list[Difference]
+
+
+def retrain(path: Path, number: int) -> Retrained:
+    """Train a trial again from its first epoch and compare every metric but its cost.
+
+    Nothing is written. Equal bit for bit on the same type of CPU with the same libraries. Raises
+    `RetrainError` where the study has no such trial, or it continues another one.
+    """
+    file = load_study_file(path)
+    study = open_study(locate(path))
+    trial = _find([view(t) for t in study.get_trials(deepcopy=False)], number, path)
+    first = read_launches(study.user_attrs)[0]
+    dataset = Dataset.open(file.dataset)
+    workspace = file.workspace.absolute()
+    teachers = {
+        role: find_teacher(
+            workspace
+            / "teachers"
+            / file.teacher_config(role, epochs=first.epochs).address(dataset)
+        )
+        for role in TEACHER_ROLES
+    }
+    torch.set_num_threads(threads_of(file))
+    trainers = [
+        student_trainer(
+            file.student_config(trial.values, seed=seed),
+            dataset,
+            teachers,
+            workspace / "knowledge",
+            device="cuda" if file.resources.gpu > 0 else "cpu",
+        )
+        for seed in file.seeds()[: file.replicates.race]
+    ]
+    return _compare(trial, trainers)
+
+
+def _find(views: list[TrialView], number: int, path: Path) -> TrialView:
+    trial = next((v for v in views if v.number == number), None)
+    if trial is None or not trial.curve:
+        raise RetrainError(
+            f"{path}: trial {number} has no epochs; `refkd status {path}` lists those that have"
+        )
+    if "continues" in trial.attributes:
+        source = trial.attributes["continues"]
+        raise RetrainError(
+            f"{path}: trial {number} goes on from trial {source}; train that one again"
+        )
+    return trial
+
+
+def _compare(trial: TrialView, trainers: list[Trainer]) -> Retrained:
+    differences = []
+    runs = [trainer.epochs() for trainer in trainers]
+    for epoch, stored in trial.curve.items():
+        made = mean([next(run).metrics for run in runs])
+        for name, value in stored.items():
+            if not name.startswith("cost/") and made.get(name) != value:
+                differences.append(
+                    Difference(
+                        trial=trial.number,
+                        what=f"{name} of epoch {epoch}",
+                        stored=value,
+                        replayed=made.get(name),
+                    )
+                )
+    return Retrained(trial=trial.number, epochs=trial.epoch, differences=differences)
