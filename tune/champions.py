@@ -49,7 +49,8 @@ def crown(
     if file.tracking.enabled:
         from tune.registry import register_champions
 
-        register_champions(file, summary, dataset, folders, table)
+        if not register_champions(file, summary, dataset, folders, table):
+            return
     study.note("crowned", crowned)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,12 +34,19 @@ def ray_session(study: StudyFile, *, address: str | None) -> Iterator[None]:
         os.environ.setdefault(key, value)
     import ray
 
+    # Ray warns that its token is in use, at every start.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     if address is None:
         cores = max(os.cpu_count() or 1, 1)
         with _private_files():
-            ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
+            ray.init(
+                num_cpus=cores,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
     else:
-        ray.init(address=address, log_to_driver=False)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     try:
         check_resources(study.resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
         yield

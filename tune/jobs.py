@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from refkd.config import Config
-from tune.study_file import StudyFile
+from tune.study_file import TEACHER_ROLES, StudyFile
+
+if TYPE_CHECKING:
+    from refkd.data.dataset import Dataset
 
 CHECKPOINTS = "checkpoints"
 
@@ -31,6 +35,27 @@ class Job(Config):
     def trial_folder(self, number: int) -> Path:
         """Return where a trial keeps its checkpoints and its student."""
         return trial_folder(self.folder, number)
+
+
+def make_job(file: StudyFile, dataset: Dataset, *, teacher_epochs: int) -> Job:
+    """Return what the workers of a study are told."""
+    workspace = file.workspace.absolute()
+    teachers = {
+        role: workspace / "teachers" / config.address(dataset)
+        for role in TEACHER_ROLES
+        for config in [file.teacher_config(role, epochs=teacher_epochs)]
+    }
+    return Job(
+        dataset=file.dataset.absolute(),
+        fingerprint=dataset.fingerprint,
+        folder=file.folder,
+        teachers=teachers,
+        knowledge=workspace / "knowledge",
+        teacher_epochs=teacher_epochs,
+        device="cuda" if file.resources.gpu > 0 else "cpu",
+        threads=threads_of(file),
+        study=file,
+    )
 
 
 def trial_folder(study_folder: Path, number: int) -> Path:

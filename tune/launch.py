@@ -14,7 +14,7 @@ from refkd.training.teacher import Teacher, find_teacher
 from tune.champions import crown
 from tune.cluster import ray_session
 from tune.growth import check_growth, continue_survivors
-from tune.jobs import CHECKPOINTS, Job, threads_of, trial_folder
+from tune.jobs import CHECKPOINTS, Job, make_job, trial_folder
 from tune.lease import lease
 from tune.locate import default_storage
 from tune.progress import Reporter, Silent
@@ -72,14 +72,18 @@ class _Launch:
         teachers = self._teachers()
         needed = [role for role in TEACHER_ROLES if teachers[role] is None]
         self._begin()
-        if needed or self.study.left():
-            with ray_session(self.file, address=address), Record(self.file) as record:
-                record.study_started(self.study, self.dataset)
-                if needed:
-                    self._train_teachers(needed, record)
+        # Also where nothing is left to train: what an outage kept from MLflow is told now.
+        with Record(self.file) as record:
+            record.study_started(self.study, self.dataset)
+            if needed or self.study.left():
+                with ray_session(self.file, address=address):
+                    if needed:
+                        self._train_teachers(needed, record)
+                    self._note_teachers(record)
+                    if self.study.left():
+                        self._train_students(record)
+            else:
                 self._note_teachers(record)
-                if self.study.left():
-                    self._train_students(record)
         self._clean()
         self.study.launches.touch()
         if self.study.left():
@@ -108,25 +112,9 @@ class _Launch:
         return Dataset.open(path)
 
     def _job(self) -> Job:
-        workspace = self.file.workspace.absolute()
         first = self.study.launches.first()
         epochs = first.epochs if first else self.file.training.epochs
-        teachers = {
-            role: workspace / "teachers" / config.address(self.dataset)
-            for role in TEACHER_ROLES
-            for config in [self.file.teacher_config(role, epochs=epochs)]
-        }
-        return Job(
-            dataset=self.file.dataset.absolute(),
-            fingerprint=self.dataset.fingerprint,
-            folder=self.file.folder,
-            teachers=teachers,
-            knowledge=workspace / "knowledge",
-            teacher_epochs=epochs,
-            device="cuda" if self.file.resources.gpu > 0 else "cpu",
-            threads=threads_of(self.file),
-            study=self.file,
-        )
+        return make_job(self.file, self.dataset, teacher_epochs=epochs)
 
     def _bind(self) -> None:
         """Hold the study to what its earlier trials were made with."""

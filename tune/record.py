@@ -119,7 +119,7 @@ class Record:
         manifest = dataset.path / "manifest.json"
         launched = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._tracker.study_started(
-            _text(flat(settings)), {**self._tags, "refkd.launched": launched}, [path, manifest]
+            as_text(flat(settings)), {**self._tags, "refkd.launched": launched}, [path, manifest]
         )
 
     def teachers_ready(self, teachers: Mapping[str, Teacher]) -> None:
@@ -147,7 +147,7 @@ class Record:
         """Close the trial's run with its outcome; `kept/...` are the scores it is judged by."""
         tags = {"refkd.state": state, **({"refkd.reason": reason} if reason else {})}
         complete = [v for v in self._views() if v.number == number and v.state == "COMPLETE"]
-        kept = _kept(complete[0].kept) if complete else {}
+        kept = kept_scores(complete[0].kept) if complete else {}
         self._tracker.run_ended(trial_key(number), _STATUS[state], tags, kept)
 
     def _views(self) -> list[TrialView]:
@@ -163,7 +163,7 @@ class Record:
             "refkd.attempt": str(attempt),
             **({} if continues is None else {"refkd.continues": str(continues)}),
         }
-        parameters = _text({**self._file.fixed(), **values})
+        parameters = as_text({**self._file.fixed(), **values})
         self._tracker.run_started(trial_key(number), f"trial-{number:04d}", parameters, tags)
 
     def _catch_up(self, view: TrialView) -> None:
@@ -183,7 +183,7 @@ class Record:
 
     def _write_teacher(self, role: str, teacher: Teacher) -> None:
         key, name = f"teacher/{role}", f"teacher-{role}"
-        parameters = _text(flat(teacher.record.model_dump(mode="json", exclude=_NOT_PARAMETERS)))
+        parameters = as_text(flat(teacher.record.model_dump(mode="json", exclude=_NOT_PARAMETERS)))
         tags = {**self._tags, "refkd.role": name, "refkd.digest": teacher.digest}
         self._tracker.run_started(key, name, parameters, tags)
         for past in teacher.record.history:
@@ -200,7 +200,7 @@ class Record:
             params=parameters,
             tags=tags,
         )
-        kept = _kept(teacher.record.metrics)
+        kept = kept_scores(teacher.record.metrics)
         self._tracker.run_ended(
             key, "FINISHED", {"refkd.kept_epoch": str(teacher.record.epoch)}, kept
         )
@@ -240,10 +240,11 @@ def _run_git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _text(values: Mapping[str, Any]) -> dict[str, str]:
+def as_text(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return values as MLflow keeps parameters."""
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
 
 
-def _kept(metrics: Mapping[str, float]) -> dict[str, float]:
+def kept_scores(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return the validation scores of the weights that were kept, under names of their own."""
     return {f"kept/{name}": value for name, value in metrics.items() if name.startswith("val_")}

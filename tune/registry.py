@@ -48,10 +48,13 @@ def register_champions(
     dataset: Dataset,
     folders: Mapping[str, Path],
     table: Mapping[str, Mapping[str, Any]],
+    *,
+    runs: Mapping[str, str] | None = None,
 ) -> bool:
     """Register each champion's exported retriever and point its alias at it.
 
     `folders` and `summary.champions` go by alias; `table` holds each system's scores by role.
+    `runs` names the run that made each champion, where it is not its trial's.
     Weights that are registered already make no new version. Returns False, with a warning, where
     the tracking server does not take them: a search does not fail for that.
     """
@@ -63,7 +66,9 @@ def register_champions(
             registrar = _Registrar(uri, file, dataset)
             for alias, folder in folders.items():
                 scores = {role: table[role][alias] for role in table}
-                registrar.register(alias, summary.champions[alias], folder, scores)
+                number = summary.champions[alias]
+                run = trial_key(number) if runs is None else runs[alias]
+                registrar.register(alias, number, folder, scores, run=run)
     except (MlflowException, RequestException) as error:
         _log.warning(
             "the champions could not be registered in MLflow (%s); they lie in %s",
@@ -102,7 +107,13 @@ class _Registrar:
         self._feature_dim = dataset.feature_dim
 
     def register(
-        self, alias: str, number: int, folder: Path, scores: Mapping[str, Mapping[str, Any]]
+        self,
+        alias: str,
+        number: int,
+        folder: Path,
+        scores: Mapping[str, Mapping[str, Any]],
+        *,
+        run: str,
     ) -> None:
         digest = sha256_file(folder / WEIGHTS)
         tags = {
@@ -118,7 +129,7 @@ class _Registrar:
         version = self._version(digest)
         if version is None:
             self._create_registered_model()
-            model = self._keep_model(number, folder, tags)
+            model = self._keep_model(number, folder, tags, run)
             version = self._client.create_model_version(
                 self._name, f"models:/{model}", tags=tags, model_id=model
             ).version
@@ -140,14 +151,15 @@ class _Registrar:
             self._client.create_registered_model(
                 self._name,
                 description="Students of RefKD that were best on the validation roles: "
-                "best-id in distribution, best-ood out of distribution.",
+                "best-id in distribution, best-ood out of distribution, best-balanced by the "
+                "harmonic mean of both.",
             )
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _keep_model(self, number: int, folder: Path, tags: Mapping[str, str]) -> str:
-        run = find_run(self._client, self._experiment, f"{self._owner}/{trial_key(number)}")
+    def _keep_model(self, number: int, folder: Path, tags: Mapping[str, str], source: str) -> str:
+        run = find_run(self._client, self._experiment, f"{self._owner}/{source}")
 
         def fill(model_id: str) -> None:
             with TemporaryDirectory(prefix="refkd-") as scratch:

@@ -52,7 +52,7 @@ def retell(case: Case, spool: Spool, view: TrialView, epochs: Sequence[int], is_
         told = {"params": _params(case, view), "tags": _tags(case, view)}
         events.insert(0, event("run", begun, name=f"trial-{view.number:04d}", **told))
     tags = {"refkd.state": view.state, **({"refkd.reason": view.reason} if view.reason else {})}
-    events.append(event("end", end, status=STATUS[view.state], tags=tags))
+    events.append(event("end", end, status=STATUS[view.state], tags=tags, metrics=_kept(view)))
     uri, owner = tracking_uri(case.file), owner_of(spool, case.file.name)
     assert uri is not None
     with client_settings():
@@ -67,6 +67,12 @@ def _params(case: Case, view: TrialView) -> dict[str, str]:
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
 
 
+def _kept(view: TrialView) -> dict[str, float]:
+    """Return the scores that a complete trial is judged by, under the record's names."""
+    kept = view.kept if view.state == "COMPLETE" else {}
+    return {f"kept/{name}": value for name, value in kept.items() if name.startswith("val_")}
+
+
 def _tags(case: Case, view: TrialView) -> dict[str, str]:
     tags = {
         "refkd.study_name": case.file.name,
@@ -76,5 +82,7 @@ def _tags(case: Case, view: TrialView) -> dict[str, str]:
         "refkd.role": "student",
         "refkd.attempt": str(view.attributes.get("attempt", 1)),
     }
+    if "continues" in view.attributes:
+        tags["refkd.continues"] = str(view.attributes["continues"])
     results: Mapping[str, Any] = case.attributes.get("teacher_results", {})
     return tags | {f"refkd.teacher_{role}": facts["digest"] for role, facts in results.items()}

@@ -18,7 +18,7 @@ from ray.tune.experiment import Trial as RayTrial
 from tune.jobs import Job
 from tune.searcher import Board, Listener, StudyScheduler, StudySearcher
 from tune.study import SearchStudy
-from tune.trainables import FAILED, train_student, train_teacher
+from tune.trainables import FAILED, metrics_of, train_student, train_teacher
 
 
 class TeacherListener(Protocol):
@@ -32,7 +32,7 @@ def run_teachers(
 ) -> dict[str, str]:
     """Train the teachers named; return the reason for each that failed."""
     watcher = _TeacherWatcher(listeners)
-    _fit(
+    fit(
         job,
         functools.partial(train_teacher, job=job.model_dump(mode="json", by_alias=True)),
         param_space={"role": ray.tune.grid_search(list(roles))},
@@ -48,7 +48,7 @@ def run_teachers(
 def run_students(job: Job, study: SearchStudy, listeners: Sequence[Listener]) -> None:
     """Run the trials that are left, as the study asks for them."""
     board = Board(study=study, listeners=list(listeners))
-    _fit(
+    fit(
         job,
         functools.partial(train_student, job=job.model_dump(mode="json", by_alias=True)),
         param_space=None,
@@ -64,7 +64,7 @@ def run_students(job: Job, study: SearchStudy, listeners: Sequence[Listener]) ->
     )
 
 
-def _fit(
+def fit(
     job: Job,
     trainable: Any,
     *,
@@ -123,7 +123,7 @@ class _TeacherWatcher(Callback):
         if FAILED in result:
             self.failures[role] = str(result[FAILED])
         elif "frozen" not in result:
-            metrics = {k: v for k, v in result.items() if "/" in k and isinstance(v, float)}
+            metrics = metrics_of(result)
             for listener in self._listeners:
                 listener.teacher_epoch(role, int(result["epoch"]), metrics)
 

@@ -16,7 +16,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tune.study import Ask, SearchStudy
-from tune.trainables import FAILED, FINAL
+from tune.trainables import FAILED, FINAL, metrics_of
 from tune.view import Action
 
 
@@ -134,11 +134,7 @@ class StudyScheduler(FIFOScheduler):
         if "epoch" not in result:
             return str(TrialScheduler.CONTINUE)
         number, epoch = board.numbers[trial.trial_id], int(result["epoch"])
-        metrics = {
-            name: value
-            for name, value in result.items()
-            if "/" in name and isinstance(value, float) and not name.startswith(FINAL)
-        }
+        metrics = metrics_of(result)
         action = board.study.record(number, epoch, metrics)
         for listener in board.listeners:
             listener.epoch_ended(number, epoch, metrics)

@@ -12,7 +12,7 @@ from rich.table import Table
 from tune.locate import locate
 from tune.results import Summary, TrialSummary
 
-PLAIN_WIDTH = 110
+PLAIN_WIDTH = 124
 """Columns where the output is no terminal."""
 SHOWN = ("val_id/miou", "val_ood/miou", "val_id/r1_iou0.5", "val_ood/r1_iou0.5")
 _HEADS = ("ID mIoU", "OOD mIoU", "ID R1@0.5", "OOD R1@0.5")

@@ -350,7 +350,12 @@ class SearchStudy:
         return attributes
 
     def _write(self, trial: Trial, key: str, content: Mapping[str, Any]) -> None:
-        """Store an event of a trial under its place in the study's order."""
+        """Store an event of a trial under its place in the study's order, unless it is there.
+
+        A driver killed after the event and before what follows from it leaves it to the next one.
+        """
+        if key in self._attributes(trial):
+            return
         plain = json.loads(json.dumps(dict(content)))
         launch = self.launches.number
         trial.set_user_attr(key, self._chain.stamp(trial.number, key, plain, launch=launch))

@@ -9,6 +9,7 @@ again, and the study ignores what it knows already.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ from tune.jobs import CHECKPOINTS, Job, seed_folder
 from tune.replicates import Lockstep, final_metrics
 
 FAILED, FINAL = "failed", "final:"
+METRICS = ("train/", "val_id/", "val_ood/", "val/", "sd/", "cost/")
+
+
+def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics in a report: Ray adds facts of its own to it."""
+    return {k: float(v) for k, v in result.items() if k.startswith(METRICS)}
 
 
 def train_teacher(config: dict[str, Any], *, job: dict[str, Any]) -> None:
@@ -59,16 +66,17 @@ def train_student(config: dict[str, Any], *, job: dict[str, Any]) -> None:
     """Train the students of trial `config["number"]` with `config["values"]`, a student a seed.
 
     The first `config["race"]` seeds are reported epoch by epoch and may be stopped; the others
-    are trained once those are through.
+    are trained once those are through. They lie in `config["folder"]`, or in the trial's own.
     """
     work = Job.model_validate(job)
     dataset = _prepare(work)
     teachers = {role: find_teacher(path) for role, path in work.teachers.items()}
     seeds, race = [int(seed) for seed in config["seeds"]], int(config["race"])
     number, continues = int(config["number"]), config["continues"]
+    home = Path(config["folder"]) if "folder" in config else work.trial_folder(number)
 
     def group(replicates: range) -> tuple[Lockstep, list[Path], list[StudentConfig]]:
-        folders = [seed_folder(work.trial_folder(number), r) for r in replicates]
+        folders = [seed_folder(home, r) for r in replicates]
         settings = [work.study.student_config(config["values"], seed=seeds[r]) for r in replicates]
         if continues is not None:
             for r, folder in zip(replicates, folders, strict=True):

@@ -16,8 +16,14 @@ import urllib.request
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from browser import CHROMIUM, OPTIONS
+
+if TYPE_CHECKING:
+    from chaos import Workspace
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,6 +112,26 @@ def mlflow_store(_empty_store: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A search of one worker that nothing disturbed, from simulated data to champions."""
+    from chaos import SIMULATE, Workspace
+
+    folder = tmp_path_factory.mktemp("calm")
+    made = Workspace(folder, folder / "dataset")
+    made.write(simulate=SIMULATE)
+    assert made.search() == 0, made.said()
+    return made
+
+
+@pytest.fixture
+def workspace(calm: Workspace, tmp_path: Path, _empty_store: Path) -> Workspace:
+    """A workspace with teachers and an empty record, and a study file that can be rewritten."""
+    from chaos import copy_made
+
+    return copy_made(calm, tmp_path / "workspace", _empty_store)
+
+
+@pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The URL of a database of a real PostgreSQL, which refuses to run as root.
 
@@ -145,3 +171,17 @@ def _database(server: str) -> Iterator[str]:
     yield make_url(server).set(database=name).render_as_string(hide_password=False)
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    """A page of the system's Chromium."""
+    from playwright.sync_api import expect, sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        page = browser.new_page(viewport={"width": 1600, "height": 1400})
+        page.set_default_timeout(120_000)
+        expect.set_options(timeout=120_000)
+        yield page
+        browser.close()

@@ -17,7 +17,7 @@ from typing import Any
 import optuna
 import pytest
 
-from tune.driver_lock import STALE, ServerLock, driver_lock, settle_journal
+from tune.driver_lock import driver_lock
 from tune.lease import DRIVER, Driver, LeaseError, driver_of, lease
 from tune.storage import close_storage, open_storage
 
@@ -265,71 +265,6 @@ def test_a_renewal_that_fails_is_told_and_tried_again(
     assert found is not None
     assert found.renewed > mine.renewed
     assert caplog.text.count("could not be renewed") == 1
-
-
-def test_a_lost_connection_is_made_again(postgres_url: str) -> None:
-    from sqlalchemy import create_engine, text
-
-    lock, other = ServerLock(postgres_url, "lost"), ServerLock(postgres_url, "lost")
-    admin = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
-    kill = text(
-        "SELECT pg_terminate_backend(pid) FROM pg_locks "
-        "WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
-    )
-    assert lock.acquire()
-    assert not other.acquire()
-    with admin.connect() as connection:
-        connection.execute(kill)
-    assert lock.held(), "taken again"
-    assert not other.acquire()
-    with admin.connect() as connection:
-        connection.execute(kill)
-    assert other.acquire()
-    assert not lock.held(), "somebody was faster"
-    other.release()
-    assert lock.held()
-    lock.release()
-    admin.dispose()
-
-
-def test_a_dead_writers_journal_is_settled(tmp_path: Path) -> None:
-    path = tmp_path / "study.journal"
-    url = f"journal:{path}"
-    with lease(url, STUDY, objectives=2):
-        pass
-    whole = path.read_bytes()
-    path.write_bytes(whole + b'{"op_code": 2, "stu')
-    path.with_name(path.name + ".lock").symlink_to(path)
-    begun = time.monotonic()
-    assert settle_journal(path) == 19
-    assert time.monotonic() - begun > STALE
-    assert path.read_bytes() == whole
-    assert [p.name for p in tmp_path.iterdir() if ".lock" in p.name] == []
-    with lease(url, STUDY, objectives=2):
-        assert holder(url) is not None
-
-
-def test_a_live_writers_lock_is_left_to_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "study.journal"
-    path.write_bytes(b"")
-    link = path.with_name(path.name + ".lock")
-    link.symlink_to(path)
-    sleep, seen = time.sleep, []
-
-    def append(seconds: float) -> None:
-        seen.append(seconds)
-        sleep(0.01)
-        link.unlink(missing_ok=True)
-        if len(seen) < 4:
-            link.symlink_to(path)
-
-    monkeypatch.setattr("tune.driver_lock.time.sleep", append)
-    begun = time.monotonic()
-    assert settle_journal(path) == 0
-    assert len(seen) == 4
-    assert time.monotonic() - begun < STALE
 
 
 def test_a_file_system_without_locks_leaves_it_to_the_heartbeat(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from browser import needs_chromium
 from mlflow.entities import Run
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from recording import SECONDS, by_name, tell_everything, tracker
 
 from tune.courier import Delivery
@@ -20,23 +19,10 @@ from tune.courier import Delivery
 if TYPE_CHECKING:
     from tests.tune.conftest import Server
 
-CHROMIUM = shutil.which("chromium")
-OPTIONS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 EXPERIMENT = "refkd/shown"
 
 pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+    *needs_chromium,
     pytest.mark.filterwarnings(
         # MLflow's own imports, which nothing here can mend.
         "ignore::DeprecationWarning:mlflow.*",
@@ -54,18 +40,6 @@ def students(mlflow_server: Server, tmp_path_factory: pytest.TempPathFactory) ->
     assert track.close(SECONDS) == Delivery()
     found = by_name(mlflow_server.uri, EXPERIMENT)
     return {name: run for name, run in sorted(found.items()) if name.startswith("trial-")}
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    """A page of the system's Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        page = browser.new_page(viewport={"width": 1600, "height": 1400})
-        page.set_default_timeout(120_000)
-        expect.set_options(timeout=120_000)
-        yield page
-        browser.close()
 
 
 def show(page: Page, address: str) -> None:

@@ -109,7 +109,7 @@ def test_what_cannot_be_opened_is_one_line_without_the_password(url: str, said: 
 
 def test_a_database_that_is_missing(postgres_url: str) -> None:
     url = make_url(postgres_url).set(database="nowhere", password=SECRET)
-    with pytest.raises(StorageError, match='"nowhere" does not exist.*create what') as caught:
+    with pytest.raises(StorageError, match=r'"nowhere" does not exist.*create what') as caught:
         open_storage(url.render_as_string(hide_password=False))
     assert SECRET not in str(caught.value)
 

@@ -33,7 +33,14 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
         show_status(make_console(), summary)
 
 
-def best(study: StudyArgument, as_json: JsonOption = False) -> None:
+def best(
+    study: StudyArgument,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw the front to this PNG, SVG or PDF too.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show the Pareto front and the champions of a study.
 
     Example: `refkd best studies/quickstart.yaml --json`
@@ -42,6 +49,10 @@ def best(study: StudyArgument, as_json: JsonOption = False) -> None:
     from tune.show import make_console, show_best
 
     summary = read_summary(study)
+    if plot is not None:
+        from tune.plot import plot_front
+
+        plot_front(summary, plot)
     if as_json:
         numbers = sorted({*summary.front, *summary.champions.values()})
         chosen = {

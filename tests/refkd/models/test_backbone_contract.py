@@ -49,7 +49,9 @@ backbones = pytest.mark.parametrize("config", CONFIGS.values(), ids=list(CONFIGS
 precisions = pytest.mark.parametrize("dtype", list(TOLERANCES), ids=str)
 
 
-def built(config: BackboneConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Backbone:
+def built(
+    config: BackboneConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> Backbone:
     """Return a network in evaluation mode whose zero biases and unit scales are moved away."""
     model = build_backbone(config, INPUTS, seed=seed)
     shake = torch.Generator().manual_seed(seed)

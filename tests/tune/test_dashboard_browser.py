@@ -1,0 +1,81 @@
+"""A study opened in optuna-dashboard, in a real browser."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import needs_chromium
+from playwright.sync_api import Page, expect
+from test_engine import TABLE, study_file
+
+from tune.study import SearchStudy
+
+pytestmark = needs_chromium
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The dashboard on a study with complete, pruned and failed trials."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('dashboard') / 'study.db'}"
+    fill(SearchStudy(study_file(name="shown", budget={"trials": 12}), url))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    program = Path(sys.executable).parent / "optuna-dashboard"
+    server = subprocess.Popen([program, url, "--host", "127.0.0.1", "--port", str(port)])
+    address = f"http://127.0.0.1:{port}"
+    while not answers(address):
+        assert server.poll() is None
+        time.sleep(0.2)
+    yield address
+    server.kill()
+    server.wait()
+
+
+def fill(study: SearchStudy) -> None:
+    """Search without Ray: every fourth trial fails, the others follow recorded curves."""
+    while (ask := study.ask()) is not None:
+        curve = TABLE.nearest(ask.values)
+        action = "go"
+        for epoch in range(1, study.file.training.epochs + 1):
+            action = study.record(ask.number, epoch, curve.at(epoch))
+            if action == "stop":
+                break
+        if ask.number % 4 == 3:
+            study.fail(ask.number, "made to fail")
+        elif action == "stop":
+            study.prune(ask.number)
+        else:
+            study.complete(ask.number, curve.at(study.file.training.epochs))
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/api/studies", timeout=5):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def test_the_dashboard_lists_every_state(address: str, page: Page, tmp_path: Path) -> None:
+    page.goto(f"{address}/dashboard/studies/1/trials")
+    for state in ("Complete", "Pruned", "Fail"):
+        expect(page.get_by_text(state).first).to_be_visible()
+    page.screenshot(path=tmp_path / "trials.png")
+
+
+def test_the_dashboard_draws_the_front(address: str, page: Page, tmp_path: Path) -> None:
+    page.goto(f"{address}/dashboard/studies/1")
+    expect(page.get_by_text("Pareto Front").first).to_be_visible()
+    expect(page.locator(".js-plotly-plot .scatterlayer .point").first).to_be_visible()
+    picture = tmp_path / "front.png"
+    page.screenshot(path=picture)
+    assert picture.stat().st_size > 10_000
