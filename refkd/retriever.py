@@ -95,9 +95,12 @@ class Retriever:
         """Return the `top` spans of each query, best first.
 
         `features` is (T, V), a row a clip in order of time, of a video of `duration` seconds.
-        Raises `DataError` for features of another width, an empty query, a duration not above 0.
+        Raises `DataError` for features of another width, an empty query, a duration not above 0,
+        a `top` below 1.
         """
         queries = [queries] if isinstance(queries, str) else list(queries)
+        if top < 1:
+            raise DataError(f"top is {top}; ask for at least one span")
         clips = pool(self._check(features, queries, duration), self.max_clips)
         output = self.backbone(self._batch(clips, queries))
         start, end, scores = decode_top(output.spans.start, output.spans.end, top)

@@ -52,8 +52,13 @@ def search(
     file = study if isinstance(study, StudyFile) else load_study_file(study)
     url = file.storage or default_storage(file.folder)
     held = lease(url, file.name, objectives=len(file.objectives))
-    with reporter or Silent() as told, held:
-        return _Launch(file, url, told).run(address)
+    try:
+        with reporter or Silent() as told, held:
+            return _Launch(file, url, told).run(address)
+    except KeyboardInterrupt:
+        raise InterruptedSearchError(
+            "stopped at once; run the same command again to continue"
+        ) from None
 
 
 class _Launch:

@@ -36,6 +36,7 @@ def introspective_weights(
     the other sense (ambiguity A6). Neither is computed as 1 minus the other, which would lose a
     small weight's digits.
 
+    >>> import torch
     >>> weights = introspective_weights(torch.tensor([0.1]), torch.tensor([0.9]))
     >>> [round(w.item(), 4) for w in weights]
     [0.1, 0.9]

@@ -180,7 +180,10 @@ def highlight_loss(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         wide = logits if logits.dtype == torch.float64 else logits.float()
         targets = labels.to(wide.dtype)
         weights = (1.0 + (FOREGROUND_WEIGHT - 1.0) * targets) * mask
-        losses = F.binary_cross_entropy(wide.sigmoid(), targets, reduction="none")
+        # torch refuses NaN here; it is let through, so that the trainer can say what happened.
+        probabilities = wide.sigmoid().nan_to_num(0.5)
+        losses = F.binary_cross_entropy(probabilities, targets, reduction="none")
+        losses = torch.where(wide.isnan(), wide, losses)
         return (losses * weights).sum() / mask.sum()
 
 

@@ -78,7 +78,9 @@ class CheckpointFolder:
         weights = self.path / f"{stem}.safetensors"
         try:
             record = json.loads((self.path / f"{stem}.json").read_text(encoding="utf-8"))
-        except json.JSONDecodeError:
+        except ValueError:  # neither UTF-8 nor JSON
+            return None
+        if not isinstance(record, dict) or "facts" not in record:
             return None
         if not weights.is_file() or sha256_file(weights) != record.get("sha256"):
             return None

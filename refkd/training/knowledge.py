@@ -130,8 +130,11 @@ def _intact(path: Path) -> bool:
     record = path.with_suffix(".json")
     if not (path.is_file() and record.is_file()):
         return False
-    expected: str = json.loads(record.read_text(encoding="utf-8"))["sha256"]
-    return sha256_file(path) == expected
+    try:
+        expected = json.loads(record.read_text(encoding="utf-8"))["sha256"]
+    except (ValueError, TypeError, KeyError):  # a damaged record vouches for nothing
+        return False
+    return bool(sha256_file(path) == expected)
 
 
 __all__ = [

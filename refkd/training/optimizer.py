@@ -15,9 +15,14 @@ _STATE = ("step", "exp_avg", "exp_avg_sq")
 
 def make_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
     """Return AdamW with eps 1e-6; weight decay spares biases and normalisation (A23)."""
-    named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
-    spared = [p for n, p in named if p.ndim < 2]
-    decayed = [p for n, p in named if p.ndim >= 2]
+    spared = [
+        p
+        for part in module.modules()
+        for name, p in part.named_parameters(recurse=False)
+        if p.requires_grad and (isinstance(part, nn.LayerNorm) or name.startswith("bias"))
+    ]
+    known = {id(p) for p in spared}
+    decayed = [p for p in module.parameters() if p.requires_grad and id(p) not in known]
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": spared, "weight_decay": 0.0},

@@ -124,7 +124,13 @@ class Trainer:
         for name, tensor in checkpoint.tensors.items():
             part, _, rest = name.partition("/")
             parts[part][rest] = tensor.to(self._device)
-        self.task.module.load_state_dict(parts["module"])
+        try:
+            self.task.module.load_state_dict(parts["module"])
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"the checkpoint after epoch {checkpoint.epoch} is of another network ({error}); "
+                "use another folder"
+            ) from error
         load_optimizer(self._optimizer, self.task.module, parts["optimizer"])
         self._best = parts["best"] or None
         self.history = [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -78,12 +80,18 @@ def search(
         return
     if curves is not None:
         raise RefKDError("--curves goes with --plan")
+    from tune.launch import InterruptedSearchError
     from tune.launch import search as launch
     from tune.progress import Silent, reporter
     from tune.show import make_console, show_end
 
     console = make_console()
-    summary = launch(study, address=address, reporter=Silent() if as_json else reporter(console))
+    told = Silent() if as_json else reporter(console)
+    try:
+        summary = launch(study, address=address, reporter=told)
+    except InterruptedSearchError as interrupted:
+        print(f"refkd: {interrupted}", file=sys.stderr)
+        raise typer.Exit(128 + signal.SIGINT) from None
     if as_json:
         print(summary.model_dump_json(indent=2))
     else:
