@@ -20,7 +20,6 @@ from refkd.data.grid import pool
 from refkd.data.inputs import ModelInputs
 from refkd.data.words import Words
 from refkd.errors import CheckpointError, DataError
-from refkd.evaluation.decode import decode_top
 from refkd.files import replaced, sha256_file, write_json
 from refkd.models import BackboneConfig, build_backbone
 from refkd.models.backbone import Backbone
@@ -31,7 +30,10 @@ WEIGHTS, VECTORS, RECORD = "weights.safetensors", "words.safetensors", "retrieve
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
-    """A moment: seconds from the start of the video, and the probability given to it."""
+    """A moment in seconds from the start of the video, and its score.
+
+    The score is P_s · P_e, the probability that the network gives to the span.
+    """
 
     start: float
     end: float
@@ -102,15 +104,12 @@ class Retriever:
         if top < 1:
             raise DataError(f"top is {top}; ask for at least one span")
         clips = pool(self._check(features, queries, duration), self.max_clips)
-        output = self.backbone(self._batch(clips, queries))
-        start, end, scores = decode_top(output.spans.start, output.spans.end, top)
-        seconds = duration / len(clips)
+        batch = self._batch(clips, queries)
+        found = self.backbone.proposals(self.backbone(batch), batch, top=top)
+        seconds = (found.edges.double() * (duration / len(clips))).tolist()
         return [
-            [
-                Span(start=float(s) * seconds, end=(float(e) + 1) * seconds, score=float(p))
-                for s, e, p in zip(*row, strict=True)
-            ]
-            for row in zip(start, end, scores, strict=True)
+            [Span(start=s, end=e, score=p) for (s, e), p in zip(*row, strict=True)]
+            for row in zip(seconds, found.score.tolist(), strict=True)
         ]
 
     def _check(

@@ -19,7 +19,7 @@ from refkd.models.backbone import Backbone
 from refkd.retriever import export
 from refkd.training.export import open_student
 from refkd.training.teacher import Teacher
-from refkd.training.validation import VALIDATION_ROLES, clips_to_seconds, predict_clips
+from refkd.training.validation import VALIDATION_ROLES, edges_to_seconds, predict_edges
 from tune.jobs import trial_folder
 from tune.results import Summary
 from tune.study import SearchStudy
@@ -85,7 +85,7 @@ def _interval_row(
     backbone: Backbone, dataset: Dataset, role: OpenRole, *, seed: int
 ) -> dict[str, Any]:
     pairs = dataset.role(role)
-    scores = score(clips_to_seconds(predict_clips(backbone, pairs), pairs), pairs)
+    scores = score(edges_to_seconds(predict_edges(backbone, pairs), pairs), pairs)
     values = np.stack([scores.tiou, scores.tiou >= 0.5], axis=1) * 100.0
     interval = cluster_bootstrap(values, np.asarray(pairs.video_ids), seed=seed)
     row: dict[str, Any] = {}

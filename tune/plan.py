@@ -70,15 +70,13 @@ def probe_epoch(file: StudyFile, steps: int = 5) -> float:
     import torch
 
     from refkd.data.dataset import Dataset
-    from refkd.distill import Student, TeacherLogits
-    from refkd.models import build_backbone
-    from refkd.training.student import StudentTask
+    from refkd.distill import TeacherLogits
+    from refkd.training.student import StudentTask, build_student
     from refkd.training.trainer import Trainer
 
     dataset = Dataset.open(file.dataset)
     config = file.student_config({}, seed=0)
-    backbone = build_backbone(config.backbone, dataset.model_inputs(), seed=0)
-    student = Student(backbone, config.distill, seed=0)
+    student = build_student(config, dataset.model_inputs())
     torch.set_num_threads(max(1, int(file.resources.cpu)))
     fit = dataset.role("fit")
     count = min(len(fit), config.training.batch_size)
@@ -88,7 +86,7 @@ def probe_epoch(file: StudyFile, steps: int = 5) -> float:
 
     batch = fit.batch(np.arange(count, dtype=np.int64))
     with torch.no_grad():
-        spans = backbone(batch).spans
+        spans = student.backbone(batch).spans
     task = StudentTask(student, config.distill, itself)
     trainer = Trainer(task, dataset, config.training, seed=0)
     trainer.step(batch, 0)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from refkd.distill.distributions import EPSILON, cross_entropy, kl, log_probabilities
-from refkd.evaluation.decode import decode
 from refkd.models.backbone import SpanLogits
+from refkd.models.decode import decode
 
 
 def side_divergence(

@@ -19,8 +19,8 @@ from refkd.distill.distributions import (
 )
 from refkd.distill.student import StudentOutput
 from refkd.distill.terms import LossTerms
-from refkd.evaluation.decode import decode
 from refkd.models.backbone import SpanLogits
+from refkd.models.decode import decode
 
 BOUNDARIES = ("start", "end")
 TEACHERS = ("id", "ood")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from refkd.data.batch import Batch
 from refkd.distill.config import DistillConfig
-from refkd.models.backbone import Backbone, BackboneOutput, SpanHead, SpanLogits
+from refkd.models.backbone import SpanBackbone, SpanHead, SpanLogits, SpanOutput
 from refkd.models.layers import init_weights
 from refkd.seeds import derive_seed
 
@@ -18,7 +18,7 @@ from refkd.seeds import derive_seed
 class StudentOutput:
     """One forward pass: the main head and what each side branch says."""
 
-    main: BackboneOutput
+    main: SpanOutput
     side_id: SpanLogits
     side_ood: SpanLogits
 
@@ -41,7 +41,7 @@ class SideBranch(nn.Module):
 class Student(nn.Module):
     """Backbone and side branches; for inference the backbone alone is kept."""
 
-    def __init__(self, backbone: Backbone, config: DistillConfig, *, seed: int) -> None:
+    def __init__(self, backbone: SpanBackbone, config: DistillConfig, *, seed: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.config = config
@@ -52,7 +52,7 @@ class Student(nn.Module):
 
     def forward(self, batch: Batch) -> StudentOutput:
         """Return main and side logits of a batch."""
-        main: BackboneOutput = self.backbone(batch)
+        main: SpanOutput = self.backbone(batch)
         fused = main.fused if self.config.side_input == "fused" else main.before_gate
         if self.config.detach_side:
             fused = fused.detach()

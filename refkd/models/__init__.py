@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import torch
 
 from refkd.data.inputs import ModelInputs
-from refkd.models import backbone, layers, vslnet
-from refkd.models.backbone import Backbone
+from refkd.models import backbone, decode, layers, vslnet
+from refkd.models.backbone import Backbone, SpanBackbone
 from refkd.models.vslnet import VSLNet, VSLNetConfig
 from refkd.seeds import derive_seed
 
@@ -17,11 +19,30 @@ BackboneConfig = VSLNetConfig
 """The configuration of any backbone; `name` says which."""
 
 
+class _Network(NamedTuple):
+    network: type[Backbone]
+    code: tuple[ModuleType, ...]
+    """What turns its weights into logits, beside the contract and the shared layers."""
+
+
+NETWORKS = {
+    "vslnet": _Network(VSLNet, (vslnet,)),
+}
+"""The backbones by the name in their configuration."""
+
+
 def build_backbone(config: BackboneConfig, inputs: ModelInputs, *, seed: int) -> Backbone:
     """Return a fresh network; equal arguments give equal weights, whatever ran before."""
+    network: Any = NETWORKS[config.name].network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "backbone"))
-        return VSLNet(config, inputs)
+        built: Backbone = network(config, inputs)
+    return built
+
+
+def is_student(config: BackboneConfig) -> bool:
+    """Return whether the network has a span predictor, so that a student can be made of it."""
+    return issubclass(NETWORKS[config.name].network, SpanBackbone)
 
 
 def source_digest(config: BackboneConfig) -> str:
@@ -30,9 +51,18 @@ def source_digest(config: BackboneConfig) -> str:
     Knowledge is filed under it, so logits of older code are never mistaken for today's.
     """
     digest = hashlib.sha256()
-    for module in (backbone, layers, vslnet):
+    for module in (backbone, decode, layers, *NETWORKS[config.name].code):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()
 
 
-__all__ = ["Backbone", "BackboneConfig", "VSLNetConfig", "build_backbone", "source_digest"]
+__all__ = [
+    "NETWORKS",
+    "Backbone",
+    "BackboneConfig",
+    "SpanBackbone",
+    "VSLNetConfig",
+    "build_backbone",
+    "is_student",
+    "source_digest",
+]

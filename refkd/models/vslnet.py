@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refkd.config import Config
 from refkd.data.batch import Batch
 from refkd.data.inputs import ModelInputs
-from refkd.models.backbone import Backbone, BackboneOutput, SpanHead, SpanLogits
+from refkd.models.backbone import BackboneOutput, SpanBackbone, SpanHead, SpanLogits, SpanOutput
+from refkd.models.config import NetworkConfig
 from refkd.models.layers import (
     ContextQueryAttention,
     Embedding,
@@ -32,7 +32,7 @@ EXTENSION = 0.1
 """Share of a moment's length by which the highlighted region reaches over both its ends."""
 
 
-class VSLNetConfig(Config):
+class VSLNetConfig(NetworkConfig):
     """VSLNet's sizes and switches; the defaults are RefKD's (section 4) and the reference's.
 
     >>> VSLNetConfig(predictor="transformer").hidden
@@ -43,31 +43,13 @@ class VSLNetConfig(Config):
     """Which backbone this is."""
     predictor: Literal["rnn", "transformer"] = "rnn"
     """The span predictor: two LSTMs, or one feature encoder shared by start and end."""
-    hidden: int = Field(default=128, ge=1)
-    """D, the width of every layer."""
-    heads: int = Field(default=8, ge=1)
-    """Attention heads; must divide `hidden`."""
-    char_dim: int = Field(default=50, ge=1)
-    """Width of a character's embedding (50 for Charades, 100 for ActivityNet)."""
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    """p, the share of activations dropped in training."""
-    max_positions: int = Field(default=128, ge=1)
-    """L_max, the longest video in clips and the longest query in words."""
     highlight_weight: float = Field(default=5.0, ge=0)
     """Weight of the highlight loss in L_aux."""
-    mask_conv: bool = True
-    """Mask padded rows before each convolution; false is the reference's behaviour."""
     cqa_bias: bool = True
     """Bias in the context-query attention (the PyTorch reference has one, TensorFlow's none)."""
 
-    @model_validator(mode="after")
-    def _heads_divide(self) -> VSLNetConfig:
-        if self.hidden % self.heads:
-            raise ValueError(f"hidden={self.hidden} is not divisible by heads={self.heads}")
-        return self
 
-
-class VSLNet(Backbone):
+class VSLNet(SpanBackbone):
     """The network; sections of the forward pass are numbered as in its paper's figure 2."""
 
     def __init__(self, config: VSLNetConfig, inputs: ModelInputs) -> None:
@@ -87,7 +69,7 @@ class VSLNet(Backbone):
         init_weights(self)
         self.span_head = self.new_span_head()
 
-    def forward(self, batch: Batch) -> BackboneOutput:
+    def forward(self, batch: Batch) -> SpanOutput:
         """Return span logits (B, L), fused features (B, L, D) and highlight logits (B, L)."""
         clip_mask, word_mask = batch.clip_mask, batch.word_mask
         video = self.encoder(self.video(self.dropout(batch.features)), clip_mask)
@@ -96,7 +78,7 @@ class VSLNet(Backbone):
         fused = self.concat(fused, query, word_mask)
         match = self.highlight(fused).squeeze(2)
         gated = mask_logits(match, clip_mask).sigmoid()[..., None] * fused
-        return BackboneOutput(
+        return SpanOutput(
             spans=self.span_head(gated, clip_mask), fused=gated, before_gate=fused, match=match
         )
 

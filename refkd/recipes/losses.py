@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from refkd.data.batch import Batch
 from refkd.distill.distributions import log_probabilities
 from refkd.distill.terms import LossTerms
-from refkd.models.backbone import NEGATIVE, Backbone, BackboneOutput, SpanLogits
+from refkd.models.backbone import NEGATIVE, Backbone, BackboneOutput
 from refkd.recipes.config import RecipeConfig
 from refkd.recipes.translate import translate
 from refkd.seeds import generator
@@ -28,7 +28,7 @@ class TeacherLoss:
         total = batch.features.new_zeros(())
         parts: dict[str, Tensor] = {}
         if recipe.keep_original:
-            parts["span"] = span_loss(original.spans, batch)
+            parts["span"] = backbone.span_loss(original, batch)
             parts["aux"] = backbone.auxiliary_loss(original, batch)
             total = total + parts["span"] + parts["aux"]
             if recipe.w_match > 0:
@@ -65,7 +65,7 @@ class TeacherLoss:
             "aux_aug": recipe.w_highlight_aug,
         }
         losses = {
-            "span_aug": span_loss(output.spans, copy),
+            "span_aug": backbone.span_loss(output, copy),
             "match_aug": match_loss(output.match, copy),
             "match_kl": match_divergence(match, batch, output.match, copy, recipe.kl_stop_grad),
             "aux_aug": backbone.auxiliary_loss(output, copy),
@@ -73,12 +73,6 @@ class TeacherLoss:
         used = {name: loss for name, loss in losses.items() if weights[name] > 0}
         total = sum((weights[n] * loss for n, loss in used.items()), batch.features.new_zeros(()))
         return total, used
-
-
-def span_loss(spans: SpanLogits, batch: Batch) -> Tensor:
-    """Return Σ_b CE(I_b, P_b), averaged over the batch."""
-    start = F.nll_loss(log_probabilities(spans.start), batch.start)
-    return start + F.nll_loss(log_probabilities(spans.end), batch.end)
 
 
 def match_loss(match: Tensor, batch: Batch) -> Tensor:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import torch
+from pydantic import model_validator
 from torch import nn
 
 from refkd.config import Config
 from refkd.data.batch import Batch
 from refkd.data.dataset import Dataset
+from refkd.data.inputs import ModelInputs
 from refkd.distill import DistillConfig, ReflectiveLoss, Student
 from refkd.distill.terms import LossTerms
 from refkd.errors import CheckpointError
-from refkd.models import BackboneConfig, build_backbone
-from refkd.models.backbone import Backbone
+from refkd.models import BackboneConfig, build_backbone, is_student
+from refkd.models.backbone import SpanBackbone
 from refkd.training.config import TrainingConfig
 from refkd.training.knowledge import CachedTeachers, LiveTeachers, TeacherSource, make_knowledge
 from refkd.training.teacher import Teacher
@@ -33,6 +36,15 @@ class StudentConfig(Config):
     """Optimiser, epochs, which epoch is kept."""
     seed: int = 0
     """Of initialisation, order and dropout."""
+
+    @model_validator(mode="after")
+    def _has_span_predictor(self) -> Self:
+        if not is_student(self.backbone):
+            raise ValueError(
+                f"backbone.name: {self.backbone.name} has no span predictor to distil into; it "
+                "can be a teacher, with another backbone for the student"
+            )
+        return self
 
     def total_epochs(self) -> int:
         """Return the epochs trained: E, or W + E where the warm-up is extra (ambiguity A9)."""
@@ -53,7 +65,7 @@ class StudentTask:
         return self.student
 
     @property
-    def backbone(self) -> Backbone:
+    def backbone(self) -> SpanBackbone:
         """The backbone alone is kept."""
         return self.student.backbone
 
@@ -70,6 +82,13 @@ class StudentTask:
         )
 
 
+def build_student(config: StudentConfig, inputs: ModelInputs) -> Student:
+    """Return a fresh student; equal arguments give equal weights."""
+    backbone = build_backbone(config.backbone, inputs, seed=config.seed)
+    assert isinstance(backbone, SpanBackbone)  # as `StudentConfig` has checked
+    return Student(backbone, config.distill, seed=config.seed)
+
+
 def student_trainer(
     config: StudentConfig,
     dataset: Dataset,
@@ -84,10 +103,9 @@ def student_trainer(
     kept in. Raises `CheckpointError` where a teacher is missing.
     """
     found = {role: _present(teachers, role) for role in ("id", "ood")}
-    backbone = build_backbone(config.backbone, dataset.model_inputs(), seed=config.seed)
+    student = build_student(config, dataset.model_inputs())
     if config.distill.student_init == "id_teacher":
-        backbone.load_state_dict(found["id"].backbone(dataset).state_dict())
-    student = Student(backbone, config.distill, seed=config.seed)
+        student.backbone.load_state_dict(found["id"].backbone(dataset).state_dict())
     source = _source(config.distill, found, dataset, knowledge, device)
     task = StudentTask(student, config.distill, source)
     training = config.training.model_copy(update={"epochs": config.total_epochs()})

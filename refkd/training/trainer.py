@@ -165,6 +165,7 @@ class Trainer:
 
     def _train(self, epoch: int) -> Metrics:
         self.task.module.train()
+        self.task.backbone.begin_epoch(epoch, self.config.epochs)
         sums: dict[str, Tensor] = {}
         batches = list(
             training_batches(

@@ -13,7 +13,6 @@ from refkd.data.batches import evaluation_batches
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
 from refkd.data.roles import OpenRole
-from refkd.evaluation.decode import decode
 from refkd.evaluation.metrics import Scores, harmonic_mean, score
 from refkd.models.backbone import Backbone
 from refkd.training.config import SelectionMetric
@@ -22,35 +21,34 @@ VALIDATION_ROLES: tuple[OpenRole, ...] = ("val_id", "val_ood")
 
 
 @torch.inference_mode()
-def predict_clips(
+def predict_edges(
     backbone: Backbone,
     pairs: Pairs,
     *,
     device: torch.device | str = "cpu",
     batch_size: int = 128,
-) -> NDArray[np.int64]:
-    """Return the best span of each pair, (N, 2) inclusive clip indices in the role's order."""
+) -> NDArray[np.float64]:
+    """Return where each pair's best span begins and ends, (N, 2) in clips, in the role's order."""
     backbone.eval()
-    spans = np.zeros((len(pairs), 2), dtype=np.int64)
+    edges = np.zeros((len(pairs), 2))
     for indices in evaluation_batches(pairs, batch_size=batch_size):
-        output = backbone(pairs.batch(indices).to(device))
-        start, end = decode(output.spans.start.float(), output.spans.end.float())
-        spans[indices] = torch.stack([start, end], dim=1).cpu().numpy()
-    return spans
+        batch = pairs.batch(indices).to(device)
+        edges[indices] = backbone.proposals(backbone(batch), batch).edges[:, 0].cpu().numpy()
+    return edges
 
 
-def clips_to_seconds(spans: NDArray[np.int64], pairs: Pairs) -> NDArray[np.float64]:
-    """Return (N, 2) seconds: the end clip is inclusive, so its far edge is the end."""
-    seconds_a_clip = pairs.duration / pairs.clips
-    return np.stack([spans[:, 0], spans[:, 1] + 1], axis=1) * seconds_a_clip[:, None]
+def edges_to_seconds(edges: NDArray[np.float64], pairs: Pairs) -> NDArray[np.float64]:
+    """Return (N, 2) seconds: all clips of a video last equally long."""
+    seconds: NDArray[np.float64] = edges * (pairs.duration / pairs.clips)[:, None]
+    return seconds
 
 
 def evaluate_role(
     backbone: Backbone, pairs: Pairs, *, device: torch.device | str = "cpu"
 ) -> Scores:
     """Return the scores of a backbone on one role under the project's convention."""
-    spans = predict_clips(backbone, pairs, device=device)
-    return score(clips_to_seconds(spans, pairs), pairs)
+    edges = predict_edges(backbone, pairs, device=device)
+    return score(edges_to_seconds(edges, pairs), pairs)
 
 
 def validate(

@@ -18,7 +18,7 @@ from refkd.errors import CheckpointError, DataError
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.models.backbone import Backbone
 from refkd.retriever import Retriever, export
-from refkd.training.validation import clips_to_seconds, predict_clips
+from refkd.training.validation import edges_to_seconds, predict_edges
 
 CONFIG = VSLNetConfig(hidden=16, heads=2, char_dim=4)
 FILES = ["weights.safetensors", "words.safetensors", "retriever.json"]
@@ -56,7 +56,7 @@ def test_a_retriever_says_what_its_network_says(
     tiny_dataset: Dataset, backbone: Backbone, retriever: Retriever
 ) -> None:
     pairs = tiny_dataset.role("val_id")
-    expected = clips_to_seconds(predict_clips(backbone, pairs), pairs)
+    expected = edges_to_seconds(predict_edges(backbone, pairs), pairs)
     assert len(np.unique(expected, axis=0)) > 5
     for pair, query in enumerate(pairs.queries):
         [[span]] = retriever.retrieve(

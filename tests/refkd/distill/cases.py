@@ -10,7 +10,7 @@ from torch import Tensor
 
 from refkd.data.batch import Batch
 from refkd.distill import StudentOutput, TeacherLogits
-from refkd.models.backbone import NEGATIVE, BackboneOutput, SpanLogits
+from refkd.models.backbone import NEGATIVE, SpanLogits, SpanOutput
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def logits(batch: Batch, generator: torch.Generator, scale: float) -> SpanLogits
 def output_of(main: SpanLogits, side_id: SpanLogits, side_ood: SpanLogits) -> StudentOutput:
     """Wrap logits as a student's output."""
     empty = torch.zeros(1)
-    backbone = BackboneOutput(spans=main, fused=empty, before_gate=empty, match=empty)
+    backbone = SpanOutput(spans=main, fused=empty, before_gate=empty, match=empty)
     return StudentOutput(main=backbone, side_id=side_id, side_ood=side_ood)
 
 

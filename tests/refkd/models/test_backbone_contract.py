@@ -19,8 +19,7 @@ from refkd.data.batch import Batch
 from refkd.data.inputs import ModelInputs
 from refkd.errors import DataError
 from refkd.models import BackboneConfig, VSLNetConfig, build_backbone
-from refkd.models.backbone import NEGATIVE, Backbone, BackboneOutput
-from refkd.recipes.losses import span_loss
+from refkd.models.backbone import NEGATIVE, Backbone, BackboneOutput, span_cross_entropy
 from refkd.training.checkpoint import load_tensors, save_tensors
 
 POSITIONS = 24
@@ -189,7 +188,7 @@ def test_every_parameter_gets_a_gradient(config: BackboneConfig) -> None:
     model = built(config, dtype=torch.float64)
     batch = make_batch([20, 13, 24, 7], [6, 3, 9, 4]).to("cpu", torch.float64)
     output = model(batch)
-    (span_loss(output.spans, batch) + model.auxiliary_loss(output, batch)).backward()
+    (span_cross_entropy(output.spans, batch) + model.auxiliary_loss(output, batch)).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -247,15 +246,15 @@ def test_half_precision_is_finite_forwards_and_backwards(config: BackboneConfig)
     model, batch = built(config), make_batch([20, 5, 1], [6, 3, 1])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = model(batch)
-        loss = span_loss(output.spans, batch) + model.auxiliary_loss(output, batch)
+        loss = span_cross_entropy(output.spans, batch) + model.auxiliary_loss(output, batch)
     for value in outputs(output).values():
         assert torch.isfinite(value).all()
     assert output.spans.start[2, 1:].max() < -1e29
     loss.backward()
     for name, parameter in model.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
-    wide = span_loss(model(batch).spans, batch)
-    assert span_loss(output.spans, batch).item() == pytest.approx(wide.item(), rel=0.05)
+    wide = span_cross_entropy(model(batch).spans, batch)
+    assert span_cross_entropy(output.spans, batch).item() == pytest.approx(wide.item(), rel=0.05)
 
 
 @backbones

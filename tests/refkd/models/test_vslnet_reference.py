@@ -12,10 +12,10 @@ from torch import Tensor
 
 from refkd.data.batch import Batch
 from refkd.data.inputs import ModelInputs
-from refkd.evaluation.decode import decode
 from refkd.models import VSLNetConfig, build_backbone
+from refkd.models.backbone import span_cross_entropy
+from refkd.models.decode import decode
 from refkd.models.vslnet import VSLNet, highlight_loss
-from refkd.recipes.losses import span_loss
 
 TOLERANCE = 1e-4
 RENAMED = (
@@ -120,7 +120,7 @@ def test_a_ragged_batch_gives_the_reference_outputs_losses_and_gradients(
     assert start.tolist() == case["si"].tolist()
     assert end.tolist() == case["ei"].tolist()
 
-    location = span_loss(output.spans, batch)
+    location = span_cross_entropy(output.spans, batch)
     highlight = highlight_loss(output.match, torch.from_numpy(case["h"]).bool(), valid)
     assert location.item() == pytest.approx(float(case["loc"]), abs=TOLERANCE)
     assert highlight.item() == pytest.approx(float(case["hl"]), abs=TOLERANCE)

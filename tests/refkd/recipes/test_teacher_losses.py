@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from refkd.data.batch import Batch
 from refkd.data.dataset import Dataset
 from refkd.models import VSLNetConfig, build_backbone
-from refkd.models.backbone import Backbone
+from refkd.models.backbone import Backbone, span_cross_entropy
 from refkd.recipes import RecipeConfig, TeacherLoss, translate
-from refkd.recipes.losses import match_divergence, match_loss, span_loss
+from refkd.recipes.losses import match_divergence, match_loss
 
 STOPS = ["none", "original", "moved"]
 
@@ -129,7 +129,7 @@ def test_an_ordinary_teacher_has_its_spans_and_its_own_losses(
     total, parts = loss_of(network, batch)
     output = network(batch)
     assert parts.keys() == {"span", "aux"}
-    assert parts["span"] == pytest.approx(span_loss(output.spans, batch).item())
+    assert parts["span"] == pytest.approx(span_cross_entropy(output.spans, batch).item())
     assert parts["aux"] == pytest.approx(network.auxiliary_loss(output, batch).item())
     assert total == pytest.approx(parts["span"] + parts["aux"])
 
@@ -140,10 +140,10 @@ def test_the_papers_ood_teacher_adds_the_copys_losses(network: Backbone, batch: 
     copy = translate(batch, seed=3, epoch=4)
     before, after = network(batch), network(copy)
     expected = {
-        "span": span_loss(before.spans, batch),
+        "span": span_cross_entropy(before.spans, batch),
         "aux": network.auxiliary_loss(before, batch),
         "match": match_loss(before.match, batch),
-        "span_aug": span_loss(after.spans, copy),
+        "span_aug": span_cross_entropy(after.spans, copy),
         "match_aug": match_loss(after.match, copy),
         "match_kl": match_divergence(before.match, batch, after.match, copy, "none"),
         "aux_aug": network.auxiliary_loss(after, copy),

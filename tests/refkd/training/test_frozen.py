@@ -29,7 +29,7 @@ from refkd.training.teacher import (
     freeze_teacher,
     teacher_trainer,
 )
-from refkd.training.validation import predict_clips, validate
+from refkd.training.validation import predict_edges, validate
 
 TRAINING = TrainingConfig(epochs=2, batch_size=32, learning_rate=3e-3, select="best")
 
@@ -143,8 +143,8 @@ def test_a_frozen_student_is_opened_again(
     assert set(backbone.state_dict()) == set(trainer.task.backbone.state_dict())  # no branches
     pairs = tiny_dataset.role("val_id")
     trainer.task.backbone.load_state_dict(trainer.kept_weights())
-    spans = predict_clips(trainer.task.backbone, pairs)
-    assert (predict_clips(backbone, pairs) == spans).all()
+    spans = predict_edges(trainer.task.backbone, pairs)
+    assert (predict_edges(backbone, pairs) == spans).all()
     scores = validate(backbone, tiny_dataset)
     assert scores == pytest.approx({name: record.metrics[name] for name in scores})
 

@@ -46,6 +46,9 @@ def decode_top(
     """
     if top < 1:
         raise ValueError(f"top is {top}; ask for at least one span")
+    if top == 1:
+        best = decode(start_logits, end_logits)
+        return _scored(start_logits, end_logits, best[0][:, None], best[1][:, None])
     length = start_logits.shape[1]
     joint = start_logits[:, :, None] + end_logits[:, None, :]
     rows, columns = torch.triu_indices(length, length, device=joint.device)
@@ -55,8 +58,13 @@ def decode_top(
     order = order[:, : min(top, int(spans.max()))]
     spare = torch.arange(order.shape[1], device=order.device) >= spans[:, None]
     order = torch.where(spare, order[:, :1], order)
-    start, end = rows[order], columns[order]
-    log_probability = start_logits.log_softmax(1).gather(1, start) + end_logits.log_softmax(
-        1
-    ).gather(1, end)
-    return start, end, log_probability.exp().masked_fill(spare, 0.0)
+    start, end, probability = _scored(start_logits, end_logits, rows[order], columns[order])
+    return start, end, probability.masked_fill(spare, 0.0)
+
+
+def _scored(
+    start_logits: Tensor, end_logits: Tensor, start: Tensor, end: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return spans (B, K) with their P_s · P_e."""
+    log_start = start_logits.log_softmax(1).gather(1, start)
+    return start, end, (log_start + end_logits.log_softmax(1).gather(1, end)).exp()

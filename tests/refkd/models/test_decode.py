@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from refkd.evaluation.decode import decode, decode_top
+from refkd.models.decode import decode, decode_top
 
 PADDING = -1e30
 
