@@ -10,22 +10,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tune.finalist_champions import Finalists
+    from tune.finalist_runs import finalists
     from tune.launch import search
     from tune.locate import read_summary
     from tune.results import Summary
+    from tune.sealed_scores import FinalReport, evaluate_final
     from tune.study_file import StudyFile, load_study_file
 
 _HOME = {
+    "FinalReport": "tune.sealed_scores",
+    "Finalists": "tune.finalist_champions",
     "StudyFile": "tune.study_file",
     "Summary": "tune.results",
+    "evaluate_final": "tune.sealed_scores",
+    "finalists": "tune.finalist_runs",
     "load_study_file": "tune.study_file",
     "read_summary": "tune.locate",
     "search": "tune.launch",
 }
 
 __all__ = [
+    "FinalReport",
+    "Finalists",
     "StudyFile",
     "Summary",
+    "evaluate_final",
+    "finalists",
     "load_study_file",
     "read_summary",
     "search",

@@ -9,6 +9,7 @@ from typing import Any
 
 from refkd.config import Config
 from tune.budget import Spent, hypervolume, priced, spent_by
+from tune.finalist_choice import SeedResult, is_finalist
 from tune.growth import current
 from tune.launches import Launch, read_launches
 from tune.settings import Prices, Resources
@@ -75,7 +76,21 @@ def make_bill(name: str, views: Sequence[TrialView], attributes: Mapping[str, An
             gpu_seconds=facts["metrics"].get("cost/wall_seconds", 0.0) * resources.gpu,
             prices=prices,
         )
+    finalists = _finalists(attributes, resources, prices)
+    if finalists.epochs:
+        by_item["finalists"] = finalists
     return _summed(name, prices.currency, by_item, counts, views)
+
+
+def _finalists(attributes: Mapping[str, Any], resources: Resources, prices: Prices) -> Spent:
+    """Return what the students of the finalists have used."""
+    results = [SeedResult.model_validate(v) for k, v in attributes.items() if is_finalist(k)]
+    return priced(
+        epochs=sum(r.epochs for r in results),
+        cpu_seconds=sum(r.metrics.get("cost/cpu_seconds", 0.0) for r in results),
+        gpu_seconds=resources.gpu * sum(r.metrics.get("cost/wall_seconds", 0.0) for r in results),
+        prices=prices,
+    )
 
 
 def _summed(

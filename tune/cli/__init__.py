@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from refkd.errors import RefKDError
-from tune.cli import data, doctor, history, search, study
+from tune.cli import data, doctor, finalists, history, search, study
 
 app = typer.Typer(
     name="refkd",
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data", help="Prepare, simulate and show datasets.")
 search.register(app)
 study.register(app)
+finalists.register(app)
 doctor.register(app)
 history.register(app)
 

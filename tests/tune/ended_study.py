@@ -1,0 +1,203 @@
+"""A search that has ended, made by hand: its students are random networks that can be scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from refkd.data.dataset import Dataset
+from refkd.files import write_json
+from refkd.models import build_backbone
+from refkd.seeds import derive_seed
+from refkd.training.checkpoint import save_tensors
+from refkd.training.export import RECORD, WEIGHTS, StudentRecord
+from refkd.training.teacher import TeacherRecord, find_teacher
+from tune.finalist_choice import BALANCED, FinalistRun
+from tune.jobs import CHECKPOINTS, Job, seed_folder, trial_folder
+from tune.study import SearchStudy
+from tune.study_file import StudyFile, load_study_file
+
+EPOCHS = 2
+SCORES = {0: (30.0, 10.0), 1: (20.0, 20.0), 2: (10.0, 30.0), 3: (5.0, 5.0)}
+"""mIoU in and out of distribution by trial: three are the best of a kind, one of none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndedStudy:
+    """The study file and what it says."""
+
+    path: Path
+    file: StudyFile
+    url: str
+
+    def open(self) -> SearchStudy:
+        return SearchStudy(self.file, self.url)
+
+    def attributes(self) -> dict[str, Any]:
+        return dict(self.open().optuna.user_attrs)
+
+    def change(self, **changes: Any) -> None:
+        """Change the study file."""
+        content = yaml.safe_load(self.path.read_text(encoding="utf-8"))
+        self.path.write_text(yaml.safe_dump({**content, **changes}), encoding="utf-8")
+
+
+def scored(id_miou: float, ood_miou: float, *, cpu: float = 1.0) -> dict[str, float]:
+    """Return metrics as training reports them, those that are looked at."""
+    harmonic = 2 * id_miou * ood_miou / (id_miou + ood_miou)
+    return {
+        "val_id/miou": id_miou,
+        "val_ood/miou": ood_miou,
+        "val_id/r1_iou0.5": id_miou / 2,
+        "val_ood/r1_iou0.5": ood_miou / 2,
+        BALANCED: harmonic,
+        "cost/cpu_seconds": cpu,
+        "cost/wall_seconds": cpu,
+    }
+
+
+def end_study(folder: Path, dataset: Dataset, **changes: Any) -> EndedStudy:
+    """Make the study; MLflow is left out unless `tracking` names a store."""
+    content: dict[str, Any] = {
+        "name": "ended",
+        "dataset": str(dataset.path),
+        "workspace": str(folder / "runs"),
+        "backbone": {"hidden": 8, "heads": 2, "char_dim": 4},
+        "training": {"epochs": EPOCHS},
+        "distill": {"warmup_epochs": 1},
+        "space": {"distill.lambda_id": {"float": [0.01, 1.0]}},
+        "budget": {"trials": len(SCORES)},
+        "pruning": {"name": "none"},
+        "tracking": {"enabled": False},
+        **changes,
+    }
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    file = load_study_file(path)
+    ended = EndedStudy(
+        path=path, file=file, url=file.storage or f"sqlite:///{file.folder / 'study.db'}"
+    )
+    study = ended.open()
+    teachers = {role: _teacher(file, dataset, role) for role in ("id", "ood")}
+    study.bind("dataset", dataset.fingerprint)
+    study.bind("teachers", {role: folder.name for role, folder in teachers.items()})
+    study.begin_launch()
+    for number in range(file.budget.trials):
+        _trial(file, dataset, study, SCORES[number])
+    return ended
+
+
+def freeze(
+    file: StudyFile,
+    dataset: Dataset,
+    folder: Path,
+    values: Any,
+    *,
+    seed: int,
+    metrics: Mapping[str, float],
+) -> None:
+    """Write a random network, another one for each folder, as the student of a seed."""
+    config = file.student_config(values, seed=seed)
+    weights = derive_seed(str(folder.relative_to(file.folder))) % (1 << 31)
+    network = build_backbone(config.backbone, dataset.model_inputs(), seed=weights)
+    record = StudentRecord(
+        config=config,
+        dataset=dataset.fingerprint,
+        epoch=EPOCHS,
+        metrics=dict(metrics),
+        sha256=save_tensors(folder / WEIGHTS, network.state_dict()),
+    )
+    write_json(folder / RECORD, record.model_dump(mode="json"))
+
+
+@dataclass
+class FakeRay:
+    """Stands in for the Ray run of the finalists: students are random, scores are given."""
+
+    dataset: Dataset
+    scores: Mapping[int, Sequence[tuple[float, float]]]
+    """By trial and seed."""
+    failing: set[str] = field(default_factory=set)
+    """Runs whose training gives up."""
+    dying: set[str] = field(default_factory=set)
+    """Runs whose worker dies for good."""
+    stop_after: int | None = None
+    """Runs after which Ctrl-C is pressed twice."""
+    trained: list[str] = field(default_factory=list)
+    """Runs that were trained, over all calls."""
+
+    def run_finalists(
+        self, job: Job, runs: Sequence[FinalistRun], listener: Any
+    ) -> dict[FinalistRun, str]:
+        causes = {}
+        for done, run in enumerate(runs):
+            if done == self.stop_after:
+                raise KeyboardInterrupt
+            self.trained.append(run.run)
+            if run.run in self.failing:
+                listener.failed(run, "the loss is not finite")
+            elif run.run in self.dying:
+                causes[run] = "the worker process died"
+            else:
+                self._train(job, run, listener)
+        return causes
+
+    def _train(self, job: Job, run: FinalistRun, listener: Any) -> None:
+        metrics = scored(*self.scores[run.number][run.replicate])
+        for epoch in range(1, EPOCHS + 1):
+            listener.epoch(run, epoch, metrics)
+        (run.folder / CHECKPOINTS).mkdir(parents=True)
+        freeze(job.study, self.dataset, run.folder, run.values, seed=run.seed, metrics=metrics)
+        listener.trained(run, EPOCHS, metrics)
+
+
+def install(fake: FakeRay, monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    """Put the fake where the Ray run would be."""
+    import sys
+
+    module = SimpleNamespace(run_finalists=fake.run_finalists)
+    monkeypatch.setitem(sys.modules, "tune.finalist_ray", module)
+    monkeypatch.setattr("tune.finalist_runs.ray_session", lambda *_, **__: nullcontext())
+    return fake
+
+
+def _trial(
+    file: StudyFile, dataset: Dataset, study: SearchStudy, scores: tuple[float, float]
+) -> None:
+    ask = study.ask()
+    assert ask is not None
+    metrics = scored(*scores)
+    for epoch in range(1, EPOCHS + 1):
+        study.record(ask.number, epoch, metrics)
+    for replicate, seed in enumerate(file.seeds()):
+        folder = seed_folder(trial_folder(file.folder, ask.number), replicate)
+        freeze(file, dataset, folder, ask.values, seed=seed, metrics=metrics)
+    study.complete(ask.number, metrics)
+
+
+def _teacher(file: StudyFile, dataset: Dataset, role: str) -> Path:
+    config = file.teacher_config(role)
+    folder = file.workspace.absolute() / "teachers" / config.address(dataset)
+    seed = {"id": 1, "ood": 2}[role]
+    network = build_backbone(config.backbone, dataset.model_inputs(), seed=seed)
+    record = TeacherRecord(
+        backbone=config.backbone,
+        recipe=config.recipe,
+        training=config.training,
+        seed=config.seed,
+        dataset=dataset.fingerprint,
+        epoch=1,
+        metrics=scored(25.0, 25.0),
+        history=[{"epoch": 1, "metrics": scored(25.0, 25.0)}],
+        sha256=save_tensors(folder / "weights.safetensors", network.state_dict()),
+    )
+    write_json(folder / "teacher.json", record.model_dump(mode="json"))
+    assert find_teacher(folder) is not None
+    return folder

@@ -1,0 +1,246 @@
+"""Finalists of a study whose Ray run is a stand-in: what is kept, continued, chosen and told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ended_study import EPOCHS, EndedStudy, FakeRay, end_study, install
+from typer.testing import CliRunner
+
+from refkd.data.dataset import Dataset
+from refkd.evaluation.intervals import paired_bootstrap
+from refkd.retriever import Retriever
+from refkd.training.export import open_student
+from refkd.training.teacher import Teacher, find_teacher
+from refkd.training.validation import evaluate_role
+from tune import Finalists, finalists
+from tune.bill import make_bill
+from tune.cli import app
+from tune.finalist_champions import FinalistsError
+from tune.finalist_choice import SeedResult, finalist_folder, fresh_seeds
+from tune.launch import InterruptedSearchError
+from tune.lease import LeaseError, lease
+from tune.locate import NoStudyError
+from tune.outcome import OutcomeError
+from tune.study_file import StudyFileError
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning",  # of MLflow's own imports
+    "ignore::FutureWarning",
+    "ignore::UserWarning:mlflow.*",
+)
+SCORES = {
+    0: [(40.0, 10.0), (20.0, 10.0)],
+    1: [(32.0, 20.0), (30.0, 20.0)],
+    2: [(10.0, 35.0), (12.0, 31.0)],
+}
+"""Trial 0 has the best seed in distribution, trial 1 the best mean there."""
+RUNS = [f"finalist/{number:04d}/seed-{seed}" for seed in range(2) for number in range(3)]
+
+
+@pytest.fixture
+def study(tmp_path: Path, tiny_dataset: Dataset) -> EndedStudy:
+    return end_study(tmp_path, tiny_dataset)
+
+
+@pytest.fixture
+def fake(tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    return install(FakeRay(tiny_dataset, SCORES), monkeypatch)
+
+
+def run(study: EndedStudy, *, seeds: int = 2) -> Finalists:
+    return finalists(study.path, top=1, seeds=seeds)
+
+
+def kept(study: EndedStudy) -> dict[str, object]:
+    return {k: v for k, v in study.attributes().items() if k.startswith("finalist:")}
+
+
+def test_champions_are_chosen_by_the_mean_over_fresh_seeds(
+    study: EndedStudy, fake: FakeRay
+) -> None:
+    found = run(study)
+    assert fake.trained == RUNS
+    assert found.champions == {"best-id": 1, "best-ood": 2, "best-balanced": 1}
+    assert found.kept == {"best-id": 0, "best-ood": 0, "best-balanced": 0}
+    assert found.seeds == fresh_seeds(study.file, 2)
+    (row,) = [row for row in found.finalists if row.trial == 2]
+    assert row.metrics["val_ood/miou"] == 33.0
+    assert row.metrics["sd/val_ood/miou"] == pytest.approx(np.std([35.0, 31.0], ddof=1))
+    assert row.metrics["cost/cpu_seconds"] == 2.0
+
+
+def test_what_they_came_to_is_in_the_study_and_on_disk(study: EndedStudy, fake: FakeRay) -> None:
+    found = run(study)
+    results = {k: SeedResult.model_validate(v) for k, v in kept(study).items()}
+    assert sorted(results) == [f"finalist:{n:04d}:{s}" for n in range(3) for s in range(2)]
+    for name, result in results.items():
+        number, seed = map(int, name.split(":")[1:])
+        student = open_student(finalist_folder(study.file.folder, number, seed))
+        assert (result.sha256, result.seed) == (student.record.sha256, student.record.config.seed)
+        assert result.epochs == EPOCHS
+        assert not (student.folder / "checkpoints").exists()
+    scores = study.file.folder / "finalists" / "scores.json"
+    assert Finalists.model_validate_json(scores.read_text()) == found
+    assert Finalists.model_validate(study.attributes()["finalists"]) == found
+    champions = study.file.folder / "finalists" / "champions"
+    for alias in found.champions:
+        Retriever.load(champions / alias)
+
+
+def test_every_storage_keeps_them(
+    storage_url: str, tmp_path: Path, tiny_dataset: Dataset, fake: FakeRay
+) -> None:
+    study = end_study(tmp_path, tiny_dataset, storage=storage_url)
+    assert run(study) == run(study)
+    assert fake.trained == RUNS
+
+
+def test_what_is_trained_is_not_trained_again(study: EndedStudy, fake: FakeRay) -> None:
+    first = run(study)
+    assert run(study) == first
+    assert fake.trained == RUNS
+    fake.scores = {n: [*pairs, (33.0, 11.0)] for n, pairs in SCORES.items()}
+    more = run(study, seeds=3)
+    assert fake.trained[len(RUNS) :] == [f"finalist/{n:04d}/seed-2" for n in range(3)]
+    assert more.seeds[:2] == first.seeds
+    fewer = run(study)
+    assert fewer == first
+
+
+def test_an_interrupted_call_is_continued(study: EndedStudy, fake: FakeRay) -> None:
+    fake.stop_after = 2
+    for _ in range(2):
+        with pytest.raises(InterruptedSearchError, match="run the same command again"):
+            run(study)
+    assert "finalists" not in study.attributes()
+    assert fake.trained == RUNS[:4]
+    fake.stop_after = None
+    run(study)
+    assert fake.trained == RUNS
+
+
+def test_a_worker_that_died_is_told_and_its_run_tried_again(
+    study: EndedStudy, fake: FakeRay
+) -> None:
+    fake.dying = {RUNS[1]}
+    with pytest.raises(FinalistsError, match=r"finalist/0001/seed-0: the worker process died"):
+        run(study)
+    fake.dying = set()
+    run(study)
+    assert fake.trained == [*RUNS, RUNS[1]]
+
+
+def test_a_finalist_that_fails_on_a_seed_cannot_win(study: EndedStudy, fake: FakeRay) -> None:
+    fake.failing = {"finalist/0001/seed-1"}
+    found = run(study)
+    assert found.champions == {"best-id": 0, "best-ood": 2, "best-balanced": 2}
+    assert found.finalists[1].failures == ["the loss is not finite"]
+    assert found.finalists[1].metrics == {}
+    run(study)
+    assert fake.trained == RUNS, "it would fail again"
+    shown = CliRunner().invoke(
+        app, ["finalists", str(study.path), "--top", "1", "--seeds", "2"], env={"COLUMNS": "200"}
+    )
+    assert shown.exit_code == 0, shown.output
+    assert "the loss is not finite" in shown.output
+
+
+def test_where_all_fail_there_is_no_champion(study: EndedStudy, fake: FakeRay) -> None:
+    fake.failing = set(RUNS)
+    with pytest.raises(FinalistsError, match="every finalist failed"):
+        run(study)
+
+
+def test_the_search_must_have_ended(study: EndedStudy, fake: FakeRay) -> None:
+    study.change(budget={"trials": 9})
+    with pytest.raises(OutcomeError, match="5 of 9 trials"):
+        run(study)
+    study.change(budget={"trials": 4}, training={"epochs": EPOCHS + 1})
+    with pytest.raises(OutcomeError, match="run `refkd search` first"):
+        run(study)
+    study.change(name="another", training={"epochs": EPOCHS})
+    with pytest.raises(NoStudyError, match="has not been begun"):
+        run(study)
+    study.change(name="")
+    with pytest.raises(StudyFileError):
+        run(study)
+    assert fake.trained == []
+
+
+def test_nobody_else_may_be_at_work(study: EndedStudy, fake: FakeRay) -> None:
+    with lease(study.url, "ended", objectives=2), pytest.raises(LeaseError):
+        run(study)
+    assert fake.trained == []
+
+
+@pytest.mark.parametrize(("top", "seeds"), [(0, 1), (1, 0)])
+def test_at_least_one_of_each(study: EndedStudy, top: int, seeds: int) -> None:
+    with pytest.raises(FinalistsError, match="at least 1"):
+        finalists(study.path, top=top, seeds=seeds)
+
+
+def teacher(study: EndedStudy, role: str) -> Teacher:
+    folder = study.file.workspace / "teachers" / study.attributes()["teachers"][role]
+    found = find_teacher(folder)
+    assert found is not None
+    return found
+
+
+def test_differences_are_paired_over_the_mean_of_the_seeds(
+    study: EndedStudy, fake: FakeRay, tiny_dataset: Dataset
+) -> None:
+    found = run(study)
+    assert set(found.comparison.scores["val_id"]) == {
+        *("teacher-id", "teacher-ood", "trial-0001", "trial-0002")
+    }
+    for role in ("val_id", "val_ood"):
+        pairs = tiny_dataset.role(role)
+        student = np.mean(
+            [
+                evaluate_role(
+                    open_student(finalist_folder(study.file.folder, 2, seed)).backbone(
+                        tiny_dataset
+                    ),
+                    pairs,
+                ).tiou
+                for seed in range(2)
+            ],
+            axis=0,
+        )
+        other = evaluate_role(teacher(study, "ood").backbone(tiny_dataset), pairs).tiou
+        interval = paired_bootstrap(
+            100 * student[:, None],
+            100 * other[:, None],
+            np.asarray(pairs.video_ids),
+            seed=study.file.seed,
+        )
+        figure = found.comparison.differences[role]["trial-0002"]["teacher-ood"]["miou"]
+        assert figure.value == pytest.approx(100 * (student.mean() - other.mean()))
+        assert figure.low == pytest.approx(interval.low[0])
+        assert figure.high == pytest.approx(interval.high[0])
+
+
+def test_the_bill_names_them(study: EndedStudy, fake: FakeRay) -> None:
+    before = make_bill("ended", study.open().views(), study.attributes())
+    run(study)
+    after = make_bill("ended", study.open().views(), study.attributes())
+    (row,) = [row for row in after.rows if row.item == "finalists"]
+    assert (row.epochs, row.cpu_seconds) == (6 * EPOCHS, 6.0)
+    assert after.total.cpu_seconds == before.total.cpu_seconds + 6.0
+    assert [r for r in after.rows if r.item != "finalists"] == before.rows
+
+
+def test_the_command_shows_means_intervals_and_differences(
+    study: EndedStudy, fake: FakeRay
+) -> None:
+    command = ["finalists", str(study.path), "--top", "1", "--seeds", "2"]
+    shown = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, shown.output
+    for text in ("best-balanced, best-id", "33.00 ± 2.83", "Student - teacher", "whole_video"):
+        assert text in shown.output
+    as_json = CliRunner().invoke(app, [*command, "--json"])
+    assert json.loads(as_json.stdout)["champions"]["best-ood"] == 2

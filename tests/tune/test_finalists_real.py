@@ -1,0 +1,116 @@
+"""Real finalists of a real search, killed on the way, and the look at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ended_study import EndedStudy
+from sealed_watch import opened_by, watched
+
+from refkd.data.dataset import Dataset
+from refkd.training.student import student_trainer
+from tune import FinalReport
+from tune.doctor import examine
+from tune.finalist_choice import SeedResult, fresh_seeds
+from tune.outcome import outcome_of
+from tune.study_file import load_study_file
+
+EPOCHS = 4
+COMMAND = ("finalists", "--top", "1", "--seeds", "2")
+
+
+@pytest.mark.slow
+def test_finalists_continue_where_they_were_killed_and_open_nothing_sealed(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    study = write_study(tmp_path, tiny_dataset)
+    assert opened_by(study, "search") == ([], [])
+    kill_on_the_way(study)
+    before = stored(study)
+    assert "finalists" not in study.attributes()
+
+    assert opened_by(study, *COMMAND) == ([], [])
+    results = stored(study)
+    assert {key: results[key] for key in before} == before, "a finished seed was trained again"
+    assert {r.seed for r in results.values()} == set(fresh_seeds(study.file, 2))
+    assert not list(study.file.folder.glob("finalists/**/checkpoints"))
+    for key, result in results.items():
+        assert_is_what_training_gives(study, int(key.split(":")[1]), result)
+
+    opened, seen = opened_by(study, "evaluate", "--final")
+    assert {Path(name).name for name in opened} >= {"moments.parquet", "features.h5"}
+    assert set(seen) == {"moments.parquet", "features.h5"}
+    report = FinalReport.model_validate_json((study.file.folder / "final-1.json").read_text())
+    assert report.from_finalists
+    assert examine(study.path).findings == []
+
+
+def write_study(folder: Path, dataset: Dataset) -> EndedStudy:
+    path = folder / "study.yaml"
+    settings = {
+        "name": "real",
+        "dataset": str(dataset.path),
+        "workspace": str(folder / "runs"),
+        "backbone": {"hidden": 8, "heads": 2, "char_dim": 4},
+        "training": {"epochs": EPOCHS, "learning_rate": 3e-3},
+        "distill": {"warmup_epochs": 1},
+        "space": {"distill.lambda_id": {"float": [0.01, 1.0], "log": True}},
+        "budget": {"trials": 3},
+        "pruning": {"name": "none"},
+        "tracking": {"enabled": False},
+        "workers": 1,
+    }
+    path.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
+    file = load_study_file(path)
+    return EndedStudy(path=path, file=file, url=f"sqlite:///{file.folder / 'study.db'}")
+
+
+def kill_on_the_way(study: EndedStudy) -> None:
+    """Kill the finalists' driver and workers while a student of the second seed is trained."""
+    code = "from tune.cli import main; main()"
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code, *COMMAND, str(study.path)],
+        cwd=study.path.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    with watched(study.file.dataset / "sealed") as seen:
+        while not list(study.file.folder.glob("finalists/*/seed-1/checkpoints/*.json")):
+            assert driver.poll() is None, "it ended too early"
+            time.sleep(0.02)
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+    assert seen == []
+
+
+def stored(study: EndedStudy) -> dict[str, SeedResult]:
+    held = study.attributes().items()
+    return {k: SeedResult.model_validate(v) for k, v in held if k.startswith("finalist:")}
+
+
+def assert_is_what_training_gives(study: EndedStudy, number: int, result: SeedResult) -> None:
+    """Train a student in this process, without a break, and compare what it keeps."""
+    with outcome_of(study.path) as outcome:
+        values = next(v.values for v in outcome.study.views() if v.number == number)
+        trainer = student_trainer(
+            outcome.file.student_config(values, seed=result.seed),
+            outcome.dataset,
+            outcome.teachers,
+            outcome.job.knowledge,
+        )
+        *_, last = trainer.epochs()
+    assert last.epoch == result.epochs == EPOCHS
+    assert steady(result.metrics) == steady(trainer.kept_result().metrics)
+
+
+def steady(metrics: dict[str, float]) -> dict[str, float]:
+    """Return all metrics but costs, which differ from run to run."""
+    return {name: value for name, value in metrics.items() if not name.startswith("cost/")}

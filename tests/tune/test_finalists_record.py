@@ -1,0 +1,86 @@
+"""What MLflow holds of the finalists: nested runs, each told once, and the aliases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ended_study import EPOCHS, FakeRay, end_study, install
+from mlflow import MlflowClient
+
+from refkd.data.dataset import Dataset
+from tune import finalists
+from tune.finalist_record import FinalistRecord
+from tune.launch import InterruptedSearchError
+from tune.registry import registered_name
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning",  # of MLflow's own imports
+    "ignore::FutureWarning",
+    "ignore::UserWarning:mlflow.*",
+)
+SCORES = {
+    0: [(40.0, 10.0), (20.0, 10.0)],
+    1: [(32.0, 20.0), (30.0, 20.0)],
+    2: [(10.0, 35.0), (12.0, 31.0)],
+}
+
+
+@pytest.fixture
+def fake(tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    return install(FakeRay(tiny_dataset, SCORES), monkeypatch)
+
+
+def test_mlflow_holds_a_nested_run_a_student_and_the_aliases(
+    tmp_path: Path, tiny_dataset: Dataset, mlflow_store: str, fake: FakeRay
+) -> None:
+    study = end_study(tmp_path, tiny_dataset, tracking={"uri": mlflow_store})
+    for _ in range(2):
+        found = finalists(study.path, top=1, seeds=2)
+    client = MlflowClient(mlflow_store)
+    experiment = client.get_experiment_by_name("refkd/ended")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [r for r in runs if r.data.tags["refkd.role"] == "study"]
+    assert parent.info.status == "FINISHED"
+    nested = {r.info.run_name: r for r in runs if r.data.tags["refkd.role"] == "finalist"}
+    assert sorted(nested) == sorted(f"finalist-{n:04d}-seed-{s}" for n in range(3) for s in (0, 1))
+    for one in nested.values():
+        assert one.info.status == "FINISHED"
+        assert one.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        history = client.get_metric_history(one.info.run_id, "val_id/miou")
+        assert sorted(point.step for point in history) == list(range(1, EPOCHS + 1))
+    assert nested["finalist-0002-seed-0"].data.metrics["kept/val_ood/miou"] == 35.0
+    assert nested["finalist-0002-seed-0"].data.params["seed"] == str(found.seeds[0])
+    model = client.get_registered_model(registered_name("ended"))
+    assert set(model.aliases) == {"best-id", "best-ood", "best-balanced"}
+    best = client.get_model_version_by_alias(model.name, "best-ood")
+    assert best.tags["refkd.trial"] == "2"
+    models = client.search_logged_models([experiment.experiment_id])
+    sources = {model.name: model.source_run_id for model in models}
+    assert sources["student-0002"] == nested["finalist-0002-seed-0"].info.run_id
+
+
+def test_a_result_that_was_stored_and_not_told_is_told_by_the_next_call(
+    tmp_path: Path,
+    tiny_dataset: Dataset,
+    mlflow_store: str,
+    fake: FakeRay,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = end_study(tmp_path, tiny_dataset, tracking={"uri": mlflow_store})
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FinalistRecord, "ended", stop)
+        with pytest.raises(InterruptedSearchError, match="stopped at once"):
+            finalists(study.path, top=1, seeds=1)
+    assert "finalist:0000:0" in study.attributes()
+    finalists(study.path, top=1, seeds=1)
+    assert fake.trained == [f"finalist/{number:04d}/seed-0" for number in range(3)]
+    client = MlflowClient(mlflow_store)
+    (told,) = client.search_runs(["1"], "attributes.run_name = 'finalist-0000-seed-0'")
+    assert told.info.status == "FINISHED"
+    assert told.data.metrics["kept/val_id/miou"] == 40.0

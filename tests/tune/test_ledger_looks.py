@@ -1,0 +1,180 @@
+"""`refkd evaluate --final`: what it opens and when, what it refuses, what it shows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ended_study import EndedStudy, end_study
+from sealed_watch import opened_by, watched
+from typer.testing import CliRunner
+
+from refkd.data.dataset import Dataset
+from refkd.data.sealed import open_sealed
+from refkd.evaluation.intervals import cluster_bootstrap
+from refkd.training.export import open_student
+from refkd.training.validation import evaluate_role
+from tune import FinalReport, evaluate_final
+from tune.cli import app
+from tune.doctor import examine
+from tune.jobs import seed_folder, trial_folder
+from tune.ledger import LedgerError, read_looks
+
+KILLED = """
+import os, signal, sys
+import tune.sealed_scores as sealed
+sealed.open_sealed = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+sealed.evaluate_final(sys.argv[1])
+"""
+
+
+@pytest.fixture
+def dataset(tiny_dataset: Dataset, tmp_path: Path) -> Dataset:
+    """A copy that a test may damage."""
+    return Dataset.open(shutil.copytree(tiny_dataset.path, tmp_path / "dataset"))
+
+
+@pytest.fixture
+def study(tmp_path: Path, dataset: Dataset) -> EndedStudy:
+    return end_study(tmp_path, dataset, replicates={"seeds": 2})
+
+
+def final(study: EndedStudy, look: int) -> Path:
+    return study.file.folder / f"final-{look}.json"
+
+
+def evaluate(study: EndedStudy, *options: str) -> str:
+    command = ["evaluate", "--final", str(study.path), *options]
+    shown = CliRunner().invoke(app, command, env={"COLUMNS": "200"}, catch_exceptions=False)
+    assert shown.exit_code == 0, shown.output
+    return shown.stdout
+
+
+def test_a_look_is_in_the_ledger_with_all_it_is_about(study: EndedStudy, dataset: Dataset) -> None:
+    report = evaluate_final(study.path)
+    (look,) = read_looks(study.file.folder)
+    assert report.looks == [look]
+    assert (look.look, look.study, look.reason) == (1, "ended", None)
+    assert look.user
+    assert look.host
+    assert look.dataset == dataset.fingerprint
+    assert look.sealed == {
+        name: dataset.manifest.files[name].sha256
+        for name in ("sealed/moments.parquet", "sealed/features.h5")
+    }
+    assert look.champions["best-id"].trial == 0
+    assert look.champions["best-ood"].trial == 2
+    for champion in look.champions.values():
+        assert len(champion.students) == 2
+        for name, sha256 in champion.students.items():
+            assert open_student(study.file.folder / name).record.sha256 == sha256
+    teachers = study.attributes()["teachers"]
+    assert set(look.teachers) == set(teachers)
+    assert FinalReport.model_validate_json(final(study, 1).read_text()) == report
+    assert examine(study.path).findings == []
+
+
+def test_scores_are_means_over_the_seeds_with_intervals_over_videos(
+    study: EndedStudy, dataset: Dataset
+) -> None:
+    report = evaluate_final(study.path)
+    assert not report.from_finalists
+    assert set(report.comparison.scores) == {"test_id", "test_ood"}
+    means = {}
+    for role in ("test_id", "test_ood"):
+        pairs = open_sealed(dataset.path, role)
+        folders = [seed_folder(trial_folder(study.file.folder, 2), seed) for seed in range(2)]
+        scores = [evaluate_role(open_student(f).backbone(dataset), pairs) for f in folders]
+        row = report.comparison.scores[role]["trial-0002"]
+        assert row["miou"].value == pytest.approx(np.mean([s.miou for s in scores]))
+        assert row["miou"].sd == pytest.approx(np.std([s.miou for s in scores], ddof=1))
+        for threshold in (0.3, 0.5, 0.7):
+            value = np.mean([s.r1[threshold] for s in scores])
+            assert row[f"r1_iou{threshold}"].value == pytest.approx(value)
+        assert row["dr1_iou0.5"].value == pytest.approx(np.mean([s.dr1[0.5] for s in scores]))
+        tiou = 100 * np.mean([s.tiou for s in scores], axis=0)
+        interval = cluster_bootstrap(
+            tiou[:, None], np.asarray(pairs.video_ids), seed=study.file.seed
+        )
+        assert row["miou"].low == pytest.approx(interval.low[0])
+        assert row["miou"].high == pytest.approx(interval.high[0])
+        assert set(report.comparison.differences[role]) == {"trial-0000", "trial-0002"}
+        assert "whole_video" in report.comparison.floors[role]
+        means[role] = row["miou"].value
+    gap = report.comparison.gaps["trial-0002"]
+    assert gap.value == pytest.approx(means["test_id"] - means["test_ood"])
+    assert gap.low is not None
+    assert gap.high is not None
+    assert gap.low < gap.value < gap.high
+
+
+def test_a_second_look_is_refused_and_opens_nothing(study: EndedStudy, dataset: Dataset) -> None:
+    evaluate_final(study.path)
+    with watched(dataset.path / "sealed") as opened:
+        for again, reason in ((False, None), (True, None), (False, "why"), (True, " ")):
+            with pytest.raises(LedgerError, match="was looked at once"):
+                evaluate_final(study.path, again=again, reason=reason)
+    assert opened == []
+    assert len(read_looks(study.file.folder)) == 1
+    assert not final(study, 2).exists()
+
+
+def test_every_reason_is_shown_for_ever(study: EndedStudy) -> None:
+    assert "this is look 1\n" in evaluate(study)
+    second = evaluate(study, "--again", "--reason", "the caption was wrong")
+    assert "this is look 2: the caption was wrong" in second
+    third = evaluate(study, "--again", "--reason", "a reviewer asked")
+    assert "look 2: the caption was wrong" in third
+    assert "this is look 3: a reviewer asked" in third
+    told = json.loads(evaluate(study, "--again", "--reason", "as JSON", "--json"))
+    assert [look["reason"] for look in told["looks"]] == [
+        *(None, "the caption was wrong", "a reviewer asked", "as JSON")
+    ]
+    assert all(final(study, look).is_file() for look in (1, 2, 3, 4))
+
+
+def test_looking_again_shows_the_same_numbers(study: EndedStudy) -> None:
+    first = evaluate_final(study.path)
+    assert evaluate_final(study.path, again=True, reason="to see").comparison == first.comparison
+
+
+def test_without_final_nothing_is_evaluated(study: EndedStudy, dataset: Dataset) -> None:
+    with watched(dataset.path / "sealed") as opened:
+        done = CliRunner().invoke(app, ["evaluate", str(study.path)])
+    assert done.exit_code != 0
+    assert "say --final" in str(done.exception)
+    assert opened == []
+    assert read_looks(study.file.folder) == []
+
+
+def test_the_row_is_there_when_the_process_is_killed_right_after_it(study: EndedStudy) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(study.path)],
+        capture_output=True,
+        cwd=study.path.parent,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert [look.look for look in read_looks(study.file.folder)] == [1]
+    assert not final(study, 1).exists()
+    with pytest.raises(LedgerError, match="was looked at once"):
+        evaluate_final(study.path)
+    report = evaluate_final(study.path, again=True, reason="the machine went down")
+    assert report.look.look == 2
+
+
+@pytest.mark.slow
+def test_looking_at_a_study_opens_nothing_sealed_and_the_final_look_does(
+    study: EndedStudy,
+) -> None:
+    for command in (("status",), ("best",), ("bill",), ("doctor",)):
+        assert opened_by(study, *command) == ([], [])
+    opened, seen = opened_by(study, "evaluate", "--final")
+    assert {Path(path).name for path in opened} >= {"moments.parquet", "features.h5"}
+    assert set(seen) == {"moments.parquet", "features.h5"}

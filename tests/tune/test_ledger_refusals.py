@@ -1,0 +1,151 @@
+"""What is refused before a look is written down, and whose students a look is about."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from ended_study import SCORES, EndedStudy, FakeRay, end_study, install
+from sealed_watch import watched
+
+from refkd.data.dataset import Dataset
+from refkd.errors import CheckpointError, DataError
+from tune import evaluate_final, finalists
+from tune.finalist_choice import finalist_folder
+from tune.jobs import trial_folder
+from tune.ledger import LEDGER, LedgerError, read_looks
+from tune.outcome import OutcomeError
+from tune.sealed_scores import FinalError
+
+
+@pytest.fixture
+def dataset(tiny_dataset: Dataset, tmp_path: Path) -> Dataset:
+    """A copy that a test may damage."""
+    return Dataset.open(shutil.copytree(tiny_dataset.path, tmp_path / "dataset"))
+
+
+@pytest.fixture
+def study(tmp_path: Path, dataset: Dataset) -> EndedStudy:
+    return end_study(tmp_path, dataset, replicates={"seeds": 2})
+
+
+def test_a_torn_ledger_is_refused_before_anything_is_opened(
+    study: EndedStudy, dataset: Dataset
+) -> None:
+    evaluate_final(study.path)
+    path = study.file.folder / LEDGER
+    path.write_bytes(path.read_bytes()[:-5])
+    before = path.read_bytes()
+    with watched(dataset.path / "sealed") as opened, pytest.raises(LedgerError, match="by hand"):
+        evaluate_final(study.path, again=True, reason="why")
+    assert opened == []
+    assert path.read_bytes() == before
+
+
+def no_folder(study: EndedStudy) -> None:
+    shutil.rmtree(study.file.dataset / "sealed")
+
+
+def no_features(study: EndedStudy) -> None:
+    (study.file.dataset / "sealed" / "features.h5").unlink()
+
+
+def cut_moments(study: EndedStudy) -> None:
+    path = study.file.dataset / "sealed" / "moments.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def no_student(study: EndedStudy) -> None:
+    (trial_folder(study.file.folder, 2) / "student.json").unlink()
+
+
+def changed_student(study: EndedStudy) -> None:
+    path = trial_folder(study.file.folder, 2) / "seed-1" / "student.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def no_teacher(study: EndedStudy) -> None:
+    shutil.rmtree(study.file.workspace / "teachers" / study.attributes()["teachers"]["id"])
+
+
+def unfinished(study: EndedStudy) -> None:
+    study.change(budget={"trials": len(SCORES) + 1})
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "said"),
+    [
+        (no_folder, DataError, r"sealed/moments\.parquet: missing"),
+        (no_features, DataError, r"sealed/features\.h5: missing"),
+        (cut_moments, DataError, r"sealed/moments\.parquet: damaged"),
+        (no_student, CheckpointError, "holds no finished student"),
+        (changed_student, CheckpointError, "the weights changed"),
+        (no_teacher, OutcomeError, "the id teacher is gone"),
+        (unfinished, OutcomeError, "has not ended: 1 of 5"),
+    ],
+)
+def test_what_would_fail_fails_before_a_row_is_written(
+    study: EndedStudy, damage: object, error: type[Exception], said: str
+) -> None:
+    assert callable(damage)
+    damage(study)
+    with pytest.raises(error, match=said):
+        evaluate_final(study.path)
+    assert read_looks(study.file.folder) == []
+
+
+def fake_scores(seeds: int) -> dict[int, list[tuple[float, float]]]:
+    return {number: [scores] * seeds for number, scores in SCORES.items()}
+
+
+@pytest.fixture
+def fake(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    return install(FakeRay(dataset, fake_scores(3)), monkeypatch)
+
+
+def test_finalists_take_the_place_of_the_searchs_students(
+    study: EndedStudy, fake: FakeRay
+) -> None:
+    found = finalists(study.path, top=1, seeds=3)
+    report = evaluate_final(study.path)
+    assert report.from_finalists
+    champions = {alias: c.trial for alias, c in report.look.champions.items()}
+    assert champions == found.champions
+    for champion in report.look.champions.values():
+        folders = [finalist_folder(study.file.folder, champion.trial, seed) for seed in range(3)]
+        names = [str(folder.relative_to(study.file.folder)) for folder in folders]
+        assert sorted(champion.students) == names
+    assert report.seeds == dict.fromkeys(champions, 3)
+
+
+def test_finalists_must_be_trained_to_their_end(study: EndedStudy, fake: FakeRay) -> None:
+    fake.dying = {"finalist/0001/seed-0"}
+    with pytest.raises(Exception, match="died"):
+        finalists(study.path, top=1, seeds=1)
+    with pytest.raises(FinalError, match="not trained to their end"):
+        evaluate_final(study.path)
+    assert read_looks(study.file.folder) == []
+
+
+def test_finalists_must_be_those_of_the_study_as_it_stands(
+    study: EndedStudy, fake: FakeRay
+) -> None:
+    finalists(study.path, top=1, seeds=1)
+    held = study.attributes()["finalists"]
+    study.open().note("finalists", {**held, "trials": 3})
+    with pytest.raises(FinalError, match="had 3 trials when its finalists were chosen, now 4"):
+        evaluate_final(study.path)
+    assert read_looks(study.file.folder) == []
+
+
+def test_a_finalist_that_was_exchanged_is_refused(study: EndedStudy, fake: FakeRay) -> None:
+    finalists(study.path, top=1, seeds=2)
+    first, second = (finalist_folder(study.file.folder, 2, seed) for seed in range(2))
+    shutil.rmtree(first)
+    shutil.copytree(second, first)
+    with pytest.raises(FinalError, match="another student"):
+        evaluate_final(study.path)
+    assert read_looks(study.file.folder) == []

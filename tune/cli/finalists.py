@@ -1,0 +1,97 @@
+"""`refkd finalists` and `refkd evaluate`: from the end of a search to the result."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from refkd.errors import RefKDError
+from tune.cli.study import JsonOption, StudyArgument
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(finalists)
+    app.command()(evaluate)
+
+
+def finalists(
+    study: StudyArgument,
+    top: Annotated[
+        int, typer.Option(help="Trials by each objective and by the harmonic mean.", min=1)
+    ] = 3,
+    seeds: Annotated[int, typer.Option(help="Fresh seeds of each trial.", min=1)] = 3,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Join a running Ray cluster (`auto`, or HOST:PORT).", show_default=False
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the best trials again on fresh seeds and choose the champions by their means.
+
+    Run the same command after any interruption: what is trained is kept. Only `fit`, `val_id` and
+    `val_ood` are read.
+
+    Example: `refkd finalists studies/quickstart.yaml --top 3 --seeds 5`
+    """
+    from tune.finalist_runs import finalists as run
+    from tune.launch import InterruptedSearchError
+    from tune.locate import locate
+    from tune.progress import Lines, Silent
+    from tune.show import make_console
+    from tune.show_final import show_finalists
+
+    console = make_console()
+    reporter = Silent() if as_json else Lines(console)
+    try:
+        found = run(study, top=top, seeds=seeds, address=address, reporter=reporter)
+    except InterruptedSearchError as interrupted:
+        print(f"refkd: {interrupted}", file=sys.stderr)
+        raise typer.Exit(128 + signal.SIGINT) from None
+    if as_json:
+        print(found.model_dump_json(indent=2))
+    else:
+        show_finalists(console, found, locate(study).folder)
+
+
+def evaluate(
+    study: StudyArgument,
+    final: Annotated[
+        bool, typer.Option("--final", help="Open the sealed test roles, which is recorded.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Look again at a study that was evaluated.")
+    ] = False,
+    reason: Annotated[
+        str | None,
+        typer.Option(help="Why; every later result shows it.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score the champions and both teachers on `test_id` and `test_ood`, once a study.
+
+    The look is written to the study's ledger before a test file is opened. A further look needs
+    --again and --reason.
+
+    Example: `refkd evaluate --final studies/quickstart.yaml`
+    """
+    if not final:
+        raise RefKDError(
+            "evaluate opens the sealed test roles, one look a study: say --final; `refkd best` "
+            "and `refkd finalists` show validation scores"
+        )
+    from tune.locate import locate
+    from tune.sealed_scores import evaluate_final
+    from tune.show import make_console
+    from tune.show_final import show_final
+
+    report = evaluate_final(study, again=again, reason=reason)
+    if as_json:
+        print(report.model_dump_json(indent=2))
+    else:
+        show_final(make_console(), report, locate(study).folder)

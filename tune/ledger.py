@@ -1,0 +1,114 @@
+"""The ledger of looks at the sealed test roles: appended to, never rewritten."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from refkd.config import Config
+from refkd.errors import RefKDError
+from refkd.files import canonical_json, sync_directory
+
+LEDGER = "ledger.jsonl"
+
+
+class LedgerError(RefKDError):
+    """A look that the ledger does not allow, or a ledger that cannot be read."""
+
+
+class Evaluated(Config):
+    """One champion that a look is about."""
+
+    trial: int
+    students: dict[str, str]
+    """sha256 of the weights by folder, below the study's own: a student a seed."""
+
+
+class Look(Config):
+    """One row: who looked at the test roles, when, at what, and why again."""
+
+    look: int = Field(ge=1)
+    """Counted from 1."""
+    time: str
+    """In UTC, ISO 8601."""
+    user: str
+    host: str
+    study: str
+    champions: dict[str, Evaluated]
+    """By alias."""
+    teachers: dict[str, str]
+    """Digest by `id` and `ood`."""
+    dataset: str
+    """Fingerprint."""
+    sealed: dict[str, str]
+    """sha256 of each sealed file, from the manifest."""
+    version: str
+    git_commit: str
+    git_dirty: str
+    reason: str | None = None
+    """Why it was looked at again; none for the first look."""
+
+    @property
+    def title(self) -> str:
+        """What stands above every table of this look."""
+        return f"this is look {self.look}" + (f": {self.reason}" if self.reason else "")
+
+
+def read_looks(folder: Path) -> list[Look]:
+    """Return the looks a study has had, the first one first.
+
+    Raises `LedgerError` where a row cannot be read: how many looks there were is then not known.
+    """
+    path = folder / LEDGER
+    if not path.is_file():
+        return []
+    looks = []
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        try:
+            look = Look.model_validate_json(line) if line.endswith(b"\n") else None
+        except ValidationError:
+            look = None
+        if look is None or look.look != number:
+            raise LedgerError(
+                f"{path}:{number}: is no whole row, so the looks cannot be counted; mend the line "
+                "by hand and note why"
+            )
+        looks.append(look)
+    return looks
+
+
+def check_look(looks: list[Look], *, study: str, again: bool, reason: str | None) -> None:
+    """Refuse a look that is not allowed: the first needs nothing, every further one a reason."""
+    given = reason is not None and bool(reason.strip())
+    if not looks and (again or reason is not None):
+        raise LedgerError(
+            f"study {study!r} has not been looked at yet; leave out --again and --reason"
+        )
+    if looks and not (again and given):
+        last = looks[-1]
+        raise LedgerError(
+            f"study {study!r} was looked at {_times(len(looks))}, last by {last.user} on "
+            f"{last.host} at {last.time}: one look is what makes a test result honest; to look "
+            "again give --again --reason TEXT, which every later result shows"
+        )
+
+
+def append_look(folder: Path, look: Look) -> None:
+    """Add a row; it is on disk when this returns."""
+    path = folder / LEDGER
+    row = canonical_json(look.model_dump(mode="json")) + b"\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        written = os.write(descriptor, row)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if written != len(row):
+        raise LedgerError(f"{path}: the row could not be written whole; is the disk full?")
+    sync_directory(folder)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

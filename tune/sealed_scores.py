@@ -1,0 +1,186 @@
+"""The final evaluation: the only reader of the sealed test roles, one look a study."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+
+from refkd.config import Config
+from refkd.data.manifest import SEALED_FILES, check_files
+from refkd.data.roles import SEALED_ROLES
+from refkd.data.sealed import open_sealed
+from refkd.errors import DataError, RefKDError
+from refkd.files import write_json
+from refkd.training.export import FrozenStudent, open_student
+from tune.comparison import Comparison, Frozen, compare
+from tune.finalist_champions import Finalists, read_finalists, system_name
+from tune.finalist_choice import finalist_folder, is_finalist
+from tune.jobs import seed_folder, trial_folder
+from tune.ledger import Evaluated, Look, append_look, check_look, read_looks
+from tune.outcome import Outcome, outcome_of
+from tune.record import environment
+from tune.study_file import StudyFile
+
+
+class FinalError(RefKDError):
+    """A study whose champions are not ready for the test roles."""
+
+
+class FinalReport(Config):
+    """What a look at the test roles has shown."""
+
+    looks: list[Look]
+    """All looks up to this one, the last."""
+    from_finalists: bool
+    """Whether the champions are finalists on fresh seeds, or the search's own students."""
+    seeds: dict[str, int]
+    """Students of each champion, whose mean is shown, by alias."""
+    features: str
+    """Who extracted the features."""
+    comparison: Comparison
+    """Champions (`trial-NNNN`) and teachers on `test_id` and `test_ood`."""
+
+    @property
+    def look(self) -> Look:
+        """This look."""
+        return self.looks[-1]
+
+
+Champions = dict[int, list[FrozenStudent]]
+
+
+def evaluate_final(
+    study: StudyFile | Path | str, *, again: bool = False, reason: str | None = None
+) -> FinalReport:
+    """Score the champions of an ended study and both teachers on the sealed test roles, once.
+
+    The champions are the finalists' where there are any, else the search's. A row is in the ledger
+    before a sealed file is opened; everything that can be checked without opening one is checked
+    before that. A further look needs `again` and a `reason`, which stays in the ledger. The
+    result is written beside it as `final-N.json`. Raises as `outcome_of`, `LedgerError` for a look
+    that is not allowed, `FinalError` where finalists are begun and not ended, `DataError` where
+    sealed files are missing. Source: evaluation protocol, "One sealed evaluation".
+    """
+    with outcome_of(study) as outcome:
+        looks = read_looks(outcome.file.folder)
+        check_look(looks, study=outcome.file.name, again=again, reason=reason)
+        found = _finalists(outcome)
+        aliases = found.champions if found else outcome.summary().champions
+        champions = _students(outcome, aliases, found)
+        _check(outcome, champions)
+        look = _look(outcome, aliases, champions, number=len(looks) + 1, reason=reason)
+        append_look(outcome.file.folder, look)
+        report = FinalReport(
+            looks=[*looks, look],
+            from_finalists=found is not None,
+            seeds={alias: len(champions[number]) for alias, number in aliases.items()},
+            features=outcome.dataset.manifest.features.extractor or "extractor not stated",
+            comparison=_score(outcome, champions),
+        )
+        path = outcome.file.folder / f"final-{look.look}.json"
+        write_json(path, report.model_dump(mode="json"))
+        return report
+
+
+def _finalists(outcome: Outcome) -> Finalists | None:
+    """Return the finalists of the study as it stands; None where none were ever begun."""
+    attributes = outcome.study.optuna.user_attrs
+    found = read_finalists(attributes)
+    begun = any(map(is_finalist, attributes))
+    if begun and found is None:
+        raise FinalError(
+            f"study {outcome.file.name!r} has finalists that are not trained to their end; run "
+            "`refkd finalists` again, then evaluate"
+        )
+    if found is not None and found.trials != outcome.summary().ended:
+        raise FinalError(
+            f"study {outcome.file.name!r} had {found.trials} trials when its finalists were "
+            f"chosen, now {outcome.summary().ended}; run `refkd finalists` again, then evaluate"
+        )
+    return found
+
+
+def _students(outcome: Outcome, aliases: dict[str, int], found: Finalists | None) -> Champions:
+    """Return each champion's students, one a seed, by trial."""
+    folder, champions = outcome.file.folder, {}
+    for number in sorted(set(aliases.values())):
+        if found is not None:
+            homes = [finalist_folder(folder, number, k) for k in range(len(found.seeds))]
+        else:
+            seeds = range(outcome.file.replicates.seeds)
+            homes = [seed_folder(trial_folder(folder, number), k) for k in seeds]
+        champions[number] = [open_student(home) for home in homes]
+    if found is not None:
+        _check_unchanged(champions, found)
+    return champions
+
+
+def _check_unchanged(champions: Champions, found: Finalists) -> None:
+    rows = {row.trial: row for row in found.finalists}
+    for number, students in champions.items():
+        for student, result in zip(students, rows[number].runs, strict=True):
+            if student.record.sha256 != result.sha256:
+                raise FinalError(
+                    f"{student.folder}: is another student than the finalist of trial {number} "
+                    "that was scored; restore the folder from a copy"
+                )
+
+
+def _check(outcome: Outcome, champions: Champions) -> None:
+    """Try all that can fail without a look: weights load, and sealed files are there."""
+    dataset = outcome.dataset
+    systems: list[Frozen] = [*outcome.teachers.values(), *chain(*champions.values())]
+    for frozen in systems:
+        frozen.backbone(dataset)
+    missing = [role for role in SEALED_ROLES if role not in dataset.manifest.roles]
+    if missing:
+        raise DataError(
+            f"{dataset.path}: has no role {missing[0]!r}; prepare it from all split files"
+        )
+    check_files(dataset.path, dataset.manifest, SEALED_FILES, full=False)
+
+
+def _look(
+    outcome: Outcome,
+    aliases: dict[str, int],
+    champions: Champions,
+    *,
+    number: int,
+    reason: str | None,
+) -> Look:
+    facts, folder = environment(), outcome.file.folder
+    return Look(
+        look=number,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        user=getpass.getuser(),
+        host=socket.gethostname(),
+        study=outcome.file.name,
+        champions={
+            alias: Evaluated(
+                trial=trial,
+                students={
+                    str(s.folder.relative_to(folder)): s.record.sha256 for s in champions[trial]
+                },
+            )
+            for alias, trial in aliases.items()
+        },
+        teachers={role: teacher.digest for role, teacher in outcome.teachers.items()},
+        dataset=outcome.dataset.fingerprint,
+        sealed={name: outcome.dataset.manifest.files[name].sha256 for name in SEALED_FILES},
+        version=facts["refkd.version"],
+        git_commit=facts["refkd.git_commit"],
+        git_dirty=facts["refkd.git_dirty"],
+        reason=None if reason is None else reason.strip(),
+    )
+
+
+def _score(outcome: Outcome, champions: Champions) -> Comparison:
+    """Open the sealed roles and score everything on them."""
+    students: dict[str, Sequence[Frozen]] = {system_name(n): s for n, s in champions.items()}
+    path = outcome.dataset.path
+    roles = (open_sealed(path, "test_id"), open_sealed(path, "test_ood"))
+    return compare(students, outcome.teachers, outcome.dataset, roles, seed=outcome.file.seed)
