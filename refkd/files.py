@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.tmp")
 
 
 @contextmanager
@@ -28,6 +31,12 @@ def replaced(path: Path) -> Iterator[Path]:
         sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporaries(folder: Path) -> list[Path]:
+    """Return what `replaced` is writing anywhere below `folder`, or left there when killed."""
+    found = folder.rglob(".*.tmp") if folder.is_dir() else ()
+    return sorted(path for path in found if _TEMPORARY.fullmatch(path.name))
 
 
 def sync_directory(path: Path) -> None:

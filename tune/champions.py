@@ -21,6 +21,7 @@ from refkd.training.export import open_student
 from refkd.training.teacher import Teacher
 from refkd.training.validation import VALIDATION_ROLES, edges_to_seconds, predict_edges
 from tune.jobs import trial_folder
+from tune.progress import Reporter
 from tune.results import Summary
 from tune.study import SearchStudy
 from tune.study_file import StudyFile
@@ -34,6 +35,7 @@ def crown(
     summary: Summary,
     dataset: Dataset,
     teachers: Mapping[str, Teacher],
+    reporter: Reporter,
 ) -> None:
     """Score champions and teachers with intervals, keep the champions, register them in MLflow.
 
@@ -42,6 +44,7 @@ def crown(
     crowned = {"champions": summary.champions, "trials": summary.ended}
     if study.optuna.user_attrs.get("crowned") == crowned:
         return
+    reporter.stage("scoring the champions and registering them")
     table = score_systems(file, summary, dataset, teachers)
     folders = _keep(file, summary, dataset)
     study.note("intervals", table)

@@ -40,6 +40,7 @@ def ray_session(study: StudyFile, *, address: str | None) -> Iterator[None]:
         cores = max(os.cpu_count() or 1, 1)
         with _private_files():
             ray.init(
+                address="local",  # else it would join a cluster that was started on this machine
                 num_cpus=cores,
                 include_dashboard=False,
                 log_to_driver=False,

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from refkd.files import temporaries
 from tune.findings import Case, Finding
 from tune.jobs import CHECKPOINTS, trial_folder
 
 UNTOUCHED = 60.0
 """Seconds after which a temporary file in a folder that studies share is nobody's."""
-_TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.tmp")
 
 
 def left_checkpoints(case: Case) -> Iterator[Finding]:
@@ -56,9 +55,9 @@ def damaged_checkpoints(case: Case) -> Iterator[Finding]:
 
 def half_written(case: Case) -> Iterator[Finding]:
     """Temporary files of writers that were killed."""
-    own = [(path, 0.0) for path in _temporaries(case.file.folder)]
+    own = [(path, 0.0) for path in temporaries(case.file.folder)]
     shared = [*case.teacher_folders().values(), case.file.workspace.absolute() / "knowledge"]
-    others = [(path, UNTOUCHED) for folder in shared for path in _temporaries(folder)]
+    others = [(path, UNTOUCHED) for folder in shared for path in temporaries(folder)]
     for path, wait in own + others:
         if time.time() - path.stat().st_mtime >= wait:
             yield Finding(
@@ -101,11 +100,6 @@ def _left(why: str, folder: Path) -> Finding:
 
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob(CHECKPOINTS) if path.is_dir())
-
-
-def _temporaries(folder: Path) -> list[Path]:
-    found = folder.rglob(".*.tmp") if folder.is_dir() else ()
-    return sorted(path for path in found if _TEMPORARY.fullmatch(path.name))
 
 
 def _remover(*paths: Path) -> Callable[[], None]:

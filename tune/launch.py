@@ -10,6 +10,7 @@ from typing import Any
 from refkd.data.dataset import Dataset
 from refkd.data.simulate import simulate
 from refkd.errors import RefKDError
+from refkd.files import temporaries
 from refkd.training.teacher import Teacher, find_teacher
 from tune.champions import crown
 from tune.cluster import ray_session
@@ -100,6 +101,7 @@ class _Launch:
 
     def _begin(self) -> None:
         """Record the launch and put in line what is to be tried first."""
+        _remove_temporaries(self.file.folder)
         self.study.begin_launch()
         for point in warm_points(self.file):
             self.study.enqueue(point)
@@ -182,23 +184,32 @@ class _Launch:
             self.reporter.stage(f"the search has stopped: {reason}")
 
     def _clean(self) -> None:
-        """Remove checkpoints that nothing can go on from; complete trials may grow in epochs."""
+        """Remove checkpoints that nothing can go on from, and what killed writers left.
+
+        Complete trials keep theirs: they may grow in epochs.
+        """
         for view in self.study.views():
             if view.state in ("PRUNED", "FAIL"):
                 for folder in trial_folder(self.file.folder, view.number).rglob(CHECKPOINTS):
                     shutil.rmtree(folder)
+        _remove_temporaries(self.file.folder / "trials")
 
     def _finish(self) -> Summary:
         summary = self.summary()
         if summary.champions:
-            self.reporter.stage("scoring the champions and registering them")
             teachers = {r: t for r, t in self._teachers().items() if t is not None}
-            crown(self.file, self.study, summary, self.dataset, teachers)
+            crown(self.file, self.study, summary, self.dataset, teachers, self.reporter)
         return self.summary()
 
     def summary(self) -> Summary:
         attributes: Mapping[str, Any] = self.study.optuna.user_attrs
         return summarise(self.file.name, self.study.views(), dict(attributes))
+
+
+def _remove_temporaries(folder: Path) -> None:
+    """Remove what writers that were killed left; who holds the lease may take them for dead."""
+    for path in temporaries(folder):
+        path.unlink(missing_ok=True)
 
 
 __all__ = ["InterruptedSearchError", "SearchError", "search"]

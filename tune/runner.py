@@ -61,6 +61,7 @@ def run_students(job: Job, study: SearchStudy, listeners: Sequence[Listener]) ->
             trial_dirname_creator=lambda trial: f"{trial.config['number']:04d}-{trial.trial_id}",
         ),
         callbacks=[],
+        retries=0,  # the study hands a trial out again
     )
 
 
@@ -71,8 +72,12 @@ def fit(
     param_space: dict[str, Any] | None,
     tune_config: ray.tune.TuneConfig,
     callbacks: list[Callback],
+    retries: int | None = None,
 ) -> None:
-    """Run a Tuner of its own; its folder holds nothing of worth afterwards and is removed."""
+    """Run a Tuner of its own; its folder holds nothing of worth afterwards and is removed.
+
+    `retries` None are those of the study.
+    """
     resources = job.study.resources
     scratch = job.folder / "ray"
     name = f"launch-{secrets.token_hex(4)}"
@@ -86,7 +91,9 @@ def fit(
             storage_path=str(scratch),
             verbose=0,
             callbacks=callbacks,
-            failure_config=ray.tune.FailureConfig(max_failures=job.study.retries),
+            failure_config=ray.tune.FailureConfig(
+                max_failures=job.study.retries if retries is None else retries
+            ),
         ),
     )
     try:

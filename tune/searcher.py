@@ -7,6 +7,7 @@ its outcome is stored.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -44,6 +45,23 @@ class Board:
     """What the study decided where a trial does not go on."""
     causes: dict[str, str] = field(default_factory=dict)
     """Why a trial's worker failed last."""
+    deaths: Counter[int] = field(default_factory=Counter)
+    """How often a trial's worker failed in this launch, by the study's number."""
+
+    def worker_failed(self, trial_id: str) -> None:
+        """Let the study hand the trial out again, or end it where its retries are used up.
+
+        Ray's own retries would leave out a worker that dies between two trials.
+        """
+        number = self.numbers[trial_id]
+        if not self.study.is_live(number):
+            return
+        if self.deaths[number] < self.study.file.retries:
+            self.deaths[number] += 1
+            del self.numbers[trial_id]
+            self.study.give_back(number)
+        else:
+            self.tell(trial_id, error=self.causes.get(trial_id, "the worker process died"))
 
     def tell(self, trial_id: str, *, error: str | None) -> None:
         """Store a trial's one outcome; a second call for the same trial changes nothing."""
@@ -98,10 +116,13 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Store the outcome of a trial; `error` comes only when no retries are left."""
-        if trial_id in self._board.numbers:
-            cause = self._board.causes.get(trial_id, "the worker process died")
-            self._board.tell(trial_id, error=cause if error else None)
+        """Store the outcome of a trial; after an error it may be handed out again."""
+        if trial_id not in self._board.numbers:
+            return
+        if error:
+            self._board.worker_failed(trial_id)
+        else:
+            self._board.tell(trial_id, error=None)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the study is the state."""
@@ -144,7 +165,7 @@ class StudyScheduler(FIFOScheduler):
         return str(TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:
-        """Note why a worker failed; whether it is retried is not known here."""
+        """Note why a worker failed."""
         super().on_trial_error(tune_controller, trial)
         error = str(trial.get_error() or "").strip()
         if error:

@@ -155,8 +155,8 @@ class SearchStudy:
         return self._hand_out(self._study.ask())
 
     def may_ask_later(self) -> bool:
-        """Return whether a trial that runs now could let a paused one be promoted."""
-        return self._judge.promotes and bool(self._live)
+        """Return whether a trial runs now: it may be given back, or let another be promoted."""
+        return bool(self._live)
 
     def record(self, number: int, epoch: int, metrics: Mapping[str, float]) -> Action:
         """Store an epoch and return what is to become of the trial.
@@ -223,6 +223,11 @@ class SearchStudy:
     def pause(self, number: int) -> None:
         """Let a trial wait at its rung: it stays open until it is promoted or the search ends."""
         del self._live[number]
+
+    def give_back(self, number: int) -> None:
+        """Hand a trial whose worker died out again, before any other."""
+        del self._live[number]
+        self._interrupted.append(self._trials()[number])
 
     def fail(self, number: int, reason: str) -> str:
         """End a trial that could not go on, with the reason."""

@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from refkd.data.dataset import Dataset
 from refkd.errors import TrainingError
+from refkd.files import temporaries
 from refkd.training.checkpoint import CheckpointFolder
 from refkd.training.export import freeze_student, student_is_frozen
 from refkd.training.knowledge import make_knowledge
@@ -47,6 +48,8 @@ def train_teacher(config: dict[str, Any], *, job: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # Studies that share a teacher and run at the same time train it once.
     with FileLock(folder / "training.lock"):
+        for path in temporaries(folder):
+            path.unlink()
         teacher = find_teacher(folder)
         if teacher is None:
             settings = work.study.teacher_config(role, epochs=work.teacher_epochs)
