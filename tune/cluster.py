@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 from refkd.errors import RefKDError
 from tune.settings import Resources
-from tune.study_file import StudyFile
 
 # Set before Ray is imported: its own loggers and metrics would write what the study holds already.
 _ENVIRONMENT = {
@@ -28,7 +27,7 @@ class ResourceError(RefKDError):
 
 
 @contextmanager
-def ray_session(study: StudyFile, *, address: str | None) -> Iterator[None]:
+def ray_session(resources: Resources, *, address: str | None) -> Iterator[None]:
     """Run the body with Ray: one started here, or the cluster at `address`."""
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
@@ -49,7 +48,7 @@ def ray_session(study: StudyFile, *, address: str | None) -> Iterator[None]:
     else:
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     try:
-        check_resources(study.resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
+        check_resources(resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
         yield
     finally:
         ray.shutdown()

@@ -143,7 +143,7 @@ def _measure(
 
 
 def _over_seeds(scores: Sequence[Scores]) -> _Measured:
-    values = np.stack([_columns(s.tiou) for s in scores])
+    values = np.stack([columns(s.tiou) for s in scores])
     discounted = [s.dr1[0.5] for s in scores]
     several = len(scores) > 1
     return _Measured(
@@ -156,7 +156,7 @@ def _over_seeds(scores: Sequence[Scores]) -> _Measured:
     )
 
 
-def _columns(tiou: NDArray[np.float64]) -> NDArray[np.float64]:
+def columns(tiou: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (N, K): what each pair adds to the metrics of `PER_PAIR`, in percent."""
     hits = [DEFAULT.hits(tiou, threshold) for threshold in LOGGED]
     return np.stack([tiou, *hits], axis=1) * 100.0

@@ -30,8 +30,10 @@ def run_finalists(
     """Train students, each from its newest checkpoint; return why a worker died, by its run."""
     watcher = _Watcher({run.key: run for run in runs}, listener)
     fit(
-        job,
         functools.partial(train_finalist, job=job.model_dump(mode="json", by_alias=True)),
+        scratch=job.folder / "ray",
+        resources=job.study.resources,
+        retries=job.study.retries,
         param_space={"run": ray.tune.grid_search([_config(run) for run in runs])},
         tune_config=ray.tune.TuneConfig(
             max_concurrent_trials=job.study.workers,

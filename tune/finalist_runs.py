@@ -85,7 +85,7 @@ class _Finals:
         )
         if not left:
             return {}
-        with ray_session(self._file, address=address):
+        with ray_session(self._file.resources, address=address):
             from tune.finalist_ray import run_finalists
 
             for run in left:

@@ -82,7 +82,7 @@ class _Launch:
         with Record(self.file) as record:
             record.study_started(self.study, self.dataset)
             if needed or self.study.left():
-                with ray_session(self.file, address=address):
+                with ray_session(self.file.resources, address=address):
                     if needed:
                         self._train_teachers(needed, record)
                     self._note_teachers(record)

@@ -21,7 +21,8 @@ class LedgerError(RefKDError):
 class Evaluated(Config):
     """One champion that a look is about."""
 
-    trial: int
+    trial: int | None = None
+    """None where it is a row of a table."""
     students: dict[str, str]
     """sha256 of the weights by folder, below the study's own: a student a seed."""
 

@@ -7,7 +7,6 @@ alike to ends drawn at random: then nothing is known of the students but how lon
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,35 +64,15 @@ def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Pla
     return _planned(file, runs, source=source, seconds=seconds, scale=scale)
 
 
-def probe_epoch(file: StudyFile, steps: int = 5) -> float:
+def probe_epoch(file: StudyFile) -> float:
     """Return the seconds that one epoch of a student takes here, from a few training steps."""
     import torch
 
     from refkd.data.dataset import Dataset
-    from refkd.distill import TeacherLogits
-    from refkd.training.student import StudentTask, build_student
-    from refkd.training.trainer import Trainer
+    from tune.probe import probe_student
 
-    dataset = Dataset.open(file.dataset)
-    config = file.student_config({}, seed=0)
-    student = build_student(config, dataset.model_inputs())
     torch.set_num_threads(max(1, int(file.resources.cpu)))
-    fit = dataset.role("fit")
-    count = min(len(fit), config.training.batch_size)
-
-    def itself(batch: object) -> TeacherLogits:
-        return TeacherLogits(id=spans, ood=spans)
-
-    batch = fit.batch(np.arange(count, dtype=np.int64))
-    with torch.no_grad():
-        spans = student.backbone(batch).spans
-    task = StudentTask(student, config.distill, itself)
-    trainer = Trainer(task, dataset, config.training, seed=0)
-    trainer.step(batch, 0)
-    begun = time.perf_counter()
-    for _ in range(steps):
-        trainer.step(batch, 0)
-    return (time.perf_counter() - begun) / steps * math.ceil(len(fit) / count)
+    return probe_student(file.student_config({}, seed=0), Dataset.open(file.dataset))
 
 
 def _table(path: Path, file: StudyFile, curves: Path | None) -> tuple[str, CurveTable | None]:

@@ -17,6 +17,7 @@ from ray.tune.experiment import Trial as RayTrial
 
 from tune.jobs import Job
 from tune.searcher import Board, Listener, StudyScheduler, StudySearcher
+from tune.settings import Resources
 from tune.study import SearchStudy
 from tune.trainables import FAILED, metrics_of, train_student, train_teacher
 
@@ -33,8 +34,10 @@ def run_teachers(
     """Train the teachers named; return the reason for each that failed."""
     watcher = _TeacherWatcher(listeners)
     fit(
-        job,
         functools.partial(train_teacher, job=job.model_dump(mode="json", by_alias=True)),
+        scratch=job.folder / "ray",
+        resources=job.study.resources,
+        retries=job.study.retries,
         param_space={"role": ray.tune.grid_search(list(roles))},
         tune_config=ray.tune.TuneConfig(
             max_concurrent_trials=job.study.workers,
@@ -49,8 +52,10 @@ def run_students(job: Job, study: SearchStudy, listeners: Sequence[Listener]) ->
     """Run the trials that are left, as the study asks for them."""
     board = Board(study=study, listeners=list(listeners))
     fit(
-        job,
         functools.partial(train_student, job=job.model_dump(mode="json", by_alias=True)),
+        scratch=job.folder / "ray",
+        resources=job.study.resources,
+        retries=0,  # the study hands a trial out again
         param_space=None,
         tune_config=ray.tune.TuneConfig(
             search_alg=StudySearcher(board),
@@ -61,25 +66,20 @@ def run_students(job: Job, study: SearchStudy, listeners: Sequence[Listener]) ->
             trial_dirname_creator=lambda trial: f"{trial.config['number']:04d}-{trial.trial_id}",
         ),
         callbacks=[],
-        retries=0,  # the study hands a trial out again
     )
 
 
 def fit(
-    job: Job,
     trainable: Any,
     *,
+    scratch: Path,
+    resources: Resources,
+    retries: int,
     param_space: dict[str, Any] | None,
     tune_config: ray.tune.TuneConfig,
     callbacks: list[Callback],
-    retries: int | None = None,
 ) -> None:
-    """Run a Tuner of its own; its folder holds nothing of worth afterwards and is removed.
-
-    `retries` None are those of the study.
-    """
-    resources = job.study.resources
-    scratch = job.folder / "ray"
+    """Run a Tuner of its own; its folder `scratch` is of no worth afterwards and is removed."""
     name = f"launch-{secrets.token_hex(4)}"
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     tuner = ray.tune.Tuner(
@@ -91,9 +91,7 @@ def fit(
             storage_path=str(scratch),
             verbose=0,
             callbacks=callbacks,
-            failure_config=ray.tune.FailureConfig(
-                max_failures=job.study.retries if retries is None else retries
-            ),
+            failure_config=ray.tune.FailureConfig(max_failures=retries),
         ),
     )
     try:

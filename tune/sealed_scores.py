@@ -1,28 +1,23 @@
-"""The final evaluation: the only reader of the sealed test roles, one look a study."""
+"""The final evaluation of a study: its champions and teachers on the test roles, once."""
 
 from __future__ import annotations
 
-import getpass
-import socket
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
 from refkd.config import Config
-from refkd.data.manifest import SEALED_FILES, check_files
-from refkd.data.roles import SEALED_ROLES
-from refkd.data.sealed import open_sealed
-from refkd.errors import DataError, RefKDError
+from refkd.data.pairs import Pairs
+from refkd.errors import RefKDError
 from refkd.files import write_json
 from refkd.training.export import FrozenStudent, open_student
 from tune.comparison import Comparison, Frozen, compare
 from tune.finalist_champions import Finalists, read_finalists, system_name
 from tune.finalist_choice import finalist_folder, is_finalist
 from tune.jobs import seed_folder, trial_folder
-from tune.ledger import Evaluated, Look, append_look, check_look, read_looks
+from tune.ledger import Evaluated, Look, check_look, read_looks
+from tune.look import check_sealed, take_look
 from tune.outcome import Outcome, outcome_of
-from tune.record import environment
 from tune.study_file import StudyFile
 
 
@@ -72,14 +67,21 @@ def evaluate_final(
         aliases = found.champions if found else outcome.summary().champions
         champions = _students(outcome, aliases, found)
         _check(outcome, champions)
-        look = _look(outcome, aliases, champions, number=len(looks) + 1, reason=reason)
-        append_look(outcome.file.folder, look)
+        look, roles = take_look(
+            outcome.file.folder,
+            outcome.dataset,
+            number=len(looks) + 1,
+            study=outcome.file.name,
+            champions=_evaluated(outcome, aliases, champions),
+            teachers={role: teacher.digest for role, teacher in outcome.teachers.items()},
+            reason=reason,
+        )
         report = FinalReport(
             looks=[*looks, look],
             from_finalists=found is not None,
             seeds={alias: len(champions[number]) for alias, number in aliases.items()},
             features=outcome.dataset.manifest.features.extractor or "extractor not stated",
-            comparison=_score(outcome, champions),
+            comparison=_score(outcome, champions, roles),
         )
         path = outcome.file.folder / f"final-{look.look}.json"
         write_json(path, report.model_dump(mode="json"))
@@ -136,51 +138,24 @@ def _check(outcome: Outcome, champions: Champions) -> None:
     systems: list[Frozen] = [*outcome.teachers.values(), *chain(*champions.values())]
     for frozen in systems:
         frozen.backbone(dataset)
-    missing = [role for role in SEALED_ROLES if role not in dataset.manifest.roles]
-    if missing:
-        raise DataError(
-            f"{dataset.path}: has no role {missing[0]!r}; prepare it from all split files"
+    check_sealed(dataset)
+
+
+def _evaluated(
+    outcome: Outcome, aliases: dict[str, int], champions: Champions
+) -> dict[str, Evaluated]:
+    folder = outcome.file.folder
+    return {
+        alias: Evaluated(
+            trial=trial,
+            students={
+                str(s.folder.relative_to(folder)): s.record.sha256 for s in champions[trial]
+            },
         )
-    check_files(dataset.path, dataset.manifest, SEALED_FILES, full=False)
+        for alias, trial in aliases.items()
+    }
 
 
-def _look(
-    outcome: Outcome,
-    aliases: dict[str, int],
-    champions: Champions,
-    *,
-    number: int,
-    reason: str | None,
-) -> Look:
-    facts, folder = environment(), outcome.file.folder
-    return Look(
-        look=number,
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
-        user=getpass.getuser(),
-        host=socket.gethostname(),
-        study=outcome.file.name,
-        champions={
-            alias: Evaluated(
-                trial=trial,
-                students={
-                    str(s.folder.relative_to(folder)): s.record.sha256 for s in champions[trial]
-                },
-            )
-            for alias, trial in aliases.items()
-        },
-        teachers={role: teacher.digest for role, teacher in outcome.teachers.items()},
-        dataset=outcome.dataset.fingerprint,
-        sealed={name: outcome.dataset.manifest.files[name].sha256 for name in SEALED_FILES},
-        version=facts["refkd.version"],
-        git_commit=facts["refkd.git_commit"],
-        git_dirty=facts["refkd.git_dirty"],
-        reason=None if reason is None else reason.strip(),
-    )
-
-
-def _score(outcome: Outcome, champions: Champions) -> Comparison:
-    """Open the sealed roles and score everything on them."""
+def _score(outcome: Outcome, champions: Champions, roles: tuple[Pairs, Pairs]) -> Comparison:
     students: dict[str, Sequence[Frozen]] = {system_name(n): s for n, s in champions.items()}
-    path = outcome.dataset.path
-    roles = (open_sealed(path, "test_id"), open_sealed(path, "test_ood"))
     return compare(students, outcome.teachers, outcome.dataset, roles, seed=outcome.file.seed)

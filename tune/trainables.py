@@ -25,7 +25,7 @@ from refkd.training.checkpoint import CheckpointFolder
 from refkd.training.export import freeze_student, student_is_frozen
 from refkd.training.knowledge import make_knowledge
 from refkd.training.student import StudentConfig, student_trainer
-from refkd.training.teacher import find_teacher, freeze_teacher, teacher_trainer
+from refkd.training.teacher import TeacherConfig, find_teacher, freeze_teacher, teacher_trainer
 from refkd.training.trainer import Trainer
 from tune.jobs import CHECKPOINTS, Job, seed_folder
 from tune.replicates import Lockstep, final_metrics
@@ -43,8 +43,22 @@ def train_teacher(config: dict[str, Any], *, job: dict[str, Any]) -> None:
     """Train the teacher `config["role"]` unless it exists, and compute its knowledge."""
     work = Job.model_validate(job)
     role = str(config["role"])
-    dataset = _prepare(work)
+    dataset = open_dataset(work.dataset, work.fingerprint, threads=work.threads)
+    settings = work.study.teacher_config(role, epochs=work.teacher_epochs)
     folder = work.teachers[role]
+    try:
+        teach(settings, folder, dataset, knowledge=work.knowledge, device=work.device)
+    except TrainingError as error:
+        ray.tune.report({FAILED: str(error)})
+
+
+def teach(
+    settings: TeacherConfig, folder: Path, dataset: Dataset, *, knowledge: Path, device: str
+) -> None:
+    """Train a teacher into `folder` unless it is there, reporting its epochs; then its knowledge.
+
+    Raises `TrainingError` where its loss is not finite.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     # Studies that share a teacher and run at the same time train it once.
     with FileLock(folder / "training.lock"):
@@ -52,16 +66,12 @@ def train_teacher(config: dict[str, Any], *, job: dict[str, Any]) -> None:
             path.unlink()
         teacher = find_teacher(folder)
         if teacher is None:
-            settings = work.study.teacher_config(role, epochs=work.teacher_epochs)
-            trainer = teacher_trainer(settings, dataset, device=work.device)
+            trainer = teacher_trainer(settings, dataset, device=device)
             checkpoints = CheckpointFolder(folder / CHECKPOINTS)
-            reason = _train_alone(trainer, checkpoints)
-            if reason is not None:
-                ray.tune.report({FAILED: reason})
-                return
+            report_epochs(trainer, checkpoints)
             teacher = freeze_teacher(trainer, settings, dataset, folder)
             checkpoints.clear()
-        make_knowledge(teacher, dataset, work.knowledge, device=work.device)
+        make_knowledge(teacher, dataset, knowledge, device=device)
     ray.tune.report({"epoch": teacher.record.epoch, "frozen": True, **teacher.record.metrics})
 
 
@@ -72,7 +82,7 @@ def train_student(config: dict[str, Any], *, job: dict[str, Any]) -> None:
     are trained once those are through. They lie in `config["folder"]`, or in the trial's own.
     """
     work = Job.model_validate(job)
-    dataset = _prepare(work)
+    dataset = open_dataset(work.dataset, work.fingerprint, threads=work.threads)
     teachers = {role: find_teacher(path) for role, path in work.teachers.items()}
     seeds, race = [int(seed) for seed in config["seeds"]], int(config["race"])
     number, continues = int(config["number"]), config["continues"]
@@ -127,19 +137,16 @@ def _inherit(source: Path, folder: Path) -> None:
         shutil.copytree(source / CHECKPOINTS, own, dirs_exist_ok=True)
 
 
-def _train_alone(trainer: Trainer, checkpoints: CheckpointFolder) -> str | None:
-    """Train a teacher and report its epochs; return why training had to stop."""
-    try:
-        for result in Lockstep([trainer], [checkpoints]).epochs():
-            ray.tune.report({"epoch": result.epoch, **result.metrics})
-    except TrainingError as error:
-        return str(error)
-    return None
+def report_epochs(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
+    """Train a network to its end and report its epochs."""
+    for result in Lockstep([trainer], [checkpoints]).epochs():
+        ray.tune.report({"epoch": result.epoch, **result.metrics})
 
 
-def _prepare(work: Job) -> Dataset:
-    torch.set_num_threads(work.threads)
-    return _open_dataset(work.dataset, work.fingerprint)
+def open_dataset(path: Path, fingerprint: str, *, threads: int) -> Dataset:
+    """Open a worker's dataset, and compute with so many threads."""
+    torch.set_num_threads(threads)
+    return _open_dataset(path, fingerprint)
 
 
 @lru_cache(maxsize=2)
