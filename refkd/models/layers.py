@@ -125,12 +125,42 @@ class ConvBlock(nn.Module):
         return x
 
 
-class AttentionBlock(nn.Module):
-    """Self-attention without an output projection, then one linear map; both residual."""
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, heads: int, dropout: nn.Dropout
+) -> Tensor:
+    """Return (B, L, D): multi-head attention of L positions to K others, heads side by side.
 
-    def __init__(self, hidden: int, heads: int, *, dropout: float) -> None:
+    `mask` (B, L or 1, K) is true where a position may be attended to; a row without any attends
+    to all K evenly.
+    """
+
+    def split(x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], heads, x.shape[2] // heads).transpose(1, 2)
+
+    bias = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, NEGATIVE)
+    attended = F.scaled_dot_product_attention(
+        split(query),
+        split(key),
+        split(value),
+        attn_mask=bias[:, None],
+        dropout_p=dropout.p if dropout.training else 0.0,
+    )
+    return attended.transpose(1, 2).flatten(2)
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention without an output projection, then one linear map; both residual.
+
+    With `mask_rows` a padded position attends to all positions evenly, as in SeqPAN; that shows
+    only where an unmasked convolution carries padded positions to valid ones.
+    """
+
+    def __init__(
+        self, hidden: int, heads: int, *, dropout: float, mask_rows: bool = False
+    ) -> None:
         super().__init__()
         self.heads = heads
+        self.mask_rows = mask_rows
         self.norm1, self.norm2 = layer_norm(hidden), layer_norm(hidden)
         self.query = nn.Linear(hidden, hidden)
         self.key = nn.Linear(hidden, hidden)
@@ -141,33 +171,38 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return (B, L, D); padded positions are attended to by none."""
         y = self.dropout(self.norm1(x))
-        attended = F.scaled_dot_product_attention(
-            self._split(self.query(y)),
-            self._split(self.key(y)),
-            self._split(self.value(y)),
-            attn_mask=mask[:, None, None, :],
-            dropout_p=self.dropout.p if self.training else 0.0,
+        keys = mask[:, None, :]
+        attended = attend(
+            self.query(y),
+            self.key(y),
+            self.value(y),
+            keys & mask[:, :, None] if self.mask_rows else keys,
+            heads=self.heads,
+            dropout=self.dropout,
         )
-        residual = x + self.dropout(attended.transpose(1, 2).flatten(2))
+        residual = x + self.dropout(attended)
         return residual + self.dropout(  # type: ignore[no-any-return]
             self.out(self.dropout(self.norm2(residual)))
         )
-
-    def _split(self, x: Tensor) -> Tensor:
-        batch, length, width = x.shape
-        return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
 
 
 class FeatureEncoder(nn.Module):
     """Positions, convolutions, attention: one encoder for whatever is a sequence."""
 
     def __init__(
-        self, hidden: int, heads: int, *, positions: int, dropout: float, mask_conv: bool
+        self,
+        hidden: int,
+        heads: int,
+        *,
+        positions: int,
+        dropout: float,
+        mask_conv: bool,
+        mask_rows: bool = False,
     ) -> None:
         super().__init__()
         self.positions = PositionTable(positions, hidden)
         self.conv = ConvBlock(hidden, dropout=dropout, mask_conv=mask_conv)
-        self.attention = AttentionBlock(hidden, heads, dropout=dropout)
+        self.attention = AttentionBlock(hidden, heads, dropout=dropout, mask_rows=mask_rows)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return (B, L, D) from (B, L, D) and its mask (B, L)."""

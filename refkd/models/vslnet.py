@@ -49,12 +49,11 @@ class VSLNetConfig(NetworkConfig):
     """Bias in the context-query attention (the PyTorch reference has one, TensorFlow's none)."""
 
 
-class VSLNet(SpanBackbone):
-    """The network; sections of the forward pass are numbered as in its paper's figure 2."""
+class VSLNetTrunk(SpanBackbone):
+    """What comes before the gate: encoders, context-query attention, the query on every clip."""
 
-    def __init__(self, config: VSLNetConfig, inputs: ModelInputs) -> None:
+    def __init__(self, config: NetworkConfig, inputs: ModelInputs, *, cqa_bias: bool) -> None:
         super().__init__()
-        self.config = config
         self.hidden = config.hidden
         p = config.dropout
         self.embedding = Embedding(
@@ -62,20 +61,32 @@ class VSLNet(SpanBackbone):
         )
         self.video = nn.Linear(inputs.feature_dim, config.hidden)
         self.encoder = _encoder(config)
-        self.attention = ContextQueryAttention(config.hidden, dropout=p, bias=config.cqa_bias)
+        self.attention = ContextQueryAttention(config.hidden, dropout=p, bias=cqa_bias)
         self.concat = QueryConcat(config.hidden)
-        self.highlight = nn.Linear(config.hidden, 1)
         self.dropout = nn.Dropout(p)
+
+    def fuse(self, batch: Batch) -> Tensor:
+        """Return F (B, L, D): clips that know the query."""
+        clip_mask, word_mask = batch.clip_mask, batch.word_mask
+        video = self.encoder(self.video(self.dropout(batch.features)), clip_mask)
+        query = self.encoder(self.embedding(batch.words, batch.characters), word_mask)
+        fused = self.attention(video, query, clip_mask, word_mask)
+        return self.concat(fused, query, word_mask)  # type: ignore[no-any-return]
+
+
+class VSLNet(VSLNetTrunk):
+    """The network: the trunk, a highlight that gates it, and the span predictor."""
+
+    def __init__(self, config: VSLNetConfig, inputs: ModelInputs) -> None:
+        super().__init__(config, inputs, cqa_bias=config.cqa_bias)
+        self.config = config
+        self.highlight = nn.Linear(config.hidden, 1)
         init_weights(self)
         self.span_head = self.new_span_head()
 
     def forward(self, batch: Batch) -> SpanOutput:
         """Return span logits (B, L), fused features (B, L, D) and highlight logits (B, L)."""
-        clip_mask, word_mask = batch.clip_mask, batch.word_mask
-        video = self.encoder(self.video(self.dropout(batch.features)), clip_mask)
-        query = self.encoder(self.embedding(batch.words, batch.characters), word_mask)
-        fused = self.attention(video, query, clip_mask, word_mask)
-        fused = self.concat(fused, query, word_mask)
+        clip_mask, fused = batch.clip_mask, self.fuse(batch)
         match = self.highlight(fused).squeeze(2)
         gated = mask_logits(match, clip_mask).sigmoid()[..., None] * fused
         return SpanOutput(
@@ -127,9 +138,9 @@ class RnnHead(_TwoLogits):
 class EncoderHead(_TwoLogits):
     """Conditioned span predictor of one feature encoder, applied twice."""
 
-    def __init__(self, config: VSLNetConfig) -> None:
+    def __init__(self, config: NetworkConfig, *, mask_rows: bool = False) -> None:
         super().__init__(config.hidden)
-        self.encoder = _encoder(config)
+        self.encoder = _encoder(config, mask_rows=mask_rows)
         self.start_norm = layer_norm(config.hidden)
         self.end_norm = layer_norm(config.hidden)
 
@@ -173,11 +184,12 @@ def _logit_block(hidden: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(2 * hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
 
-def _encoder(config: VSLNetConfig) -> FeatureEncoder:
+def _encoder(config: NetworkConfig, *, mask_rows: bool = False) -> FeatureEncoder:
     return FeatureEncoder(
         config.hidden,
         config.heads,
         positions=config.max_positions,
         dropout=config.dropout,
         mask_conv=config.mask_conv,
+        mask_rows=mask_rows,
     )
