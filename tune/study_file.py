@@ -12,7 +12,7 @@ from refkd.config import Config
 from refkd.data.simulate import SimulationConfig
 from refkd.distill.config import DistillConfig
 from refkd.errors import RefKDError
-from refkd.models import BackboneConfig, VSLNetConfig
+from refkd.models import NETWORKS, BackboneConfig, VSLNetConfig
 from refkd.seeds import derive_seed
 from refkd.training.config import TrainingConfig
 from refkd.training.student import StudentConfig
@@ -203,7 +203,7 @@ def _check_point(study: StudyFile, values: Mapping[str, Value]) -> None:
         config = study.student_config({**lowest, **values}, seed=0)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in _keys(first["loc"]))
         raise ValueError(f"space: {dict(values)} is not valid: {where}: {first['msg']}") from None
     if config.distill.warmup_epochs > config.training.epochs:
         raise ValueError(
@@ -222,15 +222,26 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 def _faults(file: YamlFile, error: ValidationError) -> list[str]:
     faults = []
     for fault in error.errors():
-        location = tuple(p for p in fault["loc"])
+        location = _keys(fault["loc"])
         line = file.line(location) or 1
         where = ".".join(str(part) for part in location) or "the study"
         faults.append(f"{file.path}:{line}: {where}: {_message(fault['msg'], location)}")
     return faults
 
 
+def _keys(location: Sequence[str | int]) -> tuple[str | int, ...]:
+    """Return the keys of a fault's place; behind `backbone` pydantic names its kind as well."""
+    return tuple(
+        part
+        for before, part in zip((None, *location), location, strict=False)
+        if before != "backbone" or part not in NETWORKS
+    )
+
+
 def _message(message: str, location: Sequence[str | int]) -> str:
     message = message.removeprefix("Value error, ")
+    if message.startswith("Input tag"):
+        return f"no backbone has that name; the known ones are {', '.join(NETWORKS)}"
     if message.startswith("Extra inputs"):
         return "no such key" + _nearest(str(location[-1]), StudyFile.model_fields)
     if message == "Field required":

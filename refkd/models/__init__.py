@@ -5,17 +5,30 @@ from __future__ import annotations
 import hashlib
 import inspect
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from pydantic import Discriminator, Tag
 
 from refkd.data.inputs import ModelInputs
-from refkd.models import backbone, decode, layers, vslnet
+from refkd.models import backbone, decode, layers, seqpan, vslnet
 from refkd.models.backbone import Backbone, SpanBackbone
+from refkd.models.seqpan import SeqPAN, SeqPANConfig
 from refkd.models.vslnet import VSLNet, VSLNetConfig
 from refkd.seeds import derive_seed
 
-BackboneConfig = VSLNetConfig
+
+def _name(config: Any) -> str:
+    """Return which backbone a configuration is of; one without a name is VSLNet's."""
+    named = config.get("name") if isinstance(config, dict) else getattr(config, "name", None)
+    return "vslnet" if named is None else str(named)
+
+
+BackboneConfig = Annotated[
+    Annotated[VSLNetConfig, Tag("vslnet")]
+    | Annotated[SeqPANConfig, Tag("seqpan")],
+    Discriminator(_name),
+]
 """The configuration of any backbone; `name` says which."""
 
 
@@ -27,6 +40,7 @@ class _Network(NamedTuple):
 
 NETWORKS = {
     "vslnet": _Network(VSLNet, (vslnet,)),
+    "seqpan": _Network(SeqPAN, (seqpan, vslnet)),
 }
 """The backbones by the name in their configuration."""
 
@@ -60,6 +74,7 @@ __all__ = [
     "NETWORKS",
     "Backbone",
     "BackboneConfig",
+    "SeqPANConfig",
     "SpanBackbone",
     "VSLNetConfig",
     "build_backbone",

@@ -30,3 +30,8 @@ class NetworkConfig(Config):
         if self.hidden % self.heads:
             raise ValueError(f"hidden={self.hidden} is not divisible by heads={self.heads}")
         return self
+
+    @property
+    def label(self) -> str:
+        """What tables call this network: its plain name, unless that would promise too much."""
+        return type(self).__name__.removesuffix("Config")
