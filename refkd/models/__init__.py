@@ -11,8 +11,9 @@ import torch
 from pydantic import Discriminator, Tag
 
 from refkd.data.inputs import ModelInputs
-from refkd.models import backbone, decode, layers, seqpan, vslnet
+from refkd.models import backbone, decode, layers, mrtnet, seqpan, vslnet
 from refkd.models.backbone import Backbone, SpanBackbone
+from refkd.models.mrtnet import MRTNet, MRTNetConfig
 from refkd.models.seqpan import SeqPAN, SeqPANConfig
 from refkd.models.vslnet import VSLNet, VSLNetConfig
 from refkd.seeds import derive_seed
@@ -26,7 +27,8 @@ def _name(config: Any) -> str:
 
 BackboneConfig = Annotated[
     Annotated[VSLNetConfig, Tag("vslnet")]
-    | Annotated[SeqPANConfig, Tag("seqpan")],
+    | Annotated[SeqPANConfig, Tag("seqpan")]
+    | Annotated[MRTNetConfig, Tag("mrtnet")],
     Discriminator(_name),
 ]
 """The configuration of any backbone; `name` says which."""
@@ -41,6 +43,7 @@ class _Network(NamedTuple):
 NETWORKS = {
     "vslnet": _Network(VSLNet, (vslnet,)),
     "seqpan": _Network(SeqPAN, (seqpan, vslnet)),
+    "mrtnet": _Network(MRTNet, (mrtnet, vslnet)),
 }
 """The backbones by the name in their configuration."""
 
@@ -74,6 +77,7 @@ __all__ = [
     "NETWORKS",
     "Backbone",
     "BackboneConfig",
+    "MRTNetConfig",
     "SeqPANConfig",
     "SpanBackbone",
     "VSLNetConfig",

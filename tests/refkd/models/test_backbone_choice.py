@@ -80,7 +80,7 @@ def test_each_network_has_a_digest_of_its_own() -> None:
 
 
 def test_the_backbones_of_the_paper_can_be_students() -> None:
-    for name in ("vslnet", "seqpan"):
+    for name in ("vslnet", "seqpan", "mrtnet"):
         assert is_student(ADAPTER.validate_python({"name": name}))
 
 

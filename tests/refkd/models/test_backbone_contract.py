@@ -21,6 +21,7 @@ from refkd.errors import DataError
 from refkd.models import (
     NETWORKS,
     BackboneConfig,
+    MRTNetConfig,
     SeqPANConfig,
     VSLNetConfig,
     build_backbone,
@@ -40,6 +41,7 @@ CONFIGS: dict[str, BackboneConfig] = {
     "vslnet-rnn": VSLNetConfig(predictor="rnn", **SMALL),
     "vslnet-transformer": VSLNetConfig(predictor="transformer", **SMALL),
     "seqpan": SeqPANConfig(**SMALL),
+    "mrtnet": MRTNetConfig(**SMALL),
 }
 PAPER_INPUTS = ModelInputs(
     feature_dim=1024, word_vectors=np.zeros((1300 - 2, 300), dtype=np.float32), characters=45
@@ -48,6 +50,7 @@ PARAMETERS: list[tuple[BackboneConfig, int, int | None]] = [
     (VSLNetConfig(predictor="rnn"), 783_221, 330_242),
     (VSLNetConfig(predictor="transformer"), 673_141, 220_162),
     (SeqPANConfig(), 1_203_192, 220_162),
+    (MRTNetConfig(), 1_319_416, 220_162),
 ]
 """Trainable parameters of a network and of its span head, None where it has none."""
 SHIFTS = ("key.bias", "start.2.bias", "end.2.bias")
