@@ -36,10 +36,10 @@ def test_a_backbone_is_chosen_by_its_name_and_its_keys_can_be_searched(tmp_path:
 
 
 def test_an_unknown_key_is_named_with_its_line(tmp_path: Path) -> None:
-    path = written(tmp_path, name="seqpan", key="hiden")
+    path = written(tmp_path, name="seqpan", key="breadth")
     with pytest.raises(StudyFileError) as caught:
         load_study_file(path)
-    assert str(caught.value) == f"{path}:5: backbone.hiden: no such key"
+    assert str(caught.value) == f"{path}:5: backbone.breadth: no such key"
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
