@@ -32,7 +32,7 @@ WEIGHTS, VECTORS, RECORD = "weights.safetensors", "words.safetensors", "retrieve
 class Span:
     """A moment in seconds from the start of the video, and its score.
 
-    The score is P_s · P_e, the probability that the network gives to the span.
+    The score is what the network ranks its spans by: for most P_s · P_e, the span's probability.
     """
 
     start: float

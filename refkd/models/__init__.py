@@ -11,10 +11,11 @@ import torch
 from pydantic import Discriminator, Tag
 
 from refkd.data.inputs import ModelInputs
-from refkd.models import backbone, decode, layers, mrtnet, seqpan, vslnet
+from refkd.models import backbone, decode, layers, map2d, mrtnet, seqpan, tan2d, vslnet
 from refkd.models.backbone import Backbone, SpanBackbone
 from refkd.models.mrtnet import MRTNet, MRTNetConfig
 from refkd.models.seqpan import SeqPAN, SeqPANConfig
+from refkd.models.tan2d import Tan2D, Tan2DConfig
 from refkd.models.vslnet import VSLNet, VSLNetConfig
 from refkd.seeds import derive_seed
 
@@ -28,7 +29,8 @@ def _name(config: Any) -> str:
 BackboneConfig = Annotated[
     Annotated[VSLNetConfig, Tag("vslnet")]
     | Annotated[SeqPANConfig, Tag("seqpan")]
-    | Annotated[MRTNetConfig, Tag("mrtnet")],
+    | Annotated[MRTNetConfig, Tag("mrtnet")]
+    | Annotated[Tan2DConfig, Tag("tan2d")],
     Discriminator(_name),
 ]
 """The configuration of any backbone; `name` says which."""
@@ -44,6 +46,7 @@ NETWORKS = {
     "vslnet": _Network(VSLNet, (vslnet,)),
     "seqpan": _Network(SeqPAN, (seqpan, vslnet)),
     "mrtnet": _Network(MRTNet, (mrtnet, vslnet)),
+    "tan2d": _Network(Tan2D, (tan2d, map2d)),
 }
 """The backbones by the name in their configuration."""
 
@@ -80,6 +83,7 @@ __all__ = [
     "MRTNetConfig",
     "SeqPANConfig",
     "SpanBackbone",
+    "Tan2DConfig",
     "VSLNetConfig",
     "build_backbone",
     "is_student",
