@@ -72,8 +72,6 @@ maskable = over({name: c for name, c in CONFIGS.items() if "mask_conv" in type(c
 with_positions = over(
     {name: c for name, c in CONFIGS.items() if "max_positions" in type(c).model_fields}
 )
-    {n: c for n, c in CONFIGS.items() if "max_positions" in type(c).model_fields}
-)
 precisions = pytest.mark.parametrize("dtype", list(TOLERANCES), ids=str)
 
 

@@ -1,0 +1,84 @@
+"""What a backbone predicts for the pairs of a role, and what that scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from refkd.data.batch import Batch
+from refkd.data.batches import evaluation_batches
+from refkd.data.pairs import Pairs
+from refkd.evaluation.metrics import Recall, Scores, recall_at, score
+from refkd.models.backbone import Backbone
+
+Change = Callable[[Batch], Batch]
+"""What a probe does to a batch before the backbone reads it."""
+
+
+@torch.inference_mode()
+def predict_proposals(
+    backbone: Backbone,
+    pairs: Pairs,
+    *,
+    top: int,
+    device: torch.device | str = "cpu",
+    batch_size: int = 128,
+    change: Change | None = None,
+) -> NDArray[np.float64]:
+    """Return where each pair's spans begin and end, (N, `top`, 2) in clips, in the role's order.
+
+    Best first; a pair with fewer spans than `top` repeats its best, which changes no R@n.
+    """
+    backbone.eval()
+    edges = np.zeros((len(pairs), top, 2))
+    for indices in evaluation_batches(pairs, batch_size=batch_size):
+        batch = pairs.batch(indices).to(device)
+        batch = change(batch) if change else batch
+        found = backbone.proposals(backbone(batch), batch, top=top).edges.cpu().numpy()
+        edges[indices] = found[:, :1]
+        edges[indices, : found.shape[1]] = found
+    return edges
+
+
+def predict_edges(
+    backbone: Backbone,
+    pairs: Pairs,
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int = 128,
+    change: Change | None = None,
+) -> NDArray[np.float64]:
+    """Return where each pair's best span begins and ends, (N, 2) in clips, in the role's order."""
+    return predict_proposals(
+        backbone, pairs, top=1, device=device, batch_size=batch_size, change=change
+    )[:, 0]
+
+
+def edges_to_seconds(edges: NDArray[np.float64], pairs: Pairs) -> NDArray[np.float64]:
+    """Return (N, ..., 2) seconds: all clips of a video last equally long."""
+    step = (pairs.duration / pairs.clips).reshape(-1, *[1] * (edges.ndim - 1))
+    seconds: NDArray[np.float64] = edges * step
+    return seconds
+
+
+def evaluate_role(
+    backbone: Backbone,
+    pairs: Pairs,
+    *,
+    device: torch.device | str = "cpu",
+    change: Change | None = None,
+) -> Scores:
+    """Return the scores of a backbone on one role under the project's convention."""
+    edges = predict_edges(backbone, pairs, device=device, change=change)
+    return score(edges_to_seconds(edges, pairs), pairs)
+
+
+def recall_of_role(
+    backbone: Backbone, pairs: Pairs, *, top: int = 5, device: torch.device | str = "cpu"
+) -> Recall:
+    """Return R@`top` and dR@`top` of a backbone's own list of proposals on one role."""
+    edges = predict_proposals(backbone, pairs, top=top, device=device)
+    return recall_at(top, edges_to_seconds(edges, pairs), pairs)
