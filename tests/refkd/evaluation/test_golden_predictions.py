@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from refkd.data.grid import index_to_time, time_to_index
 from refkd.evaluation.compat import CONVENTIONS, DEFAULT, Convention
 from refkd.evaluation.intervals import cluster_bootstrap, paired_bootstrap
 from refkd.evaluation.metrics import LOGGED, THRESHOLDS, score, score_under
@@ -45,6 +46,44 @@ def test_published_predictions(
     numbers = [scores.r1[m] for m in THRESHOLDS] + [scores.miou]
     numbers += [scores.dr1[m] for m in LOGGED]
     assert " ".join(f"{number:.2f}" for number in numbers) == expected
+
+
+def test_detr_on_clips_of_a_second_leaves_whole_seconds_as_they_are(published, charades) -> None:
+    pairs = charades("test_ood")
+    seconds = replace(pairs, clips=pairs.duration)
+    found = score(published[0], seconds, compat="detr")
+    raw = score_under(published[0], pairs, RAW)
+    assert found.r1 == raw.r1
+    assert found.dr1 == raw.dr1
+    assert f"{found.r1[0.5]:.2f} {found.miou:.2f}" == "47.32 44.28"
+
+
+def test_2dtan_drops_three_empty_pairs_and_all_ties(published, charades) -> None:
+    pairs = charades("test_ood")
+    found = score(published[0], pairs, compat="2dtan")
+    lenient = score(published[0], pairs, compat="vslnet")
+    assert (len(found.tiou), len(lenient.tiou)) == (3372, 3375)
+    for threshold in THRESHOLDS:  # an empty pair's IoU is 0: it never was a hit
+        hits = int((lenient.tiou > threshold).sum())
+        assert found.r1[threshold] == pytest.approx(100 * hits / 3372)
+        assert found.r1[threshold] < lenient.r1[threshold] * 3375 / 3372 + 1e-9
+    assert (lenient.tiou == 0.5).sum() > 10
+    assert found.miou == pytest.approx(lenient.miou * 3375 / 3372)
+
+
+def test_seqpan_flatters_more_the_coarser_the_grid(published, charades) -> None:
+    gains = []
+    for clips in (16, 32, 64, 128):
+        pairs = replace(charades("test_ood"), clips=np.full(3375, clips))
+        grid = (pairs.clips, pairs.duration)
+        pairs = replace(pairs, spans=time_to_index(pairs.moments, *grid))
+        on_grid = index_to_time(time_to_index(published[0], *grid), *grid)
+        flattered = score(on_grid, pairs, compat="seqpan")
+        honest = score(on_grid, pairs, compat="vslnet")
+        assert flattered.miou > honest.miou
+        gains.append(flattered.r1[0.5] - honest.r1[0.5])
+    assert gains == sorted(gains, reverse=True)
+    assert 0.2 < gains[-1] < gains[0] < 5.0
 
 
 def test_miou_before_rounding(published, charades) -> None:
