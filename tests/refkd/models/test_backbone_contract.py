@@ -57,6 +57,8 @@ PARAMETERS: list[tuple[BackboneConfig, int, int | None]] = [
     (MRTNetConfig(), 1_319_416, 220_162),
 ]
 """Trainable parameters of a network and of its span head, None where it has none."""
+COUNTED_ELSEWHERE = {"tan2d"}
+"""Networks whose published counts belong to other inputs; their own tests hold them."""
 SHIFTS = ("key.bias", "start.2.bias", "end.2.bias")
 """Parameters that move all logits of a softmax alike, and so get no gradient."""
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-4}
@@ -414,7 +416,8 @@ def test_parameter_counts_are_the_published_ones(
 
 def test_the_suite_holds_every_network() -> None:
     assert {config.name for config in CONFIGS.values()} == set(NETWORKS)
-    assert {config.name for config, *_ in PARAMETERS} == set(NETWORKS)
+    counted = {config.name for config, *_ in PARAMETERS}
+    assert counted | COUNTED_ELSEWHERE == set(NETWORKS)
 
 
 def count(module: nn.Module) -> int:
