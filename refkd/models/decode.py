@@ -44,27 +44,30 @@ def decode_top(
     >>> start.tolist(), end.tolist(), [round(p, 3) for p in probability[0].tolist()]
     ([[0, 0, 1]], [[0, 1, 1]], [0.776, 0.105, 0.014])
     """
+    start, end, spare = top_spans(start_logits, end_logits, top)
+    log_start = start_logits.log_softmax(1).gather(1, start)
+    probability = (log_start + end_logits.log_softmax(1).gather(1, end)).exp()
+    return start, end, probability.masked_fill(spare, 0.0)
+
+
+def top_spans(start: Tensor, end: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each row's `top` spans of the largest start + end: first clip, last clip, spare.
+
+    All (B, K), best first, ordered as in `decode`; scores are (B, L), at most `PADDED` on padded
+    clips. A spare one repeats the row's best, where the row has fewer than K valid spans.
+    """
     if top < 1:
         raise ValueError(f"top is {top}; ask for at least one span")
     if top == 1:
-        best = decode(start_logits, end_logits)
-        return _scored(start_logits, end_logits, best[0][:, None], best[1][:, None])
-    length = start_logits.shape[1]
-    joint = start_logits[:, :, None] + end_logits[:, None, :]
+        first, last = decode(start, end)
+        return first[:, None], last[:, None], torch.zeros_like(first[:, None], dtype=torch.bool)
+    length = start.shape[1]
+    joint = start[:, :, None] + end[:, None, :]
     rows, columns = torch.triu_indices(length, length, device=joint.device)
     order = joint[:, rows, columns].sort(dim=1, descending=True, stable=True).indices
-    clips = (start_logits > PADDED).sum(dim=1)
+    clips = (start > PADDED).sum(dim=1)
     spans = clips * (clips + 1) // 2
     order = order[:, : min(top, int(spans.max()))]
     spare = torch.arange(order.shape[1], device=order.device) >= spans[:, None]
     order = torch.where(spare, order[:, :1], order)
-    start, end, probability = _scored(start_logits, end_logits, rows[order], columns[order])
-    return start, end, probability.masked_fill(spare, 0.0)
-
-
-def _scored(
-    start_logits: Tensor, end_logits: Tensor, start: Tensor, end: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return spans (B, K) with their P_s · P_e."""
-    log_start = start_logits.log_softmax(1).gather(1, start)
-    return start, end, (log_start + end_logits.log_softmax(1).gather(1, end)).exp()
+    return rows[order], columns[order], spare

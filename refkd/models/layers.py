@@ -34,7 +34,7 @@ def layer_norm(width: int) -> nn.LayerNorm:
 def init_weights(module: nn.Module) -> None:
     """Glorot-uniform for matrices, convolutions and tables, 0 for biases; LSTMs keep torch's."""
     for part in module.modules():
-        if isinstance(part, nn.Linear | nn.Conv1d):
+        if isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d):
             nn.init.xavier_uniform_(part.weight)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
@@ -44,37 +44,64 @@ def init_weights(module: nn.Module) -> None:
                 nn.init.zeros_(part.weight.data[part.padding_idx])
 
 
-class Embedding(nn.Module):
-    """Words and their characters to (B, M, D): frozen word vectors, learned characters."""
+class WordEmbedding(nn.Module):
+    """Words to (B, M, d_w): frozen word vectors, one learned vector for all unknown words."""
 
     vectors: Tensor
 
-    def __init__(self, inputs: ModelInputs, *, char_dim: int, hidden: int, dropout: float) -> None:
+    def __init__(self, inputs: ModelInputs, *, dropout: float) -> None:
         super().__init__()
         table = torch.as_tensor(inputs.word_vectors)
-        special = torch.zeros(2, table.shape[1], dtype=table.dtype)
+        self.width = table.shape[1]
+        special = torch.zeros(2, self.width, dtype=table.dtype)
         # The vectors come with the dataset, so no checkpoint carries them.
         self.register_buffer("vectors", torch.cat([special, table]), persistent=False)
-        self.unknown = nn.Parameter(torch.empty(1, table.shape[1]))
+        self.unknown = nn.Parameter(torch.empty(1, self.width))
         nn.init.xavier_uniform_(self.unknown)
-        self.characters = nn.Embedding(inputs.characters, char_dim, padding_idx=0)
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(char_dim, channels, kernel) for kernel, channels in CHARACTER_CONVOLUTIONS
-        )
-        channels = sum(channels for _, channels in CHARACTER_CONVOLUTIONS)
-        self.linear = nn.Linear(table.shape[1] + channels, hidden)
         self.dropout = nn.Dropout(dropout)
+
+    def look_up(self, words: Tensor) -> Tensor:
+        """Return (B, M, d_w) from word ids (B, M)."""
+        word = F.embedding(words, self.vectors)
+        return self.dropout(  # type: ignore[no-any-return]
+            torch.where((words == 1)[..., None], self.unknown, word)
+        )
+
+
+class Embedding(WordEmbedding):
+    """Words and their characters to (B, M, D): frozen word vectors, learned characters."""
+
+    def __init__(self, inputs: ModelInputs, *, char_dim: int, hidden: int, dropout: float) -> None:
+        super().__init__(inputs, dropout=dropout)
+        self.characters = nn.Embedding(inputs.characters, char_dim, padding_idx=0)
+        self.convolutions = character_convolutions(char_dim)
+        channels = sum(channels for _, channels in CHARACTER_CONVOLUTIONS)
+        self.linear = nn.Linear(self.width + channels, hidden)
 
     def forward(self, words: Tensor, characters: Tensor) -> Tensor:
         """Return (B, M, D) from word ids (B, M) and character ids (B, M, C), C at least 4."""
-        word = F.embedding(words, self.vectors)
-        word = self.dropout(torch.where((words == 1)[..., None], self.unknown, word))
+        word = self.look_up(words)
         batch, count, length = characters.shape
         char = self.dropout(self.characters(characters))
         char = char.reshape(batch * count, length, -1).transpose(1, 2)
         pooled = [F.relu(conv(char)).amax(dim=2) for conv in self.convolutions]
         return self.linear(  # type: ignore[no-any-return]
             torch.cat([word, torch.cat(pooled, dim=1).view(batch, count, -1)], dim=2)
+        )
+
+
+def character_convolutions(char_dim: int) -> nn.ModuleList:
+    """Return the convolutions over a word's characters."""
+    return nn.ModuleList(
+        nn.Conv1d(char_dim, channels, kernel) for kernel, channels in CHARACTER_CONVOLUTIONS
+    )
+
+
+def check_length(length: int, positions: int) -> None:
+    """Raise `DataError` where a sequence is longer than the table of its positions."""
+    if length > positions:
+        raise DataError(
+            f"{length} positions, but the table holds {positions}; raise backbone.max_positions"
         )
 
 
@@ -87,13 +114,26 @@ class PositionTable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x + table; `DataError` where x is longer than the table."""
-        length = x.shape[1]
-        if length > self.table.num_embeddings:
-            raise DataError(
-                f"{length} positions, but the table holds {self.table.num_embeddings}; raise "
-                "backbone.max_positions"
-            )
-        return x + self.table.weight[:length]
+        check_length(x.shape[1], self.table.num_embeddings)
+        return x + self.table.weight[: x.shape[1]]
+
+
+class SinePositions(nn.Module):
+    """Adds fixed sines and cosines of each position, wavelengths up to 10000 · 2π."""
+
+    table: Tensor
+
+    def __init__(self, positions: int, hidden: int) -> None:
+        super().__init__()
+        rate = torch.exp(torch.arange(0, hidden, 2) * (-math.log(10000.0) / hidden))
+        angle = torch.arange(positions)[:, None] * rate
+        table = torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :hidden]
+        self.register_buffer("table", table, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x + table; `DataError` where x is longer than the table."""
+        check_length(x.shape[1], len(self.table))
+        return x + self.table[: x.shape[1]]
 
 
 class ConvBlock(nn.Module):
