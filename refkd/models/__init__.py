@@ -11,9 +11,26 @@ import torch
 from pydantic import Discriminator, Tag
 
 from refkd.data.inputs import ModelInputs
-from refkd.models import backbone, decode, layers, map2d, mrtnet, seqpan, tan2d, vslnet
+from refkd.models import (
+    backbone,
+    blocks,
+    decode,
+    elastic,
+    emb,
+    guided,
+    layers,
+    map2d,
+    mrtnet,
+    qave,
+    recurrent,
+    seqpan,
+    tan2d,
+    vslnet,
+)
 from refkd.models.backbone import Backbone, SpanBackbone
+from refkd.models.emb import EMB, EMBConfig
 from refkd.models.mrtnet import MRTNet, MRTNetConfig
+from refkd.models.qave import QAVE, QAVEConfig
 from refkd.models.seqpan import SeqPAN, SeqPANConfig
 from refkd.models.tan2d import Tan2D, Tan2DConfig
 from refkd.models.vslnet import VSLNet, VSLNetConfig
@@ -30,6 +47,8 @@ BackboneConfig = Annotated[
     Annotated[VSLNetConfig, Tag("vslnet")]
     | Annotated[SeqPANConfig, Tag("seqpan")]
     | Annotated[MRTNetConfig, Tag("mrtnet")]
+    | Annotated[EMBConfig, Tag("emb")]
+    | Annotated[QAVEConfig, Tag("qave")]
     | Annotated[Tan2DConfig, Tag("tan2d")],
     Discriminator(_name),
 ]
@@ -46,6 +65,8 @@ NETWORKS = {
     "vslnet": _Network(VSLNet, (vslnet,)),
     "seqpan": _Network(SeqPAN, (seqpan, vslnet)),
     "mrtnet": _Network(MRTNet, (mrtnet, vslnet)),
+    "emb": _Network(EMB, (emb, blocks, guided, recurrent)),
+    "qave": _Network(QAVE, (qave, recurrent)),
     "tan2d": _Network(Tan2D, (tan2d, map2d)),
 }
 """The backbones by the name in their configuration."""
@@ -80,7 +101,9 @@ __all__ = [
     "NETWORKS",
     "Backbone",
     "BackboneConfig",
+    "EMBConfig",
     "MRTNetConfig",
+    "QAVEConfig",
     "SeqPANConfig",
     "SpanBackbone",
     "Tan2DConfig",

@@ -32,6 +32,7 @@ class AttentionConfig(Config):
         """What tables call this network: its plain name, unless that would promise too much."""
         return type(self).__name__.removesuffix("Config")
 
+
 class NetworkConfig(AttentionConfig):
     """What the VSLNet family has beside: characters, and convolutions over clips and words."""
 

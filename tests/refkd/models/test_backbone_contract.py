@@ -21,7 +21,9 @@ from refkd.errors import DataError
 from refkd.models import (
     NETWORKS,
     BackboneConfig,
+    EMBConfig,
     MRTNetConfig,
+    QAVEConfig,
     SeqPANConfig,
     Tan2DConfig,
     VSLNetConfig,
@@ -37,12 +39,15 @@ INPUTS = ModelInputs(
     word_vectors=np.random.default_rng(0).normal(size=(30, 10)).astype(np.float32),
     characters=20,
 )
-SMALL = {"hidden": 16, "heads": 4, "char_dim": 6, "max_positions": POSITIONS}
+SIZES = {"hidden": 16, "heads": 4, "max_positions": POSITIONS}
+SMALL = {**SIZES, "char_dim": 6}
 CONFIGS: dict[str, BackboneConfig] = {
     "vslnet-rnn": VSLNetConfig(predictor="rnn", **SMALL),
     "vslnet-transformer": VSLNetConfig(predictor="transformer", **SMALL),
     "seqpan": SeqPANConfig(**SMALL),
     "mrtnet": MRTNetConfig(**SMALL),
+    "emb": EMBConfig(block=4, **SIZES),
+    "qave": QAVEConfig(hidden=8, span_hidden=12),
     "tan2d": Tan2DConfig(
         hidden=16, map_clips=8, segments=32, convolutions=2, kernel=3, text_layers=2
     ),
@@ -55,6 +60,10 @@ PARAMETERS: list[tuple[BackboneConfig, int, int | None]] = [
     (VSLNetConfig(predictor="transformer"), 673_141, 220_162),
     (SeqPANConfig(), 1_203_192, 220_162),
     (MRTNetConfig(), 1_319_416, 220_162),
+    (EMBConfig(), 2_199_856, 660_226),
+    (EMBConfig(reference_quirks=True), 2_217_206, 660_226),
+    # 13,847,233 with the order head's 527,874, and without the vector of unknown words (300).
+    (QAVEConfig(), 13_847_233 - 527_874 + 300, 525_314),
 ]
 """Trainable parameters of a network and of its span head, None where it has none."""
 COUNTED_ELSEWHERE = {"tan2d"}
