@@ -43,14 +43,13 @@ def block_grid(clip_mask: Tensor, size: int) -> BlockGrid:
     return BlockGrid(blocks=blocks, mask=mask.flatten(1), spans=spans.flatten(1, 2))
 
 
-def block_maxima(clips: Tensor, mask: Tensor | None, size: int, *, tail: float) -> Tensor:
+def block_maxima(clips: Tensor, mask: Tensor, size: int, *, tail: float) -> Tensor:
     """Return (B, n, D), the maximum over the clips of each block.
 
-    Clips outside the mask do not count; the incomplete last block is filled up with `tail`.
+    Clips outside the mask (B, T) do not count; an incomplete last block is filled with `tail`.
     """
-    if mask is not None:
-        clips = clips.masked_fill(~mask[..., None], NEGATIVE)
-    filled = F.pad(clips, (0, 0, 0, -clips.shape[1] % size), value=tail)
+    shown = clips.masked_fill(~mask[..., None], NEGATIVE)
+    filled = F.pad(shown, (0, 0, 0, -clips.shape[1] % size), value=tail)
     return filled.reshape(len(filled), -1, size, filled.shape[2]).amax(dim=2)
 
 

@@ -1,7 +1,8 @@
 """EMB: a boundary branch and a proposal branch with elastic labels (Huang et al., ECCV 2022).
 
 The names of the encoder's layers are those of Raymond-sci/EMB; its kernel-1 convolutions are
-linear maps here. With `reference_quirks` the outputs are the reference's once weights are copied.
+linear maps here. With weights copied and `reference_quirks` the outputs are the reference's, but
+for proposals beside padded clips, which the reference lets into the guides.
 
 Shapes: B pairs, T clips, M words, N proposals (n × n blocks), D hidden size.
 """
@@ -179,13 +180,13 @@ class EMB(SpanBackbone):
         return trusted_spans(output.own["rank"], grid, batch, self.threshold)
 
     def _blocks(self, clips: Tensor, mask: Tensor) -> Tensor:
+        """Return (B, n, D), the maxima over blocks of clips."""
         tail = 0.0 if self.config.reference_quirks else NEGATIVE
         return block_maxima(clips, mask, self.config.block, tail=tail)
 
     def _edges(self, clips: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the guides of proposals; the reference's see padded clips too."""
-        tail, shown = (0.0, None) if self.config.reference_quirks else (NEGATIVE, mask)
-        return proposal_guides(block_maxima(clips, shown, self.config.block, tail=tail))
+        """Return the guides of proposals, (B, N, D) each: their first and their last block."""
+        return proposal_guides(self._blocks(clips, mask))
 
 
 class Fuser(nn.Module):
