@@ -15,7 +15,6 @@ from refkd.models import (
     backbone,
     blocks,
     decode,
-    elastic,
     emb,
     guided,
     layers,
