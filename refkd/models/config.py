@@ -9,7 +9,16 @@ from pydantic import Field, model_validator
 from refkd.config import Config
 
 
-class AttentionConfig(Config):
+class NamedConfig(Config):
+    """A network by its name."""
+
+    @property
+    def label(self) -> str:
+        """What tables call this network: its plain name, unless that would promise too much."""
+        return type(self).__name__.removesuffix("Config")
+
+
+class AttentionConfig(NamedConfig):
     """The sizes of a network with attention; the defaults are RefKD's (section 4)."""
 
     hidden: int = Field(default=128, ge=1)
@@ -26,11 +35,6 @@ class AttentionConfig(Config):
         if self.hidden % self.heads:
             raise ValueError(f"hidden={self.hidden} is not divisible by heads={self.heads}")
         return self
-
-    @property
-    def label(self) -> str:
-        """What tables call this network: its plain name, unless that would promise too much."""
-        return type(self).__name__.removesuffix("Config")
 
 
 class NetworkConfig(AttentionConfig):

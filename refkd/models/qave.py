@@ -15,7 +15,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refkd.config import Config
 from refkd.data.batch import Batch
 from refkd.data.inputs import ModelInputs
 from refkd.models.backbone import (
@@ -28,6 +27,7 @@ from refkd.models.backbone import (
     SpanOutput,
     widened,
 )
+from refkd.models.config import NamedConfig
 from refkd.models.decode import top_spans
 from refkd.models.layers import WordEmbedding, init_weights, layer_norm, mask_logits
 from refkd.models.recurrent import BiLSTM, final_states
@@ -38,7 +38,7 @@ RNN_LAYERS = 2
 """Layers of each bidirectional LSTM."""
 
 
-class QAVEConfig(Config):
+class QAVEConfig(NamedConfig):
     """QAVE's sizes; the defaults are the source's.
 
     >>> QAVEConfig().hidden

@@ -15,14 +15,14 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refkd.config import Config
 from refkd.data.batch import Batch
 from refkd.data.inputs import ModelInputs
 from refkd.models.backbone import Backbone, BackboneOutput, Proposals, SpanLogits, widened
+from refkd.models.config import NamedConfig
 from refkd.models.map2d import anchors, at_clips, iou, log_mass, scales, spread, suppress
 
 
-class Tan2DConfig(Config):
+class Tan2DConfig(NamedConfig):
     """2D-TAN's sizes and switches; the defaults are the reference's for Charades with pooling.
 
     >>> Tan2DConfig(map_clips=64, convolutions=4, kernel=9, nms=0.5).segments
@@ -53,6 +53,11 @@ class Tan2DConfig(Config):
     """A proposal whose IoU with a better one is above this is dropped."""
     temperature: float = Field(default=1.0, gt=0)
     """Of the softmax over spans that start, end and match logits are marginals of."""
+
+    @property
+    def label(self) -> str:
+        """What tables call this network."""
+        return "2D-TAN"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from refkd.data.batch import Batch
 from refkd.data.inputs import ModelInputs
-from refkd.models import MRTNetConfig, VSLNetConfig, build_backbone
+from refkd.models import MRTNetConfig, QAVEConfig, Tan2DConfig, VSLNetConfig, build_backbone
 from refkd.models.backbone import Backbone
 from refkd.models.mrtnet import MRTNet, clip_loss, doubled, halved, sequence_loss
 from refkd.models.vslnet import VSLNet, highlight_labels, highlight_loss
@@ -198,5 +198,6 @@ def test_the_clip_term_is_one_minus_the_structural_similarity() -> None:
 def test_its_name_says_that_it_is_a_reconstruction() -> None:
     assert MRTNetConfig().label == "MRTNet (reconstruction)"
     assert VSLNetConfig().label == "VSLNet"
+    assert [c.label for c in (QAVEConfig(), Tan2DConfig())] == ["QAVE", "2D-TAN"]
     for text in (MRTNetConfig.__doc__, MRTNet.__doc__, MRTNetConfig.model_json_schema()):
         assert "reconstruction" in str(text)
