@@ -90,7 +90,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite store with its tables, made once: that takes seconds."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     code = f"import mlflow; mlflow.MlflowClient('sqlite:///{path}').search_experiments()"
@@ -104,10 +104,10 @@ def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def mlflow_store(_empty_store: Path, tmp_path: Path) -> str:
+def mlflow_store(empty_store: Path, tmp_path: Path) -> str:
     """The URI of an empty SQLite store."""
     path = tmp_path / "mlflow.db"
-    shutil.copy(_empty_store, path)
+    shutil.copy(empty_store, path)
     return f"sqlite:///{path}"
 
 
@@ -124,11 +124,11 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture
-def workspace(calm: Workspace, tmp_path: Path, _empty_store: Path) -> Workspace:
+def workspace(calm: Workspace, tmp_path: Path, empty_store: Path) -> Workspace:
     """A workspace with teachers and an empty record, and a study file that can be rewritten."""
     from chaos import copy_made
 
-    return copy_made(calm, tmp_path / "workspace", _empty_store)
+    return copy_made(calm, tmp_path / "workspace", empty_store)
 
 
 @pytest.fixture(scope="session")
@@ -148,6 +148,12 @@ def postgres_url() -> Iterator[str]:
     server.cleanup()
 
 
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """The URL of an empty database."""
+    yield from _database(postgres_url)
+
+
 @pytest.fixture(params=["sqlite", "journal", "postgresql"])
 def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty storage of each kind."""
@@ -156,7 +162,7 @@ def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]
     elif request.param == "journal":
         yield f"journal:{tmp_path / 'study.journal'}"
     else:
-        yield from _database(request.getfixturevalue("postgres_url"))
+        yield request.getfixturevalue("postgres_database")
 
 
 def _database(server: str) -> Iterator[str]:

@@ -1,0 +1,78 @@
+"""Ctrl-C in a search: once to stop cleanly, twice to stop at once, and the next launch goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from chaos import Workspace, assert_sound, session, wait_for
+from chaos_hooks import Epochs
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),  # of MLflow's
+]
+STOPPED = 130
+TRIALS = 2
+
+
+@pytest.fixture
+def slow(workspace: Workspace) -> Workspace:
+    """A study whose epochs take long enough to be interrupted."""
+    workspace.write(budget={"trials": TRIALS}, pruning={"name": "none"}, workers=2)
+    workspace.hooks.append(Epochs(path=str(workspace.folder / "epochs"), seconds=0.5))
+    return workspace
+
+
+def interrupt(process: subprocess.Popen[bytes]) -> None:
+    """Do what a terminal does with Ctrl-C: everybody in the group gets it."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def begun(workspace: Workspace) -> int:
+    """Return the epochs of students that have begun."""
+    log = workspace.folder / "epochs"
+    return len(log.read_text(encoding="ascii").splitlines()) if log.exists() else 0
+
+
+def test_ctrl_c_stops_once_cleanly_and_twice_at_once(slow: Workspace) -> None:
+    with slow.driver() as driver:
+        wait_for(lambda: begun(slow) >= 3, driver)
+        interrupt(driver)
+        assert driver.wait(timeout=60) == STOPPED
+        assert session(driver.pid) == []
+    assert "run the same command again to continue" in " ".join(slow.said().split())
+    assert "Traceback" not in slow.said()
+    assert [v.state for v in slow.views()] == ["RUNNING", "RUNNING"]
+    assert slow.refkd("doctor").returncode == 1
+    first = begun(slow)
+    with slow.driver() as driver:
+        wait_for(lambda: begun(slow) >= first + 2, driver)
+        interrupt(driver)
+        time.sleep(0.5)
+        interrupt(driver)
+        assert driver.wait(timeout=20) == STOPPED
+        wait_for_end(driver)
+    assert "Traceback" not in slow.said()
+    assert slow.search() == 0, slow.said()
+    assert_sound(slow, trials=TRIALS)
+    assert slow.refkd("doctor").returncode == 0
+
+
+def wait_for_end(driver: subprocess.Popen[bytes]) -> None:
+    """Wait until nothing that a driver started lives; a hang meets the timeout."""
+    while session(driver.pid):
+        time.sleep(0.1)
+
+
+def test_ctrl_c_before_the_first_trial_says_how_to_continue(slow: Workspace) -> None:
+    with slow.driver() as driver:
+        wait_for(lambda: slow.output.exists() and (slow.runs / "studies").exists(), driver)
+        interrupt(driver)
+        assert driver.wait(timeout=60) == STOPPED
+        wait_for_end(driver)
+    assert "run the same command again to continue" in " ".join(slow.said().split())
+    assert "Traceback" not in slow.said()
