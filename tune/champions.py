@@ -39,7 +39,8 @@ def crown(
 ) -> None:
     """Score champions and teachers with intervals, keep the champions, register them in MLflow.
 
-    Does nothing where the champions are those that were crowned before.
+    Does nothing where the champions are those that were crowned before. Once finalists have chosen
+    on fresh seeds, the registry's aliases are theirs: only `refkd finalists` moves them then.
     """
     crowned = {"champions": summary.champions, "trials": summary.ended}
     if study.optuna.user_attrs.get("crowned") == crowned:
@@ -49,7 +50,7 @@ def crown(
     folders = _keep(file, summary, dataset)
     study.note("intervals", table)
     write_json(file.folder / "champions" / "scores.json", table)
-    if file.tracking.enabled:
+    if file.tracking.enabled and summary.crowned is None:
         from tune.registry import register_champions
 
         if not register_champions(file, summary, dataset, folders, table):

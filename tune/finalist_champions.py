@@ -26,11 +26,9 @@ from tune.finalist_choice import (
 from tune.outcome import Outcome
 from tune.progress import Reporter
 from tune.replicates import mean
+from tune.results import FINALISTS
 from tune.space import Values
 from tune.view import TrialView
-
-FINALISTS = "finalists"
-"""The study's attribute that holds what its finalists came to."""
 
 
 class FinalistsError(RefKDError):

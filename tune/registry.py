@@ -73,7 +73,7 @@ def register_champions(
         _log.warning(
             "the champions could not be registered in MLflow (%s); they lie in %s",
             error,
-            file.folder / "champions",
+            next(iter(folders.values())).parent,
         )
         return False
     return True

@@ -16,6 +16,8 @@ from tune.space import Value
 from tune.view import TrialView
 
 CHAMPIONS = {"best-id": "val_id/miou", "best-ood": "val_ood/miou"}
+FINALISTS = "finalists"
+"""The study's attribute that holds what its finalists came to."""
 
 
 class TrialSummary(Config):
@@ -41,6 +43,15 @@ class Cost(Config):
     """Epochs that pruned trials did not run."""
 
 
+class Crowned(Config):
+    """The champions that fresh seeds chose; the registry's aliases point at them."""
+
+    champions: dict[str, int]
+    """Trial number by alias: best-id, best-ood, best-balanced."""
+    trials: int
+    """Trials that had ended when the finalists were chosen."""
+
+
 class Summary(Config):
     """A study at one moment."""
 
@@ -52,6 +63,8 @@ class Summary(Config):
     """Numbers of the complete trials that no other beats in every objective, best ID first."""
     champions: dict[str, int]
     """Trial number by alias: best-id, best-ood."""
+    crowned: Crowned | None = None
+    """What `refkd finalists` found; None before it."""
     cost: Cost
     teachers: dict[str, dict[str, float]]
     """Validation metrics of each teacher."""
@@ -66,6 +79,11 @@ class Summary(Config):
     def ended(self) -> int:
         """Trials with an outcome."""
         return sum(t.state in ("COMPLETE", "PRUNED", "FAIL") for t in self.trials)
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether trials have ended since the finalists were chosen."""
+        return self.crowned is not None and self.crowned.trials != self.ended
 
 
 def summarise(
@@ -87,6 +105,7 @@ def summarise(
         trials=[_row(v) for v in views],
         front=_front(complete),
         champions=_champions(complete),
+        crowned=_crowned(attributes),
         cost=_cost(views, attributes, teachers),
         teachers=teachers,
         intervals=attributes.get("intervals", {}),
@@ -121,6 +140,11 @@ def _champions(complete: Sequence[TrialView]) -> dict[str, int]:
         if scored:
             found[alias] = max(scored, key=lambda v: (v.kept[metric], -v.number)).number
     return found
+
+
+def _crowned(attributes: dict[str, Any]) -> Crowned | None:
+    held = attributes.get(FINALISTS)
+    return held and Crowned(champions=held["champions"], trials=held["trials"])
 
 
 def _cost(

@@ -98,10 +98,11 @@ def _finalists(outcome: Outcome) -> Finalists | None:
             f"study {outcome.file.name!r} has finalists that are not trained to their end; run "
             "`refkd finalists` again, then evaluate"
         )
-    if found is not None and found.trials != outcome.summary().ended:
+    summary = outcome.summary()
+    if found is not None and summary.outgrown:
         raise FinalError(
             f"study {outcome.file.name!r} had {found.trials} trials when its finalists were "
-            f"chosen, now {outcome.summary().ended}; run `refkd finalists` again, then evaluate"
+            f"chosen, now {summary.ended}; run `refkd finalists` again, then evaluate"
         )
     return found
 

@@ -39,6 +39,7 @@ def show_status(console: Console, summary: Summary) -> None:
             )
     if summary.front:
         console.print("* on the Pareto front")
+    _say_crowned(console, summary)
 
 
 def show_best(console: Console, summary: Summary) -> None:
@@ -53,6 +54,7 @@ def show_best(console: Console, summary: Summary) -> None:
     console.print(_trial_table("Pareto front (validation, higher is better)", front, marks))
     for trial in front:
         console.print(f"  {trial.number:>4}  {_values(trial)}", markup=False, highlight=False)
+    _say_crowned(console, summary)
     if summary.intervals:
         console.print()
         console.print(_interval_table(summary))
@@ -86,6 +88,22 @@ def show_end(console: Console, summary: Summary, study: Path) -> None:
             "refkd search studies/charades-cd-clip.yaml",
         ),
     )
+
+
+def _say_crowned(console: Console, summary: Summary) -> None:
+    """Print whom the finalists' fresh seeds chose, and whether the study has grown since."""
+    if summary.crowned is None:
+        return
+    chosen = ", ".join(f"{a} trial {n}" for a, n in sorted(summary.crowned.champions.items()))
+    console.print(f"finalists chose on fresh seeds: {chosen}", highlight=False)
+    if summary.outgrown:
+        console.print(
+            f"the finalists are out of date: {summary.crowned.trials} trials had ended when they "
+            f"were chosen, now {summary.ended}; run `refkd finalists` again",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _lines(console: Console, title: str, lines: tuple[str, ...]) -> None:

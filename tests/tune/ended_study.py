@@ -38,7 +38,11 @@ class EndedStudy:
     url: str
 
     def open(self) -> SearchStudy:
-        return SearchStudy(self.file, self.url)
+        return self.open_with(self.file)
+
+    def open_with(self, file: StudyFile) -> SearchStudy:
+        """Open the study with another version of its file."""
+        return SearchStudy(file, self.url)
 
     def attributes(self) -> dict[str, Any]:
         return dict(self.open().optuna.user_attrs)
@@ -90,7 +94,7 @@ def end_study(folder: Path, dataset: Dataset, **changes: Any) -> EndedStudy:
     study.bind("teachers", {role: folder.name for role, folder in teachers.items()})
     study.begin_launch()
     for number in range(file.budget.trials):
-        _trial(file, dataset, study, SCORES[number])
+        add_trial(file, dataset, study, SCORES[number])
     return ended
 
 
@@ -168,9 +172,10 @@ def install(fake: FakeRay, monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     return fake
 
 
-def _trial(
+def add_trial(
     file: StudyFile, dataset: Dataset, study: SearchStudy, scores: tuple[float, float]
 ) -> None:
+    """Run a trial that comes to given scores."""
     ask = study.ask()
     assert ask is not None
     metrics = scored(*scores)
