@@ -45,13 +45,21 @@ class Courier:
     """Sends a spool's events in order; an outage delays them, a refusal passes one over.
 
     `connect` makes the receiver. It is called in the thread and only when there is something to
-    send, since it imports MLflow.
+    send, since it imports MLflow. What an error says is kept as `show` returns it.
     """
 
-    def __init__(self, spool: Spool, target: str, connect: Callable[[], Sender]) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        target: str,
+        connect: Callable[[], Sender],
+        *,
+        show: Callable[[str], str] = str,
+    ) -> None:
         self._spool = spool
         self._target = target
         self._connect = connect
+        self._show = show
         self._offset = spool.mark(target)
         self._rejected = 0
         self._problem: BaseException | None = None
@@ -73,9 +81,8 @@ class Courier:
         self._given_up.set()
         left = len(self._spool.read(self._offset, size=-1))
         problem = self._problem or (TimeoutError("the server is slow") if left else None)
-        return Delivery(
-            left=left, rejected=self._rejected, problem=None if problem is None else str(problem)
-        )
+        told = None if problem is None else self._show(str(problem))
+        return Delivery(left=left, rejected=self._rejected, problem=told)
 
     def _carry(self) -> None:
         sender: Sender | None = None
@@ -126,7 +133,7 @@ class Courier:
         try:
             self._insist(once)
         except RefusedError as refusal:
-            self._reject(event, str(refusal))
+            self._reject(event, self._show(str(refusal)))
 
     def _reject(self, event: Event | str, reason: str) -> None:
         self._spool.reject(event, reason)

@@ -13,7 +13,7 @@ from tune.doctor_record import RECORD_CHECKS
 from tune.doctor_study import STUDY_CHECKS, WHILE_STOPPED
 from tune.findings import Case, Finding
 from tune.lease import driver_of, lease
-from tune.locate import StudyPlace, default_storage, open_study
+from tune.locate import StudyPlace, open_study, place_of
 from tune.study_file import StudyFile, load_study_file
 from tune.view import view
 
@@ -53,12 +53,7 @@ def examine(path: Path | str, *, fix: bool = False) -> Diagnosis:
     """
     path = Path(path)
     file = load_study_file(path)
-    place = StudyPlace(
-        name=file.name,
-        folder=file.folder,
-        storage=file.storage or default_storage(file.folder),
-        tracking="",
-    )
+    place = place_of(file)
     case = _look(file, path, place)
     if fix:
         with lease(place.storage, file.name, objectives=len(file.objectives)):

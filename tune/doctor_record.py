@@ -13,6 +13,7 @@ from tune.record import experiment_name, spool_folder, tracking_uri, trial_key
 from tune.retell import STATUS, drain, retell
 from tune.spool import STUDY_RUN, Spool
 from tune.tracking import client_settings, owner_of, target_of
+from tune.urls import resolve, scrub
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,14 +68,14 @@ def _against_store(case: Case, uri: str, spool: Spool) -> Iterator[Finding]:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    client = MlflowClient(tracking_uri=uri)
+    client = MlflowClient(tracking_uri=resolve(uri))
     try:
         experiment = client.get_experiment_by_name(experiment_name(case.file))
         runs = None if experiment is None else _runs(client, experiment.experiment_id, case, spool)
     except MlflowException as error:
         yield Finding(
             check="record",
-            what=f"MLflow does not answer: {str(error).splitlines()[0][:200]}",
+            what=f"MLflow does not answer: {scrub(str(error), uri).splitlines()[0][:200]}",
             remedy="start the tracking server, then ask the doctor again",
         )
         return

@@ -17,7 +17,7 @@ from tune.cluster import ray_session
 from tune.growth import check_growth, continue_survivors
 from tune.jobs import CHECKPOINTS, Job, make_job, trial_folder
 from tune.lease import lease
-from tune.locate import default_storage
+from tune.locate import place_of
 from tune.progress import Reporter, Silent
 from tune.record import Record
 from tune.results import Summary, summarise
@@ -51,7 +51,7 @@ def search(
     the study, `ResourceError` where no trial could start, `InterruptedSearchError` after Ctrl-C.
     """
     file = study if isinstance(study, StudyFile) else load_study_file(study)
-    url = file.storage or default_storage(file.folder)
+    url = place_of(file).storage
     held = lease(url, file.name, objectives=len(file.objectives))
     try:
         with reporter or Silent() as told, held:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
 from tune.driver_lock import DriverLock, driver_lock, settle_journal
-from tune.storage import JOURNAL, StorageError, close_storage, file_of, open_storage
+from tune.storage import StorageError, close_storage, file_of, is_journal, open_storage
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -147,7 +147,7 @@ class _Holding:
             study_id = _find(self._storage, self._study)
             if study_id is not None:
                 self._check_predecessor(study_id)
-            if path is not None and self._url.startswith(JOURNAL):
+            if path is not None and is_journal(self._url):
                 settle_journal(path)
             self._id = _create(self._storage, self._study, objectives)
             self._write(self.me)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import optuna
 
     from tune.results import Summary
+    from tune.study_file import StudyFile
 
 
 class NoStudyError(RefKDError):
@@ -22,12 +23,12 @@ class NoStudyError(RefKDError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyPlace:
-    """Where a study lives."""
+    """Where a study lives; its URLs are as the study file has them, to be shown with care."""
 
     name: str
     folder: Path
-    storage: str
-    tracking: str
+    storage: str = field(repr=False)
+    tracking: str = field(repr=False)
 
 
 def default_storage(folder: Path) -> str:
@@ -57,14 +58,24 @@ def locate(path: Path | str) -> StudyPlace:
     )
 
 
+def place_of(file: StudyFile) -> StudyPlace:
+    """Return where the study of a checked study file lives."""
+    return StudyPlace(
+        name=file.name,
+        folder=file.folder,
+        storage=file.storage or default_storage(file.folder),
+        tracking=file.tracking.uri or default_tracking(file.workspace),
+    )
+
+
 def open_study(place: StudyPlace) -> optuna.Study:
     """Open a study for reading; `NoStudyError` says how to begin it."""
     import optuna
 
-    from tune.storage import open_storage
+    from tune.storage import file_of, open_storage
 
-    file = place.storage.removeprefix("sqlite:///").removeprefix("journal:")
-    if file != place.storage and not Path(file).exists():
+    file = file_of(place.storage)
+    if file is not None and not file.exists():
         raise NoStudyError(
             f"study {place.name!r} has not been begun: {file} does not exist; run `refkd search`"
         )

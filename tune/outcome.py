@@ -13,7 +13,7 @@ from refkd.training.teacher import Teacher, find_teacher
 from tune.growth import check_growth
 from tune.jobs import Job, make_job
 from tune.lease import lease
-from tune.locate import StudyPlace, default_storage, open_study
+from tune.locate import open_study, place_of
 from tune.results import Summary, summarise
 from tune.study import SearchStudy
 from tune.study_file import StudyFile, load_study_file
@@ -49,10 +49,10 @@ def outcome_of(study: StudyFile | Path | str) -> Iterator[Outcome]:
     where the file, the dataset or the teachers are not those of the search.
     """
     file = study if isinstance(study, StudyFile) else load_study_file(study)
-    url = file.storage or default_storage(file.folder)
-    open_study(StudyPlace(name=file.name, folder=file.folder, storage=url, tracking=""))
-    with lease(url, file.name, objectives=len(file.objectives)):
-        yield _open(file, url)
+    place = place_of(file)
+    open_study(place)
+    with lease(place.storage, file.name, objectives=len(file.objectives)):
+        yield _open(file, place.storage)
 
 
 def _open(file: StudyFile, url: str) -> Outcome:

@@ -19,12 +19,13 @@ from refkd import __version__
 from refkd.data.dataset import Dataset
 from refkd.files import replaced
 from refkd.training.teacher import Teacher
-from tune.locate import default_tracking
+from tune.locate import place_of
 from tune.space import Value, flat
 from tune.spool import STUDY_RUN
 from tune.study import Ask, SearchStudy
 from tune.study_file import StudyFile
 from tune.tracking import Tracker
+from tune.urls import resolve
 from tune.view import TrialView
 
 CLOSE_SECONDS = 30.0
@@ -38,7 +39,7 @@ def tracking_uri(file: StudyFile) -> str | None:
     """Return where the record is kept; None where tracking is switched off."""
     if not file.tracking.enabled:
         return None
-    return file.tracking.uri or default_tracking(file.workspace)
+    return place_of(file).tracking
 
 
 def experiment_name(file: StudyFile) -> str:
@@ -49,7 +50,7 @@ def experiment_name(file: StudyFile) -> str:
 def artifact_root(file: StudyFile) -> Path | None:
     """Return where artefacts of a store without a server lie."""
     uri = tracking_uri(file)
-    local = uri is not None and not uri.startswith(("http://", "https://"))
+    local = uri is not None and not resolve(uri).startswith(("http://", "https://"))
     return file.workspace.absolute() / "mlartifacts" if local else None
 
 

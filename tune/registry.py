@@ -32,6 +32,7 @@ from tune.sender import find_run, keep_model, open_experiment
 from tune.spool import Spool
 from tune.study_file import StudyFile
 from tune.tracking import client_settings, owner_of
+from tune.urls import resolve, scrub
 
 HASH_TAG = "refkd.sha256"
 _log = logging.getLogger(__name__)
@@ -62,8 +63,8 @@ def register_champions(
     if uri is None:
         return True
     try:
-        with client_settings(), _tracking_at(uri):
-            registrar = _Registrar(uri, file, dataset)
+        with client_settings(), _tracking_at(resolve(uri)):
+            registrar = _Registrar(resolve(uri), file, dataset)
             for alias, folder in folders.items():
                 scores = {role: table[role][alias] for role in table}
                 number = summary.champions[alias]
@@ -72,7 +73,7 @@ def register_champions(
     except (MlflowException, RequestException) as error:
         _log.warning(
             "the champions could not be registered in MLflow (%s); they lie in %s",
-            error,
+            scrub(str(error), uri),
             next(iter(folders.values())).parent,
         )
         return False

@@ -25,6 +25,7 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 
 from tune.spool import STUDY_RUN, Event, RefusedError
+from tune.urls import resolve
 
 RUN_TAG, MODEL_TAG, PARENT_TAG = "refkd.run", "refkd.model", "mlflow.parentRunId"
 _FINAL = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"}
@@ -43,7 +44,7 @@ class Sender:
     def __init__(
         self, uri: str, experiment: str, *, owner: str, artifact_root: Path | None
     ) -> None:
-        self._client = MlflowClient(tracking_uri=uri)
+        self._client = MlflowClient(tracking_uri=resolve(uri))
         self._owner = owner
         self._runs: dict[str, str] = {}
         self.is_new = self._client.get_experiment_by_name(experiment) is None

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainSerializer, model_validator
 
 from refkd.config import Config
 from refkd.models import BackboneConfig
 from refkd.recipes.config import RecipeConfig
+from tune.urls import without_password
 
 Metric = Annotated[str, Field(pattern=r"^val_(id|ood)/(miou|d?r1_iou0\.[13579])$")]
+ShownUrl = Annotated[str, PlainSerializer(without_password)]
+"""A URL that is written to studies, runs and workers without a password."""
 
 
 class TeacherSpec(Config):
@@ -170,8 +173,9 @@ class Resources(Config):
 class Tracking(Config):
     """Where MLflow keeps the record for people."""
 
-    uri: str | None = None
-    """Tracking server or store; null for a SQLite file in the workspace."""
+    uri: ShownUrl | None = Field(default=None, repr=False)
+    """Tracking server or store; null for a SQLite file in the workspace. `${NAME}` in it stands
+    for a variable of the environment."""
     enabled: bool = True
     """False runs the search without any record in MLflow."""
     experiment: str | None = None

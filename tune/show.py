@@ -11,6 +11,7 @@ from rich.table import Table
 
 from tune.locate import locate
 from tune.results import Summary, TrialSummary
+from tune.urls import without_password
 
 PLAIN_WIDTH = 124
 """Columns where the output is no terminal."""
@@ -66,22 +67,23 @@ def show_end(console: Console, summary: Summary, study: Path) -> None:
     show_best(console, summary)
     console.print(_cost_table(summary))
     place = locate(study)
+    storage, tracking = without_password(place.storage), without_password(place.tracking)
     _lines(
         console,
         "Where it lies",
         (
-            f"study      {place.storage}",
+            f"study      {storage}",
             f"trials     {place.folder / 'trials'}",
             f"champions  {place.folder / 'champions'}",
-            f"MLflow     {place.tracking}",
+            f"MLflow     {tracking}",
         ),
     )
     _lines(
         console,
         "Next",
         (
-            f"mlflow ui --backend-store-uri {place.tracking}",
-            f"optuna-dashboard {place.storage}",
+            f"mlflow ui --backend-store-uri {tracking}",
+            f"optuna-dashboard {storage}",
             f"refkd status {study}",
             "refkd data prepare charades-cd --annotations DIR --features FILE --words FILE "
             "--missing-features skip --out datasets/charades-cd-clip",

@@ -7,12 +7,12 @@ for a folder that several machines share.
 from __future__ import annotations
 
 import os
-import re
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from refkd.errors import RefKDError
+from tune.urls import resolve, scrub, without_password
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal:"
 KINDS = "sqlite:///FILE, postgresql+psycopg://USER@HOST/DATABASE, or journal:FILE"
-_SECRETS = (
-    (re.compile(r"(://[^:@/]*:).*@"), r"\1***@"),
-    (re.compile(r"([?&](?:ssl)?password=)[^&]*"), r"\1***"),
-)
 
 
 class StorageError(RefKDError):
@@ -33,10 +29,12 @@ class StorageError(RefKDError):
 def open_storage(url: str, *, create: bool = True) -> BaseStorage:
     """Open an SQLAlchemy URL or `journal:PATH`; `StorageError` says what is wrong with it.
 
-    Without `create` a database must have its tables.
+    `${NAME}` in it stands for a variable of the environment (`tune.urls`), here and in all that
+    takes the URL of a storage. Without `create` a database must have its tables.
     """
-    if url.startswith(JOURNAL):
-        return _open_journal(Path(url.removeprefix(JOURNAL)))
+    path = file_of(url)
+    if path is not None and is_journal(url):
+        return _open_journal(path)
     return _open_rdb(url, create=create)
 
 
@@ -48,17 +46,9 @@ def close_storage(storage: BaseStorage) -> None:
         engine.dispose()
 
 
-def without_password(url: str) -> str:
-    """Return a URL as it may be shown, well formed or not.
-
-    >>> without_password("postgresql://ann:secret@host/studies?sslpassword=other")
-    'postgresql://ann:***@host/studies?sslpassword=***'
-    """
-    if url.startswith(JOURNAL):
-        return url
-    for pattern, shown in _SECRETS:
-        url = pattern.sub(shown, url)
-    return url
+def is_journal(url: str) -> bool:
+    """Return whether a storage is a journal file."""
+    return resolve(url).startswith(JOURNAL)
 
 
 def file_of(url: str) -> Path | None:
@@ -66,8 +56,8 @@ def file_of(url: str) -> Path | None:
 
     Two spellings of one file give the same path, so that they share one lock.
     """
-    if url.startswith(JOURNAL):
-        return Path(url.removeprefix(JOURNAL)).resolve()
+    if is_journal(url):
+        return Path(resolve(url).removeprefix(JOURNAL)).resolve()
     parsed = database_url(url)
     if parsed.get_backend_name() != "sqlite":
         return None
@@ -80,7 +70,7 @@ def database_url(url: str) -> URL:
     from sqlalchemy.exc import ArgumentError
 
     try:
-        parsed = make_url(url)
+        parsed = make_url(resolve(url))
     except (ArgumentError, ValueError):  # SQLAlchemy leaves the ValueError of a bad port as it is
         raise StorageError(f"storage {without_password(url)!r} is no URL; use {KINDS}") from None
     if parsed.drivername in ("postgresql", "postgres"):
@@ -122,9 +112,9 @@ def explain(error: Exception, url: str) -> NoReturn:
         remedy = "install refkd[postgres], which brings psycopg 3, and use postgresql+psycopg://"
         raise StorageError(f"storage {shown}: its driver is missing ({error}); {remedy}") from None
     told = str(getattr(error, "orig", None) or error)
-    first = without_password(told.strip().splitlines()[0])
+    first = scrub(without_password(told.strip().splitlines()[0]), url)
     remedy = "check that the file is a study's and that its folder can be written"
-    if not shown.startswith("sqlite"):
+    if not resolve(url).startswith("sqlite"):
         remedy = "check host, port, user and password, and that the server runs"
     if "does not exist" in told:
         remedy = "create what is missing, or correct the name: refkd makes tables, no database"

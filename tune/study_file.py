@@ -26,6 +26,7 @@ from tune.settings import (
     Replicates,
     Resources,
     Sampler,
+    ShownUrl,
     Teachers,
     TeacherSpec,
     Tracking,
@@ -91,8 +92,9 @@ class StudyFile(Config):
     """How often a trial whose process died is taken up again within one launch."""
     seed: int = Field(default=0, ge=0)
     """Everything random in the study derives from it."""
-    storage: str | None = None
-    """Optuna storage: an SQLAlchemy URL, or journal:PATH; null for SQLite in the workspace."""
+    storage: ShownUrl | None = Field(default=None, repr=False)
+    """Optuna storage: an SQLAlchemy URL, or journal:PATH; null for SQLite in the workspace.
+    `${NAME}` in it stands for a variable of the environment."""
     tracking: Tracking = Tracking()
     """The record for people."""
 

@@ -6,12 +6,14 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refkd.files import sha256_file
 from tune.courier import Courier, Delivery
 from tune.spool import STUDY_RUN, Event, Kind, Spool
+from tune.urls import scrub, without_password
 
 if TYPE_CHECKING:
     from tune.sender import Sender
@@ -55,7 +57,8 @@ class Tracker:
 
             return Sender(uri, experiment, owner=owner, artifact_root=artifact_root)
 
-        self._courier = Courier(self._spool, target_of(uri, experiment), connect)
+        target = target_of(uri, experiment)
+        self._courier = Courier(self._spool, target, connect, show=partial(scrub, url=uri))
 
     def study_started(
         self, params: Mapping[str, str], tags: Mapping[str, str], files: Iterable[Path]
@@ -156,4 +159,4 @@ def owner_of(spool: Spool, study: str) -> str:
 
 def target_of(uri: str, experiment: str) -> str:
     """Return the name under which the spool remembers how far an experiment has come."""
-    return f"{uri}\n{experiment}"
+    return f"{without_password(uri)}\n{experiment}"

@@ -154,6 +154,12 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
     yield from _database(postgres_url)
 
 
+@pytest.fixture
+def second_database(postgres_url: str) -> Iterator[str]:
+    """The URL of another empty database."""
+    yield from _database(postgres_url)
+
+
 @pytest.fixture(params=["sqlite", "journal", "postgresql"])
 def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty storage of each kind."""
