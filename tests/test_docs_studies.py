@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from project import ROOT, project_files
 
-from tune.study_file import load_study_file
+from tune.spec.study_file import load_study_file
 
 FOLDERS = (ROOT / "studies", ROOT / "tune" / "templates")
 STUDIES = [p for p in project_files(".yaml", ".yml") if set(FOLDERS) & set(p.parents)]

@@ -10,23 +10,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tune.finalist_champions import Finalists
-    from tune.finalist_runs import finalists
+    from tune.finals.champions import Finalists
+    from tune.finals.runs import finalists
+    from tune.finals.sealed_scores import FinalReport, evaluate_final
     from tune.launch import search
-    from tune.locate import read_summary
-    from tune.results import Summary
-    from tune.sealed_scores import FinalReport, evaluate_final
-    from tune.study_file import StudyFile, load_study_file
+    from tune.spec.study_file import StudyFile, load_study_file
+    from tune.study.locate import read_summary
+    from tune.study.results import Summary
 
 _HOME = {
-    "FinalReport": "tune.sealed_scores",
-    "Finalists": "tune.finalist_champions",
-    "StudyFile": "tune.study_file",
-    "Summary": "tune.results",
-    "evaluate_final": "tune.sealed_scores",
-    "finalists": "tune.finalist_runs",
-    "load_study_file": "tune.study_file",
-    "read_summary": "tune.locate",
+    "FinalReport": "tune.finals.sealed_scores",
+    "Finalists": "tune.finals.champions",
+    "StudyFile": "tune.spec.study_file",
+    "Summary": "tune.study.results",
+    "evaluate_final": "tune.finals.sealed_scores",
+    "finalists": "tune.finals.runs",
+    "load_study_file": "tune.spec.study_file",
+    "read_summary": "tune.study.locate",
     "search": "tune.launch",
 }
 

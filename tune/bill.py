@@ -8,12 +8,12 @@ from itertools import pairwise
 from typing import Any
 
 from refkd.config import Config
-from tune.budget import Spent, hypervolume, priced, spent_by
-from tune.finalist_choice import SeedResult, is_finalist
-from tune.growth import current
-from tune.launches import Launch, read_launches
-from tune.settings import Prices, Resources
-from tune.view import TrialView
+from tune.finals.choice import SeedResult, is_finalist
+from tune.spec.settings import Prices, Resources
+from tune.study.budget import Spent, hypervolume, priced, spent_by
+from tune.study.growth import current
+from tune.study.launches import Launch, read_launches
+from tune.study.view import TrialView
 
 NAMES = {"COMPLETE": "useful", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 

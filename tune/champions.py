@@ -20,11 +20,11 @@ from refkd.retriever import export
 from refkd.training.export import open_student
 from refkd.training.teacher import Teacher
 from refkd.training.validation import VALIDATION_ROLES, edges_to_seconds, predict_edges
-from tune.jobs import trial_folder
-from tune.progress import Reporter
-from tune.results import Summary
-from tune.study import SearchStudy
-from tune.study_file import StudyFile
+from tune.execution.jobs import trial_folder
+from tune.execution.progress import Reporter
+from tune.spec.study_file import StudyFile
+from tune.study.results import Summary
+from tune.study.search_study import SearchStudy
 
 Table = dict[str, dict[str, Any]]
 
@@ -51,7 +51,7 @@ def crown(
     study.note("intervals", table)
     write_json(file.folder / "champions" / "scores.json", table)
     if file.tracking.enabled and summary.crowned is None:
-        from tune.registry import register_champions
+        from tune.record.registry import register_champions
 
         if not register_champions(file, summary, dataset, folders, table):
             return

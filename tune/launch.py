@@ -13,18 +13,18 @@ from refkd.errors import RefKDError
 from refkd.files import temporaries
 from refkd.training.teacher import Teacher, find_teacher
 from tune.champions import crown
-from tune.cluster import ray_session
-from tune.growth import check_growth, continue_survivors
-from tune.jobs import CHECKPOINTS, Job, make_job, trial_folder
-from tune.lease import lease
-from tune.locate import place_of
-from tune.progress import Reporter, Silent
-from tune.record import Record
-from tune.results import Summary, summarise
-from tune.study import SearchStudy
-from tune.study_file import TEACHER_ROLES, StudyFile, load_study_file
-from tune.view import SCHEMA
-from tune.warm_start import warm_points
+from tune.execution.cluster import ray_session
+from tune.execution.jobs import CHECKPOINTS, Job, make_job, trial_folder
+from tune.execution.progress import Reporter, Silent
+from tune.record.record import Record
+from tune.spec.study_file import TEACHER_ROLES, StudyFile, load_study_file
+from tune.study.growth import check_growth, continue_survivors
+from tune.study.lease import lease
+from tune.study.locate import place_of
+from tune.study.results import Summary, summarise
+from tune.study.search_study import SearchStudy
+from tune.study.view import SCHEMA
+from tune.study.warm_start import warm_points
 
 _ENDED = ("COMPLETE", "PRUNED", "FAIL")
 
@@ -137,7 +137,7 @@ class _Launch:
         return {role: find_teacher(path) for role, path in self.job.teachers.items()}
 
     def _train_teachers(self, roles: list[str], record: Record) -> None:
-        from tune.runner import run_teachers
+        from tune.execution.runner import run_teachers
 
         self.reporter.stage(f"training teachers: {', '.join(roles)}")
         failures = run_teachers(self.job, roles, [self.reporter, record])
@@ -160,8 +160,8 @@ class _Launch:
         record.teachers_ready(found)
 
     def _train_students(self, record: Record) -> None:
-        from tune.runner import run_students
-        from tune.searcher import Listener
+        from tune.execution.runner import run_students
+        from tune.execution.searcher import Listener
 
         left = self.study.left()
         wanted = left + sum(v.state in _ENDED for v in self.study.views())

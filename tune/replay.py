@@ -16,11 +16,11 @@ import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
-from tune.chain import Chain, Event, broken, events
-from tune.growth import CONTINUES
-from tune.launches import Launch, read_launches
-from tune.study import SearchStudy
-from tune.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, view
+from tune.study.chain import Chain, Event, broken, events
+from tune.study.growth import CONTINUES
+from tune.study.launches import Launch, read_launches
+from tune.study.search_study import SearchStudy
+from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, view
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,13 +12,13 @@ from refkd.errors import RefKDError
 from refkd.training.student import student_trainer
 from refkd.training.teacher import find_teacher
 from refkd.training.trainer import Trainer
-from tune.jobs import threads_of
-from tune.launches import read_launches
-from tune.locate import locate, open_study
+from tune.execution.jobs import threads_of
+from tune.execution.replicates import mean
 from tune.replay import Difference
-from tune.replicates import mean
-from tune.study_file import TEACHER_ROLES, load_study_file
-from tune.view import TrialView, view
+from tune.spec.study_file import TEACHER_ROLES, load_study_file
+from tune.study.launches import read_launches
+from tune.study.locate import locate, open_study
+from tune.study.view import TrialView, view
 
 
 class RetrainError(RefKDError):

@@ -23,10 +23,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from refkd.files import sha256_file
-from tune.doctor import examine
-from tune.locate import locate, open_study
+from tune.doctor.examine import examine
 from tune.replay import replay
-from tune.view import STAMP, TrialView, view
+from tune.study.locate import locate, open_study
+from tune.study.view import STAMP, TrialView, view
 
 REFKD = Path(sys.executable).parent / "refkd"
 SETTINGS: dict[str, Any] = {

@@ -74,7 +74,7 @@ class Epochs:
 
     path: str
     seconds: float = 0.0
-    module: str = "tune.trainables"
+    module: str = "tune.execution.trainables"
 
     def apply(self, module: ModuleType) -> None:
         """Watch the trainer of whatever trial runs in this process."""

@@ -19,10 +19,10 @@ from refkd.seeds import derive_seed
 from refkd.training.checkpoint import save_tensors
 from refkd.training.export import RECORD, WEIGHTS, StudentRecord
 from refkd.training.teacher import TeacherRecord, find_teacher
-from tune.finalist_choice import BALANCED, FinalistRun
-from tune.jobs import CHECKPOINTS, Job, seed_folder, trial_folder
-from tune.study import SearchStudy
-from tune.study_file import StudyFile, load_study_file
+from tune.execution.jobs import CHECKPOINTS, Job, seed_folder, trial_folder
+from tune.finals.choice import BALANCED, FinalistRun
+from tune.spec.study_file import StudyFile, load_study_file
+from tune.study.search_study import SearchStudy
 
 EPOCHS = 2
 SCORES = {0: (30.0, 10.0), 1: (20.0, 20.0), 2: (10.0, 30.0), 3: (5.0, 5.0)}
@@ -167,8 +167,8 @@ def install(fake: FakeRay, monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     import sys
 
     module = SimpleNamespace(run_finalists=fake.run_finalists)
-    monkeypatch.setitem(sys.modules, "tune.finalist_ray", module)
-    monkeypatch.setattr("tune.finalist_runs.ray_session", lambda *_, **__: nullcontext())
+    monkeypatch.setitem(sys.modules, "tune.finals.ray_run", module)
+    monkeypatch.setattr("tune.finals.runs.ray_session", lambda *_, **__: nullcontext())
     return fake
 
 

@@ -20,7 +20,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),  # of MLflow's
 ]
 EPOCHS = 3
-STUDY, CHECKPOINT = "tune.study:SearchStudy", "refkd.training.checkpoint:CheckpointFolder"
+STUDY, CHECKPOINT = (
+    "tune.study.search_study:SearchStudy",
+    "refkd.training.checkpoint:CheckpointFolder",
+)
 RENAME, RESET = "pathlib:Path.replace", "ray.tune.trainable.function_trainable:FunctionTrainable"
 
 DRIVER: dict[str, dict[str, Any]] = {
@@ -29,7 +32,7 @@ DRIVER: dict[str, dict[str, Any]] = {
     "between an epoch and its decision": {"before": f"{STUDY}.decide", "call": 2},
     "between the decision to end a trial and tell": {"before": "optuna.study.study:Study.tell"},
     "between tell and MLflow": {"after": f"{STUDY}.complete"},
-    "between registration and its note": {"after": "tune.registry:register_champions"},
+    "between registration and its note": {"after": "tune.record.registry:register_champions"},
 }
 WORKER: dict[str, dict[str, Any]] = {
     "within a teacher's checkpoint": {"before": RENAME, "match": "epoch-0002.json"},

@@ -16,7 +16,7 @@ from browser import needs_chromium
 from playwright.sync_api import Page, expect
 from test_engine import TABLE, study_file
 
-from tune.study import SearchStudy
+from tune.study.search_study import SearchStudy
 
 pytestmark = needs_chromium
 

@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
 from tune.cli import app
-from tune.doctor import Diagnosis, examine
-from tune.lease import DRIVER, Driver, LeaseError
-from tune.locate import NoStudyError
+from tune.doctor.examine import Diagnosis, examine
+from tune.study.lease import DRIVER, Driver, LeaseError
+from tune.study.locate import NoStudyError
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from mlflow.entities import Run, ViewType
 from small_study import OUTCOMES, SmallStudy, make_study, metrics
 
 from refkd.data.dataset import Dataset
-from tune.doctor import Diagnosis, examine
-from tune.record import spool_folder
-from tune.sender import RUN_TAG
-from tune.spool import Spool
-from tune.tracking import owner_of, target_of
+from tune.doctor.examine import Diagnosis, examine
+from tune.record.record import spool_folder
+from tune.record.sender import RUN_TAG
+from tune.record.spool import Spool
+from tune.record.tracking import owner_of, target_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports

@@ -11,14 +11,14 @@ import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from tune.budget import stagnant
-from tune.chain import START, events, link
-from tune.curves import Curve, CurveTable, read_curves, write_curves
-from tune.growth import GrowthError, check_growth, continue_survivors, current
 from tune.replay import replay
-from tune.simulator import Simulated, World, simulate_search
-from tune.study import MAX_STARTS, SearchStudy, StudyError
-from tune.study_file import StudyFile
+from tune.simulation.curves import Curve, CurveTable, read_curves, write_curves
+from tune.simulation.simulator import Simulated, World, simulate_search
+from tune.spec.study_file import StudyFile
+from tune.study.budget import stagnant
+from tune.study.chain import START, events, link
+from tune.study.growth import GrowthError, check_growth, continue_survivors, current
+from tune.study.search_study import MAX_STARTS, SearchStudy, StudyError
 
 EPOCHS = 9
 

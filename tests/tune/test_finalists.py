@@ -19,13 +19,13 @@ from refkd.training.validation import evaluate_role
 from tune import Finalists, finalists
 from tune.bill import make_bill
 from tune.cli import app
-from tune.finalist_champions import FinalistsError
-from tune.finalist_choice import SeedResult, finalist_folder, fresh_seeds
+from tune.finals.champions import FinalistsError
+from tune.finals.choice import SeedResult, finalist_folder, fresh_seeds
+from tune.finals.outcome import OutcomeError
 from tune.launch import InterruptedSearchError
-from tune.lease import LeaseError, lease
-from tune.locate import NoStudyError
-from tune.outcome import OutcomeError
-from tune.study_file import StudyFileError
+from tune.spec.study_file import StudyFileError
+from tune.study.lease import LeaseError, lease
+from tune.study.locate import NoStudyError
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports

@@ -9,9 +9,9 @@ from ended_study import scored
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.finalist_choice import ALIASES, BALANCED, choose, fresh_seeds, winners
-from tune.study_file import StudyFile
-from tune.view import TrialView
+from tune.finals.choice import ALIASES, BALANCED, choose, fresh_seeds, winners
+from tune.spec.study_file import StudyFile
+from tune.study.view import TrialView
 
 OBJECTIVES = ["val_id/miou", "val_ood/miou"]
 percent = st.floats(1.0, 100.0)

@@ -17,10 +17,10 @@ from sealed_watch import opened_by, watched
 from refkd.data.dataset import Dataset
 from refkd.training.student import student_trainer
 from tune import FinalReport
-from tune.doctor import examine
-from tune.finalist_choice import SeedResult, fresh_seeds
-from tune.outcome import outcome_of
-from tune.study_file import load_study_file
+from tune.doctor.examine import examine
+from tune.finals.choice import SeedResult, fresh_seeds
+from tune.finals.outcome import outcome_of
+from tune.spec.study_file import load_study_file
 
 EPOCHS = 4
 COMMAND = ("finalists", "--top", "1", "--seeds", "2")

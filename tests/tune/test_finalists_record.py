@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 
 from refkd.data.dataset import Dataset
 from tune import finalists
-from tune.finalist_record import FinalistRecord
+from tune.finals.record import FinalistRecord
 from tune.launch import InterruptedSearchError
-from tune.registry import registered_name
+from tune.record.registry import registered_name
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports

@@ -17,21 +17,21 @@ from typing import Any
 import optuna
 import pytest
 
-from tune.driver_lock import driver_lock
-from tune.lease import DRIVER, Driver, LeaseError, driver_of, lease
-from tune.storage import close_storage, open_storage
+from tune.study.driver_lock import driver_lock
+from tune.study.lease import DRIVER, Driver, LeaseError, driver_of, lease
+from tune.study.storage import close_storage, open_storage
 
 STUDY = "quick"
 HOLD = """
 import sys, time
-from tune.lease import lease
+from tune.study.lease import lease
 with lease(sys.argv[1], sys.argv[2], objectives=2, renewal=0.2):
     print("held", flush=True)
     sys.stdin.read()
 """
 TRY = """
 import sys
-from tune.lease import LeaseError, lease
+from tune.study.lease import LeaseError, lease
 try:
     with lease(sys.argv[1], sys.argv[2], objectives=2):
         print("held")
@@ -213,7 +213,7 @@ def test_a_driver_elsewhere_whose_clock_is_behind_is_noticed(
         else:
             sleep(seconds)
 
-    monkeypatch.setattr("tune.lease.time.sleep", meanwhile)
+    monkeypatch.setattr("tune.study.lease.time.sleep", meanwhile)
     with (
         pytest.raises(LeaseError, match="ann"),
         lease(url, STUDY, objectives=2, renewal=1.0),

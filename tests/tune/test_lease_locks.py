@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tune.driver_lock import STALE, ServerLock, settle_journal
-from tune.lease import lease
+from tune.study.driver_lock import STALE, ServerLock, settle_journal
+from tune.study.lease import lease
 
 STUDY = "quick"
 
@@ -72,7 +72,7 @@ def test_a_live_writers_lock_is_left_to_it(
         if len(seen) < 4:
             link.symlink_to(path)
 
-    monkeypatch.setattr("tune.driver_lock.time.sleep", append)
+    monkeypatch.setattr("tune.study.driver_lock.time.sleep", append)
     begun = time.monotonic()
     assert settle_journal(path) == 0
     assert len(seen) == 4

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.ledger import LEDGER, Evaluated, LedgerError, Look, append_look, check_look, read_looks
+from tune.finals.ledger import (
+    LEDGER,
+    Evaluated,
+    LedgerError,
+    Look,
+    append_look,
+    check_look,
+    read_looks,
+)
 
 LINE = '{"look": 1}\n'
 ROOT = Path(__file__).parents[2]
@@ -107,4 +115,4 @@ def test_one_door_alone_opens_what_is_sealed() -> None:
         for path in sorted((ROOT / package).rglob("*.py"))
         if "refkd.data.sealed" in path.read_text(encoding="utf-8")
     ]
-    assert found == ["tune/look.py"]
+    assert found == ["tune/finals/look.py"]

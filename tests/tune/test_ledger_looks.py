@@ -22,16 +22,16 @@ from refkd.training.export import open_student
 from refkd.training.validation import evaluate_role
 from tune import FinalReport, evaluate_final
 from tune.cli import app
-from tune.doctor import examine
-from tune.jobs import seed_folder, trial_folder
-from tune.ledger import LedgerError, read_looks
+from tune.doctor.examine import examine
+from tune.execution.jobs import seed_folder, trial_folder
+from tune.finals.ledger import LedgerError, read_looks
 
 KILLED = """
 import os, signal, sys
-import tune.look
-import tune.sealed_scores
-tune.look.open_sealed = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-tune.sealed_scores.evaluate_final(sys.argv[1])
+import tune.finals.look
+from tune.finals.sealed_scores import evaluate_final
+tune.finals.look.open_sealed = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+evaluate_final(sys.argv[1])
 """
 
 

@@ -12,11 +12,11 @@ from sealed_watch import watched
 from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError, DataError
 from tune import evaluate_final, finalists
-from tune.finalist_choice import finalist_folder
-from tune.jobs import trial_folder
-from tune.ledger import LEDGER, LedgerError, read_looks
-from tune.outcome import OutcomeError
-from tune.sealed_scores import FinalError
+from tune.execution.jobs import trial_folder
+from tune.finals.choice import finalist_folder
+from tune.finals.ledger import LEDGER, LedgerError, read_looks
+from tune.finals.outcome import OutcomeError
+from tune.finals.sealed_scores import FinalError
 
 
 @pytest.fixture

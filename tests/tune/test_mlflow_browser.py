@@ -14,7 +14,7 @@ from mlflow.entities import Run
 from playwright.sync_api import Page, expect
 from recording import SECONDS, by_name, tell_everything, tracker
 
-from tune.courier import Delivery
+from tune.record.courier import Delivery
 
 if TYPE_CHECKING:
     from tests.tune.conftest import Server

@@ -18,11 +18,11 @@ from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.retriever import Retriever, export
-from tune.record import Record
-from tune.registry import register_champions, registered_name, requirements
-from tune.results import Cost, Summary
-from tune.study import Ask
-from tune.study_file import StudyFile
+from tune.record.record import Record
+from tune.record.registry import register_champions, registered_name, requirements
+from tune.spec.study_file import StudyFile
+from tune.study.results import Cost, Summary
+from tune.study.search_study import Ask
 
 if TYPE_CHECKING:
     from tests.tune.conftest import Server

@@ -12,8 +12,8 @@ from chaos_hooks import Kill
 from mlflow import MlflowClient
 
 from refkd.training.export import student_is_frozen
-from tune.jobs import seed_folder, trial_folder
-from tune.locate import locate, read_summary
+from tune.execution.jobs import seed_folder, trial_folder
+from tune.study.locate import locate, read_summary
 
 pytestmark = [
     pytest.mark.slow,

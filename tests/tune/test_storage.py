@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import make_url, text
 
-from tune.storage import (
+from tune.study.storage import (
     StorageError,
     close_storage,
     database_url,
@@ -125,7 +125,7 @@ def test_a_torn_line_is_cut_and_no_other(
 
 def test_opening_a_journal_loads_no_database_library(tmp_path: Path) -> None:
     code = (
-        "import sys; from tune.storage import file_of; from tune.urls import scrub; "
+        "import sys; from tune.study.storage import file_of; from tune.spec.urls import scrub; "
         "file_of('journal:x'); scrub('a', 'postgresql://a:b@c/d'); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

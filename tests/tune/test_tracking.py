@@ -22,10 +22,10 @@ from recording import (
     tracker,
 )
 
-from tune.courier import Delivery
-from tune.sender import find_run
-from tune.spool import Spool
-from tune.tracking import CLIENT_SETTINGS, owner_of
+from tune.record.courier import Delivery
+from tune.record.sender import find_run
+from tune.record.spool import Spool
+from tune.record.tracking import CLIENT_SETTINGS, owner_of
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports, which nothing here can mend.
@@ -245,5 +245,5 @@ def test_the_environment_is_as_before(
 
 
 def test_telling_imports_no_mlflow() -> None:
-    code = "import sys, tune.tracking; sys.exit('mlflow' in sys.modules)"
+    code = "import sys, tune.record.tracking; sys.exit('mlflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

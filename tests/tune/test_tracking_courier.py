@@ -10,10 +10,10 @@ from typing import cast
 
 import pytest
 
-from tune import courier
-from tune.courier import PATIENCE, Courier, Delivery
-from tune.sender import Sender
-from tune.spool import Event, RefusedError, Spool
+from tune.record import courier
+from tune.record.courier import PATIENCE, Courier, Delivery
+from tune.record.sender import Sender
+from tune.record.spool import Event, RefusedError, Spool
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports, which nothing here can mend.

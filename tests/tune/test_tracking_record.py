@@ -14,9 +14,9 @@ from refkd.data.dataset import Dataset
 from refkd.training.checkpoint import save_tensors
 from refkd.training.config import TrainingConfig
 from refkd.training.teacher import Teacher, TeacherRecord
-from tune.record import Record, experiment_name
-from tune.study import Ask, SearchStudy
-from tune.study_file import StudyFile
+from tune.record.record import Record, experiment_name
+from tune.spec.study_file import StudyFile
+from tune.study.search_study import Ask, SearchStudy
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports, which nothing here can mend.
@@ -210,7 +210,7 @@ def test_an_outage_is_told_at_the_end(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tune.record.CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("tune.record.record.CLOSE_SECONDS", 0.2)
     tracking = {"uri": "http://127.0.0.1:9"}  # nobody listens there
     away = StudyFile.model_validate({**file.model_dump(by_alias=True), "tracking": tracking})
     with Record(away) as record:

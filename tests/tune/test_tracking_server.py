@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from recording import SECONDS, by_name, check_everything, runs, tell_everything, tracker
 
-from tune.courier import Delivery
+from tune.record.courier import Delivery
 
 if TYPE_CHECKING:
     from tests.tune.conftest import Server

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tune.spool import Event, Spool
+from tune.record.spool import Event, Spool
 
 RUNS = st.sampled_from(["trial/0000", "trial/0001", "teacher/id"])
 METRICS = st.dictionaries(st.text(max_size=5), st.floats(), max_size=3)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from sqlalchemy import make_url
 
 from refkd.data.dataset import Dataset
-from tune.jobs import make_job
-from tune.storage import StorageError, file_of, open_storage
-from tune.study_file import StudyFile
-from tune.tracking import target_of
-from tune.urls import UrlError, resolve, scrub, without_password
+from tune.execution.jobs import make_job
+from tune.record.tracking import target_of
+from tune.spec.study_file import StudyFile
+from tune.spec.urls import UrlError, resolve, scrub, without_password
+from tune.study.storage import StorageError, file_of, open_storage
 
 PASSWORD = "REFKD_TEST_PASSWORD"
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)

@@ -129,7 +129,7 @@ def show(
 
 
 def _tell(dataset: Dataset, as_json: bool) -> None:
-    from tune.show_dataset import show_manifest
+    from tune.show.dataset import show_manifest
 
     if as_json:
         print(dataset.manifest.model_dump_json(indent=2))
@@ -143,7 +143,7 @@ def _settings(path: Path | None, options: dict[str, Any]) -> SimulationConfig:
 
     from refkd.data.simulate import SimulationConfig
     from refkd.errors import DataError
-    from tune.yaml_file import read_yaml
+    from tune.spec.yaml_file import read_yaml
 
     file = None if path is None else read_yaml(path)
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from tune.doctor import Diagnosis
+    from tune.doctor.examine import Diagnosis
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,7 @@ def doctor(
 
     Example: `refkd doctor studies/quickstart.yaml --fix`
     """
-    from tune.doctor import examine
+    from tune.doctor.examine import examine
 
     diagnosis = examine(study, fix=fix)
     if as_json:
@@ -42,7 +42,7 @@ def doctor(
 
 
 def _show(diagnosis: Diagnosis) -> None:
-    from tune.show import make_console
+    from tune.show.study import make_console
 
     console = make_console()
 

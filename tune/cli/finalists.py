@@ -39,12 +39,12 @@ def finalists(
 
     Example: `refkd finalists studies/quickstart.yaml --top 3 --seeds 5`
     """
-    from tune.finalist_runs import finalists as run
+    from tune.execution.progress import Lines, Silent
+    from tune.finals.runs import finalists as run
     from tune.launch import InterruptedSearchError
-    from tune.locate import locate
-    from tune.progress import Lines, Silent
-    from tune.show import make_console
-    from tune.show_final import show_finalists
+    from tune.show.final import show_finalists
+    from tune.show.study import make_console
+    from tune.study.locate import locate
 
     console = make_console()
     reporter = Silent() if as_json else Lines(console)
@@ -85,10 +85,10 @@ def evaluate(
             "evaluate opens the sealed test roles, one look a study: say --final; `refkd best` "
             "and `refkd finalists` show validation scores"
         )
-    from tune.locate import locate
-    from tune.sealed_scores import evaluate_final
-    from tune.show import make_console
-    from tune.show_final import show_final
+    from tune.finals.sealed_scores import evaluate_final
+    from tune.show.final import show_final
+    from tune.show.study import make_console
+    from tune.study.locate import locate
 
     report = evaluate_final(study, again=again, reason=reason)
     if as_json:

@@ -34,10 +34,10 @@ def replay(
 
     Example: `refkd replay studies/quickstart.yaml`
     """
-    from tune.locate import locate, open_study
     from tune.replay import replay as run
     from tune.retrain import retrain
-    from tune.show import make_console
+    from tune.show.study import make_console
+    from tune.study.locate import locate, open_study
 
     if trial is not None:
         again = retrain(study, trial)
@@ -70,10 +70,10 @@ def bill(study: StudyArgument, as_json: JsonOption = False) -> None:
     Example: `refkd bill studies/quickstart.yaml`
     """
     from tune.bill import make_bill
-    from tune.locate import locate, open_study
-    from tune.show import make_console
-    from tune.show_cost import show_bill
-    from tune.view import view
+    from tune.show.cost import show_bill
+    from tune.show.study import make_console
+    from tune.study.locate import locate, open_study
+    from tune.study.view import view
 
     opened = open_study(locate(study))
     views = [view(t) for t in opened.get_trials(deepcopy=False)]
@@ -92,9 +92,9 @@ def export(
 
     Example: `refkd export studies/quickstart.yaml --out curves.json`
     """
-    from tune.curves import curves_of, write_curves
-    from tune.locate import locate, open_study
-    from tune.view import view
+    from tune.simulation.curves import curves_of, write_curves
+    from tune.study.locate import locate, open_study
+    from tune.study.view import view
 
     opened = open_study(locate(study))
     views = [view(t) for t in opened.get_trials(deepcopy=False)]

@@ -44,7 +44,7 @@ def schema() -> None:
 
     Example: `refkd schema > study.schema.json`
     """
-    from tune.study_file import StudyFile
+    from tune.spec.study_file import StudyFile
 
     print(json.dumps(StudyFile.model_json_schema(by_alias=True), indent=2))
 
@@ -80,10 +80,10 @@ def search(
         return
     if curves is not None:
         raise RefKDError("--curves goes with --plan")
+    from tune.execution.progress import Silent, reporter
     from tune.launch import InterruptedSearchError
     from tune.launch import search as launch
-    from tune.progress import Silent, reporter
-    from tune.show import make_console, show_end
+    from tune.show.study import make_console, show_end
 
     console = make_console()
     told = Silent() if as_json else reporter(console)
@@ -99,10 +99,10 @@ def search(
 
 
 def _plan(study: Path, curves: Path | None, *, as_json: bool) -> None:
-    from tune.plan import make_plan
-    from tune.show import make_console
-    from tune.show_cost import show_plan
-    from tune.study_file import load_study_file
+    from tune.show.cost import show_plan
+    from tune.show.study import make_console
+    from tune.simulation.plan import make_plan
+    from tune.spec.study_file import load_study_file
 
     made = make_plan(study, load_study_file(study), curves=curves)
     if as_json:

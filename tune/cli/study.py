@@ -23,8 +23,8 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
 
     Example: `refkd status studies/quickstart.yaml`
     """
-    from tune.locate import read_summary
-    from tune.show import make_console, show_status
+    from tune.show.study import make_console, show_status
+    from tune.study.locate import read_summary
 
     summary = read_summary(study)
     if as_json:
@@ -45,12 +45,12 @@ def best(
 
     Example: `refkd best studies/quickstart.yaml --json`
     """
-    from tune.locate import read_summary
-    from tune.show import make_console, show_best
+    from tune.show.study import make_console, show_best
+    from tune.study.locate import read_summary
 
     summary = read_summary(study)
     if plot is not None:
-        from tune.plot import plot_front
+        from tune.show.plot import plot_front
 
         plot_front(summary, plot)
     if as_json:

@@ -1,0 +1,1 @@
+"""Whether study, files, ledger and MLflow agree, and what puts them right."""

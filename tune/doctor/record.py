@@ -1,0 +1,204 @@
+"""Whether MLflow holds what the study holds, and how it is made to."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tune.doctor.findings import ENDED_STATES, Case, Finding
+from tune.doctor.retell import STATUS, drain, retell
+from tune.record.record import experiment_name, spool_folder, tracking_uri, trial_key
+from tune.record.spool import STUDY_RUN, Spool
+from tune.record.tracking import client_settings, owner_of, target_of
+from tune.spec.urls import resolve, scrub
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from tune.study.view import TrialView
+
+PAGE = 1000
+_ALIKE = partial(math.isclose, rel_tol=1e-9, abs_tol=1e-12)
+
+Runs = Mapping[str, Sequence["Run"]]
+
+
+def record(case: Case) -> Iterator[Finding]:
+    """Everything about the MLflow record of a study, unless tracking is switched off."""
+    uri = tracking_uri(case.file)
+    begun = any(view.state in (*ENDED_STATES, "RUNNING") for view in case.views)
+    if uri is None or not begun:
+        return
+    if not (spool_folder(case.file) / "identity").is_file():
+        yield Finding(
+            check="spool",
+            what=f"{spool_folder(case.file)}: the spool is gone, so the study's runs cannot be "
+            "told from those of others",
+            remedy="restore the folder from a copy, or search the study under another name",
+        )
+        return
+    with client_settings():
+        yield from _with_spool(case, uri, Spool(spool_folder(case.file)))
+
+
+def _with_spool(case: Case, uri: str, spool: Spool) -> Iterator[Finding]:
+    experiment = experiment_name(case.file)
+    waiting = len(spool.read(spool.mark(target_of(uri, experiment)), size=-1))
+    if waiting:
+        yield Finding(
+            check="spool",
+            what=f"{waiting} events in {spool.folder} have not reached MLflow",
+            remedy="send them",
+            fix=partial(drain, case, spool, again=False),
+        )
+    if spool.rejected.is_file():
+        yield Finding(
+            check="spool",
+            what=f"{spool.rejected}: MLflow refused events",
+            remedy="read the reasons there; remove the file once they are dealt with",
+        )
+    yield from _against_store(case, uri, spool)
+
+
+def _against_store(case: Case, uri: str, spool: Spool) -> Iterator[Finding]:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient(tracking_uri=resolve(uri))
+    try:
+        experiment = client.get_experiment_by_name(experiment_name(case.file))
+        runs = None if experiment is None else _runs(client, experiment.experiment_id, case, spool)
+    except MlflowException as error:
+        yield Finding(
+            check="record",
+            what=f"MLflow does not answer: {scrub(str(error), uri).splitlines()[0][:200]}",
+            remedy="start the tracking server, then ask the doctor again",
+        )
+        return
+    if experiment is None or runs is None:
+        yield Finding(
+            check="record",
+            what=f"MLflow has no experiment {experiment_name(case.file)!r}",
+            remedy="make it and send everything again",
+            fix=partial(drain, case, spool, again=True),
+        )
+        return
+    yield from _duplicates(client, experiment.experiment_id, case, spool, runs)
+    yield from _study_run(client, case, spool, runs)
+    yield from _teacher_runs(case, spool, runs)
+    for view in case.ended():
+        yield from _trial_run(client, case, spool, view, runs.get(trial_key(view.number), []))
+
+
+def _duplicates(
+    client: MlflowClient, experiment: str, case: Case, spool: Spool, runs: Runs
+) -> Iterator[Finding]:
+    from tune.record.sender import find_run
+
+    for key, found in sorted(runs.items()):
+        if len(found) > 1:
+            label = f"{owner_of(spool, case.file.name)}/{key}"
+            yield Finding(
+                check="duplicate",
+                what=f"{key} has {len(found)} runs in MLflow",
+                remedy="keep the fullest, of equals the oldest, and delete the others",
+                fix=partial(find_run, client, experiment, label),
+            )
+
+
+def _study_run(client: MlflowClient, case: Case, spool: Spool, runs: Runs) -> Iterator[Finding]:
+    found = runs.get(STUDY_RUN, [])
+    if not found:
+        yield _missing("the study", case, spool)
+    elif found[0].info.status == "RUNNING":
+        unfinished = any(view.state in ("RUNNING", "WAITING") for view in case.views)
+        few = len(case.ended()) < case.file.budget.trials
+        status = "KILLED" if unfinished or few else "FINISHED"
+        yield Finding(
+            check="status",
+            what="the study's run is RUNNING in MLflow, but no driver is",
+            remedy=f"close it as {status}",
+            fix=partial(client.set_terminated, found[0].info.run_id, status),
+        )
+
+
+def _teacher_runs(case: Case, spool: Spool, runs: Runs) -> Iterator[Finding]:
+    for role in case.attributes.get("teacher_results", {}):
+        found = runs.get(f"teacher/{role}", [])
+        if not found or found[0].info.status != "FINISHED":
+            yield _missing(f"teacher {role}", case, spool)
+
+
+def _trial_run(
+    client: MlflowClient, case: Case, spool: Spool, view: TrialView, found: Sequence[Run]
+) -> Iterator[Finding]:
+    """Compare the run of a trial that has ended with its curve and its outcome."""
+    run = found[0] if found else None
+    held = {} if run is None else _history(client, run, case)
+    name = case.file.objectives[0]
+    steps = {e: metrics[name] for e, metrics in view.curve.items() if name in metrics}
+    lacking = sorted(set(steps) - set(held))
+    if run is None or lacking:
+        what = "no run" if run is None else f"a run without the epochs {lacking}"
+        yield Finding(
+            check="steps",
+            what=f"trial {view.number} has {what} in MLflow",
+            remedy="log what the study holds",
+            fix=partial(retell, case, spool, view, lacking or sorted(view.curve), run is None),
+        )
+    elif run.info.status != STATUS[view.state]:
+        yield Finding(
+            check="status",
+            what=f"trial {view.number} is {view.state}, its run in MLflow {run.info.status}",
+            remedy=f"close it as {STATUS[view.state]}",
+            fix=partial(retell, case, spool, view, [], False),
+        )
+    wrong = sorted(e for e in set(steps) & set(held) if not _ALIKE(steps[e], held[e]))
+    if wrong:
+        yield Finding(
+            check="steps",
+            what=f"trial {view.number}: MLflow and the study differ in {name} of epochs {wrong}",
+            remedy="the study is right: delete the run, purge it with `mlflow gc`, then run "
+            f"`refkd doctor {case.path} --fix`",
+        )
+
+
+def _missing(who: str, case: Case, spool: Spool) -> Finding:
+    return Finding(
+        check="record",
+        what=f"{who} has no finished run in MLflow",
+        remedy="send everything again",
+        fix=partial(drain, case, spool, again=True),
+    )
+
+
+def _runs(client: MlflowClient, experiment: str, case: Case, spool: Spool) -> Runs:
+    """Return the study's runs by their keys, the fullest and oldest of each first."""
+    from tune.record.sender import RUN_TAG
+
+    owner = owner_of(spool, case.file.name)
+    found: dict[str, list[Run]] = defaultdict(list)
+    token: str | None = None
+    while token is None or token:
+        page = client.search_runs(
+            [experiment], f"tags.`{RUN_TAG}` LIKE '{owner}/%'", max_results=PAGE, page_token=token
+        )
+        for run in page:
+            found[run.data.tags[RUN_TAG].removeprefix(f"{owner}/")].append(run)
+        token = page.token or ""
+    for runs in found.values():
+        runs.sort(key=lambda r: (-len(r.data.metrics), r.info.start_time, r.info.run_id))
+    return found
+
+
+def _history(client: MlflowClient, run: Run, case: Case) -> dict[int, float]:
+    """Return what a run holds of the first objective, by epoch: all metrics of one go together."""
+    history = client.get_metric_history(run.info.run_id, case.file.objectives[0])
+    return {point.step: point.value for point in history}
+
+
+RECORD_CHECKS = (record,)

@@ -1,0 +1,77 @@
+"""Starting Ray, or joining one, and refusing what it can never give."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from refkd.errors import RefKDError
+from tune.spec.settings import Resources
+
+# Set before Ray is imported: its own loggers and metrics would write what the study holds already.
+_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ENABLE_METRICS_COLLECTION": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+class ResourceError(RefKDError):
+    """Trials that ask for more than any machine here has."""
+
+
+@contextmanager
+def ray_session(resources: Resources, *, address: str | None) -> Iterator[None]:
+    """Run the body with Ray: one started here, or the cluster at `address`."""
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    import ray
+
+    # Ray warns that its token is in use, at every start.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    if address is None:
+        cores = max(os.cpu_count() or 1, 1)
+        with _private_files():
+            ray.init(
+                address="local",  # else it would join a cluster that was started on this machine
+                num_cpus=cores,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
+    else:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+    try:
+        check_resources(resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_resources(wanted: Resources, there: dict[str, float]) -> None:
+    """Refuse a trial that could never start; `ResourceError` names what is short."""
+    for name, amount, have in (
+        ("cpu", wanted.cpu, there.get("CPU", 0.0)),
+        ("gpu", wanted.gpu, there.get("GPU", 0.0)),
+    ):
+        if amount > have:
+            raise ResourceError(
+                f"resources.{name} is {amount:g}, but there are {have:g} in all: no trial could "
+                f"ever start; lower resources.{name} or add machines"
+            )
+
+
+@contextmanager
+def _private_files() -> Iterator[None]:
+    """Let nobody else read what Ray writes meanwhile, its token above all."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)

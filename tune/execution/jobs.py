@@ -1,0 +1,73 @@
+"""What a worker is told: plain data, so that nothing live or secret is ever pickled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from refkd.config import Config
+from tune.spec.study_file import TEACHER_ROLES, StudyFile
+
+if TYPE_CHECKING:
+    from refkd.data.dataset import Dataset
+
+CHECKPOINTS = "checkpoints"
+
+
+class Job(Config):
+    """The part of a study that is the same for all its workers; paths are absolute."""
+
+    dataset: Path
+    fingerprint: str
+    folder: Path
+    """The study's folder: trials write below it."""
+    teachers: dict[str, Path]
+    """Folder of each teacher, by `id` and `ood`."""
+    knowledge: Path
+    """Folder of all knowledge."""
+    teacher_epochs: int
+    """Epochs of a teacher whose spec names none: those the study began with."""
+    device: str
+    threads: int
+    study: StudyFile
+
+    def trial_folder(self, number: int) -> Path:
+        """Return where a trial keeps its checkpoints and its student."""
+        return trial_folder(self.folder, number)
+
+
+def make_job(file: StudyFile, dataset: Dataset, *, teacher_epochs: int) -> Job:
+    """Return what the workers of a study are told."""
+    workspace = file.workspace.absolute()
+    teachers = {
+        role: workspace / "teachers" / config.address(dataset)
+        for role in TEACHER_ROLES
+        for config in [file.teacher_config(role, epochs=teacher_epochs)]
+    }
+    return Job(
+        dataset=file.dataset.absolute(),
+        fingerprint=dataset.fingerprint,
+        folder=file.folder,
+        teachers=teachers,
+        knowledge=workspace / "knowledge",
+        teacher_epochs=teacher_epochs,
+        device="cuda" if file.resources.gpu > 0 else "cpu",
+        threads=threads_of(file),
+        study=file,
+    )
+
+
+def trial_folder(study_folder: Path, number: int) -> Path:
+    """Return a trial's folder: named by its number, as everywhere else."""
+    return study_folder / "trials" / f"{number:04d}"
+
+
+def seed_folder(folder: Path, replicate: int) -> Path:
+    """Return where a student of a trial lies: the first in the trial's folder itself."""
+    return folder if replicate == 0 else folder / f"seed-{replicate}"
+
+
+def threads_of(study: StudyFile) -> int:
+    """Return the threads a trial computes with: its whole CPUs, at least one."""
+    return min(max(1, int(study.resources.cpu)), os.cpu_count() or 1)

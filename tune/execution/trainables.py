@@ -1,0 +1,161 @@
+"""Teachers and students as Ray Tune trainables.
+
+Each writes its own checkpoints into its own folder and continues from the newest one that is
+whole, so a retry by Ray, a relaunch and a first start are the same code. An epoch is reported
+after its checkpoint is on disk; epochs that were checkpointed but not reported are reported
+again, and the study ignores what it knows already.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import ray.tune
+import torch
+from filelock import FileLock
+
+from refkd.data.dataset import Dataset
+from refkd.errors import TrainingError
+from refkd.files import temporaries
+from refkd.training.checkpoint import CheckpointFolder
+from refkd.training.export import freeze_student, student_is_frozen
+from refkd.training.knowledge import make_knowledge
+from refkd.training.student import StudentConfig, student_trainer
+from refkd.training.teacher import TeacherConfig, find_teacher, freeze_teacher, teacher_trainer
+from refkd.training.trainer import Trainer
+from tune.execution.jobs import CHECKPOINTS, Job, seed_folder
+from tune.execution.replicates import Lockstep, final_metrics
+
+FAILED, FINAL = "failed", "final:"
+METRICS = ("train/", "val_id/", "val_ood/", "val/", "sd/", "cost/")
+
+
+def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics in a report: Ray adds facts of its own to it."""
+    return {k: float(v) for k, v in result.items() if k.startswith(METRICS)}
+
+
+def train_teacher(config: dict[str, Any], *, job: dict[str, Any]) -> None:
+    """Train the teacher `config["role"]` unless it exists, and compute its knowledge."""
+    work = Job.model_validate(job)
+    role = str(config["role"])
+    dataset = open_dataset(work.dataset, work.fingerprint, threads=work.threads)
+    settings = work.study.teacher_config(role, epochs=work.teacher_epochs)
+    folder = work.teachers[role]
+    try:
+        teach(settings, folder, dataset, knowledge=work.knowledge, device=work.device)
+    except TrainingError as error:
+        ray.tune.report({FAILED: str(error)})
+
+
+def teach(
+    settings: TeacherConfig, folder: Path, dataset: Dataset, *, knowledge: Path, device: str
+) -> None:
+    """Train a teacher into `folder` unless it is there, reporting its epochs; then its knowledge.
+
+    Raises `TrainingError` where its loss is not finite.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Studies that share a teacher and run at the same time train it once.
+    with FileLock(folder / "training.lock"):
+        for path in temporaries(folder):
+            path.unlink()
+        teacher = find_teacher(folder)
+        if teacher is None:
+            trainer = teacher_trainer(settings, dataset, device=device)
+            checkpoints = CheckpointFolder(folder / CHECKPOINTS)
+            report_epochs(trainer, checkpoints)
+            teacher = freeze_teacher(trainer, settings, dataset, folder)
+            checkpoints.clear()
+        make_knowledge(teacher, dataset, knowledge, device=device)
+    ray.tune.report({"epoch": teacher.record.epoch, "frozen": True, **teacher.record.metrics})
+
+
+def train_student(config: dict[str, Any], *, job: dict[str, Any]) -> None:
+    """Train the students of trial `config["number"]` with `config["values"]`, a student a seed.
+
+    The first `config["race"]` seeds are reported epoch by epoch and may be stopped; the others
+    are trained once those are through. They lie in `config["folder"]`, or in the trial's own.
+    """
+    work = Job.model_validate(job)
+    dataset = open_dataset(work.dataset, work.fingerprint, threads=work.threads)
+    teachers = {role: find_teacher(path) for role, path in work.teachers.items()}
+    seeds, race = [int(seed) for seed in config["seeds"]], int(config["race"])
+    number, continues = int(config["number"]), config["continues"]
+    home = Path(config["folder"]) if "folder" in config else work.trial_folder(number)
+
+    def group(replicates: range) -> tuple[Lockstep, list[Path], list[StudentConfig]]:
+        folders = [seed_folder(home, r) for r in replicates]
+        settings = [work.study.student_config(config["values"], seed=seeds[r]) for r in replicates]
+        if continues is not None:
+            for r, folder in zip(replicates, folders, strict=True):
+                _inherit(seed_folder(work.trial_folder(int(continues)), r), folder)
+        trainers = [
+            student_trainer(s, dataset, teachers, work.knowledge, device=work.device)
+            for s in settings
+        ]
+        checkpoints = [CheckpointFolder(folder / CHECKPOINTS) for folder in folders]
+        return Lockstep(trainers, checkpoints), folders, settings
+
+    def freeze(members: tuple[Lockstep, list[Path], list[StudentConfig]]) -> list[Trainer]:
+        lockstep, folders, settings = members
+        for trainer, folder, setting in zip(lockstep.trainers, folders, settings, strict=True):
+            if not student_is_frozen(folder):
+                freeze_student(trainer, setting, dataset, folder)
+        return lockstep.trainers
+
+    try:
+        racing = group(range(race))
+        for result in racing[0].epochs():
+            report: dict[str, Any] = {"epoch": result.epoch, **result.metrics}
+            if result.epoch == racing[0].total and race == len(seeds):
+                report |= _final(freeze(racing))
+            if result.epoch > int(config["inherited"]):
+                ray.tune.report(report)
+        if race < len(seeds):
+            others = group(range(race, len(seeds)))
+            for _ in others[0].epochs():
+                pass
+            ray.tune.report(_final([*freeze(racing), *freeze(others)]))
+    except TrainingError as error:
+        ray.tune.report({FAILED: str(error)})
+
+
+def _final(trainers: list[Trainer]) -> dict[str, Any]:
+    # Ray flattens nested results with slashes, which our names hold already.
+    return {FINAL + name: value for name, value in final_metrics(trainers).items()}
+
+
+def _inherit(source: Path, folder: Path) -> None:
+    """Begin from another trial's checkpoints, unless there are own ones."""
+    own = folder / CHECKPOINTS
+    if (source / CHECKPOINTS).is_dir() and not CheckpointFolder(own).epochs():
+        shutil.copytree(source / CHECKPOINTS, own, dirs_exist_ok=True)
+
+
+def report_epochs(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
+    """Train a network to its end and report its epochs."""
+    for result in Lockstep([trainer], [checkpoints]).epochs():
+        ray.tune.report({"epoch": result.epoch, **result.metrics})
+
+
+def open_dataset(path: Path, fingerprint: str, *, threads: int) -> Dataset:
+    """Open a worker's dataset, and compute with so many threads."""
+    torch.set_num_threads(threads)
+    return _open_dataset(path, fingerprint)
+
+
+@lru_cache(maxsize=2)
+def _open_dataset(path: Path, fingerprint: str) -> Dataset:
+    """Open a dataset once a process: workers are reused from trial to trial."""
+    dataset = Dataset.open(path)
+    if dataset.fingerprint != fingerprint:
+        raise TrainingError(
+            f"{path}: the dataset changed while the search ran (fingerprint "
+            f"{dataset.fingerprint[:12]}…, expected {fingerprint[:12]}…)"
+        )
+    return dataset

@@ -1,0 +1,170 @@
+"""The champions among the finalists: chosen by their means, compared, kept and registered."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from refkd.config import Config
+from refkd.errors import RefKDError
+from refkd.files import write_json
+from refkd.retriever import export
+from refkd.training.export import open_student
+from tune.execution.progress import Reporter
+from tune.execution.replicates import mean
+from tune.finals.choice import (
+    ALIASES,
+    FinalistRun,
+    SeedResult,
+    finalist_folder,
+    run_key,
+    winners,
+)
+from tune.finals.comparison import Comparison, Frozen, compare
+from tune.finals.outcome import Outcome
+from tune.spec.space import Values
+from tune.study.results import FINALISTS
+from tune.study.view import TrialView
+
+
+class FinalistsError(RefKDError):
+    """Finalists that could not be run to their end."""
+
+
+class Finalist(Config):
+    """A trial's values on all fresh seeds."""
+
+    trial: int
+    values: Values
+    runs: list[SeedResult]
+    """A student a seed, in the order of the seeds."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Means over the seeds, `sd/...` their spread, costs added up; empty where a seed failed."""
+
+    @property
+    def failures(self) -> list[str]:
+        """Why its students failed."""
+        return [run.failed for run in self.runs if run.failed is not None]
+
+
+class Finalists(Config):
+    """What the finalists of a study came to."""
+
+    study: str
+    seeds: list[int]
+    trials: int
+    """Trials that had ended when they were chosen."""
+    finalists: list[Finalist]
+    champions: dict[str, int]
+    """Trial by alias: best-id, best-ood, best-balanced."""
+    kept: dict[str, int]
+    """Which seed's student, counted from 0, is kept for each alias: the best on its metric."""
+    comparison: Comparison
+    """Champions (`trial-NNNN`, all their seeds) and teachers on the validation roles."""
+
+
+def crown_finalists(
+    outcome: Outcome,
+    chosen: Sequence[TrialView],
+    results: Mapping[FinalistRun, SeedResult],
+    reporter: Reporter,
+) -> Finalists:
+    """Choose the champions, compare them with both teachers, keep and register them.
+
+    A finalist with a seed that failed cannot win. Raises `FinalistsError` where none is left.
+    """
+    rows = [_row(v, [r for run, r in results.items() if run.number == v.number]) for v in chosen]
+    means = {row.trial: row.metrics for row in rows if not row.failures}
+    if not means:
+        raise FinalistsError(
+            f"study {outcome.file.name!r}: every finalist failed on a seed, the first because "
+            f"{rows[0].failures[0]}"
+        )
+    reporter.stage("scoring the champions and both teachers")
+    champions = winners(means)
+    runs = {row.trial: row.runs for row in rows}
+    found = Finalists(
+        study=outcome.file.name,
+        seeds=[run.seed for run in rows[0].runs],
+        trials=outcome.summary().ended,
+        finalists=rows,
+        champions=champions,
+        kept={alias: _best_seed(runs[n], ALIASES[alias]) for alias, n in champions.items()},
+        comparison=_compare(outcome, {n: len(runs[n]) for n in sorted({*champions.values()})}),
+    )
+    outcome.study.note(FINALISTS, found.model_dump(mode="json"))
+    write_json(outcome.file.folder / "finalists" / "scores.json", found.model_dump(mode="json"))
+    _register(outcome, found, _export(outcome, found))
+    return found
+
+
+def read_finalists(attributes: Mapping[str, Any]) -> Finalists | None:
+    """Return what a study's finalists came to, from its attributes; None before that."""
+    held = attributes.get(FINALISTS)
+    return None if held is None else Finalists.model_validate(held)
+
+
+def system_name(trial: int) -> str:
+    """Return what a trial is called in a comparison."""
+    return f"trial-{trial:04d}"
+
+
+def _row(view: TrialView, runs: Sequence[SeedResult]) -> Finalist:
+    whole = all(run.failed is None for run in runs)
+    metrics = mean([run.metrics for run in runs]) if whole else {}
+    return Finalist(trial=view.number, values=view.values, runs=list(runs), metrics=metrics)
+
+
+def _best_seed(runs: Sequence[SeedResult], metric: str) -> int:
+    return max(range(len(runs)), key=lambda k: (runs[k].metrics[metric], -k))
+
+
+def _compare(outcome: Outcome, seeds: Mapping[int, int]) -> Comparison:
+    """Compare trials, each with the number of its students, on the validation roles."""
+    folder, dataset = outcome.file.folder, outcome.dataset
+    students: dict[str, Sequence[Frozen]] = {
+        system_name(n): [open_student(finalist_folder(folder, n, k)) for k in range(count)]
+        for n, count in seeds.items()
+    }
+    roles = (dataset.role("val_id"), dataset.role("val_ood"))
+    return compare(students, outcome.teachers, dataset, roles, seed=outcome.file.seed)
+
+
+def _export(outcome: Outcome, found: Finalists) -> dict[str, Path]:
+    """Export each champion's kept student as a retriever that needs neither study nor dataset."""
+    folders = {}
+    for alias, number in found.champions.items():
+        student = open_student(finalist_folder(outcome.file.folder, number, found.kept[alias]))
+        folder = outcome.file.folder / "finalists" / "champions" / alias
+        if folder.exists():
+            shutil.rmtree(folder)
+        backbone = student.backbone(outcome.dataset)
+        export(backbone, student.record.config.backbone, outcome.dataset, folder)
+        folders[alias] = folder
+    return folders
+
+
+def _register(outcome: Outcome, found: Finalists, folders: Mapping[str, Path]) -> None:
+    """Point the registry's aliases at the kept students; their scores are the means."""
+    if not outcome.file.tracking.enabled:
+        return
+    from tune.record.registry import register_champions
+
+    table = {
+        role: {
+            alias: {
+                name: figure.model_dump()
+                for name, figure in systems[system_name(number)].items()
+                if figure.low is not None
+            }
+            for alias, number in found.champions.items()
+        }
+        for role, systems in found.comparison.scores.items()
+    }
+    runs = {alias: run_key(number, found.kept[alias]) for alias, number in found.champions.items()}
+    summary = outcome.summary().model_copy(update={"champions": found.champions})
+    register_champions(outcome.file, summary, outcome.dataset, folders, table, runs=runs)

@@ -1,0 +1,134 @@
+"""Finalists: the best trials again on fresh seeds, and the champions chosen by their means."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from refkd.training.export import open_student
+from tune.execution.cluster import ray_session
+from tune.execution.jobs import CHECKPOINTS
+from tune.execution.progress import Reporter, Silent
+from tune.finals.champions import Finalists, FinalistsError, crown_finalists
+from tune.finals.choice import FinalistRun, SeedResult, choose, fresh_seeds, plan_runs
+from tune.finals.outcome import Outcome, outcome_of
+from tune.finals.record import FinalistRecord
+from tune.launch import InterruptedSearchError
+from tune.spec.study_file import StudyFile
+
+
+def finalists(
+    study: StudyFile | Path | str,
+    *,
+    top: int = 3,
+    seeds: int = 3,
+    address: str | None = None,
+    reporter: Reporter | None = None,
+) -> Finalists:
+    """Run the best trials of an ended search again on fresh seeds and choose the champions.
+
+    The `top` trials by each objective and by the harmonic mean are trained from `seeds` seeds that
+    the search never used; what an earlier call has trained is kept, what it began is continued.
+    Champions are chosen by the mean over the seeds. Only `fit`, `val_id` and `val_ood` are read.
+    Raises as `outcome_of`, `FinalistsError` where a worker died for good or every finalist failed,
+    `InterruptedSearchError` after Ctrl-C. Source: evaluation protocol, "Finalists".
+    """
+    if top < 1 or seeds < 1:
+        raise FinalistsError(f"top is {top} and seeds is {seeds}; both must be at least 1")
+    try:
+        with reporter or Silent() as told, outcome_of(study) as outcome:
+            return _Finals(outcome, told, top=top, seeds=seeds).run(address)
+    except KeyboardInterrupt:
+        raise InterruptedSearchError(
+            "stopped at once; run the same command again to continue"
+        ) from None
+
+
+class _Finals:
+    """One call, and the listener of its Ray run."""
+
+    def __init__(self, outcome: Outcome, reporter: Reporter, *, top: int, seeds: int) -> None:
+        self._outcome = outcome
+        self._reporter = reporter
+        self._file = outcome.file
+        self._seeds = fresh_seeds(self._file, seeds)
+        self._chosen = choose(outcome.study.views(), self._file.objectives, top=top)
+        self._runs = plan_runs(self._file, self._chosen, self._seeds)
+
+    def run(self, address: str | None) -> Finalists:
+        with FinalistRecord(self._file) as self._record:
+            self._record.study_started(self._outcome.study, self._outcome.dataset)
+            self._record.teachers_ready(self._outcome.teachers)
+            causes = self._train(address)
+            for run, result in self._results().items():
+                self._record.ended(run, result)
+        self._clean()
+        left = self._left()
+        if causes:
+            told = "; ".join(f"{run.run}: {why}" for run, why in causes.items())
+            raise FinalistsError(f"{told}; run the same command again to continue")
+        if left:
+            raise InterruptedSearchError(
+                f"stopped with {len(left)} of {len(self._runs)} students of finalists left; run "
+                "the same command again to continue"
+            )
+        results = self._results()
+        return crown_finalists(self._outcome, self._chosen, results, self._reporter)
+
+    def _train(self, address: str | None) -> dict[FinalistRun, str]:
+        """Train what is left; return why a worker died, by its run."""
+        left = self._left()
+        self._reporter.stage(
+            f"{len(self._chosen)} finalists on {len(self._seeds)} fresh seeds: {len(left)} of "
+            f"{len(self._runs)} students to train"
+        )
+        if not left:
+            return {}
+        with ray_session(self._file.resources, address=address):
+            from tune.finals.ray_run import run_finalists
+
+            for run in left:
+                self._record.begun(run)
+            return run_finalists(self._outcome.job, left, self)
+
+    # What the Ray run tells -------------------------------------------------------------------
+
+    def epoch(self, run: FinalistRun, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Pass an epoch on to MLflow."""
+        self._record.epoch_of(run, epoch, metrics)
+
+    def trained(self, run: FinalistRun, epochs: int, metrics: Mapping[str, float]) -> None:
+        """Store what a student came to, then tell of it."""
+        facts = {"epochs": epochs, "sha256": open_student(run.folder).record.sha256}
+        result = SeedResult.model_validate({"seed": run.seed, "metrics": metrics, **facts})
+        self._store(run, result)
+        self._reporter.stage(
+            f"{run.run}: ID mIoU {metrics['val_id/miou']:.2f}, OOD mIoU "
+            f"{metrics['val_ood/miou']:.2f}"
+        )
+
+    def failed(self, run: FinalistRun, reason: str) -> None:
+        """Store why training gave up: it would do so again."""
+        self._store(run, SeedResult(seed=run.seed, failed=reason))
+        self._reporter.stage(f"{run.run}: failed: {reason}")
+
+    def _store(self, run: FinalistRun, result: SeedResult) -> None:
+        self._outcome.study.note(run.key, result.model_dump(mode="json"))
+        self._record.ended(run, result)
+
+    # What the study holds ---------------------------------------------------------------------
+
+    def _results(self) -> dict[FinalistRun, SeedResult]:
+        held = self._outcome.study.optuna.user_attrs
+        return {r: SeedResult.model_validate(held[r.key]) for r in self._runs if r.key in held}
+
+    def _left(self) -> list[FinalistRun]:
+        known = self._results()
+        return [run for run in self._runs if run not in known]
+
+    def _clean(self) -> None:
+        """Remove checkpoints of students whose result is stored."""
+        for run in self._results():
+            if (run.folder / CHECKPOINTS).is_dir():
+                shutil.rmtree(run.folder / CHECKPOINTS)

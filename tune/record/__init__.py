@@ -1,0 +1,1 @@
+"""MLflow: the record for people, and the registry of champions."""

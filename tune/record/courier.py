@@ -1,0 +1,155 @@
+"""The thread that carries a spool's events to a receiver, however long that takes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_not_exception_type,
+    wait_exponential,
+)
+from tenacity.nap import sleep_using_event
+
+from tune.record.spool import Event, RefusedError, Spool
+
+if TYPE_CHECKING:
+    from tune.record.sender import Sender
+
+T = TypeVar("T")
+
+PATIENCE = 5
+"""How often an event may fail while the server answers other requests."""
+FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0
+"""Seconds between the first two tries, doubled from then on, and at most."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """What became of the events by the time a courier was closed."""
+
+    left: int = 0
+    """Events that are still in the spool; the next launch sends them."""
+    rejected: int = 0
+    """Events put aside in this launch."""
+    problem: str | None = None
+    """Why the last try failed, where events are left."""
+
+
+class Courier:
+    """Sends a spool's events in order; an outage delays them, a refusal passes one over.
+
+    `connect` makes the receiver. It is called in the thread and only when there is something to
+    send, since it imports MLflow. What an error says is kept as `show` returns it.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        target: str,
+        connect: Callable[[], Sender],
+        *,
+        show: Callable[[str], str] = str,
+    ) -> None:
+        self._spool = spool
+        self._target = target
+        self._connect = connect
+        self._show = show
+        self._offset = spool.mark(target)
+        self._rejected = 0
+        self._problem: BaseException | None = None
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._given_up = threading.Event()
+        self._thread = threading.Thread(target=self._carry, name="refkd-tracking", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that the spool has grown."""
+        self._wake.set()
+
+    def close(self, seconds: float) -> Delivery:
+        """Send what is left for at most so many seconds, then say what became of it."""
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(seconds)
+        self._given_up.set()
+        left = len(self._spool.read(self._offset, size=-1))
+        problem = self._problem or (TimeoutError("the server is slow") if left else None)
+        told = None if problem is None else self._show(str(problem))
+        return Delivery(left=left, rejected=self._rejected, problem=told)
+
+    def _carry(self) -> None:
+        sender: Sender | None = None
+        try:
+            while not self._given_up.is_set():
+                # Asked before the spool is read: what is told before closing is never missed.
+                closing = self._closing.is_set()
+                batch = self._spool.read(self._offset)
+                if batch and sender is None:
+                    sender = self._insist(self._connect)
+                    self._offset = 0 if sender.is_new else self._offset
+                elif batch and sender is not None:
+                    self._send(sender, batch)
+                elif closing:
+                    return
+                else:
+                    self._wake.wait()
+                    self._wake.clear()
+        except RetryError as gave_up:
+            self._problem = gave_up.last_attempt.exception()
+        except OSError as error:  # of the spool's own disk: nothing can be marked as sent
+            self._problem = error
+
+    def _send(self, sender: Sender, batch: list[tuple[int, Event | str]]) -> None:
+        try:
+            for offset, event in batch:
+                self._deliver(sender, event)
+                self._offset = offset
+        finally:
+            self._spool.set_mark(self._target, self._offset)
+
+    def _deliver(self, sender: Sender, event: Event | str) -> None:
+        if isinstance(event, str):
+            self._reject(event, "the line is no event")
+            return
+        tries = 0
+
+        def once() -> None:
+            nonlocal tries
+            tries += 1
+            try:
+                sender.send(event)
+            except Exception as error:
+                if isinstance(error, RefusedError) or (tries >= PATIENCE and sender.answers()):
+                    raise RefusedError(f"{type(error).__name__}: {error}") from error
+                raise
+
+        try:
+            self._insist(once)
+        except RefusedError as refusal:
+            self._reject(event, self._show(str(refusal)))
+
+    def _reject(self, event: Event | str, reason: str) -> None:
+        self._spool.reject(event, reason)
+        self._rejected += 1
+
+    def _insist(self, action: Callable[[], T]) -> T:
+        """Repeat what fails until it succeeds, is refused, or the launch gives up."""
+        retrying = Retrying(
+            retry=retry_if_not_exception_type(RefusedError),
+            wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
+            stop=self._is_hopeless,
+            sleep=sleep_using_event(self._given_up),
+        )
+        return retrying(action)
+
+    def _is_hopeless(self, state: RetryCallState) -> bool:
+        """Return whether to leave the rest to the next launch."""
+        long_down = self._closing.is_set() and state.attempt_number >= PATIENCE
+        return self._given_up.is_set() or long_down

@@ -1,0 +1,251 @@
+"""What a launch tells MLflow: a run for the study, one for each teacher, one for each trial."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from refkd import __version__
+from refkd.data.dataset import Dataset
+from refkd.files import replaced
+from refkd.training.teacher import Teacher
+from tune.record.spool import STUDY_RUN
+from tune.record.tracking import Tracker
+from tune.spec.space import Value, flat
+from tune.spec.study_file import StudyFile
+from tune.spec.urls import resolve
+from tune.study.locate import place_of
+from tune.study.search_study import Ask, SearchStudy
+from tune.study.view import TrialView
+
+CLOSE_SECONDS = 30.0
+PACKAGES = ("torch", "numpy", "ray", "optuna", "mlflow", "h5py", "pyarrow")
+_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
+_NOT_PARAMETERS = {"history", "metrics", "sha256", "dataset", "epoch"}
+_log = logging.getLogger(__name__)
+
+
+def tracking_uri(file: StudyFile) -> str | None:
+    """Return where the record is kept; None where tracking is switched off."""
+    if not file.tracking.enabled:
+        return None
+    return place_of(file).tracking
+
+
+def experiment_name(file: StudyFile) -> str:
+    """Return the experiment of a study."""
+    return file.tracking.experiment or f"refkd/{file.name}"
+
+
+def artifact_root(file: StudyFile) -> Path | None:
+    """Return where artefacts of a store without a server lie."""
+    uri = tracking_uri(file)
+    local = uri is not None and not resolve(uri).startswith(("http://", "https://"))
+    return file.workspace.absolute() / "mlartifacts" if local else None
+
+
+def spool_folder(file: StudyFile) -> Path:
+    """Return where events wait for the tracking server."""
+    return file.folder / "spool"
+
+
+class Record:
+    """Listens to a launch and passes on what people should see later.
+
+    Nothing here waits for the server: events go to a spool on disk and are sent by a thread.
+    What an earlier launch stored in the study but was killed before it told is told first.
+    """
+
+    def __init__(self, file: StudyFile) -> None:
+        self._file = file
+        self._study: SearchStudy | None = None
+        self._tags: dict[str, str] = {}
+        self._tracker = Tracker(
+            tracking_uri(file),
+            experiment_name(file),
+            spool_folder(file),
+            study=file.name,
+            artifact_root=artifact_root(file),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._study is not None:
+            done = kind is None and self._study.left() == 0
+            self._tracker.run_ended(STUDY_RUN, "FINISHED" if done else "KILLED", {}, {})
+        delivery = self._tracker.close(CLOSE_SECONDS)
+        spool = spool_folder(self._file)
+        if delivery.left:
+            _log.warning(
+                "%d events did not reach MLflow (%s); they are kept in %s and the next launch "
+                "sends them",
+                delivery.left,
+                delivery.problem,
+                spool,
+            )
+        if delivery.rejected:
+            _log.warning("MLflow refused %d events: see %s", delivery.rejected, spool)
+
+    def study_started(self, study: SearchStudy, dataset: Dataset) -> None:
+        """Describe the study: its file, its dataset and the environment."""
+        self._study = study
+        self._tags = {
+            "refkd.study_name": self._file.name,
+            "refkd.dataset": dataset.name,
+            "refkd.dataset_fingerprint": dataset.fingerprint,
+            "refkd.seed": str(self._file.seed),
+            **environment(),
+        }
+        path = self._file.folder / "study.yaml"
+        settings = self._file.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        with replaced(path) as temporary:
+            temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        manifest = dataset.path / "manifest.json"
+        launched = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._tracker.study_started(
+            as_text(flat(settings)), {**self._tags, "refkd.launched": launched}, [path, manifest]
+        )
+
+    def teachers_ready(self, teachers: Mapping[str, Teacher]) -> None:
+        """Write each teacher's run with its weights, config and scores, once."""
+        for role, teacher in teachers.items():
+            self._tags[f"refkd.teacher_{role}"] = teacher.digest
+        for role, teacher in teachers.items():
+            if not self._tracker.has_ended(f"teacher/{role}"):
+                self._write_teacher(role, teacher)
+        for view in self._views():
+            self._catch_up(view)
+
+    def teacher_epoch(self, role: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Wait: a teacher's run is written once it is frozen, whichever launch trained it."""
+
+    def trial_started(self, ask: Ask) -> None:
+        """Open the trial's run, or go on with it."""
+        self._begin_trial(ask.number, ask.values, ask.attempt, ask.continues)
+
+    def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log an epoch."""
+        self._tracker.epoch(trial_key(number), epoch, metrics)
+
+    def trial_ended(self, number: int, state: str, reason: str | None) -> None:
+        """Close the trial's run with its outcome; `kept/...` are the scores it is judged by."""
+        tags = {"refkd.state": state, **({"refkd.reason": reason} if reason else {})}
+        complete = [v for v in self._views() if v.number == number and v.state == "COMPLETE"]
+        kept = kept_scores(complete[0].kept) if complete else {}
+        self._tracker.run_ended(trial_key(number), _STATUS[state], tags, kept)
+
+    def _views(self) -> list[TrialView]:
+        return [] if self._study is None else self._study.views()
+
+    def _begin_trial(
+        self, number: int, values: Mapping[str, Value], attempt: int, continues: int | None
+    ) -> None:
+        tags = {
+            **self._tags,
+            "refkd.trial": str(number),
+            "refkd.role": "student",
+            "refkd.attempt": str(attempt),
+            **({} if continues is None else {"refkd.continues": str(continues)}),
+        }
+        parameters = as_text({**self._file.fixed(), **values})
+        self._tracker.run_started(trial_key(number), f"trial-{number:04d}", parameters, tags)
+
+    def _catch_up(self, view: TrialView) -> None:
+        """Tell what the study holds of a trial; the tracker leaves out what it was told before."""
+        key = trial_key(view.number)
+        if view.state not in {*_STATUS, "RUNNING"} or self._tracker.has_ended(key):
+            return
+        if not self._tracker.has_begun(key):
+            known = view.attributes
+            self._begin_trial(
+                view.number, view.values, int(known.get("attempt", 1)), known.get("continues")
+            )
+        for epoch, metrics in view.curve.items():
+            self._tracker.epoch(key, epoch, metrics, at=view.time_of(epoch))
+        if view.state in _STATUS:
+            self.trial_ended(view.number, view.state, view.reason)
+
+    def _write_teacher(self, role: str, teacher: Teacher) -> None:
+        key, name = f"teacher/{role}", f"teacher-{role}"
+        parameters = as_text(flat(teacher.record.model_dump(mode="json", exclude=_NOT_PARAMETERS)))
+        tags = {**self._tags, "refkd.role": name, "refkd.digest": teacher.digest}
+        self._tracker.run_started(key, name, parameters, tags)
+        for past in teacher.record.history:
+            self._tracker.epoch(key, past["epoch"], past["metrics"])
+        paths = [teacher.folder / file for file in ("weights.safetensors", "teacher.json")]
+        for path in paths:
+            self._tracker.artifact(key, path, "teacher")
+        self._tracker.model(
+            key,
+            name,
+            paths,
+            model_type="teacher",
+            digest=teacher.digest,
+            params=parameters,
+            tags=tags,
+        )
+        kept = kept_scores(teacher.record.metrics)
+        self._tracker.run_ended(
+            key, "FINISHED", {"refkd.kept_epoch": str(teacher.record.epoch)}, kept
+        )
+
+
+def trial_key(number: int) -> str:
+    """Return the key under which a trial's run is found again."""
+    return f"trial/{number:04d}"
+
+
+def environment() -> dict[str, str]:
+    """Return what a result can only be repeated with: code and versions."""
+    packages = {f"refkd.version.{name}": version(name) for name in PACKAGES}
+    return {
+        "refkd.version": __version__,
+        "refkd.version.python": platform.python_version(),
+        **packages,
+        **_git(),
+    }
+
+
+def _git() -> dict[str, str]:
+    """Return commit and dirtiness of the code, where it lies in a git checkout."""
+    folder = Path(__file__).parent
+    try:
+        commit = _run_git(folder, "rev-parse", "HEAD")
+        dirty = bool(_run_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return {"refkd.git_commit": "unknown", "refkd.git_dirty": "unknown"}
+    return {"refkd.git_commit": commit, "refkd.git_dirty": str(dirty).lower()}
+
+
+def _run_git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def as_text(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return values as MLflow keeps parameters."""
+    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
+
+
+def kept_scores(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the validation scores of the weights that were kept, under names of their own."""
+    return {f"kept/{name}": value for name, value in metrics.items() if name.startswith("val_")}

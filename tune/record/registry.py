@@ -1,0 +1,242 @@
+"""Champions in MLflow's model registry: one registered model a study, an alias a champion."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array
+from packaging.requirements import Requirement
+from requests import RequestException
+
+import refkd
+from refkd.data.dataset import Dataset
+from refkd.files import sha256_file
+from refkd.retriever import WEIGHTS
+from tune.record.record import (
+    artifact_root,
+    experiment_name,
+    spool_folder,
+    tracking_uri,
+    trial_key,
+)
+from tune.record.sender import find_run, keep_model, open_experiment
+from tune.record.spool import Spool
+from tune.record.tracking import client_settings, owner_of
+from tune.spec.study_file import StudyFile
+from tune.spec.urls import resolve, scrub
+from tune.study.results import Summary
+
+HASH_TAG = "refkd.sha256"
+_log = logging.getLogger(__name__)
+
+
+def registered_name(study: str) -> str:
+    """Return the name under which a study's champions are registered."""
+    return f"refkd-{study}"
+
+
+def register_champions(
+    file: StudyFile,
+    summary: Summary,
+    dataset: Dataset,
+    folders: Mapping[str, Path],
+    table: Mapping[str, Mapping[str, Any]],
+    *,
+    runs: Mapping[str, str] | None = None,
+) -> bool:
+    """Register each champion's exported retriever and point its alias at it.
+
+    `folders` and `summary.champions` go by alias; `table` holds each system's scores by role.
+    `runs` names the run that made each champion, where it is not its trial's.
+    Weights that are registered already make no new version. Returns False, with a warning, where
+    the tracking server does not take them: a search does not fail for that.
+    """
+    uri = tracking_uri(file)
+    if uri is None:
+        return True
+    try:
+        with client_settings(), _tracking_at(resolve(uri)):
+            registrar = _Registrar(resolve(uri), file, dataset)
+            for alias, folder in folders.items():
+                scores = {role: table[role][alias] for role in table}
+                number = summary.champions[alias]
+                run = trial_key(number) if runs is None else runs[alias]
+                registrar.register(alias, number, folder, scores, run=run)
+    except (MlflowException, RequestException) as error:
+        _log.warning(
+            "the champions could not be registered in MLflow (%s); they lie in %s",
+            scrub(str(error), uri),
+            next(iter(folders.values())).parent,
+        )
+        return False
+    return True
+
+
+@contextmanager
+def _tracking_at(uri: str) -> Iterator[None]:
+    """Set MLflow's global store and put it back: a store looks up a version's model there."""
+    is_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
+    before = mlflow.get_tracking_uri() if is_set else None
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it
+
+
+class _Registrar:
+    def __init__(self, uri: str, file: StudyFile, dataset: Dataset) -> None:
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self._experiment = open_experiment(
+            self._client, experiment_name(file), artifact_root(file)
+        )
+        self._owner = owner_of(Spool(spool_folder(file)), file.name)
+        self._name = registered_name(file.name)
+        self._tags = {
+            "refkd.study_name": file.name,
+            "refkd.dataset": dataset.name,
+            "refkd.dataset_fingerprint": dataset.fingerprint,
+        }
+        self._feature_dim = dataset.feature_dim
+
+    def register(
+        self,
+        alias: str,
+        number: int,
+        folder: Path,
+        scores: Mapping[str, Mapping[str, Any]],
+        *,
+        run: str,
+    ) -> None:
+        digest = sha256_file(folder / WEIGHTS)
+        tags = {
+            **self._tags,
+            HASH_TAG: digest,
+            "refkd.trial": str(number),
+            **{
+                f"{role}/{metric}": _shown(cell)
+                for role, row in scores.items()
+                for metric, cell in row.items()
+            },
+        }
+        version = self._version(digest)
+        if version is None:
+            self._create_registered_model()
+            model = self._keep_model(number, folder, tags, run)
+            version = self._client.create_model_version(
+                self._name, f"models:/{model}", tags=tags, model_id=model
+            ).version
+        if self._aliased(alias) != str(version):
+            self._client.set_registered_model_alias(self._name, alias, str(version))
+
+    def _version(self, digest: str) -> str | None:
+        for found in self._client.search_model_versions(f"name = '{self._name}'"):
+            if found.tags.get(HASH_TAG) == digest:
+                return str(found.version)
+        return None
+
+    def _aliased(self, alias: str) -> str | None:
+        aliases = self._client.get_registered_model(self._name).aliases
+        return str(aliases[alias]) if alias in aliases else None
+
+    def _create_registered_model(self) -> None:
+        try:
+            self._client.create_registered_model(
+                self._name,
+                description="Students of RefKD that were best on the validation roles: "
+                "best-id in distribution, best-ood out of distribution, best-balanced by the "
+                "harmonic mean of both.",
+            )
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _keep_model(self, number: int, folder: Path, tags: Mapping[str, str], source: str) -> str:
+        run = find_run(self._client, self._experiment, f"{self._owner}/{source}")
+
+        def fill(model_id: str) -> None:
+            with TemporaryDirectory(prefix="refkd-") as scratch:
+                saved = Path(scratch) / "model"
+                save_served(folder, saved, feature_dim=self._feature_dim)
+                self._client.log_model_artifacts(model_id, str(saved))
+
+        return keep_model(
+            self._client,
+            self._experiment,
+            f"{self._owner}/{tags[HASH_TAG]}",
+            fill,
+            name=f"student-{number:04d}",
+            model_type="student",
+            source_run_id=None if run is None else run.info.run_id,
+            tags=tags,
+            params={},
+        )
+
+
+def save_served(retriever: Path, folder: Path, *, feature_dim: int) -> None:
+    """Write an exported retriever as an MLflow model: its code, safetensors and JSON.
+
+    It carries refkd's own source, and asks for the versions installed here.
+    """
+    example = pd.DataFrame(
+        {
+            "features": [np.zeros((4, feature_dim)).tolist()],
+            "duration": [12.0],
+            "query": ["a person opens the door"],
+        }
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's, of type hints that are its own
+        from mlflow import pyfunc
+
+        pyfunc.save_model(
+            str(folder),
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"retriever": str(retriever)},
+            code_paths=[str(Path(refkd.__file__).parent)],
+            signature=signature(),
+            input_example=example,
+            pip_requirements=requirements(),
+        )
+
+
+def signature() -> ModelSignature:
+    """Return what a served retriever is asked and what it answers, a row a question."""
+    numbers = Array(DataType.double)
+    return ModelSignature(
+        inputs=Schema(
+            [
+                ColSpec(Array(numbers), "features"),
+                ColSpec(DataType.double, "duration"),
+                ColSpec(DataType.string, "query"),
+            ]
+        ),
+        outputs=Schema([ColSpec(numbers, name) for name in ("start", "end", "score")]),
+        params=ParamSchema([ParamSpec("top", DataType.integer, 1)]),
+    )
+
+
+def requirements() -> list[str]:
+    """Return the packages of refkd, MLflow and pandas at the versions installed here."""
+    wanted = [Requirement(line) for line in importlib.metadata.requires("refkd") or []]
+    names = [item.name for item in wanted if item.marker is None] + ["mlflow", "pandas"]
+    # A local label such as +cpu names a build that no index may hold.
+    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in names]
+
+
+def _shown(cell: Mapping[str, float]) -> str:
+    return f"{cell['value']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]"

@@ -1,0 +1,207 @@
+"""What one event of the spool means in MLflow; imports MLflow, so import it off the main path.
+
+Every call may be repeated: runs and models are found again by a tag, metrics carry the time of
+their event, and tags, parameters and states come out the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import (
+    Experiment,
+    LoggedModel,
+    LoggedModelStatus,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
+from mlflow.exceptions import MlflowException
+
+from tune.record.spool import STUDY_RUN, Event, RefusedError
+from tune.spec.urls import resolve
+
+RUN_TAG, MODEL_TAG, PARENT_TAG = "refkd.run", "refkd.model", "mlflow.parentRunId"
+_FINAL = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"}
+
+for _name in ("mlflow", "alembic"):  # what they do is no news in a search
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class Sender:
+    """Writes the events of one study to one experiment.
+
+    `owner` tells the study's runs from all others; `artifact_root` is where files of a new
+    experiment lie when no server decides.
+    """
+
+    def __init__(
+        self, uri: str, experiment: str, *, owner: str, artifact_root: Path | None
+    ) -> None:
+        self._client = MlflowClient(tracking_uri=resolve(uri))
+        self._owner = owner
+        self._runs: dict[str, str] = {}
+        self.is_new = self._client.get_experiment_by_name(experiment) is None
+        """Whether the experiment was not there: then it lacks what was sent before."""
+        self._experiment = open_experiment(self._client, experiment, artifact_root)
+
+    def send(self, event: Event) -> None:
+        """Write an event; `RefusedError` where no repetition can help, else MLflow's error."""
+        handlers = {
+            "run": self._begin,
+            "epoch": self._epoch,
+            "file": self._file,
+            "model": self._model,
+            "end": self._end,
+        }
+        try:
+            handlers[event.kind](event)
+        except MlflowException as error:
+            if error.error_code in _FINAL:
+                raise RefusedError(str(error)) from error
+            raise
+        except FileNotFoundError as error:
+            raise RefusedError(str(error)) from error
+
+    def answers(self) -> bool:
+        """Return whether the server answers at all; raises what the client raises otherwise."""
+        return self._client.get_experiment(self._experiment) is not None
+
+    def _begin(self, event: Event) -> None:
+        """Open a run or find it again; a parameter that changed since becomes a tag."""
+        params, tags = dict(event.body["params"]), dict(event.body["tags"])
+        run_id = self._run(event.run, name=event.body["name"], time=event.time)
+        run = self._client.get_run(run_id)
+        if run.info.status != "RUNNING":
+            self._client.update_run(run_id, status="RUNNING")
+        held = run.data.params
+        tags |= {f"refkd.now.{k}": v for k, v in params.items() if held.get(k, v) != v}
+        self._client.log_batch(
+            run_id,
+            params=[Param(k, v) for k, v in params.items() if k not in held],
+            tags=[RunTag(k, v) for k, v in tags.items()],
+        )
+
+    def _epoch(self, event: Event) -> None:
+        step, time = event.body["step"], event.time
+        metrics = [Metric(k, v, time, step) for k, v in event.body["metrics"].items()]
+        self._client.log_batch(self._run(event.run), metrics=metrics)
+
+    def _file(self, event: Event) -> None:
+        path = _existing(event.body["path"])
+        self._client.log_artifact(self._run(event.run), str(path), event.body["folder"])
+
+    def _model(self, event: Event) -> None:
+        """Keep what a run made as a logged model."""
+        body = event.body
+        paths = [_existing(path) for path in body["paths"]]
+
+        def fill(model_id: str) -> None:
+            for path in paths:
+                self._client.log_model_artifact(model_id, str(path))
+
+        keep_model(
+            self._client,
+            self._experiment,
+            f"{self._owner}/{body['digest']}",
+            fill,
+            source_run_id=self._run(event.run),
+            **{key: body[key] for key in ("name", "model_type", "tags", "params")},
+        )
+
+    def _end(self, event: Event) -> None:
+        """Close a run: the state comes last, so that a closed run is complete."""
+        run_id = self._run(event.run)
+        tags: Mapping[str, str] = event.body["tags"]
+        metrics: Mapping[str, float] = event.body["metrics"]
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(k, v, event.time, 0) for k, v in metrics.items()],
+            tags=[RunTag(k, v) for k, v in tags.items()],
+        )
+        self._client.set_terminated(run_id, status=event.body["status"], end_time=event.time)
+
+    def _run(self, key: str, *, name: str | None = None, time: int | None = None) -> str:
+        """Return the id of the run with a key: remembered, found by its tag, or created."""
+        if key not in self._runs:
+            tags = {RUN_TAG: f"{self._owner}/{key}"}
+            if key != STUDY_RUN:
+                tags[PARENT_TAG] = self._run(STUDY_RUN)
+            run = find_run(self._client, self._experiment, tags[RUN_TAG])
+            run = run or self._client.create_run(
+                self._experiment, start_time=time, tags=tags, run_name=name or key
+            )
+            self._runs[key] = run.info.run_id
+        return self._runs[key]
+
+
+def find_run(client: MlflowClient, experiment: str, label: str) -> Run | None:
+    """Return the run that bears a label, None where there is none.
+
+    Of several, which a lost answer to a creation can leave behind, the fullest and oldest is
+    kept and the others are deleted. A run that was deleted by hand and still goes on is restored.
+    """
+    runs = client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{label}'", ViewType.ALL)
+    if not runs:
+        return None
+    order = [(-len(r.data.metrics), r.info.start_time, r.info.run_id) for r in runs]
+    kept = runs[order.index(min(order))]
+    for run in runs:
+        if run is not kept and run.info.lifecycle_stage == "active":
+            client.delete_run(run.info.run_id)
+    if kept.info.lifecycle_stage == "deleted":
+        client.restore_run(kept.info.run_id)
+    return kept
+
+
+def keep_model(
+    client: MlflowClient,
+    experiment: str,
+    label: str,
+    fill: Callable[[str], None],
+    *,
+    tags: Mapping[str, str],
+    **facts: Any,
+) -> str:
+    """Return the id of the logged model that bears a label; make it, with its files, if needed.
+
+    `fill` is given the id and uploads the files; `facts` are those of `create_logged_model`.
+    """
+    found = client.search_logged_models(
+        [experiment], filter_string=f"tags.`{MODEL_TAG}` = '{label}'"
+    )
+    model: LoggedModel = next(iter(found), None) or client.create_logged_model(
+        experiment, tags={**tags, MODEL_TAG: label}, **facts
+    )
+    if model.status != LoggedModelStatus.READY:
+        fill(model.model_id)
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    return str(model.model_id)
+
+
+def open_experiment(client: MlflowClient, name: str, artifact_root: Path | None) -> str:
+    """Return the id of an experiment, which another process may create at the same moment."""
+    found: Experiment | None = client.get_experiment_by_name(name)
+    if found is None:
+        location = None if artifact_root is None else artifact_root.absolute().as_uri()
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException as error:
+            found = client.get_experiment_by_name(name)
+            if found is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _existing(path: str) -> Path:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file; it was gone before it could be sent")
+    return Path(path)

@@ -1,0 +1,1 @@
+"""Searches on recorded curves, and plans made with them."""

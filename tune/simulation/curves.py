@@ -1,0 +1,122 @@
+"""Recorded learning curves: what a study measured, in a file that a simulation plays back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from refkd.config import Config
+from refkd.errors import RefKDError
+from refkd.files import replaced
+from tune.spec.space import Value
+
+if TYPE_CHECKING:
+    from tune.study.view import TrialView
+
+
+class CurvesError(RefKDError):
+    """A file that holds no curves."""
+
+
+class Curve(Config):
+    """One trial: its values and its metrics, the first epoch's first."""
+
+    values: dict[str, Value]
+    metrics: list[dict[str, float]] = Field(min_length=1)
+
+    def at(self, epoch: int) -> dict[str, float]:
+        """Return the metrics of an epoch; of the last one known where it was stopped before."""
+        return self.metrics[min(epoch, len(self.metrics)) - 1]
+
+    def seconds(self, epoch: int) -> float:
+        """Return how long an epoch took; as long as those known on average, beyond them."""
+        known = (m.get("cost/wall_seconds", float(i)) for i, m in enumerate(self.metrics, 1))
+        walls = [0.0, *known]
+        if epoch < len(walls):
+            return max(1e-3, walls[epoch] - walls[epoch - 1])
+        return max(1e-3, walls[-1] / (len(walls) - 1))
+
+
+class CurveTable(Config):
+    """The curves of a study."""
+
+    study: str
+    objectives: list[str]
+    curves: list[Curve] = Field(min_length=1)
+
+    @cached_property
+    def _scaled(self) -> tuple[list[str], NDArray[np.float64]]:
+        names = sorted({n for curve in self.curves for n in curve.values})
+        places = [[self._place(n, c.values.get(n)) for n in names] for c in self.curves]
+        return names, np.array(places)
+
+    @cached_property
+    def _ranges(self) -> dict[str, tuple[float, float]]:
+        names = {n for curve in self.curves for n in curve.values}
+        found = {}
+        for name in names:
+            places = [_number(c.values[name]) for c in self.curves if name in c.values]
+            found[name] = (min(places), max(places))
+        return found
+
+    def nearest(self, values: Mapping[str, Value]) -> Curve:
+        """Return the curve of the recorded point nearest to some values.
+
+        Numbers are compared by their place in the recorded range, positive ones by logarithm; a
+        choice is near itself alone. Ties go to the longer curve, then to the earlier one.
+        """
+        names, places = self._scaled
+        point = np.array([self._place(name, values.get(name)) for name in names])
+        distance = np.square(places - point).sum(axis=1)
+        lengths = np.array([-len(c.metrics) for c in self.curves])
+        return self.curves[int(np.lexsort((lengths, distance))[0])]
+
+    def _place(self, name: str, value: Value) -> float:
+        if value is None:
+            return -1.0
+        low, high = self._ranges[name]
+        return (_number(value) - low) / (high - low) if high > low else 0.0
+
+
+def curves_of(study: str, objectives: Sequence[str], views: Sequence[TrialView]) -> CurveTable:
+    """Return the gapless curves of a study's trials; `CurvesError` where there are none."""
+    curves = [
+        Curve(values=dict(v.values), metrics=list(v.curve.values()))
+        for v in views
+        if v.curve and list(v.curve) == list(range(1, v.epoch + 1))
+    ]
+    if not curves:
+        raise CurvesError(f"study {study!r} has no trial with an epoch yet; search first")
+    return CurveTable(study=study, objectives=list(objectives), curves=curves)
+
+
+def write_curves(table: CurveTable, path: Path) -> None:
+    """Write curves as JSON."""
+    with replaced(path) as temporary:
+        temporary.write_text(table.model_dump_json(), encoding="utf-8")
+
+
+def read_curves(path: Path) -> CurveTable:
+    """Read curves that `refkd export` wrote; `CurvesError` says what is wrong with a file."""
+    try:
+        return CurveTable.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CurvesError(f"{path}: no such file; `refkd export STUDY` writes one") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"]) or "the file"
+        raise CurvesError(f"{path}: {where}: {first['msg']}; export the study again") from None
+
+
+def _number(value: Value) -> float:
+    if isinstance(value, str):
+        return float(int.from_bytes(value.encode()[:6].ljust(6, b"\0"), "big"))
+    number = float(value or 0.0)
+    return math.log(number) if number > 0 and isinstance(value, float) else number

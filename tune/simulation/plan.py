@@ -1,0 +1,142 @@
+"""What a search will probably do, before anything runs: the simulator on curves.
+
+The curves are the study's own where it has some, those of a file, or made-up ones that all grow
+alike to ends drawn at random: then nothing is known of the students but how long they take.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from refkd.config import Config
+from refkd.seeds import generator
+from tune.simulation.curves import Curve, CurvesError, CurveTable, curves_of, read_curves
+from tune.simulation.simulator import Simulated, reached_epochs, simulate_search
+from tune.spec.space import Value
+from tune.study.budget import priced
+from tune.study.locate import NoStudyError, locate, open_study
+from tune.study.view import view
+
+if TYPE_CHECKING:
+    from tune.spec.study_file import StudyFile
+
+SEARCHES = 5
+"""Simulated searches that a plan is the mean of."""
+
+
+class Plan(Config):
+    """An expectation."""
+
+    study: str
+    source: str
+    """What the curves are."""
+    epoch_seconds: float
+    reaching: dict[int, float]
+    """Trials that reach an epoch, for every rung and the last one."""
+    trials: float
+    epochs: float
+    full_epochs: int
+    """Epochs without pruning."""
+    hours: float
+    """Of wall time, with the study's workers."""
+    cpu_hours: float
+    money: float
+    currency: str
+
+
+def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Plan:
+    """Return what a search of `file`, read from `path`, would do from its beginning."""
+    source, table = _table(path, file, curves)
+    runs = [
+        simulate_search(_seeded(file, seed), table or _made_up(file, seed))
+        for seed in range(SEARCHES)
+    ]
+    if table is None:
+        seconds = probe_epoch(file)
+        scale = seconds
+    else:
+        seconds, scale = _seconds(table), 1.0
+    return _planned(file, runs, source=source, seconds=seconds, scale=scale)
+
+
+def probe_epoch(file: StudyFile) -> float:
+    """Return the seconds that one epoch of a student takes here, from a few training steps."""
+    import torch
+
+    from refkd.data.dataset import Dataset
+    from refkd.training.timing import epoch_of_student
+
+    torch.set_num_threads(max(1, int(file.resources.cpu)))
+    return epoch_of_student(file.student_config({}, seed=0), Dataset.open(file.dataset))
+
+
+def _table(path: Path, file: StudyFile, curves: Path | None) -> tuple[str, CurveTable | None]:
+    if curves is not None:
+        return f"the curves of {curves}", read_curves(curves)
+    try:
+        study = open_study(locate(path))
+        views = [view(trial) for trial in study.get_trials(deepcopy=False)]
+        return "the study's own curves", curves_of(file.name, file.objectives, views)
+    except (NoStudyError, CurvesError):
+        return "no curves yet: ends drawn at random, time measured on a few steps", None
+
+
+def _seeded(file: StudyFile, seed: int) -> StudyFile:
+    budget = file.budget.model_copy(update={"wall_hours": None})
+    changes = {"seed": file.seed + seed, "budget": budget, "constraints": []}
+    return file.model_copy(update=changes)
+
+
+def _made_up(file: StudyFile, seed: int) -> CurveTable:
+    """Return curves of one second an epoch whose ends are drawn independently."""
+    draw = generator("plan", seed)
+    curves = []
+    for _ in range(max(64, 2 * file.budget.trials)):
+        ends = draw.uniform(10, 50, size=len(file.objectives))
+        metrics = []
+        for epoch in range(1, file.training.epochs + 1):
+            grown = 1 - math.exp(-3 * epoch / file.training.epochs)
+            scores = {n: float(e * grown) for n, e in zip(file.objectives, ends, strict=True)}
+            cost = {"cost/cpu_seconds": float(epoch), "cost/wall_seconds": float(epoch)}
+            metrics.append({**scores, **cost})
+        values: dict[str, Value] = {name: float(draw.uniform()) for name in file.space}
+        curves.append(Curve(values=values, metrics=metrics))
+    return CurveTable(study="made-up", objectives=file.objectives, curves=curves)
+
+
+def _seconds(table: CurveTable) -> float:
+    return float(
+        np.mean([c.seconds(e) for c in table.curves for e in range(1, len(c.metrics) + 1)])
+    )
+
+
+def _planned(
+    file: StudyFile, runs: Sequence[Simulated], *, source: str, seconds: float, scale: float
+) -> Plan:
+    counts = reached_epochs(runs)
+    rungs = [
+        e for e in counts if e == 1 or e == file.training.epochs or counts[e] != counts[e - 1]
+    ]
+    epochs = float(np.mean([run.epochs for run in runs]))
+    cpu = epochs * seconds * file.resources.cpu * file.replicates.race
+    gpu = epochs * seconds * file.resources.gpu * file.replicates.race
+    money = priced(epochs=0, cpu_seconds=cpu, gpu_seconds=gpu, prices=file.prices).money
+    wall = float(np.mean([run.seconds for run in runs])) * scale
+    return Plan(
+        study=file.name,
+        source=source,
+        epoch_seconds=seconds,
+        reaching={e: round(counts[e], 1) for e in sorted(rungs)},
+        trials=counts.get(1, 0.0),
+        epochs=epochs,
+        full_epochs=file.budget.trials * file.training.epochs,
+        hours=wall / 3600,
+        cpu_hours=cpu / 3600,
+        money=money,
+        currency=file.prices.currency,
+    )

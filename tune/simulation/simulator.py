@@ -1,0 +1,175 @@
+"""A search on recorded curves: the same study, sampler and pruner, with a clock of its own.
+
+Workers, time, costs, crashed workers and killed drivers are simulated; whatever is asked, decided
+and stored is what a real search would ask, decide and store. Algorithms are compared on it, and a
+plan is made with it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import InMemoryStorage
+
+from refkd.seeds import generator
+from tune.study.budget import hypervolume
+from tune.study.search_study import Ask, SearchStudy
+
+if TYPE_CHECKING:
+    from tune.simulation.curves import Curve, CurveTable
+    from tune.spec.study_file import StudyFile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class World:
+    """What can happen to a simulated search."""
+
+    crash: float = 0.0
+    """Probability that a worker dies in an epoch; its trial is resumed from the epoch before."""
+    kills: tuple[float, ...] = ()
+    """Times in seconds at which the driver and all workers die and are started again."""
+    restart: float = 5.0
+    """Seconds that a new worker or driver takes to be at work."""
+    seed: int = 0
+    """Of the crashes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulated:
+    """How a simulated search went."""
+
+    study: SearchStudy
+    seconds: float
+    """Simulated time."""
+    epochs: int
+    """Epochs trained, those that were lost included."""
+    events: int
+    points: list[tuple[int, list[float]]] = field(repr=False)
+    """Every point measured: epochs trained until then, objectives."""
+
+    def volumes(self) -> Iterator[tuple[int, float]]:
+        """Yield epochs trained and the hypervolume of all points measured until then."""
+        front: list[list[float]] = []
+        for epochs, point in self.points:
+            if not any(all(a >= b for a, b in zip(p, point, strict=True)) for p in front):
+                front = [
+                    p for p in front if not all(b >= a for a, b in zip(p, point, strict=True))
+                ]
+                front.append(point)
+                yield epochs, hypervolume(front)
+
+
+def epochs_to(volume: float, run: Simulated) -> int | None:
+    """Return the epochs a search trained until its hypervolume reached a value; None for never."""
+    return next((epochs for epochs, reached in run.volumes() if reached >= volume), None)
+
+
+def simulate_search(file: StudyFile, table: CurveTable, world: World | None = None) -> Simulated:
+    """Search a study on recorded curves, with the study file's workers, budget and seed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return _Simulation(file, table, world or World()).run()
+
+
+@dataclass(order=True, slots=True)
+class _Due:
+    """An epoch that a worker will have finished."""
+
+    time: float
+    order: int
+    ask: Ask = field(compare=False)
+    curve: Curve = field(compare=False)
+    epoch: int = field(compare=False)
+
+
+class _Simulation:
+    def __init__(self, file: StudyFile, table: CurveTable, world: World) -> None:
+        self.file, self.table, self.world = file, table, world
+        self._storage = InMemoryStorage()
+        self._study = self._start()
+        self._clock = 0.0
+        self._due: list[_Due] = []
+        self._order = self._events = self._epochs = 0
+        self._points: list[tuple[int, list[float]]] = []
+        self._kills = sorted(world.kills, reverse=True)
+
+    def run(self) -> Simulated:
+        self._fill()
+        while self._due:
+            if self._kills and self._kills[-1] <= self._due[0].time:
+                self._kill(self._kills.pop())
+            else:
+                self._step(heapq.heappop(self._due))
+            self._fill()
+        self._study.close_paused()
+        return Simulated(
+            study=self._study,
+            seconds=self._clock,
+            epochs=self._epochs,
+            events=self._events,
+            points=self._points,
+        )
+
+    def _start(self) -> SearchStudy:
+        study = SearchStudy(self.file, self._storage)
+        study.begin_launch()
+        return study
+
+    def _fill(self) -> None:
+        """Give every idle worker something to do."""
+        while len(self._due) < self.file.workers:
+            ask = self._study.ask()
+            if ask is None:
+                return
+            self._events += 1
+            view = self._study.views()[ask.number]
+            self._schedule(ask, self.table.nearest(ask.values), view.epoch + 1)
+
+    def _schedule(self, ask: Ask, curve: Curve, epoch: int, *, delay: float = 0.0) -> None:
+        self._order += 1
+        time = self._clock + delay + curve.seconds(epoch)
+        heapq.heappush(self._due, _Due(time, self._order, ask, curve, epoch))
+
+    def _step(self, due: _Due) -> None:
+        """Finish an epoch, or lose it to a crash."""
+        self._clock = due.time
+        self._epochs += 1
+        number, epoch = due.ask.number, due.epoch
+        draw = generator(self.world.seed, "crash", number, epoch, due.order).random()
+        if draw < self.world.crash:
+            self._schedule(due.ask, due.curve, epoch, delay=self.world.restart)
+            return
+        self._events += 1
+        metrics = due.curve.at(epoch)
+        self._points.append((self._epochs, [metrics[n] for n in self.file.objectives]))
+        action = self._study.record(number, epoch, metrics)
+        if action == "pause":
+            self._study.pause(number)
+        elif action == "stop":
+            self._study.prune(number)
+        elif epoch >= self.file.training.epochs:
+            self._study.complete(number, metrics)
+        else:
+            self._schedule(due.ask, due.curve, epoch + 1)
+
+    def _kill(self, time: float) -> None:
+        """Lose the driver and every running epoch; a new driver goes on with the study."""
+        self._clock = max(self._clock, time) + self.world.restart
+        self._epochs += len(self._due)
+        self._due = []
+        self._study = self._start()
+
+
+def reached_epochs(runs: Sequence[Simulated]) -> dict[int, float]:
+    """Return how many trials reach each epoch, averaged over some searches."""
+    counts: dict[int, float] = {}
+    for run in runs:
+        for view in run.study.views():
+            for epoch in range(1, view.epoch + 1):
+                counts[epoch] = counts.get(epoch, 0.0) + 1.0 / len(runs)
+    return counts

@@ -1,0 +1,1 @@
+"""What a study file says: its sections, its space, and where its URLs lead."""

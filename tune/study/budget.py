@@ -1,0 +1,103 @@
+"""What a study has used, and whether that is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from tune.spec.settings import Prices, Resources
+    from tune.spec.study_file import StudyFile
+    from tune.study.view import TrialView
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spent:
+    """What some trials used; times are seconds."""
+
+    epochs: int = 0
+    cpu_seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    money: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
+            epochs=self.epochs + other.epochs,
+            cpu_seconds=self.cpu_seconds + other.cpu_seconds,
+            gpu_seconds=self.gpu_seconds + other.gpu_seconds,
+            money=self.money + other.money,
+        )
+
+
+def spent_by(view: TrialView, resources: Resources, prices: Prices) -> Spent:
+    """Return what a trial used; where it continues another, only what came on top."""
+    known = view.attributes
+    cpu = view.last.get("cost/cpu_seconds", 0.0) - known.get("inherited_cpu_seconds", 0.0)
+    wall = view.last.get("cost/wall_seconds", 0.0) - known.get("inherited_wall_seconds", 0.0)
+    return priced(
+        epochs=max(0, view.epoch - int(known.get("inherited", 0))),
+        cpu_seconds=max(0.0, cpu),
+        gpu_seconds=max(0.0, wall) * resources.gpu,
+        prices=prices,
+    )
+
+
+def priced(*, epochs: int, cpu_seconds: float, gpu_seconds: float, prices: Prices) -> Spent:
+    """Return a use of machines with what it costs."""
+    money = cpu_seconds / 3600 * prices.cpu_hour + gpu_seconds / 3600 * prices.gpu_hour
+    return Spent(epochs=epochs, cpu_seconds=cpu_seconds, gpu_seconds=gpu_seconds, money=money)
+
+
+def total(views: Sequence[TrialView], file: StudyFile) -> Spent:
+    """Return what all trials of a study used."""
+    return sum((spent_by(v, file.resources, file.prices) for v in views), Spent())
+
+
+def reached(file: StudyFile, views: Sequence[TrialView], wall_seconds: float) -> str | None:
+    """Return which limit other than the number of trials is reached; None where none is."""
+    budget = file.budget
+    spent = total(views, file)
+    for name, limit, used in (
+        ("epochs", budget.epochs, spent.epochs),
+        ("wall_hours", budget.wall_hours, wall_seconds / 3600),
+        ("cpu_hours", budget.cpu_hours, spent.cpu_seconds / 3600),
+        ("gpu_hours", budget.gpu_hours, spent.gpu_seconds / 3600),
+        ("money", budget.money, spent.money),
+    ):
+        if limit is not None and used >= limit:
+            return f"budget.{name} is used up ({used:.4g} of {limit:g})"
+    if budget.patience is not None and stagnant(views) >= budget.patience:
+        return f"no better front in the last {stagnant(views)} complete trials (budget.patience)"
+    return None
+
+
+def stagnant(views: Sequence[TrialView]) -> int:
+    """Return how many complete trials, counted back from the last, did not enlarge the front."""
+    complete = [v for v in views if v.state == "COMPLETE" and v.objectives and v.feasible]
+    complete.sort(key=lambda v: v.stamps["ended"].place)
+    best, since = 0.0, 0
+    points: list[list[float]] = []
+    for trial in complete:
+        points.append(list(trial.objectives or []))
+        volume = hypervolume(points)
+        since = 0 if volume > best else since + 1
+        best = max(best, volume)
+    return since
+
+
+def hypervolume(points: Sequence[Sequence[float]]) -> float:
+    """Return the volume that some points dominate above 0, objectives maximised.
+
+    >>> hypervolume([[1.0, 2.0], [2.0, 1.0]])
+    3.0
+    """
+    if not points:
+        return 0.0
+    import moocore
+
+    values = np.asarray(points, dtype=np.float64)
+    reference = np.zeros(values.shape[1])
+    return float(moocore.hypervolume(values, ref=reference, maximise=True))

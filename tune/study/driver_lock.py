@@ -1,0 +1,196 @@
+"""The lock of a study's driver: one that the system frees when its holder dies, however it dies.
+
+SQLite and journal: a lock of the operating system on a file beside the storage. PostgreSQL: an
+advisory lock of the server, which lives as long as the connection that took it; it needs a direct
+connection (a pool that hands out another connection for each statement does not keep it).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from tune.study.storage import StorageError, database_url, explain, file_of, mend_journal
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+STALE = 3.0
+"""Seconds after which a journal's lock that nobody renews is a dead writer's; an append takes
+milliseconds. Optuna itself waits for 30."""
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+_KEEPALIVE = ("tcp_keepalives_idle=30", "tcp_keepalives_interval=10", "tcp_keepalives_count=3")
+
+
+class DriverLock(Protocol):
+    """A lock that one process holds."""
+
+    def acquire(self) -> bool:
+        """Take the lock if it is free and return whether this process holds it."""
+        ...
+
+    def held(self) -> bool:
+        """Return whether this process still holds the lock; raises where that cannot be seen."""
+        ...
+
+    def release(self) -> None:
+        """Free the lock."""
+        ...
+
+
+def driver_lock(url: str, study: str) -> DriverLock:
+    """Return the lock of a study's driver, not yet taken."""
+    path = file_of(url)
+    if path is None:
+        return ServerLock(url, study)
+    return FileLock(path.with_name(f"{path.name}.{study}.driver"))
+
+
+class FileLock:
+    """An operating system's lock on a file.
+
+    A file system that knows no such locks lets everyone pass: the heartbeat decides then.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import filelock
+
+        self._path = path
+        self._lock = filelock.FileLock(
+            path, blocking=False, fallback_to_soft=False, thread_local=False
+        )
+        self._unsupported = False
+
+    def acquire(self) -> bool:
+        """Take the lock if it is free."""
+        import filelock
+
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except filelock.Timeout:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise StorageError(
+                    f"{self._path}: the driver's lock cannot be written beside the storage "
+                    f"({error.strerror}); give a storage in a folder that can be written"
+                ) from None
+            self._unsupported = True
+        return True
+
+    def held(self) -> bool:
+        """Return True: the system takes it from nobody that lives."""
+        return self._unsupported or self._lock.is_locked
+
+    def release(self) -> None:
+        """Free the lock."""
+        self._lock.release()
+
+
+class ServerLock:
+    """An advisory lock of PostgreSQL, on a connection of its own."""
+
+    def __init__(self, url: str, study: str) -> None:
+        from sqlalchemy import create_engine
+        from sqlalchemy.pool import NullPool
+
+        digest = hashlib.sha256(f"refkd/driver/{study}".encode()).digest()
+        self._key = int.from_bytes(digest[:8], "big", signed=True)
+        self._url = url
+        self._connection: Connection | None = None
+        try:
+            self._engine = create_engine(
+                database_url(url),
+                poolclass=NullPool,
+                isolation_level="AUTOCOMMIT",
+                connect_args={"connect_timeout": 10},
+            )
+        except ImportError as error:
+            explain(error, url)
+
+    def acquire(self) -> bool:
+        """Take the lock if it is free; `StorageError` where the server cannot be asked."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            return self._take()
+        except SQLAlchemyError as error:
+            explain(error, self._url)
+
+    def held(self) -> bool:
+        """Return whether the connection lives; a lost one is made again, and the lock taken."""
+        from sqlalchemy import text
+        from sqlalchemy.exc import DBAPIError
+
+        if self._connection is not None:
+            try:
+                self._connection.execute(text("SELECT 1"))
+            except DBAPIError:
+                self.release()
+            else:
+                return True
+        return self._take()
+
+    def release(self) -> None:
+        """Close the connection: the server frees the lock."""
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+
+    def _take(self) -> bool:
+        from sqlalchemy import text
+
+        connection = self._engine.connect()
+        # The server then notices within a minute that a holder's machine has lost its power.
+        for setting in _KEEPALIVE:
+            connection.execute(text(f"SET {setting}"))
+        taken = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key})
+        self._connection = connection
+        if not taken.scalar():
+            self.release()
+            return False
+        return True
+
+
+def settle_journal(path: Path) -> int:
+    """Undo what a writer that died in an append left of a journal; return the bytes cut off.
+
+    Its lock is removed once it has stood still for `STALE` seconds, since without that the next
+    append would wait for 30. The torn line is cut under the journal's lock, for drivers of other
+    studies may be writing to the same journal.
+    """
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    if not path.exists():
+        return 0
+    own = JournalFileSymlinkLock(str(path))
+    link = path.with_name(path.name + ".lock")
+    since, seen = time.monotonic(), _identity(link)
+    while seen is not None and time.monotonic() - since < STALE:
+        time.sleep(0.02)
+        now = _identity(link)
+        if now != seen:
+            since, seen = time.monotonic(), now
+    if seen is not None:
+        with suppress(RuntimeError):  # its holder lived after all and has just removed it
+            own.release()
+    own.acquire()
+    try:
+        return mend_journal(path)
+    finally:
+        own.release()
+
+
+def _identity(link: Path) -> tuple[int, int] | None:
+    """Return what tells one holder's lock from the next one's; None where there is none."""
+    try:
+        found = link.lstat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_ctime_ns

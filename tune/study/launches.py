@@ -1,0 +1,92 @@
+"""Launches: each run of a driver on a study, with the space, epochs and seed it had."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import optuna
+
+    from tune.spec.study_file import StudyFile
+
+LAUNCH = "launch:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """One run of the driver, as the study holds it; times are seconds since 1970."""
+
+    number: int
+    begun: float
+    last: float
+    """When it was last known to work."""
+    file: dict[str, Any]
+    """The study file as it was."""
+
+    @property
+    def epochs(self) -> int:
+        """E of its students."""
+        return int(self.file["training"]["epochs"])
+
+    def study_file(self) -> StudyFile:
+        """Return the study file as it was, checked again."""
+        from tune.spec.study_file import StudyFile
+
+        return StudyFile.model_validate(self.file)
+
+
+class Launches:
+    """All launches of a study, and the one that this driver is."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+        self.number = 0
+
+    def begin(self, file: StudyFile) -> Launch:
+        """Record this driver's launch."""
+        self.number = max((launch.number for launch in self.all()), default=0) + 1
+        now = time.time()
+        facts: dict[str, Any] = {
+            "begun": now,
+            "last": now,
+            "file": file.model_dump(mode="json", by_alias=True),
+        }
+        self._study.set_user_attr(_key(self.number), facts)
+        return Launch(number=self.number, **facts)
+
+    def touch(self) -> None:
+        """Note that the driver still works; the wall time of the budget is counted up to here."""
+        facts = dict(self._study.user_attrs[_key(self.number)])
+        self._study.set_user_attr(_key(self.number), {**facts, "last": time.time()})
+
+    def all(self) -> list[Launch]:
+        """Return every launch, the first one first."""
+        return read_launches(self._study.user_attrs)
+
+    def first(self) -> Launch | None:
+        """Return the launch that began the study; None before it."""
+        return next(iter(self.all()), None)
+
+    def wall_seconds(self) -> float:
+        """Return how long drivers have been at work, this one until now."""
+        return sum(
+            (time.time() if launch.number == self.number else launch.last) - launch.begun
+            for launch in self.all()
+        )
+
+
+def read_launches(attributes: Mapping[str, Any]) -> list[Launch]:
+    """Return the launches among a study's attributes."""
+    found = [
+        Launch(number=int(key.removeprefix(LAUNCH)), **facts)
+        for key, facts in attributes.items()
+        if key.startswith(LAUNCH)
+    ]
+    return sorted(found, key=lambda launch: launch.number)
+
+
+def _key(number: int) -> str:
+    return f"{LAUNCH}{number:04d}"

@@ -1,0 +1,253 @@
+"""One driver a study: whoever holds the lease may ask, record and tell.
+
+A lock that the system frees when its holder dies decides (`tune.study.driver_lock`). Beside it the
+holder's name and the time of its last sign of life stand in the study itself. They tell everyone
+who is at work, and they refuse a driver on another machine that cannot see the lock, as on a
+shared folder without working locks, until the holder has been silent for `EXPIRY` seconds.
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from refkd.errors import RefKDError
+from tune.study.driver_lock import DriverLock, driver_lock, settle_journal
+from tune.study.storage import StorageError, close_storage, file_of, is_journal, open_storage
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+DRIVER = "driver"
+"""Key of the holder among the study's attributes; None while nobody holds the lease."""
+RENEWAL, EXPIRY = 10.0, 60.0
+"""Seconds between two signs of life, and after how many without one a holder counts as dead."""
+_log = logging.getLogger(__name__)
+
+
+class LeaseError(RefKDError):
+    """Another driver is at work on the study."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Driver:
+    """Who holds a study's lease; times are seconds since 1970 by the clock of its machine."""
+
+    user: str
+    host: str
+    process: int
+    launch: str
+    """A random name, another for each lease."""
+    since: float
+    renewed: float
+
+    @classmethod
+    def me(cls) -> Driver:
+        """Return this process as the holder of a new lease."""
+        now = time.time()
+        return cls(
+            user=getpass.getuser(),
+            host=socket.gethostname(),
+            process=os.getpid(),
+            launch=secrets.token_hex(4),
+            since=now,
+            renewed=now,
+        )
+
+    def lives(self, *, expiry: float = EXPIRY) -> bool:
+        """Return whether it may still be at work: seen lately and, if it ran here, not ended."""
+        if self.host == socket.gethostname():
+            return self._runs_here()
+        return time.time() - self.renewed < expiry
+
+    def __str__(self) -> str:
+        since = datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds")
+        silent = max(0, round(time.time() - self.renewed))
+        return (
+            f"process {self.process} of {self.user} on {self.host} since {since} (last sign of "
+            f"life {silent} s ago)"
+        )
+
+    def _runs_here(self) -> bool:
+        import psutil
+
+        try:
+            started = psutil.Process(self.process).create_time()
+        except psutil.NoSuchProcess:
+            return False
+        return started <= self.since + 1  # else the number was given to another process
+
+
+def driver_of(attributes: Mapping[str, Any]) -> Driver | None:
+    """Return who holds the lease, or died with it, from a study's attributes."""
+    facts = attributes.get(DRIVER)
+    return None if facts is None else Driver(**facts)
+
+
+@contextmanager
+def lease(
+    url: str,
+    study: str,
+    *,
+    objectives: int,
+    renewal: float = RENEWAL,
+    expiry: float = EXPIRY,
+) -> Iterator[Driver]:
+    """Hold the lease of the study `study` in the storage `url` while the body runs.
+
+    A study that does not exist yet is created, with so many objectives to maximise. Raises
+    `LeaseError`, which names the holder, where another driver is at work, and at the end where the
+    lease was lost on the way; the main thread is interrupted in that case, as by Ctrl-C.
+    """
+    lock = driver_lock(url, study)
+    if not lock.acquire():
+        raise _refusal(study, _reader(url, study))
+    try:
+        holding = _Holding(url, study, lock, renewal=renewal, expiry=expiry)
+        holding.begin(objectives)
+        try:
+            yield holding.me
+        finally:
+            holding.end()
+        if holding.lost:
+            raise _refusal(study, _reader(url, study))
+    finally:
+        lock.release()
+
+
+class _Holding:
+    """A lease while it is held: renewed by a thread with its own connection to the storage."""
+
+    def __init__(
+        self, url: str, study: str, lock: DriverLock, *, renewal: float, expiry: float
+    ) -> None:
+        self.me = Driver.me()
+        self.lost = False
+        self._url, self._study, self._lock = url, study, lock
+        self._renewal, self._expiry = renewal, expiry
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="refkd-lease", daemon=True)
+
+    def begin(self, objectives: int) -> None:
+        """Take the study over from whoever held it last, unless that one may live."""
+        path = file_of(self._url)
+        self._storage = open_storage(self._url)
+        try:
+            study_id = _find(self._storage, self._study)
+            if study_id is not None:
+                self._check_predecessor(study_id)
+            if path is not None and is_journal(self._url):
+                settle_journal(path)
+            self._id = _create(self._storage, self._study, objectives)
+            self._write(self.me)
+        except BaseException:
+            close_storage(self._storage)
+            raise
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop renewing and leave the study to the next driver."""
+        self._ended.set()
+        self._thread.join()
+        try:
+            if not self.lost:
+                self._write(None)
+        finally:
+            close_storage(self._storage)
+
+    def _check_predecessor(self, study_id: int) -> None:
+        found = self._holder(study_id)
+        if found is None or (found.process == os.getpid() and found.host == self.me.host):
+            return
+        if found.lives(expiry=self._expiry):
+            raise _refusal(self._study, found)
+        if found.host != self.me.host and time.time() - found.renewed < 10 * self._expiry:
+            # Its clock may be behind ours: whoever lives gives a sign while we wait.
+            time.sleep(2 * self._renewal)
+            again = self._holder(study_id)
+            if again is not None and again != found:
+                raise _refusal(self._study, again)
+
+    def _keep(self) -> None:
+        failing = False
+        while not self._ended.wait(self._renewal):
+            try:
+                self._renew()
+                failing = False
+            except Exception as error:  # whatever a storage raises: it is tried again, and told
+                if not failing:
+                    _log.warning(
+                        "the lease of study %s could not be renewed (%s); after %g s without a "
+                        "renewal another machine may take the study over",
+                        self._study,
+                        error,
+                        self._expiry,
+                    )
+                failing = True
+            if self.lost:
+                _log.error("the lease of study %s is lost to another driver", self._study)
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                break
+        self._storage.remove_session()
+
+    def _renew(self) -> None:
+        found = self._holder(self._id)
+        self.lost = not self._lock.held() or (found is not None and found.launch != self.me.launch)
+        if not self.lost:
+            self._write(replace(self.me, renewed=time.time()))
+
+    def _holder(self, study_id: int) -> Driver | None:
+        return driver_of(self._storage.get_study_user_attrs(study_id))
+
+    def _write(self, driver: Driver | None) -> None:
+        facts = None if driver is None else asdict(driver)
+        self._storage.set_study_user_attr(self._id, DRIVER, facts)
+
+
+def _find(storage: BaseStorage, study: str) -> int | None:
+    try:
+        return int(storage.get_study_id_from_name(study))
+    except KeyError:
+        return None
+
+
+def _create(storage: BaseStorage, study: str, objectives: int) -> int:
+    import optuna
+    from optuna.study import StudyDirection
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    found = _find(storage, study)
+    if found is not None:
+        return found
+    return int(storage.create_new_study([StudyDirection.MAXIMIZE] * objectives, study))
+
+
+def _reader(url: str, study: str) -> Driver | None:
+    """Return who holds the lease; None where it has the lock but has not written its name yet."""
+    try:
+        storage = open_storage(url, create=False)
+    except StorageError:  # its holder is making the tables at this moment
+        return None
+    try:
+        found = _find(storage, study)
+        return None if found is None else driver_of(storage.get_study_user_attrs(found))
+    finally:
+        close_storage(storage)
+
+
+def _refusal(study: str, driver: Driver | None) -> LeaseError:
+    return LeaseError(
+        f"study {study!r} is being searched by {driver or 'another process'}; wait for it or stop "
+        "it, then run the same command again"
+    )

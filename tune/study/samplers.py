@@ -1,0 +1,101 @@
+"""Samplers whose proposals depend on (study seed, trial number) and on what they see, only."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+if TYPE_CHECKING:
+    from tune.spec.settings import Sampler
+
+Make = Callable[[int], BaseSampler]
+
+
+class PerTrialSampler(BaseSampler):
+    """Makes its inner sampler anew for each trial, seeded by the trial's number.
+
+    A sampler made with one seed at each launch would propose the same points after every restart;
+    this one proposes what an undisturbed search would have proposed.
+    """
+
+    def __init__(self, make: Make, *, seed: int) -> None:
+        self._make = make
+        self._seed = seed
+        self._inner: BaseSampler = RandomSampler(seed=seed)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Seed for this trial."""
+        words = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)
+        self._inner = self._make(int(words[0]))
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Delegate."""
+        return self._inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Delegate."""
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any
+    ) -> Any:
+        """Delegate."""
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Delegate."""
+        self._inner.after_trial(study, trial, state, values)
+
+
+def make_sampler(config: Sampler, *, seed: int) -> PerTrialSampler:
+    """Return the sampler that a study file names."""
+    startup, population = config.startup_trials, config.population
+    makers: dict[str, Make] = {
+        "tpe": lambda s: TPESampler(
+            seed=s,
+            n_startup_trials=startup,
+            multivariate=config.multivariate,
+            constant_liar=config.constant_liar,
+        ),
+        "nsga2": lambda s: NSGAIISampler(seed=s, population_size=population),
+        "nsga3": lambda s: NSGAIIISampler(seed=s, population_size=population),
+        "gp": lambda s: GPSampler(seed=s, n_startup_trials=startup, deterministic_objective=False),
+        # Its points are one sequence, of which each trial takes its own: the seed is the study's.
+        "qmc": lambda s: QMCSampler(seed=seed, scramble=True),
+        "random": lambda s: RandomSampler(seed=s),
+    }
+    return PerTrialSampler(_quiet(makers[config.name]), seed=seed)
+
+
+def _quiet(make: Make) -> Make:
+    """Build a sampler without Optuna's notice that it is experimental: the docs say so."""
+
+    def made(seed: int) -> BaseSampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return make(seed)
+
+    return made

@@ -1,0 +1,411 @@
+"""The study: the one place that decides what a search knows and what became of each trial.
+
+Every fact lies in the Optuna storage. A trial's curve stands in its user attributes, one key an
+epoch, since Optuna refuses intermediate values for several objectives; a decision is stored before
+it is carried out, so a crash in between repeats it instead of taking another.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from refkd.errors import RefKDError
+from tune.spec.space import Values, suggest
+from tune.study.budget import reached
+from tune.study.chain import Chain
+from tune.study.judge import Judge, Verdict
+from tune.study.launches import Launch, Launches
+from tune.study.samplers import make_sampler
+from tune.study.storage import open_storage
+from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, Action, TrialView, key_of, view
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+    from tune.spec.study_file import StudyFile
+
+MAX_STARTS = 10
+"""How often a trial is taken up at the same epoch before it counts as failed."""
+
+
+class StudyError(RefKDError):
+    """A study that does not fit the file that was given for it, or that is not there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ask:
+    """What a worker is to train."""
+
+    number: int
+    values: Values
+    attempt: int
+    """How often this trial was handed out, this time included."""
+    continues: int | None = None
+    """The trial whose checkpoint this one begins from, where a study grew in epochs."""
+    inherited: int = 0
+    """Epochs that trial had."""
+
+
+class SearchStudy:
+    """A study opened by the driver that holds its lease.
+
+    `storage` is a URL, or an open storage such as the simulator's.
+    """
+
+    def __init__(
+        self, file: StudyFile, storage: str | BaseStorage, *, chain: Chain | None = None
+    ) -> None:
+        self.file = file
+        self._storage = open_storage(storage) if isinstance(storage, str) else storage
+        self._study = _create(file, self._storage)
+        self.launches = Launches(self._study)
+        self._judge = Judge(file.pruning, file.objectives, file.training.epochs)
+        trials = self._trials()
+        self._chain = chain or Chain(trials)
+        self._live: dict[int, Trial] = {}
+        running = [t for t in trials if t.state == TrialState.RUNNING]
+        # Whoever was killed before its values were stored comes first: the sampler then sees what
+        # it saw before.
+        self._interrupted = sorted(
+            (t for t in running if view(t).paused_at is None),
+            key=lambda t: (ASKED in t.user_attrs, t.number),
+        )
+
+    @property
+    def optuna(self) -> optuna.Study:
+        """The Optuna study itself."""
+        return self._study
+
+    # What the study as a whole records ------------------------------------------------------
+
+    def bind(self, key: str, value: Any) -> None:
+        """Record a fact that no later launch may change; `StudyError` where it differs."""
+        stored = self._study.user_attrs.get(key)
+        plain = json.loads(json.dumps(value))
+        if stored is None:
+            self._study.set_user_attr(key, plain)
+        elif stored != plain:
+            raise StudyError(
+                f"study {self.file.name!r} was begun with another {key}: it holds "
+                f"{_short(stored)}, the study file gives {_short(plain)}; results would not be "
+                "comparable, so give the changed study another name"
+            )
+
+    def note(self, key: str, value: Any) -> None:
+        """Record a fact that may change from launch to launch."""
+        self._study.set_user_attr(key, json.loads(json.dumps(value)))
+
+    def begin_launch(self) -> Launch:
+        """Record a launch with its space and its epochs, and what is tried first."""
+        launch = self.launches.begin(self.file)
+        for point in self.file.start_from:
+            self.enqueue(point)
+        return launch
+
+    def enqueue(self, values: Mapping[str, Any], **attributes: Any) -> None:
+        """Put a point in line, unless the study has tried it or is about to."""
+        if not any(_same_point(trial, values) for trial in self._trials()):
+            self._study.enqueue_trial(dict(values), user_attrs=attributes)
+
+    def views(self) -> list[TrialView]:
+        """Return all trials as the storage holds them."""
+        return [view(trial) for trial in self._trials()]
+
+    # One trial, from ask to tell ------------------------------------------------------------
+
+    def left(self) -> int:
+        """Return how many trials are still to be run or finished under the budget."""
+        trials = self._trials()
+        running = sum(t.state == TrialState.RUNNING for t in trials)
+        return running + (0 if self._stopped(trials) else self._unbegun(trials))
+
+    def ask(self) -> Ask | None:
+        """Return the next trial: interrupted ones, then promotions, then new ones.
+
+        None where there is nothing to hand out now; `may_ask_later` tells whether that can change.
+        """
+        while self._interrupted:
+            trial = self._adopt(self._interrupted.pop(0))
+            if self._attributes(trial).get("taken_up_at", [0, 0])[1] < MAX_STARTS:
+                return self._hand_out(trial)
+            self._live[trial.number] = trial
+            self.fail(
+                trial.number, f"its worker or driver died {MAX_STARTS} times before another epoch"
+            )
+        promoted = self.promote()
+        if promoted is not None:
+            return promoted
+        trials = self._trials()
+        if self._stopped(trials) or not self._unbegun(trials):
+            return None
+        return self.begin()
+
+    def begin(self) -> Ask:
+        """Return a new trial, or the next point in line, whatever the budget says."""
+        return self._hand_out(self._study.ask())
+
+    def may_ask_later(self) -> bool:
+        """Return whether a trial runs now: it may be given back, or let another be promoted."""
+        return bool(self._live)
+
+    def record(self, number: int, epoch: int, metrics: Mapping[str, float]) -> Action:
+        """Store an epoch and return what is to become of the trial.
+
+        An epoch the storage already holds is left as it is, and so is a decision.
+        """
+        self.store(number, epoch, metrics)
+        return self.decide(number, epoch)
+
+    def store(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Store an epoch of a live trial, unless the storage holds it already."""
+        trial = self._live[number]
+        key = key_of(EPOCH, epoch)
+        if key not in self._attributes(trial):
+            finite = {k: float(v) for k, v in metrics.items() if math.isfinite(v)}
+            self._write(trial, key, finite)
+        if len(self.file.objectives) == 1:
+            _report(trial, metrics[self.file.objectives[0]], epoch)
+
+    def decide(self, number: int, epoch: int) -> Action:
+        """Return what is to become of a live trial at an epoch; a new decision is stored first."""
+        if epoch not in self._judge.rungs():
+            return "go"
+        trial = self._live[number]
+        key = key_of(RUNG, epoch)
+        known = self._attributes(trial)
+        stored = known.get(key)
+        if stored is not None:
+            paused = stored["action"] == "pause"
+            promoted = key_of(PROMOTION, epoch) in known
+            action: Action = "go" if paused and promoted else stored["action"]
+            return action
+        verdict = self._verdict(trial, epoch)
+        if verdict is None:
+            return "go"
+        self._write(trial, key, verdict)
+        decided: Action = verdict["action"]
+        return decided
+
+    def complete(self, number: int, final: Mapping[str, float]) -> str:
+        """End a trial whose epochs are all done with the metrics of what it kept.
+
+        Returns its state: FAIL where an objective is missing or not finite.
+        """
+        missing = [n for n in self.file.objectives if not math.isfinite(final.get(n, math.nan))]
+        if missing:
+            return self.fail(number, f"{missing[0]} of the kept weights is not finite")
+        trial = self._live[number]
+        values = [final[name] for name in self.file.objectives]
+        trial.set_user_attr("epochs", self.file.training.epochs)
+        trial.set_user_attr("final", {k: v for k, v in final.items() if math.isfinite(v)})
+        self._constrain(trial, final)
+        self._write(trial, ENDED, {"state": "COMPLETE", "values": values})
+        self._study.tell(trial, values)
+        del self._live[number]
+        return "COMPLETE"
+
+    def prune(self, number: int) -> str:
+        """End a trial that the pruner stopped."""
+        self._end_pruned(self._live[number])
+        del self._live[number]
+        return "PRUNED"
+
+    def pause(self, number: int) -> None:
+        """Let a trial wait at its rung: it stays open until it is promoted or the search ends."""
+        del self._live[number]
+
+    def give_back(self, number: int) -> None:
+        """Hand a trial whose worker died out again, before any other."""
+        del self._live[number]
+        self._interrupted.append(self._trials()[number])
+
+    def fail(self, number: int, reason: str) -> str:
+        """End a trial that could not go on, with the reason."""
+        trial = self._live[number]
+        trial.set_user_attr("reason", reason[:2000])
+        self._write(trial, ENDED, {"state": "FAIL"})
+        self._study.tell(trial, state=TrialState.FAIL)
+        del self._live[number]
+        return "FAIL"
+
+    def close_paused(self) -> list[int]:
+        """End as pruned whoever still waits for a promotion that will never come."""
+        ended: list[int] = []
+        if self._interrupted or self._live or self._unbegun_and_going():
+            return ended
+        for frozen in self._trials():
+            if view(frozen).paused_at is not None:
+                self.close(frozen.number)
+                ended.append(frozen.number)
+        return ended
+
+    def close(self, number: int) -> None:
+        """End a trial that waits at a rung as pruned."""
+        self._end_pruned(self._adopt(self._trials()[number]))
+
+    def take_over(self, other: SearchStudy) -> None:
+        """Go on with the trials that run under another view of the same storage."""
+        self._live = other._live
+        self._interrupted = []
+
+    def is_live(self, number: int) -> bool:
+        """Return whether a trial of this launch runs."""
+        return number in self._live
+
+    def stop_reason(self) -> str | None:
+        """Return which part of the budget is used up, None where the search may go on."""
+        return self._stopped(self._trials())
+
+    # --------------------------------------------------------------------------------------
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _hand_out(self, trial: Trial) -> Ask:
+        known = self._attributes(trial)
+        attempt = int(known.get("attempt", 0)) + 1
+        trial.set_user_attr("attempt", attempt)
+        reached = view(trial.storage.get_trial(trial._trial_id)).epoch
+        before, times = known.get("taken_up_at", [reached, 0])
+        trial.set_user_attr("taken_up_at", [reached, times + 1 if before == reached else 1])
+        values = suggest(self.file.space, trial, self.file.fixed())
+        if ASKED not in known:
+            self._write(trial, ASKED, {"values": values})
+        self._live[trial.number] = trial
+        return Ask(
+            number=trial.number,
+            values=values,
+            attempt=attempt,
+            continues=known.get("continues"),
+            inherited=int(known.get("inherited", 0)),
+        )
+
+    def _adopt(self, frozen: FrozenTrial) -> Trial:
+        # The constructor takes the storage's own id, which Optuna keeps private; a test holds it.
+        return Trial(self._study, frozen._trial_id)
+
+    def promote(self) -> Ask | None:
+        """Return the paused trial that stands best, if it may go on; None for nobody."""
+        if not self._judge.promotes:
+            return None
+        trials = self._trials()
+        chosen = self._judge.promotion([view(t) for t in trials])
+        if chosen is None:
+            return None
+        number, rung, standing = chosen
+        trial = self._adopt(trials[number])
+        self._write(trial, key_of(PROMOTION, rung), standing)
+        return self._hand_out(trial)
+
+    def _verdict(self, trial: Trial, epoch: int) -> Verdict | None:
+        if self._judge.asks_optuna():
+            frozen = trial.storage.get_trial(trial._trial_id)
+            return self._judge.optuna_verdict(self._study, frozen)
+        return self._judge.verdict(trial.number, epoch, self.views())
+
+    def _end_pruned(self, trial: Trial) -> None:
+        metrics = view(trial.storage.get_trial(trial._trial_id)).last
+        self._constrain(trial, metrics)
+        self._write(trial, ENDED, {"state": "PRUNED"})
+        self._study.tell(trial, state=TrialState.PRUNED)
+
+    def _constrain(self, trial: Trial, metrics: Mapping[str, float]) -> None:
+        """Store how far each bound is missed, for Optuna and for the tables; above 0 is missed."""
+        if not self.file.constraints:
+            return
+        teachers = self._study.user_attrs.get("teacher_results", {})
+        missed = {}
+        for constraint in self.file.constraints:
+            bound = constraint.at_least
+            if constraint.teacher is not None:
+                bound = teachers[constraint.teacher]["metrics"][constraint.metric]
+                bound -= constraint.within
+            if bound is not None and constraint.metric in metrics:
+                name = f"{constraint.metric}>={bound:.2f}"
+                missed[name] = bound - metrics[constraint.metric]
+                trial.set_constraint(name, missed[name])
+        trial.set_user_attr("violations", missed)
+
+    def _stopped(self, trials: list[FrozenTrial]) -> str | None:
+        return reached(self.file, [view(t) for t in trials], self.launches.wall_seconds())
+
+    def _unbegun(self, trials: list[FrozenTrial]) -> int:
+        """Return how many trials may still begin, those that continue others included."""
+        begun = sum(t.state != TrialState.WAITING and not _continues(t) for t in trials)
+        growing = sum(t.state == TrialState.WAITING and _continues(t) for t in trials)
+        return max(0, self.file.budget.trials - begun) + growing
+
+    def _unbegun_and_going(self) -> bool:
+        trials = self._trials()
+        return not self._stopped(trials) and self._unbegun(trials) > 0
+
+    def _attributes(self, trial: Trial) -> Mapping[str, Any]:
+        """Return a trial's facts as the storage holds them, without a copy of each."""
+        attributes: Mapping[str, Any] = trial.storage.get_trial(trial._trial_id).user_attrs
+        return attributes
+
+    def _write(self, trial: Trial, key: str, content: Mapping[str, Any]) -> None:
+        """Store an event of a trial under its place in the study's order, unless it is there.
+
+        A driver killed after the event and before what follows from it leaves it to the next one.
+        """
+        if key in self._attributes(trial):
+            return
+        plain = json.loads(json.dumps(dict(content)))
+        launch = self.launches.number
+        trial.set_user_attr(key, self._chain.stamp(trial.number, key, plain, launch=launch))
+
+
+def _create(file: StudyFile, storage: BaseStorage) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=file.name,
+        storage=storage,
+        sampler=make_sampler(file.sampler, seed=file.seed),
+        directions=[StudyDirection.MAXIMIZE] * len(file.objectives),
+        load_if_exists=True,
+    )
+    stored = study.user_attrs.get("objectives")
+    if len(study.directions) != len(file.objectives) or stored not in (None, file.objectives):
+        raise StudyError(
+            f"study {file.name!r} has the objectives {stored}, the study file gives "
+            f"{file.objectives}; give the changed study another name"
+        )
+    if stored is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(file.objectives)
+    return study
+
+
+def _report(trial: Trial, value: float, epoch: int) -> None:
+    """Store an intermediate value, which Optuna's own pruners and plots read, once."""
+    if epoch not in trial.storage.get_trial(trial._trial_id).intermediate_values:
+        trial.report(value, epoch)
+
+
+def _same_point(trial: FrozenTrial, values: Mapping[str, Any]) -> bool:
+    """Return whether a trial was, or will be, run at a point."""
+    fixed = trial.system_attrs.get("fixed_params")
+    if fixed is not None and dict(fixed) == dict(values):
+        return True
+    return bool(trial.params) and all(trial.params.get(k) == v for k, v in values.items())
+
+
+def _continues(trial: FrozenTrial) -> bool:
+    return "continues" in trial.user_attrs
+
+
+def _short(value: Any, limit: int = 160) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return text if len(text) <= limit else text[:limit] + "…"

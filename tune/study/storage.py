@@ -1,0 +1,190 @@
+"""Where a study lives: Optuna storages opened so that they survive a crash.
+
+Three kinds are known: SQLite on a local disk, PostgreSQL for several machines, and a journal file
+for a folder that several machines share.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from refkd.errors import RefKDError
+from tune.spec.urls import resolve, scrub, without_password
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage, RDBStorage
+    from sqlalchemy.engine import URL
+
+JOURNAL = "journal:"
+KINDS = "sqlite:///FILE, postgresql+psycopg://USER@HOST/DATABASE, or journal:FILE"
+
+
+class StorageError(RefKDError):
+    """A storage that cannot be opened."""
+
+
+def open_storage(url: str, *, create: bool = True) -> BaseStorage:
+    """Open an SQLAlchemy URL or `journal:PATH`; `StorageError` says what is wrong with it.
+
+    `${NAME}` in it stands for a variable of the environment (`tune.spec.urls`), here and in all
+    that takes the URL of a storage. Without `create` a database must have its tables.
+    """
+    path = file_of(url)
+    if path is not None and is_journal(url):
+        return _open_journal(path)
+    return _open_rdb(url, create=create)
+
+
+def close_storage(storage: BaseStorage) -> None:
+    """Close a storage's connections; a journal has none."""
+    storage.remove_session()
+    engine = getattr(storage, "engine", None)
+    if engine is not None:
+        engine.dispose()
+
+
+def is_journal(url: str) -> bool:
+    """Return whether a storage is a journal file."""
+    return resolve(url).startswith(JOURNAL)
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file that a storage is, resolved; None for a database server.
+
+    Two spellings of one file give the same path, so that they share one lock.
+    """
+    if is_journal(url):
+        return Path(resolve(url).removeprefix(JOURNAL)).resolve()
+    parsed = database_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    return Path(parsed.database or "").resolve()
+
+
+def database_url(url: str) -> URL:
+    """Parse the URL of a database; PostgreSQL without a driver means psycopg 3."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(resolve(url))
+    except (ArgumentError, ValueError):  # SQLAlchemy leaves the ValueError of a bad port as it is
+        raise StorageError(f"storage {without_password(url)!r} is no URL; use {KINDS}") from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StorageError(
+            f"storage {without_password(url)!r}: a study cannot live in "
+            f"{parsed.get_backend_name()!r}; use {KINDS}"
+        )
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise StorageError(
+            f"storage {url!r} is memory that ends with the process; use sqlite:///FILE"
+        )
+    return parsed
+
+
+def mend_journal(path: Path) -> int:
+    """Cut a half-written last line off a journal; return the bytes removed.
+
+    Only who holds the journal's own lock may call this while others may write. Left in place, the
+    torn line would be glued to the next record and make the whole journal unreadable.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return 0
+    with path.open("rb+") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        block = min(size, 1 << 20)
+        handle.seek(size - block)
+        last_newline = handle.read(block).rfind(b"\n")
+        end = size - block + last_newline + 1
+        handle.truncate(end)
+    return size - end
+
+
+def explain(error: Exception, url: str) -> NoReturn:
+    """Raise what a database's refusal means for the user as a `StorageError`."""
+    shown = without_password(url)
+    if isinstance(error, ImportError):
+        remedy = "install refkd[postgres], which brings psycopg 3, and use postgresql+psycopg://"
+        raise StorageError(f"storage {shown}: its driver is missing ({error}); {remedy}") from None
+    told = str(getattr(error, "orig", None) or error)
+    first = scrub(without_password(told.strip().splitlines()[0]), url)
+    remedy = "check that the file is a study's and that its folder can be written"
+    if not resolve(url).startswith("sqlite"):
+        remedy = "check host, port, user and password, and that the server runs"
+    if "does not exist" in told:
+        remedy = "create what is missing, or correct the name: refkd makes tables, no database"
+    raise StorageError(f"storage {shown} cannot be used: {first}; {remedy}") from None
+
+
+def _open_journal(path: Path) -> BaseStorage:
+    import json
+
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(str(path)))
+    except OSError as error:
+        raise StorageError(
+            f"storage journal:{path} cannot be used: {error.strerror}; give a file in a folder "
+            "that can be written"
+        ) from None
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise StorageError(
+            f"storage journal:{path} is no journal of Optuna, or is damaged ({error}); give "
+            "another file"
+        ) from None
+
+
+def _open_rdb(url: str, *, create: bool) -> RDBStorage:
+    from sqlalchemy import event
+    from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+
+    parsed = database_url(url)
+    path = file_of(url)
+    options: dict[str, Any] = {"connect_args": {"connect_timeout": 10}, "pool_pre_ping": True}
+    if path is not None:
+        options = {"connect_args": {"timeout": 30}}
+    try:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        storage = _database()(
+            parsed.render_as_string(hide_password=False),
+            engine_kwargs=options,
+            skip_table_creation=not create,
+        )
+    except NoSuchModuleError:
+        raise StorageError(
+            f"storage {without_password(url)!r} names a driver that does not exist; use {KINDS}"
+        ) from None
+    except (ImportError, OSError, SQLAlchemyError) as error:
+        explain(error, url)
+    # Whoever drops a storage need not know that it has connections.
+    weakref.finalize(storage, storage.engine.dispose)
+    if path is not None:
+        event.listen(storage.engine, "connect", _use_write_ahead_log)
+        # Connections made by the constructor lack the settings.
+        storage.engine.dispose()
+    return storage
+
+
+def _database() -> type[RDBStorage]:
+    """Return Optuna's storage in a form that is never pickled: its URL may hold a password."""
+    from optuna.storages import RDBStorage
+
+    class Database(RDBStorage):
+        def __getstate__(self) -> dict[Any, Any]:
+            raise TypeError("a storage may hold a password: it is opened where used, not pickled")
+
+    return Database
+
+
+def _use_write_ahead_log(connection: Any, _: Any) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")

@@ -1,0 +1,136 @@
+"""What the storage holds of a trial, in the study's own words.
+
+A trial's facts stand in its user attributes: `asked`, one `epoch:NNNN` an epoch, one `rung:NNNN`
+a decision, `ended`. Each carries a stamp: its place in the one order of all that happened to the
+study, its time, and a hash over it and all before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from tune.spec.space import Values
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+EPOCH, RUNG, PROMOTION = "epoch:", "rung:", "promotion:"
+ASKED, ENDED = "asked", "ended"
+STAMP = "stamp"
+
+SCHEMA = 1
+"""Version of this way of storing a study."""
+
+Action = Literal["go", "stop", "pause"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stamp:
+    """Place, time, hash and launch of an event."""
+
+    place: int
+    time: float
+    """Seconds since 1970."""
+    digest: str
+    launch: int
+    """The launch that wrote it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialView:
+    """What the storage holds of one trial; epochs count from 1."""
+
+    number: int
+    state: str
+    values: Values
+    curve: dict[int, dict[str, float]]
+    """Metrics by epoch."""
+    stamps: dict[str, Stamp]
+    """Stamp of each event by its key."""
+    decisions: dict[int, dict[str, Any]]
+    """What was decided at each rung."""
+    promotions: dict[int, dict[str, Any]]
+    """Decisions to resume the trial from the rung it was paused at."""
+    objectives: list[float] | None
+    attributes: dict[str, Any] = field(repr=False)
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch stored."""
+        return max(self.curve, default=0)
+
+    @property
+    def last(self) -> dict[str, float]:
+        """Metrics of the last epoch."""
+        return self.curve.get(self.epoch, {})
+
+    @property
+    def kept(self) -> dict[str, float]:
+        """Metrics of the weights that were kept: means over the seeds, where there are several."""
+        final: dict[str, float] | None = self.attributes.get("final")
+        return final if final is not None else self.last
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every constraint holds."""
+        return all(v <= 0 for v in self.attributes.get("violations", {}).values())
+
+    @property
+    def paused_at(self) -> int | None:
+        """The rung the trial waits at for its promotion."""
+        if self.state != "RUNNING" or not self.decisions:
+            return None
+        rung = max(self.decisions)
+        paused = self.decisions[rung]["action"] == "pause" and rung not in self.promotions
+        return rung if paused else None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the trial failed."""
+        reason: str | None = self.attributes.get("reason")
+        return reason
+
+    def time_of(self, epoch: int) -> float:
+        """Return when an epoch was stored, in seconds since 1970."""
+        return self.stamps[key_of(EPOCH, epoch)].time
+
+
+def key_of(prefix: str, epoch: int) -> str:
+    """Return the attribute under which something about an epoch is stored."""
+    return f"{prefix}{epoch:04d}"
+
+
+def view(trial: FrozenTrial) -> TrialView:
+    """Return an Optuna trial in the study's own words."""
+    attributes = trial.user_attrs
+    return TrialView(
+        number=trial.number,
+        state=trial.state.name,
+        values=dict(trial.params),
+        curve={
+            epoch: {k: v for k, v in metrics.items() if k != STAMP}
+            for epoch, metrics in _numbered(attributes, EPOCH).items()
+        },
+        stamps={k: read_stamp(v) for k, v in attributes.items() if _is_event(v)},
+        decisions=_numbered(attributes, RUNG),
+        promotions=_numbered(attributes, PROMOTION),
+        objectives=list(trial.values) if trial.values else None,
+        attributes={k: v for k, v in attributes.items() if ":" not in k},
+    )
+
+
+def read_stamp(event: Mapping[str, Any]) -> Stamp:
+    """Return the stamp of a stored event."""
+    place, time, digest, launch = event[STAMP]
+    return Stamp(place=place, time=time, digest=digest, launch=launch)
+
+
+def _is_event(value: Any) -> bool:
+    return isinstance(value, dict) and STAMP in value
+
+
+def _numbered(attributes: Mapping[str, Any], prefix: str) -> dict[int, Any]:
+    found = {int(k.removeprefix(prefix)): v for k, v in attributes.items() if k.startswith(prefix)}
+    return dict(sorted(found.items()))

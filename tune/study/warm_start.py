@@ -1,0 +1,81 @@
+"""Points that are tried first because they did well elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from refkd.distill.config import DistillConfig
+from refkd.training.config import TrainingConfig
+from tune.spec.space import Value, Values, flat
+from tune.spec.study_file import StudyFileError
+from tune.study.growth import current
+from tune.study.locate import locate, open_study
+from tune.study.view import TrialView, view
+
+if TYPE_CHECKING:
+    from tune.spec.study_file import StudyFile
+
+
+def warm_points(file: StudyFile) -> list[Values]:
+    """Return the points of `warm_start`, those of the paper first; inside the space, each once.
+
+    Of another study its best trials are taken, those on its front first, with the values of the
+    keys that both spaces have. Raises `StudyFileError` where such a study shares none.
+    """
+    points: list[Values] = []
+    if file.warm_start.paper:
+        points.append(paper_point(file))
+    for path in file.warm_start.studies:
+        points += _points_of(file, path)
+    distinct: list[Values] = []
+    for point in points:
+        if point and point not in distinct:
+            distinct.append(point)
+    return distinct
+
+
+def paper_point(file: StudyFile) -> Values:
+    """Return the paper's defaults for every key of the space whose range holds them."""
+    defaults = flat(
+        {
+            "distill": DistillConfig().model_dump(mode="json"),
+            "training": TrainingConfig().model_dump(mode="json"),
+        }
+    )
+    return _inside(file, defaults)
+
+
+def _points_of(file: StudyFile, path: Path) -> list[Values]:
+    views = [view(t) for t in open_study(locate(path)).get_trials(deepcopy=False)]
+    points = [_inside(file, trial.values) for trial in _best_first(views)]
+    found = [point for point in points if point]
+    if views and not found:
+        raise StudyFileError(
+            f"warm_start.studies: {path} has no complete trial with a value inside this space; "
+            "remove it, or wait until it has one"
+        )
+    return found[: file.warm_start.top]
+
+
+def _best_first(views: list[TrialView]) -> list[TrialView]:
+    """Order complete trials by their front, then by the sum of their objectives."""
+    import numpy as np
+
+    from tune.study.pruners import non_dominated_fronts
+
+    complete = [v for v in current(views) if v.objectives]
+    if not complete:
+        return []
+    values = np.array([v.objectives for v in complete], dtype=np.float64)
+    order = np.lexsort((-values.sum(axis=1), non_dominated_fronts(values)))
+    return [complete[i] for i in order]
+
+
+def _inside(file: StudyFile, values: Mapping[str, Value]) -> Values:
+    return {
+        name: values[name]
+        for name, dimension in file.space.items()
+        if name in values and dimension.contains(values[name])
+    }
