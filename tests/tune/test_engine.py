@@ -18,7 +18,8 @@ from tune.spec.study_file import StudyFile
 from tune.study.budget import stagnant
 from tune.study.chain import START, events, link
 from tune.study.growth import GrowthError, check_growth, continue_survivors, current
-from tune.study.search_study import MAX_STARTS, SearchStudy, StudyError
+from tune.study.search_study import MAX_STARTS, SearchStudy
+from tune.study.stored_study import StudyError
 
 EPOCHS = 9
 

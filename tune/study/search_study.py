@@ -1,33 +1,24 @@
 """The study: the one place that decides what a search knows and what became of each trial.
 
-Every fact lies in the Optuna storage. A trial's curve stands in its user attributes, one key an
-epoch, since Optuna refuses intermediate values for several objectives; a decision is stored before
-it is carried out, so a crash in between repeats it instead of taking another.
+A decision is stored before it is carried out, so a crash in between repeats it instead of taking
+another.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import optuna
-from optuna.exceptions import ExperimentalWarning
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from refkd.errors import RefKDError
 from tune.spec.space import Values, suggest
 from tune.study.budget import reached
 from tune.study.chain import Chain
 from tune.study.judge import Judge, Verdict
-from tune.study.launches import Launch, Launches
-from tune.study.samplers import make_sampler
-from tune.study.storage import open_storage
-from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, Action, TrialView, key_of, view
+from tune.study.stored_study import StoredStudy
+from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, Action, key_of, view
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -36,10 +27,6 @@ if TYPE_CHECKING:
 
 MAX_STARTS = 10
 """How often a trial is taken up at the same epoch before it counts as failed."""
-
-
-class StudyError(RefKDError):
-    """A study that does not fit the file that was given for it, or that is not there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +43,7 @@ class Ask:
     """Epochs that trial had."""
 
 
-class SearchStudy:
+class SearchStudy(StoredStudy):
     """A study opened by the driver that holds its lease.
 
     `storage` is a URL, or an open storage such as the simulator's.
@@ -65,13 +52,9 @@ class SearchStudy:
     def __init__(
         self, file: StudyFile, storage: str | BaseStorage, *, chain: Chain | None = None
     ) -> None:
-        self.file = file
-        self._storage = open_storage(storage) if isinstance(storage, str) else storage
-        self._study = _create(file, self._storage)
-        self.launches = Launches(self._study)
+        super().__init__(file, storage, chain=chain)
         self._judge = Judge(file.pruning, file.objectives, file.training.epochs)
         trials = self._trials()
-        self._chain = chain or Chain(trials)
         self._live: dict[int, Trial] = {}
         running = [t for t in trials if t.state == TrialState.RUNNING]
         # Whoever was killed before its values were stored comes first: the sampler then sees what
@@ -80,46 +63,6 @@ class SearchStudy:
             (t for t in running if view(t).paused_at is None),
             key=lambda t: (ASKED in t.user_attrs, t.number),
         )
-
-    @property
-    def optuna(self) -> optuna.Study:
-        """The Optuna study itself."""
-        return self._study
-
-    # What the study as a whole records ------------------------------------------------------
-
-    def bind(self, key: str, value: Any) -> None:
-        """Record a fact that no later launch may change; `StudyError` where it differs."""
-        stored = self._study.user_attrs.get(key)
-        plain = json.loads(json.dumps(value))
-        if stored is None:
-            self._study.set_user_attr(key, plain)
-        elif stored != plain:
-            raise StudyError(
-                f"study {self.file.name!r} was begun with another {key}: it holds "
-                f"{_short(stored)}, the study file gives {_short(plain)}; results would not be "
-                "comparable, so give the changed study another name"
-            )
-
-    def note(self, key: str, value: Any) -> None:
-        """Record a fact that may change from launch to launch."""
-        self._study.set_user_attr(key, json.loads(json.dumps(value)))
-
-    def begin_launch(self) -> Launch:
-        """Record a launch with its space and its epochs, and what is tried first."""
-        launch = self.launches.begin(self.file)
-        for point in self.file.start_from:
-            self.enqueue(point)
-        return launch
-
-    def enqueue(self, values: Mapping[str, Any], **attributes: Any) -> None:
-        """Put a point in line, unless the study has tried it or is about to."""
-        if not any(_same_point(trial, values) for trial in self._trials()):
-            self._study.enqueue_trial(dict(values), user_attrs=attributes)
-
-    def views(self) -> list[TrialView]:
-        """Return all trials as the storage holds them."""
-        return [view(trial) for trial in self._trials()]
 
     # One trial, from ask to tell ------------------------------------------------------------
 
@@ -240,10 +183,11 @@ class SearchStudy:
 
     def close_paused(self) -> list[int]:
         """End as pruned whoever still waits for a promotion that will never come."""
-        ended: list[int] = []
-        if self._interrupted or self._live or self._unbegun_and_going():
+        trials, ended = self._trials(), list[int]()
+        going_on = self._unbegun(trials) > 0 and not self._stopped(trials)
+        if self._interrupted or self._live or going_on:
             return ended
-        for frozen in self._trials():
+        for frozen in trials:
             if view(frozen).paused_at is not None:
                 self.close(frozen.number)
                 ended.append(frozen.number)
@@ -268,9 +212,6 @@ class SearchStudy:
 
     # --------------------------------------------------------------------------------------
 
-    def _trials(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
-
     def _hand_out(self, trial: Trial) -> Ask:
         known = self._attributes(trial)
         attempt = int(known.get("attempt", 0)) + 1
@@ -289,10 +230,6 @@ class SearchStudy:
             continues=known.get("continues"),
             inherited=int(known.get("inherited", 0)),
         )
-
-    def _adopt(self, frozen: FrozenTrial) -> Trial:
-        # The constructor takes the storage's own id, which Optuna keeps private; a test holds it.
-        return Trial(self._study, frozen._trial_id)
 
     def promote(self) -> Ask | None:
         """Return the paused trial that stands best, if it may go on; None for nobody."""
@@ -319,23 +256,6 @@ class SearchStudy:
         self._write(trial, ENDED, {"state": "PRUNED"})
         self._study.tell(trial, state=TrialState.PRUNED)
 
-    def _constrain(self, trial: Trial, metrics: Mapping[str, float]) -> None:
-        """Store how far each bound is missed, for Optuna and for the tables; above 0 is missed."""
-        if not self.file.constraints:
-            return
-        teachers = self._study.user_attrs.get("teacher_results", {})
-        missed = {}
-        for constraint in self.file.constraints:
-            bound = constraint.at_least
-            if constraint.teacher is not None:
-                bound = teachers[constraint.teacher]["metrics"][constraint.metric]
-                bound -= constraint.within
-            if bound is not None and constraint.metric in metrics:
-                name = f"{constraint.metric}>={bound:.2f}"
-                missed[name] = bound - metrics[constraint.metric]
-                trial.set_constraint(name, missed[name])
-        trial.set_user_attr("violations", missed)
-
     def _stopped(self, trials: list[FrozenTrial]) -> str | None:
         return reached(self.file, [view(t) for t in trials], self.launches.wall_seconds())
 
@@ -345,48 +265,6 @@ class SearchStudy:
         growing = sum(t.state == TrialState.WAITING and _continues(t) for t in trials)
         return max(0, self.file.budget.trials - begun) + growing
 
-    def _unbegun_and_going(self) -> bool:
-        trials = self._trials()
-        return not self._stopped(trials) and self._unbegun(trials) > 0
-
-    def _attributes(self, trial: Trial) -> Mapping[str, Any]:
-        """Return a trial's facts as the storage holds them, without a copy of each."""
-        attributes: Mapping[str, Any] = trial.storage.get_trial(trial._trial_id).user_attrs
-        return attributes
-
-    def _write(self, trial: Trial, key: str, content: Mapping[str, Any]) -> None:
-        """Store an event of a trial under its place in the study's order, unless it is there.
-
-        A driver killed after the event and before what follows from it leaves it to the next one.
-        """
-        if key in self._attributes(trial):
-            return
-        plain = json.loads(json.dumps(dict(content)))
-        launch = self.launches.number
-        trial.set_user_attr(key, self._chain.stamp(trial.number, key, plain, launch=launch))
-
-
-def _create(file: StudyFile, storage: BaseStorage) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=file.name,
-        storage=storage,
-        sampler=make_sampler(file.sampler, seed=file.seed),
-        directions=[StudyDirection.MAXIMIZE] * len(file.objectives),
-        load_if_exists=True,
-    )
-    stored = study.user_attrs.get("objectives")
-    if len(study.directions) != len(file.objectives) or stored not in (None, file.objectives):
-        raise StudyError(
-            f"study {file.name!r} has the objectives {stored}, the study file gives "
-            f"{file.objectives}; give the changed study another name"
-        )
-    if stored is None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(file.objectives)
-    return study
-
 
 def _report(trial: Trial, value: float, epoch: int) -> None:
     """Store an intermediate value, which Optuna's own pruners and plots read, once."""
@@ -394,18 +272,5 @@ def _report(trial: Trial, value: float, epoch: int) -> None:
         trial.report(value, epoch)
 
 
-def _same_point(trial: FrozenTrial, values: Mapping[str, Any]) -> bool:
-    """Return whether a trial was, or will be, run at a point."""
-    fixed = trial.system_attrs.get("fixed_params")
-    if fixed is not None and dict(fixed) == dict(values):
-        return True
-    return bool(trial.params) and all(trial.params.get(k) == v for k, v in values.items())
-
-
 def _continues(trial: FrozenTrial) -> bool:
     return "continues" in trial.user_attrs
-
-
-def _short(value: Any, limit: int = 160) -> str:
-    text = json.dumps(value, sort_keys=True)
-    return text if len(text) <= limit else text[:limit] + "…"
