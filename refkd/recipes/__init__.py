@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from refkd.recipes.augment import augmentation
 from refkd.recipes.config import RecipeConfig
 from refkd.recipes.losses import TeacherLoss
 from refkd.recipes.translate import translate
 
-__all__ = ["RecipeConfig", "TeacherLoss", "translate"]
+__all__ = ["RecipeConfig", "TeacherLoss", "augmentation", "translate"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,17 +12,29 @@ from torch.nn import functional as F
 from refkd.data.batch import Batch
 from refkd.distill.distributions import log_probabilities
 from refkd.distill.terms import LossTerms
-from refkd.models.backbone import NEGATIVE, Backbone, BackboneOutput
+from refkd.models.backbone import NEGATIVE, Backbone, BackboneOutput, widened
+from refkd.models.order import OrderHead
+from refkd.recipes.augment import Augment
 from refkd.recipes.config import RecipeConfig
-from refkd.recipes.translate import translate
-from refkd.seeds import generator
+from refkd.seeds import derive_seed, generator
 
 
 class TeacherLoss:
-    """The loss of one batch under a recipe."""
+    """The loss of one batch under a recipe.
 
-    def __init__(self, recipe: RecipeConfig) -> None:
+    `augment` makes the copies that the recipe asks for, `order` tells moved ones from others.
+    """
+
+    def __init__(
+        self,
+        recipe: RecipeConfig,
+        *,
+        augment: Augment | None = None,
+        order: OrderHead | None = None,
+    ) -> None:
         self.recipe = recipe
+        self._augment = augment
+        self._order = order
 
     def __call__(self, backbone: Backbone, batch: Batch, *, seed: int, epoch: int) -> LossTerms:
         """Return the loss and its parts; augmentation is a function of (seed, epoch, pair)."""
@@ -36,11 +51,13 @@ class TeacherLoss:
                 total = total + recipe.w_match * parts["match"]
         rows = self._copied(batch, seed=seed, epoch=epoch)
         if recipe.augment != "none" and len(rows) > 0:
-            weighted, copy_parts = self._copy_loss(
-                backbone, batch.select(rows), original.match[rows], seed=seed, epoch=epoch
-            )
-            total = total + weighted
-            parts |= copy_parts
+            before = _View.of(batch, original).select(rows)
+            for number in range(recipe.copies):
+                named = seed if number == 0 else derive_seed(seed, "copy", number)
+                losses = self._copy_losses(backbone, before, seed=named, epoch=epoch)
+                for name, (weight, loss) in losses.items():
+                    total = total + weight * loss
+                    parts[name] = parts[name] + loss if name in parts else loss
         return LossTerms(total=total, parts={k: v.detach() for k, v in parts.items()})
 
     def _copied(self, batch: Batch, *, seed: int, epoch: int) -> Tensor:
@@ -51,28 +68,62 @@ class TeacherLoss:
         chosen = [row for row, draw in enumerate(draws) if draw < self.recipe.p_aug]
         return torch.tensor(chosen, dtype=torch.int64, device=batch.clips.device)
 
-    def _copy_loss(
-        self, backbone: Backbone, batch: Batch, match: Tensor, *, seed: int, epoch: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted losses on the moved copy, and each of them alone."""
+    def _copy_losses(
+        self, backbone: Backbone, before: _View, *, seed: int, epoch: int
+    ) -> dict[str, tuple[float, Tensor]]:
+        """Return the losses that a copy of some pairs brings, each with its weight."""
         recipe = self.recipe
-        copy = translate(batch, seed=seed, epoch=epoch)
+        assert self._augment is not None
+        copy = self._augment(before.batch, seed=seed, epoch=epoch)
         output: BackboneOutput = backbone(copy)
-        weights = {
-            "span_aug": recipe.w_span_aug,
-            "match_aug": recipe.w_match,
-            "match_kl": recipe.w_kl,
-            "aux_aug": recipe.w_highlight_aug,
+        after = _View.of(copy, output)
+        losses: dict[str, tuple[float, Callable[[], Tensor]]] = {
+            "span_aug": (recipe.w_span_aug, lambda: backbone.span_loss(output, copy)),
+            "match_aug": (recipe.w_match, lambda: match_loss(output.match, copy)),
+            "match_kl": (
+                recipe.w_kl,
+                lambda: match_divergence(
+                    before.match, before.batch, output.match, copy, recipe.kl_stop_grad
+                ),
+            ),
+            "order": (recipe.w_ord, lambda: self._order_loss(before, after)),
+            "aux_aug": (recipe.w_highlight_aug, lambda: backbone.auxiliary_loss(output, copy)),
         }
-        losses = {
-            "span_aug": backbone.span_loss(output, copy),
-            "match_aug": match_loss(output.match, copy),
-            "match_kl": match_divergence(match, batch, output.match, copy, recipe.kl_stop_grad),
-            "aux_aug": backbone.auxiliary_loss(output, copy),
-        }
-        used = {name: loss for name, loss in losses.items() if weights[name] > 0}
-        total = sum((weights[n] * loss for n, loss in used.items()), batch.features.new_zeros(()))
-        return total, used
+        return {name: (weight, loss()) for name, (weight, loss) in losses.items() if weight > 0}
+
+    def _order_loss(self, before: _View, after: _View) -> Tensor:
+        """Return L_ord, the mean cross-entropy over both copies: 0 as filmed, 1 moved."""
+        assert self._order is not None
+        logits = [
+            self._order(view.features, view.batch.clip_mask, view.batch.start, view.batch.end)
+            for view in (before, after)
+        ]
+        labels = torch.arange(2, device=logits[0].device).repeat_interleave(len(before.batch))
+        return F.cross_entropy(widened(torch.cat(logits)), labels)
+
+
+class _View(NamedTuple):
+    """Some pairs as filmed or as copied, and what the copy's losses read of the network's."""
+
+    batch: Batch
+    match: Tensor
+    features: Tensor | None
+
+    @classmethod
+    def of(cls, batch: Batch, output: BackboneOutput) -> _View:
+        return cls(batch, output.match, clip_features(output))
+
+    def select(self, rows: Tensor) -> _View:
+        features = None if self.features is None else self.features[rows]
+        return _View(self.batch.select(rows), self.match[rows], features)
+
+
+def clip_features(output: BackboneOutput) -> Tensor | None:
+    """Return (B, L, D), what an order head reads: the encoded video, or what enters the gate.
+
+    None where a backbone gives neither.
+    """
+    return output.own.get("video", getattr(output, "before_gate", None))
 
 
 def match_loss(match: Tensor, batch: Batch) -> Tensor:

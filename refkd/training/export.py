@@ -31,6 +31,8 @@ class StudentRecord(Config):
     """The epoch that was kept, counted from 1."""
     metrics: dict[str, float]
     """Validation scores of that epoch."""
+    leakage: bool = False
+    """Whether a teacher learnt of pairs that the student is judged by."""
     sha256: str
     """Of the weights' file."""
 
@@ -41,6 +43,11 @@ class FrozenStudent:
 
     folder: Path
     record: StudentRecord
+
+    @property
+    def leaks(self) -> bool:
+        """Whether its scores are worth nothing but as a diagnostic."""
+        return self.record.leakage
 
     def backbone(self, dataset: Dataset) -> Backbone:
         """Return the network with its weights, in evaluation mode and without gradients."""
@@ -60,6 +67,7 @@ def freeze_student(
         dataset=dataset.fingerprint,
         epoch=kept.epoch,
         metrics=kept.metrics,
+        leakage=trainer.task.leaks,
         sha256=save_tensors(folder / WEIGHTS, trainer.kept_weights()),
     )
     write_json(folder / RECORD, record.model_dump(mode="json"))

@@ -23,8 +23,8 @@ from refkd.data.pairs import Pairs
 from refkd.distill.objective import TeacherLogits
 from refkd.errors import CheckpointError
 from refkd.files import canonical_json, replaced, sha256_file, write_json
-from refkd.models import source_digest
 from refkd.models.backbone import NEGATIVE, Backbone, SpanLogits
+from refkd.recipes.network import network_digest
 from refkd.training.teacher import Teacher
 
 
@@ -56,7 +56,7 @@ def knowledge_address(teacher: Teacher, dataset: Dataset) -> str:
     parts = {
         "dataset": dataset.fingerprint,
         "teacher": teacher.digest,
-        "code": source_digest(teacher.record.backbone),
+        "code": network_digest(teacher.record.backbone, teacher.record.recipe),
     }
     return hashlib.sha256(canonical_json(parts)).hexdigest()[:24]
 

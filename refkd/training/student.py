@@ -54,8 +54,16 @@ class StudentConfig(Config):
 class StudentTask:
     """Reflective distillation: a `refkd.training.trainer.Task`."""
 
-    def __init__(self, student: Student, config: DistillConfig, teachers: TeacherSource) -> None:
+    def __init__(
+        self,
+        student: Student,
+        config: DistillConfig,
+        teachers: TeacherSource,
+        *,
+        leaks: bool = False,
+    ) -> None:
         self.student = student
+        self.leaks = leaks
         self._loss = ReflectiveLoss(config)
         self._teachers = teachers
 
@@ -107,7 +115,8 @@ def student_trainer(
     if config.distill.student_init == "id_teacher":
         student.backbone.load_state_dict(found["id"].backbone(dataset).state_dict())
     source = _source(config.distill, found, dataset, knowledge, device)
-    task = StudentTask(student, config.distill, source)
+    leaks = any(teacher.leaks for teacher in found.values())
+    task = StudentTask(student, config.distill, source, leaks=leaks)
     training = config.training.model_copy(update={"epochs": config.total_epochs()})
     return Trainer(task, dataset, training, seed=config.seed, device=device)
 

@@ -7,21 +7,27 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 from torch import nn
 
 from refkd.config import Config
 from refkd.data.batch import Batch
 from refkd.data.dataset import Dataset
+from refkd.data.pairs import Pairs
 from refkd.distill.terms import LossTerms
 from refkd.errors import CheckpointError
 from refkd.files import canonical_json, write_json
-from refkd.models import BackboneConfig, build_backbone
+from refkd.models import BackboneConfig
 from refkd.models.backbone import Backbone
-from refkd.recipes import RecipeConfig, TeacherLoss
+from refkd.models.order import OrderHead
+from refkd.recipes import RecipeConfig, TeacherLoss, augmentation
+from refkd.recipes.augment import Augment
+from refkd.recipes.losses import clip_features
+from refkd.recipes.network import build_network, check_fits, kept_part
+from refkd.seeds import derive_seed
 from refkd.training.checkpoint import load_tensors, save_tensors
 from refkd.training.config import TrainingConfig
 from refkd.training.trainer import Trainer
@@ -42,6 +48,11 @@ class TeacherConfig(Config):
     seed: int = 0
     """Of initialisation, order, dropout and augmentation."""
 
+    @model_validator(mode="after")
+    def _recipe_fits(self) -> Self:
+        check_fits(self.backbone, self.recipe)
+        return self
+
     def address(self, dataset: Dataset) -> str:
         """Return the folder name under which equal teachers are shared."""
         parts = {"dataset": dataset.fingerprint, "teacher": self.model_dump(mode="json")}
@@ -49,21 +60,41 @@ class TeacherConfig(Config):
 
 
 class TeacherTask:
-    """Supervised training with a recipe's losses: a `refkd.training.trainer.Task`."""
+    """Supervised training with a recipe's losses: a `refkd.training.trainer.Task`.
 
-    def __init__(self, backbone: Backbone, recipe: RecipeConfig, *, seed: int) -> None:
-        self.backbone = backbone
-        self._loss = TeacherLoss(recipe)
+    What a recipe needs beside the backbone is trained with it, and dropped when it is frozen,
+    unless the teacher's answers depend on it.
+    """
+
+    def __init__(
+        self,
+        network: Backbone,
+        recipe: RecipeConfig,
+        *,
+        seed: int,
+        augment: Augment | None = None,
+        order: OrderHead | None = None,
+    ) -> None:
+        self.network = network
+        self.leaks = recipe.oracle
+        heads = {} if order is None else {"order": order}
+        self._module = nn.ModuleDict({"network": network, **heads})
+        self._loss = TeacherLoss(recipe, augment=augment, order=order)
         self._seed = seed
 
     @property
     def module(self) -> nn.Module:
-        """The backbone is all that is trained."""
-        return self.backbone
+        """Backbone, bias branches and order head are trained."""
+        return self._module
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone is kept, with the bias branches where they have a say at inference."""
+        return kept_part(self.network)
 
     def loss(self, batch: Batch, epoch: int) -> LossTerms:
         """Return span cross-entropy, the backbone's own losses and the recipe's."""
-        return self._loss(self.backbone, batch, seed=self._seed, epoch=epoch)
+        return self._loss(self.network, batch, seed=self._seed, epoch=epoch)
 
 
 class TeacherRecord(Config):
@@ -80,6 +111,8 @@ class TeacherRecord(Config):
     metrics: dict[str, float]
     """Validation scores of that epoch."""
     history: list[dict[str, Any]]
+    leakage: bool = False
+    """Whether it was trained on pairs that models are judged by (`recipe.oracle`)."""
     sha256: str
     """Of the weights' file."""
 
@@ -91,15 +124,26 @@ class Teacher:
     folder: Path
     record: TeacherRecord
 
+    @property
+    def leaks(self) -> bool:
+        """Whether what comes of it is worth nothing but as a diagnostic."""
+        return self.record.leakage
+
     @cached_property
     def digest(self) -> str:
         """Hash of weights and network: what knowledge is filed under."""
-        parts = [self.record.sha256, self.record.backbone.model_dump(mode="json")]
+        recipe = self.record.recipe
+        parts: list[Any] = [self.record.sha256, self.record.backbone.model_dump(mode="json")]
+        if recipe.bias_branch == "counterfactual":
+            parts += [recipe.bias_branch, recipe.alpha]
         return hashlib.sha256(canonical_json(parts)).hexdigest()
 
     def backbone(self, dataset: Dataset) -> Backbone:
         """Return the network with its weights, in evaluation mode and without gradients."""
-        backbone = build_backbone(self.record.backbone, dataset.model_inputs(), seed=0)
+        record = self.record
+        backbone = kept_part(
+            build_network(record.backbone, record.recipe, dataset.model_inputs(), seed=0)
+        )
         weights = load_tensors(self.folder / WEIGHTS, sha256=self.record.sha256)
         backbone.load_state_dict(weights)
         return backbone.eval().requires_grad_(False)
@@ -109,9 +153,27 @@ def teacher_trainer(
     config: TeacherConfig, dataset: Dataset, *, device: torch.device | str = "cpu"
 ) -> Trainer:
     """Return the trainer of a teacher, before its first epoch."""
-    backbone = build_backbone(config.backbone, dataset.model_inputs(), seed=config.seed)
-    task = TeacherTask(backbone, config.recipe, seed=config.seed)
-    return Trainer(task, dataset, config.training, seed=config.seed, device=device)
+    recipe, pairs = config.recipe, dataset.role(config.recipe.trained_on)
+    network = build_network(config.backbone, recipe, dataset.model_inputs(), seed=config.seed)
+    longest = min(dataset.max_clips, getattr(config.backbone, "max_positions", dataset.max_clips))
+    task = TeacherTask(
+        network,
+        recipe,
+        seed=config.seed,
+        augment=augmentation(recipe, pairs, longest=longest),
+        order=_order_head(network, pairs, seed=config.seed) if recipe.w_ord > 0 else None,
+    )
+    return Trainer(task, dataset, config.training, seed=config.seed, device=device, pairs=pairs)
+
+
+@torch.no_grad()
+def _order_head(network: Backbone, pairs: Pairs, *, seed: int) -> OrderHead:
+    """Return a fresh order head, as wide as the features that the network gives it."""
+    features = clip_features(network.eval()(pairs.batch([0])))
+    assert features is not None  # as `check_fits` has made sure
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "order head"))
+        return OrderHead(features.shape[2])
 
 
 def freeze_teacher(
@@ -128,6 +190,7 @@ def freeze_teacher(
         epoch=kept.epoch,
         metrics=kept.metrics,
         history=[{"epoch": r.epoch, "metrics": r.metrics} for r in trainer.history],
+        leakage=trainer.task.leaks,
         sha256=save_tensors(folder / WEIGHTS, trainer.kept_weights()),
     )
     write_json(folder / RECORD, record.model_dump(mode="json"))

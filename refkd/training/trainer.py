@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from refkd.data.batch import Batch
 from refkd.data.batches import training_batches
 from refkd.data.dataset import Dataset
+from refkd.data.pairs import Pairs
 from refkd.distill.terms import LossTerms
 from refkd.errors import CheckpointError, TrainingError
 from refkd.models.backbone import Backbone
@@ -29,6 +30,11 @@ Metrics = dict[str, float]
 
 class Task(Protocol):
     """What one role of training minimises, and which of its parts is kept."""
+
+    @property
+    def leaks(self) -> bool:
+        """Whether it learns of pairs that models are judged by, even through a teacher."""
+        ...
 
     @property
     def module(self) -> nn.Module:
@@ -54,7 +60,7 @@ class EpochResult:
 
 
 class Trainer:
-    """Trains a task on the fit role and validates it after each epoch.
+    """Trains a task on a role's pairs, `fit` unless given, and validates it after each epoch.
 
     All randomness is a function of (seed, epoch, pair), so a state saved after an epoch continues
     bit for bit on the same hardware, whatever ran in between.
@@ -69,13 +75,14 @@ class Trainer:
         seed: int,
         device: torch.device | str = "cpu",
         validation: Callable[[Backbone], Metrics] | None = None,
+        pairs: Pairs | None = None,
     ) -> None:
         self.task = task
         self.config = config
         self.history: list[EpochResult] = []
         self._seed = seed
         self._device = torch.device(device)
-        self._fit = dataset.role("fit")
+        self._pairs = dataset.role("fit") if pairs is None else pairs
         self._validation = validation or (
             lambda backbone: validate(backbone, dataset, device=self._device)
         )
@@ -169,20 +176,20 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         batches = list(
             training_batches(
-                self._fit, batch_size=self.config.batch_size, seed=self._seed, epoch=epoch
+                self._pairs, batch_size=self.config.batch_size, seed=self._seed, epoch=epoch
             )
         )
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(derive_seed(self._seed, "dropout", epoch))
-            for number, pairs in enumerate(batches):
+            for number, rows in enumerate(batches):
                 self._set_rate((epoch + number / len(batches)) / self.config.epochs)
-                batch = self._fit.batch(pairs).to(self._device)
+                batch = self._pairs.batch(rows).to(self._device)
                 terms = self.step(batch, epoch)
                 parts = {"loss": terms.total.detach(), **terms.parts}
                 for name, value in parts.items():
                     sums[name] = sums.get(name, torch.zeros_like(value)) + value * len(batch)
-        return {f"train/{name}": float(value) / len(self._fit) for name, value in sums.items()}
+        return {f"train/{name}": float(value) / len(self._pairs) for name, value in sums.items()}
 
     def step(self, batch: Batch, epoch: int) -> LossTerms:
         """Take one optimiser step; `TrainingError` where the loss is not finite."""

@@ -9,54 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numbered import batches, epochs, numbered, order, seeds, spans
 from scipy.stats import chisquare
 from torch import Tensor
 from torch.nn import functional as F
 
 from refkd.data.batch import Batch
 from refkd.recipes import translate
-
-
-def numbered(clips: list[int], spans: list[tuple[int, int]], pairs: list[int]) -> Batch:
-    """Return a batch whose clip i of pair p has the features (p, i + 1); padding is (0, 0)."""
-    count, longest = len(clips), max(clips)
-    features = torch.zeros(count, longest, 2)
-    for row, (n, pair) in enumerate(zip(clips, pairs, strict=True)):
-        features[row, :n, 0] = pair
-        features[row, :n, 1] = torch.arange(n) + 1.0
-    start, end = torch.tensor(spans).T
-    return Batch(
-        features=features,
-        clips=torch.tensor(clips),
-        words=torch.ones(count, 1, dtype=torch.int64),
-        characters=torch.zeros(count, 1, 16, dtype=torch.int64),
-        start=start,
-        end=end,
-        moment=torch.stack([start + 0.25, end + 0.75], dim=1).float(),
-        pairs=torch.tensor(pairs),
-    )
-
-
-@st.composite
-def batches(draw: st.DrawFn) -> Batch:
-    """Draw 1 to 5 pairs with any moment in videos of 1 to 14 clips."""
-    count = draw(st.integers(1, 5))
-    clips = draw(st.lists(st.integers(1, 14), min_size=count, max_size=count))
-    ends = [sorted(draw(st.tuples(*[st.integers(0, n - 1)] * 2))) for n in clips]
-    pairs = draw(st.lists(st.integers(1, 999), min_size=count, max_size=count, unique=True))
-    return numbered(clips, [(s, e) for s, e in ends], pairs)
-
-
-seeds, epochs = st.integers(0, 2**31), st.integers(0, 200)
-
-
-def order(batch: Batch, row: int) -> list[int]:
-    """Return the original position of each valid clip of a numbered pair."""
-    return [int(x) - 1 for x in batch.features[row, : int(batch.clips[row]), 1]]
-
-
-def spans(batch: Batch) -> list[tuple[int, int]]:
-    return list(zip(batch.start.tolist(), batch.end.tolist(), strict=True))
 
 
 def moves(batch: Batch) -> Tensor:

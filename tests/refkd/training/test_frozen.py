@@ -205,7 +205,7 @@ def test_the_address_of_knowledge_names_teacher_dataset_and_code(
         knowledge_address(teacher, tiny_dataset),
         knowledge_address(teachers["id"], other),
     ]
-    monkeypatch.setattr(knowledge, "source_digest", lambda config: "newer code")
+    monkeypatch.setattr(knowledge, "network_digest", lambda *_: "newer code")
     addresses.append(knowledge_address(teachers["id"], tiny_dataset))
     assert len(set(addresses)) == len(addresses)
     monkeypatch.undo()
