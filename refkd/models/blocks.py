@@ -1,7 +1,7 @@
 """EMB's proposals: all runs of blocks of clips, what they hold, and how they are ranked.
 
-Shapes: B pairs, T clips (padded), n blocks, N = n² proposals, of which those with first block i <=
-last block j are real; D hidden size.
+Shapes: B pairs, T clips (padded), n blocks, N = n (n + 1) / 2 proposals from block i to j >= i, by
+i and then by j; D hidden size. The reference keeps the other half of the n × n map too, masked.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ KERNEL = 3
 class BlockGrid:
     """Which proposals there are."""
 
-    blocks: Tensor
-    """(B, n) bool, blocks with a valid clip."""
+    side: int
+    """n."""
+    runs: Tensor
+    """(2, N) int64, first and last block of each proposal."""
     mask: Tensor
-    """(B, N) bool, real proposals."""
+    """(B, N) bool, proposals whose last block holds a valid clip."""
     spans: Tensor
     """(B, N, 2) int64, first and last clip, inclusive; 0 where there is no proposal."""
 
@@ -33,14 +35,13 @@ class BlockGrid:
 def block_grid(clip_mask: Tensor, size: int) -> BlockGrid:
     """Return the proposals of videos with the prefix mask (B, T), in blocks of `size` clips."""
     blocks = clip_mask[:, ::size]
-    clips, count = clip_mask.sum(dim=1), blocks.shape[1]
-    number = torch.arange(count, device=clip_mask.device)
-    mask = (number[:, None] <= number) & blocks[:, None, :]
-    first = (number * size)[:, None].expand(-1, count)
-    last = (number + 1) * size - 1
-    last = torch.minimum(last.expand(count, -1), clips[:, None, None] - 1)
-    spans = torch.stack([first.expand_as(last), last], dim=3) * mask[..., None]
-    return BlockGrid(blocks=blocks, mask=mask.flatten(1), spans=spans.flatten(1, 2))
+    side = blocks.shape[1]
+    runs = torch.triu_indices(side, side, device=clip_mask.device)
+    first, last = runs
+    mask = blocks[:, last]
+    beyond = torch.minimum((last + 1) * size, clip_mask.sum(dim=1, keepdim=True))
+    spans = torch.stack([(first * size).expand_as(beyond), beyond - 1], dim=2)
+    return BlockGrid(side=side, runs=runs, mask=mask, spans=spans * mask[..., None])
 
 
 def block_maxima(clips: Tensor, mask: Tensor, size: int, *, tail: float) -> Tensor:
@@ -54,21 +55,19 @@ def block_maxima(clips: Tensor, mask: Tensor, size: int, *, tail: float) -> Tens
 
 
 def proposal_features(blocks: Tensor, grid: BlockGrid) -> Tensor:
-    """Return (B, N, D), the maximum over blocks i..j; 0 where there is no proposal."""
-    count = blocks.shape[1]
-    number = torch.arange(count, device=blocks.device)
-    ahead = blocks[:, None].expand(-1, count, -1, -1)
+    """Return (B, N, D), the maximum over the blocks (B, n, D) of each proposal; 0 for none."""
+    first, last = grid.runs
+    number = torch.arange(grid.side, device=blocks.device)
+    ahead = blocks[:, None].expand(-1, grid.side, -1, -1)
     ahead = ahead.masked_fill((number < number[:, None])[..., None], NEGATIVE)
-    running = ahead.cummax(dim=2).values.flatten(1, 2)
+    running = ahead.cummax(dim=2).values[:, first, last]
     return running.masked_fill(~grid.mask[..., None], 0.0)
 
 
-def proposal_guides(blocks: Tensor) -> tuple[Tensor, Tensor]:
+def proposal_guides(blocks: Tensor, grid: BlockGrid) -> tuple[Tensor, Tensor]:
     """Return the first and the last block of each proposal, (B, N, D) each."""
-    count = blocks.shape[1]
-    left = blocks[:, :, None].expand(-1, -1, count, -1)
-    right = blocks[:, None].expand(-1, count, -1, -1)
-    return left.flatten(1, 2), right.flatten(1, 2)
+    first, last = grid.runs
+    return blocks[:, first], blocks[:, last]
 
 
 class Ranker(nn.Module):
@@ -81,13 +80,21 @@ class Ranker(nn.Module):
         )
         self.logit = nn.Linear(hidden, 1)
 
-    def forward(self, proposals: Tensor, mask: Tensor) -> Tensor:
-        """Return logits (B, N) from (B, N, D) and its mask; not masked."""
-        side = round(proposals.shape[1] ** 0.5)
-        x = proposals.transpose(1, 2).reshape(len(mask), -1, side, side)
-        valid = mask.view(-1, 1, side, side).to(x.dtype)
+    def forward(self, proposals: Tensor, grid: BlockGrid) -> Tensor:
+        """Return logits (B, N) from (B, N, D); not masked."""
+        first, last = grid.runs
+        x = _map(proposals.transpose(1, 2), grid)
+        valid = _map(grid.mask[:, None].to(x.dtype), grid)
         area = KERNEL * KERNEL
         neighbours = F.avg_pool2d(valid, KERNEL, stride=1, padding=KERNEL // 2) * area
         for convolution in self.convolutions:
             x = F.relu(convolution(x * valid)) / neighbours.round().clamp(min=1)
-        return self.logit(x.flatten(2).transpose(1, 2)).squeeze(2)  # type: ignore[no-any-return]
+        return self.logit(x[:, :, first, last].transpose(1, 2)).squeeze(2)  # type: ignore[no-any-return]
+
+
+def _map(values: Tensor, grid: BlockGrid) -> Tensor:
+    """Return (B, C, n, n) of values (B, C, N), 0 below the diagonal."""
+    first, last = grid.runs
+    filled = values.new_zeros(*values.shape[:2], grid.side, grid.side)
+    filled[:, :, first, last] = values
+    return filled

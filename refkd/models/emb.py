@@ -4,7 +4,7 @@ The names of the encoder's layers are those of Raymond-sci/EMB; its kernel-1 con
 linear maps here. With weights copied and `reference_quirks` the outputs are the reference's, but
 for proposals beside padded clips, which the reference lets into the guides.
 
-Shapes: B pairs, T clips, M words, N proposals (n × n blocks), D hidden size.
+Shapes: B pairs, T clips, M words, N proposals (runs of blocks), D hidden size.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from refkd.models.backbone import (
     widened,
 )
 from refkd.models.blocks import (
+    BlockGrid,
     Ranker,
     block_grid,
     block_maxima,
@@ -121,17 +122,18 @@ class EMB(SpanBackbone):
         w = self.positions(self.word_linear(self.words.look_up(batch.words)))
         p = proposal_features(self._blocks(f, f_mask), grid)
         # 1: each stream attends to itself
-        p = self.p2p(p, p_mask, self._edges(f, f_mask))
+        p = self.p2p(p, p_mask, self._edges(f, f_mask, grid))
         f = self.f2f(f, f_mask, clip_guides(f, f_mask))
         w = self.w2w(w, w, q_mask)
         # 2, 3: proposals and clips attend to the words and the words to each of them
-        p, pq = self.p2w(p, p_mask, self._edges(f, f_mask), w, q_mask), self.w2p(w, p, p_mask)
-        f, vq = self.f2w(f, f_mask, clip_guides(f, f_mask), w, q_mask), self.w2f(w, f, f_mask)
+        pq, vq = self.w2p(w, p, p_mask), self.w2f(w, f, f_mask)
+        p = self.p2w(p, p_mask, self._edges(f, f_mask, grid), w, q_mask)
+        f = self.f2w(f, f_mask, clip_guides(f, f_mask), w, q_mask)
         # 4: each stream attends to itself again
-        p, pq = self.s2s(p, p_mask, self._edges(f, f_mask)), self.pq2q(pq, pq, q_mask)
+        p, pq = self.s2s(p, p_mask, self._edges(f, f_mask, grid)), self.pq2q(pq, pq, q_mask)
         f, vq = self.v2v(f, f_mask, clip_guides(f, f_mask)), self.vq2q(vq, vq, q_mask)
 
-        rank = self.ranker(self.proposal_fuser(p, pq, p_mask, q_mask), p_mask)
+        rank = self.ranker(self.proposal_fuser(p, pq, p_mask, q_mask), grid)
         x = self.clip_fuser(f, vq, f_mask, q_mask)
         match = self.highlight(x).squeeze(2)
         gated = mask_logits(match, f_mask).sigmoid()[..., None] * x
@@ -184,9 +186,9 @@ class EMB(SpanBackbone):
         tail = 0.0 if self.config.reference_quirks else NEGATIVE
         return block_maxima(clips, mask, self.config.block, tail=tail)
 
-    def _edges(self, clips: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def _edges(self, clips: Tensor, mask: Tensor, grid: BlockGrid) -> tuple[Tensor, Tensor]:
         """Return the guides of proposals, (B, N, D) each: their first and their last block."""
-        return proposal_guides(self._blocks(clips, mask))
+        return proposal_guides(self._blocks(clips, mask), grid)
 
 
 class Fuser(nn.Module):

@@ -36,28 +36,23 @@ def test_proposals_are_all_runs_of_blocks_with_their_maxima(counts: list[int], s
     clips, mask = clips_of(counts)
     grid = block_grid(mask, size)
     blocks = block_maxima(clips, mask, size, tail=NEGATIVE)
-    features, (left, right) = proposal_features(blocks, grid), proposal_guides(blocks)
+    features, (left, right) = proposal_features(blocks, grid), proposal_guides(blocks, grid)
     side = -(-max(counts) // size)
-    assert grid.mask.shape == (len(counts), side * side)
+    runs = [(i, j) for i in range(side) for j in range(i, side)]
+    assert grid.mask.shape == (len(counts), len(runs))
     for row, count in enumerate(counts):
-        real = -(-count // size)
-        assert grid.blocks[row].tolist() == [k < real for k in range(side)]
-        for i in range(side):
-            for j in range(side):
-                at = i * side + j
-                there = i <= j < real
-                assert bool(grid.mask[row, at]) == there
-                if not there:
-                    assert (features[row, at] == 0).all()
-                    assert grid.spans[row, at].tolist() == [0, 0]
-                    continue
-                first, beyond = i * size, min((j + 1) * size, count)
-                assert grid.spans[row, at].tolist() == [first, beyond - 1]
-                assert torch.equal(features[row, at], clips[row, first:beyond].amax(dim=0))
-                assert torch.equal(
-                    left[row, at], clips[row, first : first + size][: count - first].amax(0)
-                )
-                assert torch.equal(right[row, at], clips[row, j * size : beyond].amax(0))
+        for at, (i, j) in enumerate(runs):
+            there = j * size < count
+            assert bool(grid.mask[row, at]) == there
+            if not there:
+                assert (features[row, at] == 0).all()
+                assert grid.spans[row, at].tolist() == [0, 0]
+                continue
+            own, first, beyond = clips[row, :count], i * size, min((j + 1) * size, count)
+            assert grid.spans[row, at].tolist() == [first, beyond - 1]
+            assert torch.equal(features[row, at], own[first:beyond].amax(0))
+            assert torch.equal(left[row, at], own[first : first + size].amax(0))
+            assert torch.equal(right[row, at], own[j * size : beyond].amax(0))
 
 
 @pytest.mark.parametrize(("clips", "size", "proposals"), [(128, 8, 136), (121, 8, 136), (8, 8, 1)])
@@ -83,13 +78,16 @@ def test_the_ranker_averages_over_real_neighbours(counts: list[int], size: int) 
     ranker = Ranker(WIDTH, layers=1).double()
     _, mask = clips_of(counts)
     grid = block_grid(mask, size)
-    side = grid.blocks.shape[1]
     x = torch.randn(*grid.mask.shape, WIDTH, dtype=torch.float64)
-    valid = grid.mask.view(-1, side, side)
-    spread = x.view(-1, side, side, WIDTH) * valid[..., None]
+    first, last = grid.runs
+    valid = torch.zeros(len(counts), grid.side, grid.side, dtype=torch.bool)
+    valid[:, first, last] = grid.mask
+    spread = torch.zeros(*valid.shape, WIDTH, dtype=torch.float64)
+    spread[:, first, last] = x * grid.mask[..., None]
     mixed = F.relu(ranker.convolutions[0](spread.permute(0, 3, 1, 2)))
-    logits = ranker(x, grid.mask).view_as(valid)
-    for row, i, j in valid.nonzero().tolist():
+    logits = ranker(x, grid)
+    for row, at in grid.mask.nonzero().tolist():
+        i, j = int(first[at]), int(last[at])
         near = valid[row, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].sum()
         expected = ranker.logit(mixed[row, :, i, j] / near)[0]
-        torch.testing.assert_close(logits[row, i, j], expected)
+        torch.testing.assert_close(logits[row, at], expected)
