@@ -131,25 +131,52 @@ def test_resampling_averages_equal_stretches(clips: list[int], segments: int) ->
             np.testing.assert_allclose(found[row].numpy(), pool(rows, segments), atol=1e-6)
 
 
-def test_map_convolutions_divide_by_the_valid_neighbours() -> None:
-    model = built()
-    spans = anchors(4)
-    cells = torch.randn(1, len(spans), 6, dtype=torch.float64)
-    values = {tuple(cell): cells[0, row] for row, cell in enumerate(spans.tolist())}
+Map = dict[tuple[int, int], torch.Tensor]
+
+
+def convolved(model: Tan2D, values: Map) -> Map:
+    """Return the cells after all convolutions of width 3, each sum over its valid neighbours."""
+    size, reach = model.config.map_clips, model.config.convolutions
+    window = [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1)]
     for layer in model.convolutions.layers:
-        reached: dict[tuple[int, int], torch.Tensor] = {}
-        for i in range(-2, 6):
-            for j in range(-2, 6):
-                near = [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if (i + a, j + b) in values]
+        reached: Map = {}
+        for i in range(-reach, size + reach):
+            for j in range(-reach, size + reach):
+                near = [(a, b) for a, b in window if (i + a, j + b) in values]
                 if near:
                     total = sum(
                         layer.weight[:, :, a + 1, b + 1] @ values[i + a, j + b] for a, b in near
                     )
                     reached[i, j] = F.relu(total + layer.bias) / len(near)
         values = reached
+    return values
+
+
+def test_map_convolutions_divide_by_the_valid_neighbours() -> None:
+    model, spans = built(), anchors(4)
+    cells = torch.randn(1, len(spans), 6, dtype=torch.float64)
+    values = {tuple(cell): cells[0, row] for row, cell in enumerate(spans.tolist())}
+    expected = convolved(model, values)
     found = model.convolutions(cells, spans)
     for row, cell in enumerate(spans.tolist()):
-        torch.testing.assert_close(found[0, row], values[tuple(cell)])
+        torch.testing.assert_close(found[0, row], expected[tuple(cell)])
+
+
+def test_the_forward_pass_is_its_steps() -> None:
+    model, batch = built(), batch_of([7], [[0.0, 1.0]])
+    rows = batch.features[0] / batch.features[0].norm(dim=1, keepdim=True)
+    segments = [0, 1, 2, 3, 4, 4, 5, 6]  # round(i · 7 / 8), half to even; the last is clipped
+    frames = F.relu(model.frames(rows[segments]))
+    clips = (frames[0::2] + frames[1::2]) / 2
+    words = torch.tensor(VECTORS[[0, 0]], dtype=torch.float64)
+    sentence = model.text_linear(model.text(words[None])[1][0][-1, 0])
+    values = {}
+    for first, last in anchors(4).tolist():
+        cell = model.cells(clips[first : last + 1].amax(dim=0)) * sentence
+        values[first, last] = cell / cell.norm()
+    cells = convolved(model, values)
+    expected = [model.prediction(cells[i, j]) for i, j in anchors(4).tolist()]
+    torch.testing.assert_close(model(batch).own["anchors"], torch.cat(expected)[None])
 
 
 def test_the_loss_is_the_mean_cross_entropy_with_scaled_overlaps() -> None:
