@@ -203,3 +203,11 @@ def test_recall_at_n_reads_the_networks_own_list(tiny_dataset: Dataset, name: st
     seconds = edges_to_seconds(edges, pairs)
     any_hit = np.max([score(seconds[:, k], pairs).tiou for k in range(5)], axis=0) >= 0.5
     assert recall_of_role(backbone, pairs, top=5).r[0.5] == pytest.approx(100 * any_hit.mean())
+
+
+def test_a_pair_with_fewer_spans_than_asked_repeats_its_best(tiny_dataset: Dataset) -> None:
+    config = Tan2DConfig(hidden=16, map_clips=4, segments=8, convolutions=1, kernel=3)
+    backbone = build_backbone(config, tiny_dataset.model_inputs(), seed=0)
+    edges = predict_proposals(backbone, tiny_dataset.role("val_id"), top=12)  # of 10 anchors
+    assert (edges[:, 10:] == edges[:, :1]).all()
+    assert (edges[..., 0] < edges[..., 1]).all()

@@ -272,6 +272,18 @@ def test_proposals_are_the_maps_best_spans_in_clips() -> None:
     torch.testing.assert_close(found.score, expected.expand(2, -1))
 
 
+def test_a_pair_with_fewer_proposals_repeats_its_best_for_nothing() -> None:
+    model = built(SMALL.model_copy(update={"nms": 0.01}))
+    batch = batch_of([4, 4], [[0.0, 1.0], [0.0, 1.0]])
+    cells = [tuple(cell) for cell in anchors(4).tolist()]
+    logits = torch.full((2, 10), -5.0, dtype=torch.float64)
+    logits[0, cells.index((1, 2))] = logits[1, cells.index((0, 3))] = 3.0
+    found = model.proposals(said(model, batch, logits), batch, top=9)
+    assert found.edges.tolist() == [[[1, 3], [0, 1], [3, 4]], [[0, 4]] * 3]
+    assert (found.score[0] > 0).all()
+    assert found.score[1, 1:].tolist() == [0.0, 0.0]
+
+
 def test_unknown_words_are_zeros_and_vectors_are_frozen() -> None:
     model, batch = built(), batch_of([6, 6], [[0.0, 1.0], [0.0, 1.0]])
     batch.words[0, 1], batch.words[1, 1] = 1, 5  # unknown, and a word whose vector is 0
