@@ -164,7 +164,7 @@ def test_an_unreachable_server_is_told_and_not_raised(
     away = StudyFile.model_validate({**file.model_dump(by_alias=True), "tracking": tracking})
     assert not register(away, tiny_dataset, folders)
     assert "could not be registered" in caplog.text
-    assert str(file.folder / "champions") in caplog.text
+    assert str(folders["best-id"].parent) in caplog.text
 
 
 def rows(dataset: Dataset, count: int = 3) -> tuple[pd.DataFrame, list[Any]]:
