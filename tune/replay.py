@@ -33,7 +33,8 @@ class Difference:
     replayed: Any
 
     def __str__(self) -> str:
-        return f"trial {self.trial}: {self.what} is {self.stored}, replayed it is {self.replayed}"
+        stored, replayed = _short(self.stored), _short(self.replayed)
+        return f"trial {self.trial}: {self.what} is {stored}, replayed it is {replayed}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,6 +164,11 @@ def _compare(study: SearchStudy, event: Event) -> Difference | None:
     if content != event.content:
         return _difference(event.number, event.key, event.content, content)
     return None
+
+
+def _short(value: Any, limit: int = 160) -> str:
+    text = str(value)
+    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def _difference(trial: int, what: str, stored: Any, replayed: Any) -> Difference:

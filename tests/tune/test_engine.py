@@ -142,6 +142,14 @@ def test_a_tampered_epoch_is_found_and_named() -> None:
     assert "trial 7: epoch:0002" in found
 
 
+def test_a_difference_is_told_in_a_line_however_much_differs() -> None:
+    def change(trial: FrozenTrial) -> None:
+        trial.user_attrs["epoch:0002"]["train/loss"] = list(range(1000))
+
+    (found,) = tampered(change)
+    assert len(found) < 400
+
+
 def test_a_tampered_value_is_found_and_named() -> None:
     def change(trial: FrozenTrial) -> None:
         trial.params["distill.lambda_id"] = 0.5
