@@ -18,6 +18,7 @@ from tune.spec.study_file import StudyFile
 from tune.study.budget import stagnant
 from tune.study.chain import START, events, link
 from tune.study.growth import GrowthError, check_growth, continue_survivors, current
+from tune.study.results import summarise
 from tune.study.search_study import MAX_STARTS, SearchStudy
 from tune.study.stored_study import StudyError
 
@@ -277,6 +278,8 @@ def test_a_finished_study_grows_in_trials_epochs_and_space() -> None:
     assert len(views) == 36
     assert len(current(views)) == 24
     assert {v.epoch for v in current(views)} == {8}
+    summary = summarise("grown", views, {"budget": {"trials": 24}})
+    assert (summary.ended, summary.wanted) == (36, 36)
     assert len(study.launches.all()) == 2
     assert replay(study.optuna).differences == []
 

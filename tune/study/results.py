@@ -11,7 +11,7 @@ from pydantic import Field
 
 from refkd.config import Config
 from tune.spec.space import Value
-from tune.study.growth import current
+from tune.study.growth import CONTINUES, current
 from tune.study.pruners import non_dominated_fronts
 from tune.study.view import TrialView
 
@@ -58,6 +58,7 @@ class Summary(Config):
     study: str
     objectives: list[str]
     wanted: int
+    """Trials of the budget, and those that continue others beside it."""
     trials: list[TrialSummary]
     front: list[int]
     """Numbers of the complete trials that no other beats in every objective, best ID first."""
@@ -94,6 +95,7 @@ def summarise(
     """Return the summary of a study from its trials and its own attributes."""
     objectives = list(attributes.get("objectives", []))
     complete = [v for v in current(views) if v.feasible]
+    budget = int(attributes.get("budget", {}).get("trials", len(views)))
     teachers = {
         role: dict(facts.get("metrics", {}))
         for role, facts in attributes.get("teacher_results", {}).items()
@@ -101,7 +103,7 @@ def summarise(
     return Summary(
         study=name,
         objectives=objectives,
-        wanted=int(attributes.get("budget", {}).get("trials", len(views))),
+        wanted=budget + sum(CONTINUES in v.attributes for v in views),
         trials=[_row(v) for v in views],
         front=_front(complete),
         champions=_champions(complete),
