@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from refkd.errors import RefKDError
-from tune.cli import data, doctor, finalists, history, search, study
+from tune.cli import data, doctor, finalists, history, reproduce, search, study
 
 app = typer.Typer(
     name="refkd",
@@ -28,6 +28,7 @@ study.register(app)
 finalists.register(app)
 doctor.register(app)
 history.register(app)
+reproduce.register(app)
 
 
 def main() -> None:

@@ -9,8 +9,11 @@ from refkd.data.dataset import Dataset
 from refkd.models import (
     NETWORKS,
     BackboneConfig,
+    EMBConfig,
     MRTNetConfig,
+    QAVEConfig,
     SeqPANConfig,
+    Tan2DConfig,
     VSLNetConfig,
 )
 from refkd.recipes import RecipeConfig
@@ -23,6 +26,11 @@ CONFIGS: dict[str, BackboneConfig] = {
     "vslnet": VSLNetConfig(**SMALL),
     "seqpan": SeqPANConfig(**SMALL),
     "mrtnet": MRTNetConfig(**SMALL),
+    "emb": EMBConfig(hidden=16, heads=2, block=4),
+    "qave": QAVEConfig(hidden=8, span_hidden=8),
+    "tan2d": Tan2DConfig(
+        hidden=8, map_clips=8, segments=16, convolutions=1, kernel=3, text_layers=1
+    ),
 }
 
 

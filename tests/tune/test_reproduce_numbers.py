@@ -1,0 +1,216 @@
+"""The numbers of a table: the paper's as printed, ours with intervals that mean something."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from refkd.data.dataset import Dataset
+from refkd.evaluation.intervals import cluster_bootstrap
+from tune.reproduce import scores, table
+from tune.reproduce.experiments import experiment, names
+from tune.reproduce.paper import COLUMNS, family_of, printed
+from tune.reproduce.scales import NETWORKS, SCALES
+from tune.reproduce.scores import Cell, Claim, Scored
+from tune.reproduce.table import Facts
+from tune.reproduce.units import units_of
+
+ABLATIONS = ("table3", "table4")
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_system_of_an_experiment_can_be_configured(
+    name: str, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    for scale in SCALES.values():
+        asked = experiment(name, sweep=scale.sweep)
+        units = units_of(asked, scale, tiny_dataset, tmp_path)
+        assert set(units.rows) == {system.label for system in asked.systems}
+        assert all(len(row) == scale.seeds for row in units.rows.values())
+        assert {system.backbone for system in asked.systems} <= set(NETWORKS)
+
+
+@pytest.mark.parametrize("name", [n for n in names() if n.startswith("table")])
+def test_every_row_that_the_paper_prints_is_one_of_ours(name: str) -> None:
+    asked = experiment(name, sweep=())
+    labels = {system.label for system in asked.systems}
+    for family in ("charades-cd", "activitynet-cd"):
+        rows = [label for label in labels if printed(family, asked.paper, label)]
+        known = scores_of(family, asked.paper)
+        assert set(rows) == set(known)
+
+
+def scores_of(family: str, name: str) -> set[str]:
+    from tune.reproduce import paper
+
+    return set(paper._all()[family].get(name, {}))
+
+
+def test_ablations_repeat_the_main_rows_of_the_first_table() -> None:
+    main = printed("charades-cd", "table1", "RefKD")
+    for name in ABLATIONS:
+        for key, value in printed("charades-cd", name, "RefKD").items():
+            assert value == main[key]
+    assert printed("charades-cd", "table2", "VSLNet ID teacher") == printed(
+        "charades-cd", "table1", "VSLNet"
+    )
+    assert [c for c in COLUMNS if c not in printed("charades-cd", "table3", "RefKD")] == [
+        ("id", "r1_iou0.3"),
+        ("ood", "r1_iou0.3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "family"),
+    [("charades-cd-clip", "charades-cd"), ("anet", "activitynet-cd"), ("quickstart", None)],
+)
+def test_the_dataset_says_whose_numbers_stand_beside(dataset: str, family: str | None) -> None:
+    assert family_of(dataset) == family
+
+
+def test_rows_share_teachers_and_differ_in_their_seeds(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    scale = SCALES["smoke"]
+    third = units_of(experiment("table3", sweep=()), scale, tiny_dataset, tmp_path)
+    fourth = units_of(experiment("table4", sweep=()), scale, tiny_dataset, tmp_path)
+    students = [row for row in third.rows.values() if row[0].teachers]
+    for replicate in range(scale.seeds):
+        units = [row[replicate] for row in students]
+        assert len({unit.folder for unit in units}) == len(units)
+        assert len({unit.config.seed for unit in units}) == 1
+        for role in ("id", "ood"):
+            assert len({unit.teachers[role].folder for unit in units}) == 1
+    assert len({unit.config.seed for unit in students[0]}) == scale.seeds
+    shared = {u.folder for u in third.all()} & {u.folder for u in fourth.all()}
+    assert len(shared) == scale.seeds * 3  # both teachers and RefKD itself
+    first = third.all()
+    assert [bool(u.teachers) for u in first] == sorted(bool(u.teachers) for u in first)
+
+
+def test_an_interval_has_a_part_of_the_videos_and_a_part_of_the_seeds() -> None:
+    draw = np.random.default_rng(0)
+    values = draw.normal(40.0, 10.0, size=(3, 60, 4)) + np.array([-2.0, 0.0, 2.0])[:, None, None]
+    videos = np.repeat(np.arange(20), 3)
+    cells = scores._cells(scores._Measured(values=values, videos=videos))
+    over_seeds = values.mean(axis=1)[:, 0]
+    cell = cells["miou"]
+    assert cell.value == pytest.approx(values[..., 0].mean())
+    assert cell.sd == pytest.approx(over_seeds.std(ddof=1))
+    error = cluster_bootstrap(values.mean(axis=0), videos, seed=0).standard_error[0]
+    assert cell.half_videos == pytest.approx(stats.norm.ppf(0.975) * error, rel=1e-4)
+    seeds = stats.t.ppf(0.975, 2) * over_seeds.std(ddof=1) / math.sqrt(3)
+    half = (cell.high - cell.low) / 2
+    assert half == pytest.approx(math.hypot(cell.half_videos, seeds), rel=1e-6)
+    one = scores._cells(scores._Measured(values=values[:1], videos=videos))["miou"]
+    assert one.sd is None
+    assert (one.high - one.low) / 2 == pytest.approx(one.half_videos)
+
+
+def cell(value: float, half: float) -> Cell:
+    return Cell(value=value, low=value - half, high=value + half, sd=1.0, half_videos=half)
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ((3, 3, 3, 3), "confirmed"),
+        ((3, 3, 3, 1), "unresolved"),
+        ((3, 3, 3, -3), "refuted"),
+        ((1, 1, 1, 1), "unresolved"),
+    ],
+)
+def test_the_claim_is_confirmed_only_against_both_teachers_on_both(
+    gains: tuple[float, ...], verdict: str
+) -> None:
+    cells = [{"miou": cell(gain, 2.0)} for gain in gains]
+    differences = {
+        "id": {"id": cells[0], "ood": cells[1]},
+        "ood": {"id": cells[2], "ood": cells[3]},
+    }
+    assert scores._verdict(differences) == verdict
+
+
+@pytest.fixture
+def scored() -> Scored:
+    asked = experiment("table3", sweep=())
+    rows = {
+        system.label: {
+            side: {m: cell(30.0 + k, 1.5) for m in table.HEADS} for side in ("id", "ood")
+        }
+        for k, system in enumerate(asked.systems)
+    }
+    gain = {side: {"miou": cell(1.0, 2.0)} for side in ("id", "ood")}
+    return Scored(
+        pairs={"id": 193, "ood": 107},
+        roles={"id": "val_id", "ood": "val_ood"},
+        rows=rows,
+        claims=[
+            Claim(student="RefKD", differences={"id": gain, "ood": gain}, verdict="unresolved")
+        ],
+        ablations={"w/o LR": gain},
+        floors={"id": {"constant": 29.5}, "ood": {"constant": 20.25}},
+    )
+
+
+@pytest.fixture
+def facts() -> Facts:
+    return Facts(
+        dataset="charades-cd-clip (58bc1679ba2c)",
+        family="charades-cd",
+        scale="small",
+        seeds=3,
+        marks={"w/o LR": "reconstruction"},
+        subset="3,720 of 16,128 annotated pairs have features",
+        simulated=True,
+        looks=("this is look 1",),
+    )
+
+
+def test_a_table_holds_ours_and_the_papers_and_says_what_they_are(
+    scored: Scored, facts: Facts
+) -> None:
+    asked = experiment("table3", sweep=())
+    rows, below = table.lines(asked, scored, facts), table.notes(asked, scored, facts)
+    text = table.markdown(asked, rows, below)
+    body = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in body}) == 1
+    assert "32.00 ± 1.00 [30.50, 33.50]" in text  # RefKD's
+    assert "*65.49*" in text
+    assert "| w/o LR (reconstruction) |" in text
+    for said in (
+        "val_id (193 pairs)",
+        "Subset: 3,720",
+        "tIoU >= m",
+        "unresolved",
+        "look 1",
+        "w/o LR - RefKD",
+    ):
+        assert said in text, said
+    assert "ID 29.50; OOD 20.25" in text
+
+
+def test_programs_read_a_cell_a_row(scored: Scored, facts: Facts) -> None:
+    asked = experiment("table3", sweep=())
+    rows = table.lines(asked, scored, facts)
+    found = list(csv.DictReader(io.StringIO(table.comma_separated(asked, rows, facts))))
+    assert len(found) == len(rows) * 6
+    one = next(r for r in found if r["system"] == "w/o LR" and r["metric"] == "miou")
+    assert (one["side"], float(one["value"]), one["paper"]) == ("id", 33.0, "57.63")
+    assert one["mark"] == "reconstruction"
+
+
+def test_latex_has_as_many_cells_in_every_row(scored: Scored, facts: Facts) -> None:
+    asked = experiment("table3", sweep=())
+    rows, below = table.lines(asked, scored, facts), table.notes(asked, scored, facts)
+    text = table.latex(asked, rows, below)
+    counts = {line.count("&") for line in text.splitlines() if line.endswith("\\\\")}
+    assert counts == {6}
+    assert re.search(r"w/o LR \(reconstruction\) & \$33.00 \\pm 1.00\$", text)

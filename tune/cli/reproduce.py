@@ -1,0 +1,136 @@
+"""`refkd reproduce`: the paper's tables and figures by one command."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tune.cli.study import JsonOption
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tune.reproduce.plan import Estimate
+    from tune.reproduce.request import Request
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command()(reproduce)
+
+
+def reproduce(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="table1, table2, table3, table4, table5, figure1, figure3 or figure4.",
+            show_default=False,
+        ),
+    ],
+    dataset: Annotated[
+        Path, typer.Option(help="A prepared dataset's folder.", show_default=False)
+    ],
+    scale: Annotated[
+        str, typer.Option(help="smoke (does it run?), small (hours) or paper (section 4).")
+    ] = "small",
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="Seeds of each row instead of the scale's.", min=1, show_default=False),
+    ] = None,
+    workspace: Annotated[
+        Path, typer.Option(help="Where networks are kept, shared by all tables and studies.")
+    ] = Path("runs"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the result; in the workspace where absent."),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Networks trained at once.", min=1)] = 2,
+    gpu: Annotated[float, typer.Option(help="GPUs each of them holds.", min=0)] = 0.0,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what it would cost, and train nothing.")
+    ] = False,
+    final: Annotated[
+        bool,
+        typer.Option("--final", help="Score the sealed test roles, which is recorded."),
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Look at the test roles again.")] = False,
+    reason: Annotated[
+        str | None,
+        typer.Option(help="Why; the table shows it.", show_default=False),
+    ] = None,
+    tracking: Annotated[
+        str | None,
+        typer.Option(help="MLflow's URI; the workspace's store where absent."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Join a running Ray cluster (`auto`, or HOST:PORT).", show_default=False
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train what a table or figure of the paper compares, score it, and write it.
+
+    Rows share teachers and knowledge, also with other tables. Run the same command after any
+    interruption. Written as Markdown, CSV, LaTeX and JSON, with the settings of every row and a
+    line a network; figures as PNG. Validation roles are scored unless --final is said.
+
+    Example: `refkd reproduce table3 --dataset datasets/quickstart --scale smoke`
+    """
+    from tune.reproduce.reproduce import reproduce as run
+    from tune.reproduce.request import Request
+    from tune.show.study import make_console
+    from tune.spec.settings import Resources
+
+    request = Request(
+        name=name,
+        dataset=dataset,
+        scale=scale,
+        seeds=seeds,
+        workspace=workspace,
+        workers=workers,
+        resources=Resources(gpu=gpu),
+        out=out,
+        tracking=tracking,
+        final=final,
+        again=again,
+        reason=reason,
+    )
+    console = make_console()
+    if plan:
+        _plan(console, request, as_json=as_json)
+        return
+    from tune.execution.progress import Lines, Silent
+    from tune.reproduce.table import show_result
+
+    try:
+        with Silent() if as_json else Lines(console) as reporter:
+            result = run(request, address=address, reporter=reporter)
+    except KeyboardInterrupt:
+        print("refkd: stopped; run the same command again to continue", file=sys.stderr)
+        raise typer.Exit(128 + signal.SIGINT) from None
+    if as_json:
+        print(result.scored.model_dump_json(indent=2))
+        return
+    show_result(console, result)
+
+
+def _plan(console: Console, request: Request, *, as_json: bool) -> None:
+    from tune.reproduce.plan import plan
+
+    found: Estimate = plan(request)
+    if as_json:
+        print(found.model_dump_json(indent=2))
+        return
+    console.print(
+        f"{request.title}: {found.networks} networks, {found.done} of them trained already; "
+        f"{found.epochs} epochs left, about {found.cpu_hours:.1f} CPU hours, "
+        f"{found.wall_hours:.1f} hours with {request.workers} workers",
+        markup=False,
+        highlight=False,
+    )

@@ -1,0 +1,1 @@
+"""The paper's tables and figures: which systems they compare, trained, scored and drawn."""

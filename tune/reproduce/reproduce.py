@@ -1,0 +1,180 @@
+"""`refkd reproduce`: a table or a figure of the paper, trained, scored and written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from refkd.data.dataset import Dataset
+from refkd.data.pairs import Pairs
+from refkd.training.validation import VALIDATION_ROLES
+from tune.execution.cluster import ray_session
+from tune.execution.progress import Reporter
+from tune.finals.ledger import Evaluated, Look, check_look, read_looks
+from tune.finals.look import check_sealed, take_look
+from tune.reproduce import figures
+from tune.reproduce.experiments import Experiment
+from tune.reproduce.paper import family_of
+from tune.reproduce.record import TableRecord
+from tune.reproduce.request import ReproduceError, Request
+from tune.reproduce.scores import SIDES, Scored, score_units
+from tune.reproduce.table import Facts
+from tune.reproduce.units import Unit, Units
+from tune.reproduce.written import kept, weights_of, write_log, write_numbers, write_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a table or figure came to, and where it was written."""
+
+    experiment: Experiment
+    scored: Scored
+    facts: Facts
+    files: list[Path]
+
+
+def reproduce(request: Request, *, address: str | None, reporter: Reporter) -> Result:
+    """Train what is missing, score it, write the table or figure.
+
+    The same command after any interruption continues. Both validation roles are scored, or, where
+    the request is final, the sealed test roles, after the look is in the ledger. Raises
+    `ReproduceError` where a network could not be trained, the others are kept; `LedgerError` for a
+    look that is not allowed, before anything is trained.
+    """
+    asked, scale, dataset, units = request.open()
+    looks = read_looks(request.home)
+    if request.final:
+        check_look(looks, study=request.title, again=request.again, reason=request.reason)
+        check_sealed(dataset)
+    request.home.mkdir(parents=True, exist_ok=True)
+    request.folder.mkdir(parents=True, exist_ok=True)
+    told = {"table": request.name, "scale": request.scale, "seeds": str(scale.seeds)}
+    settings = write_settings(request.folder, asked, units, {**told, "dataset": dataset.name})
+    with TableRecord(
+        request.title, request.workspace, request.home / "spool", uri=request.tracking
+    ) as record:
+        record.begun(dataset, told, [settings])
+        _train(request, units, dataset, record, address, reporter)
+        if request.final:
+            roles, looks = _sealed(request, units, dataset, number=len(looks) + 1)
+        else:
+            roles = _by_side(*map(dataset.role, VALIDATION_ROLES))
+        reporter.stage(f"scoring on {roles['id'].role} and {roles['ood'].role}")
+        scored = score_units(units, dataset, roles)
+        facts = Facts(
+            dataset=f"{dataset.name} ({dataset.fingerprint[:12]})",
+            family=family_of(dataset.name),
+            scale=request.scale,
+            seeds=scale.seeds,
+            marks=_marks(units),
+            subset=_subset(dataset),
+            simulated=dataset.manifest.simulation is not None,
+            looks=tuple(look.title for look in looks) if request.final else (),
+        )
+        name = f"{asked.name}-test" if request.final else asked.name
+        files = write_numbers(request.folder, name, asked, scored, facts)
+        if asked.kind != "table":
+            picture = request.folder / f"{name}.png"
+            lines = []
+            if asked.kind == "timelines":
+                lines = figures.timelines(asked, units, dataset, roles["ood"])
+            figures.draw(asked, scored, lines, picture)
+            files.append(picture)
+        files = [settings, *files, write_log(request.folder, units)]
+        record.artifacts(files)
+    return Result(experiment=asked, scored=scored, facts=facts, files=files)
+
+
+def _train(
+    request: Request,
+    units: Units,
+    dataset: Dataset,
+    record: TableRecord,
+    address: str | None,
+    reporter: Reporter,
+) -> None:
+    """Train teachers, then students; networks of earlier calls are kept."""
+    if units.left():
+        with ray_session(request.resources, address=address):
+            for students in (False, True):
+                left = [unit for unit in units.left() if bool(unit.teachers) == students]
+                if left:
+                    _train_some(request, left, dataset, record, reporter)
+    for unit in units.all():
+        record.unit_ended(unit, kept(unit)[1], None)
+
+
+def _train_some(
+    request: Request,
+    left: list[Unit],
+    dataset: Dataset,
+    record: TableRecord,
+    reporter: Reporter,
+) -> None:
+    from tune.reproduce.training import Work, train_units
+
+    what = "students" if left[0].teachers else "teachers"
+    epochs = sum(unit.epochs for unit in left)
+    reporter.stage(f"training {len(left)} {what}, {epochs} epochs")
+    work = Work(
+        dataset=request.dataset.absolute(),
+        fingerprint=dataset.fingerprint,
+        knowledge=request.workspace.absolute() / "knowledge",
+        device="cuda" if request.resources.gpu > 0 else "cpu",
+        threads=min(max(1, int(request.resources.cpu)), os.cpu_count() or 1),
+    )
+    for unit in left:
+        record.unit_begun(unit)
+
+    def told(unit: Unit, epoch: int, metrics: Mapping[str, float]) -> None:
+        record.epoch(unit, epoch, metrics)
+        if epoch == unit.epochs:
+            reporter.stage(
+                f"{unit.key}: ID mIoU {metrics['val_id/miou']:.2f}, OOD mIoU "
+                f"{metrics['val_ood/miou']:.2f}"
+            )
+
+    failures = train_units(left, work, request.resources, workers=request.workers, told=told)
+    for unit in left:
+        if unit.key in failures:
+            record.unit_ended(unit, {}, failures[unit.key])
+    if failures:
+        said = "; ".join(f"{key}: {reason}" for key, reason in failures.items())
+        raise ReproduceError(f"{said}; the others are kept, run the same command again")
+
+
+def _sealed(
+    request: Request, units: Units, dataset: Dataset, *, number: int
+) -> tuple[dict[str, Pairs], list[Look]]:
+    """Look at the test roles, which the ledger of the table holds from then on."""
+    systems = {
+        label: Evaluated(students={unit.folder.name: weights_of(unit) for unit in row})
+        for label, row in units.rows.items()
+    }
+    _, roles = take_look(
+        request.home,
+        dataset,
+        number=number,
+        study=request.title,
+        champions=systems,
+        teachers={},
+        reason=request.reason,
+    )
+    return _by_side(*roles), read_looks(request.home)
+
+
+def _by_side(inside: Pairs, outside: Pairs) -> dict[str, Pairs]:
+    return dict(zip(SIDES, (inside, outside), strict=True))
+
+
+def _marks(units: Units) -> dict[str, str]:
+    found = {label: ", ".join(row[0].marks) for label, row in units.rows.items()}
+    return {label: mark for label, mark in found.items() if mark}
+
+
+def _subset(dataset: Dataset) -> str | None:
+    counts = dataset.manifest.splits.values()
+    used, there = sum(c.pairs for c in counts), sum(c.annotated_pairs for c in counts)
+    return None if used == there else f"{used:,} of {there:,} annotated pairs have features"

@@ -1,0 +1,109 @@
+"""How large a reproduction is: networks, epochs, seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from refkd.distill.config import DistillConfig
+from refkd.training.config import TrainingConfig
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "vslnet-rnn": {"name": "vslnet", "predictor": "rnn"},
+    "vslnet-transformer": {"name": "vslnet", "predictor": "transformer"},
+    "seqpan": {"name": "seqpan"},
+    "mrtnet": {"name": "mrtnet"},
+    "emb": {"name": "emb"},
+    "qave": {"name": "qave"},
+    "tan2d": {"name": "tan2d"},
+}
+"""The backbones by the name that tables and logs use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What it costs to fill a table."""
+
+    name: str
+    meaning: str
+    seeds: int
+    """Teachers and students of each row."""
+    training: dict[str, Any]
+    warmup_epochs: int
+    """W of the students, unless a row says otherwise."""
+    sweep: Sequence[int]
+    """The warm-up lengths of Figure 3."""
+    sizes: dict[str, Any]
+    """Sizes of every network of the VSLNet family; empty for the paper's."""
+    others: dict[str, dict[str, Any]]
+    """Sizes of the networks that have others."""
+
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Learning rates of networks that need another."""
+
+    def with_seeds(self, seeds: int) -> Scale:
+        """Return the scale with another number of seeds."""
+        return replace(self, seeds=seeds)
+
+    def network(self, key: str) -> dict[str, Any]:
+        """Return the backbone section for a key of `NETWORKS`."""
+        return {**NETWORKS[key], **self.others.get(key, self.sizes)}
+
+    def training_config(self, key: str, **changes: Any) -> TrainingConfig:
+        """Return the training section of a key of `NETWORKS`."""
+        rates = {"learning_rate": self.rates[key]} if key in self.rates else {}
+        return TrainingConfig.model_validate({**self.training, **rates, **changes})
+
+    def distill_config(self, settings: dict[str, Any], warmup: int | None) -> DistillConfig:
+        """Return the distill section of a row."""
+        given = self.warmup_epochs if warmup is None else warmup
+        return DistillConfig.model_validate({"warmup_epochs": given, **settings})
+
+
+SMALL = {"hidden": 32, "heads": 4}
+MAP = {"map_clips": 8, "segments": 32, "convolutions": 2, "kernel": 3, "text_layers": 1}
+SCALES = {
+    scale.name: scale
+    for scale in (
+        Scale(
+            name="smoke",
+            meaning="does every row run? Its numbers mean nothing",
+            seeds=2,
+            training={"epochs": 2, "batch_size": 64},
+            warmup_epochs=1,
+            sweep=(0, 1, 2),
+            sizes={"hidden": 8, "heads": 2, "char_dim": 4},
+            others={
+                "emb": {"hidden": 8, "heads": 2, "block": 4},
+                "qave": {"hidden": 8, "span_hidden": 8},
+                "tan2d": {"hidden": 8, **MAP},
+            },
+        ),
+        Scale(
+            name="small",
+            meaning="hours on two cores: a quarter of the width, six epochs",
+            seeds=3,
+            training={"epochs": 6, "batch_size": 32},
+            warmup_epochs=2,
+            sweep=(0, 1, 2, 4, 6),
+            sizes=SMALL,
+            others={
+                "emb": SMALL,
+                "qave": {"hidden": 32, "span_hidden": 32},
+                "tan2d": {"hidden": 32, **MAP, "map_clips": 16},
+            },
+            rates={"tan2d": 1e-2},
+        ),
+        Scale(
+            name="paper",
+            meaning="the sizes and epochs of section 4, five seeds",
+            seeds=5,
+            training={"epochs": 100, "batch_size": 32, "learning_rate": 1e-3},
+            warmup_epochs=20,
+            sweep=(0, 5, 10, 15, 20, 30, 40, 60),
+            sizes={},
+            others={},
+        ),
+    )
+}

@@ -1,0 +1,233 @@
+"""A table for people and programs: Markdown, CSV, LaTeX, and the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from tune.reproduce.experiments import Experiment
+from tune.reproduce.paper import printed
+from tune.reproduce.scores import SIDES, Cell, Scored
+
+if TYPE_CHECKING:
+    from tune.reproduce.reproduce import Result
+
+HEADS = {
+    "r1_iou0.3": "R1@0.3",
+    "r1_iou0.5": "R1@0.5",
+    "r1_iou0.7": "R1@0.7",
+    "miou": "mIoU",
+}
+CSV_COLUMNS = (
+    *("table", "system", "side", "metric", "value", "low", "high", "sd", "seeds"),
+    *("paper", "mark", "convention"),
+)
+CONVENTION = (
+    "percent; seconds, truth and prediction clamped to the video, a hit is tIoU >= m, every "
+    "annotated pair counts"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What stands around the numbers."""
+
+    dataset: str
+    family: str | None
+    """Whose printed numbers stand beside ours."""
+    scale: str
+    seeds: int
+    marks: Mapping[str, str]
+    """By row: why its name is not to be taken at its word (reconstruction, leakage)."""
+    subset: str | None
+    """What part of the published dataset this is; None for all of it."""
+    simulated: bool
+    """Whether the features were made from the annotations."""
+    looks: tuple[str, ...]
+    """Every look at the test roles; empty where validation is shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A row: ours and the paper's by side and metric."""
+
+    label: str
+    mark: str
+    ours: Mapping[tuple[str, str], Cell]
+    paper: Mapping[tuple[str, str], float]
+
+
+def lines(experiment: Experiment, scored: Scored, facts: Facts) -> list[Line]:
+    """Return the rows of a table in the paper's order."""
+    return [
+        Line(
+            label=label,
+            mark=facts.marks.get(label, ""),
+            ours={(s, m): cells[s][m] for s in SIDES for m in experiment.metrics},
+            paper=printed(facts.family, experiment.paper, label) if experiment.paper else {},
+        )
+        for label, cells in scored.rows.items()
+    ]
+
+
+def notes(experiment: Experiment, scored: Scored, facts: Facts) -> list[str]:
+    """Return the sentences below a table."""
+    roles = " and ".join(f"{scored.roles[s]} ({scored.pairs[s]:,} pairs)" for s in SIDES)
+    said = [
+        f"{facts.dataset}, scale {facts.scale}, {facts.seeds} seeds a row; {roles}; {CONVENTION}.",
+        "Cell: mean ± standard deviation over seeds [95 % over videos and seeds]. Teachers and "
+        "student of a seed belong together.",
+    ]
+    if facts.subset:
+        said.append(f"Subset: {facts.subset}. The paper's numbers are of the whole dataset.")
+    if facts.simulated:
+        said.append(
+            "Simulated: the features were made from the annotations, no video was looked at; only "
+            "differences between rows of this table mean anything."
+        )
+    if experiment.paper and facts.family:
+        split = "test_id and test_ood"
+        said.append(f"paper: as printed there, on {split}, one seed, convention not stated.")
+    said += [f"{label}: {mark}." for label, mark in facts.marks.items()]
+    said += [f"Test roles: {look}." for look in facts.looks]
+    floors = "; ".join(
+        f"{side.upper()} {max(values.values()):.2f}" for side, values in scored.floors.items()
+    )
+    said.append(f"Best predictor that never sees the video, mIoU: {floors}.")
+    for claim in scored.claims:
+        said.append(_claimed(claim.student, claim.verdict, claim.differences))
+    for label, cells in scored.ablations.items():
+        parts = ", ".join(f"{side.upper()} {_signed(cells[side]['miou'])}" for side in SIDES)
+        said.append(f"{label} - RefKD (mIoU, paired): {parts}")
+    return said
+
+
+def _claimed(student: str, verdict: str, differences: Mapping[str, Any]) -> str:
+    parts = [
+        f"{side.upper()} against the {teacher.upper()} teacher {_signed(cells[side]['miou'])}"
+        for side in SIDES
+        for teacher, cells in differences.items()
+    ]
+    return (
+        f'{student}, "at least as good as both teachers on both" (mIoU, paired): {verdict}; '
+        + "; ".join(parts)
+    )
+
+
+def _signed(cell: Cell) -> str:
+    return f"{cell.value:+.2f} [{cell.low:+.2f}, {cell.high:+.2f}]"
+
+
+def show_result(console: Console, result: Result) -> None:
+    """Print the table, the paper's numbers below ours, its notes, and where it was written."""
+    asked, scored, facts = result.experiment, result.scored, result.facts
+    made = RichTable(title=asked.title, title_justify="left", box=box.SIMPLE_HEAD)
+    made.add_column("system")
+    for side in SIDES:
+        for metric in asked.metrics:
+            made.add_column(f"{side.upper()}\n{HEADS[metric]}", justify="right")
+    for line in lines(asked, scored, facts):
+        made.add_row(_name(line), *(_stacked(cell) for cell in line.ours.values()))
+        if line.paper:
+            made.add_row("  paper", *(_printed(line, key) for key in line.ours), style="dim")
+    console.print(made)
+    for note in notes(asked, scored, facts):
+        console.print(note, markup=False, highlight=False)
+    console.print()
+    for file in result.files:
+        console.print(f"  {file}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _stacked(cell: Cell) -> str:
+    spread = "" if cell.sd is None else f"\n± {cell.sd:.2f}"
+    return f"{cell.value:.2f}{spread}"
+
+
+def markdown(experiment: Experiment, table: list[Line], below: list[str]) -> str:
+    """Return the table as Markdown, its notes below."""
+    heads = [f"{s.upper()} {HEADS[m]}" for s in SIDES for m in experiment.metrics]
+    rows = [["system", *heads], ["---", *["---:"] * len(heads)]]
+    for line in table:
+        rows.append([_name(line), *(_text(cell) for cell in line.ours.values())])
+        if line.paper:
+            rows.append(["*paper*", *(f"*{_printed(line, key)}*" for key in line.ours)])
+    body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([f"# {experiment.title}", "", body, "", *(f"- {n}" for n in below), ""])
+
+
+def comma_separated(experiment: Experiment, table: list[Line], facts: Facts) -> str:
+    """Return a cell a row, for programs."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for line in table:
+        for (side, metric), cell in line.ours.items():
+            numbers = [cell.value, cell.low, cell.high, cell.sd]
+            writer.writerow(
+                [
+                    experiment.name,
+                    line.label,
+                    side,
+                    metric,
+                    *("" if n is None else f"{n:.4f}" for n in numbers),
+                    facts.seeds,
+                    line.paper.get((side, metric), ""),
+                    line.mark,
+                    CONVENTION,
+                ]
+            )
+    return out.getvalue()
+
+
+def latex(experiment: Experiment, table: list[Line], below: list[str]) -> str:
+    """Return the table for a paper that uses booktabs."""
+    count = len(SIDES) * len(experiment.metrics)
+    heads = " & ".join(f"{s.upper()} {HEADS[m]}" for s in SIDES for m in experiment.metrics)
+    body = []
+    for line in table:
+        cells = " & ".join(_tex_cell(cell) for cell in line.ours.values())
+        body.append(f"{_tex(_name(line))} & {cells} \\\\")
+        if line.paper:
+            told = " & ".join(_printed(line, key) for key in line.ours)
+            body.append(f"\\quad paper & {told} \\\\")
+    return "\n".join(
+        [
+            *(f"% {note}" for note in below),
+            f"\\begin{{tabular}}{{l{'r' * count}}}",
+            "\\toprule",
+            f"system & {heads} \\\\",
+            "\\midrule",
+            *body,
+            "\\bottomrule",
+            "\\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _name(line: Line) -> str:
+    return f"{line.label} ({line.mark})" if line.mark else line.label
+
+
+def _text(cell: Cell) -> str:
+    spread = "" if cell.sd is None else f" ± {cell.sd:.2f}"
+    return f"{cell.value:.2f}{spread} [{cell.low:.2f}, {cell.high:.2f}]"
+
+
+def _tex_cell(cell: Cell) -> str:
+    return f"{cell.value:.2f}" if cell.sd is None else f"${cell.value:.2f} \\pm {cell.sd:.2f}$"
+
+
+def _tex(text: str) -> str:
+    return text.replace("&", "\\&").replace("%", "\\%").replace("_", "\\_")
+
+
+def _printed(line: Line, key: tuple[str, str]) -> str:
+    return f"{line.paper[key]:.2f}" if key in line.paper else "–"
