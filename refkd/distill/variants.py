@@ -62,7 +62,7 @@ VARIANTS: dict[str, Variant] = {
         tables=(4,),
     ),
     "IntroD only": Variant(
-        description="Introspection alone, (1) to (6): no side branch learns, no reflection.",
+        description="Introspection alone, (1) to (6): no side branch learns or is heard.",
         settings={**NO_REFLECTION, **NO_SIDE},
     ),
     "w/o side curriculum": Variant(
