@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from refkd.data.simulate import SimulationConfig, simulate
     from refkd.distill import DistillConfig, ReflectiveLoss, Student
     from refkd.errors import RefKDError
-    from refkd.models import VSLNetConfig, build_backbone
+    from refkd.models import (
+        EMBConfig,
+        MRTNetConfig,
+        QAVEConfig,
+        SeqPANConfig,
+        Tan2DConfig,
+        VSLNetConfig,
+        build_backbone,
+    )
     from refkd.recipes import RecipeConfig
     from refkd.retriever import Retriever, Span
     from refkd.training.config import TrainingConfig
@@ -27,6 +35,11 @@ __version__ = "0.1.0"
 _HOME = {
     "Dataset": "refkd.data.dataset",
     "DistillConfig": "refkd.distill",
+    "EMBConfig": "refkd.models",
+    "MRTNetConfig": "refkd.models",
+    "QAVEConfig": "refkd.models",
+    "SeqPANConfig": "refkd.models",
+    "Tan2DConfig": "refkd.models",
     "RecipeConfig": "refkd.recipes",
     "RefKDError": "refkd.errors",
     "ReflectiveLoss": "refkd.distill",
@@ -49,14 +62,19 @@ _HOME = {
 __all__ = [
     "Dataset",
     "DistillConfig",
+    "EMBConfig",
+    "MRTNetConfig",
+    "QAVEConfig",
     "RecipeConfig",
     "RefKDError",
     "ReflectiveLoss",
     "Retriever",
+    "SeqPANConfig",
     "SimulationConfig",
     "Span",
     "Student",
     "StudentConfig",
+    "Tan2DConfig",
     "TeacherConfig",
     "TrainingConfig",
     "VSLNetConfig",

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from refkd.errors import RefKDError
-from tune.cli import data, doctor, finalists, history, reproduce, search, study
+from tune.cli import data, doctor, finalists, history, reproduce, search, study, teach
 
 app = typer.Typer(
     name="refkd",
@@ -29,6 +29,7 @@ finalists.register(app)
 doctor.register(app)
 history.register(app)
 reproduce.register(app)
+teach.register(app)
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
@@ -23,6 +23,9 @@ from tune.reproduce.scores import SIDES, Scored, score_units
 from tune.reproduce.table import Facts
 from tune.reproduce.units import Unit, Units
 from tune.reproduce.written import kept, weights_of, write_log, write_numbers, write_settings
+
+if TYPE_CHECKING:
+    from tune.execution.networks import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,22 +116,17 @@ def _train_some(
     record: TableRecord,
     reporter: Reporter,
 ) -> None:
-    from tune.reproduce.training import Work, train_units
+    from tune.execution.networks import train_networks, work_on
 
     what = "students" if left[0].teachers else "teachers"
     epochs = sum(unit.epochs for unit in left)
     reporter.stage(f"training {len(left)} {what}, {epochs} epochs")
-    work = Work(
-        dataset=request.dataset.absolute(),
-        fingerprint=dataset.fingerprint,
-        knowledge=request.workspace.absolute() / "knowledge",
-        device="cuda" if request.resources.gpu > 0 else "cpu",
-        threads=min(max(1, int(request.resources.cpu)), os.cpu_count() or 1),
-    )
+    by_key = {unit.key: unit for unit in left}
     for unit in left:
         record.unit_begun(unit)
 
-    def told(unit: Unit, epoch: int, metrics: Mapping[str, float]) -> None:
+    def told(key: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        unit = by_key[key]
         record.epoch(unit, epoch, metrics)
         if epoch == unit.epochs:
             reporter.stage(
@@ -136,13 +134,26 @@ def _train_some(
                 f"{metrics['val_ood/miou']:.2f}"
             )
 
-    failures = train_units(left, work, request.resources, workers=request.workers, told=told)
+    failures = train_networks(
+        [_network(unit) for unit in left],
+        work_on(dataset, request.workspace, request.resources, scratch=request.home / "ray"),
+        request.resources,
+        workers=request.workers,
+        told=told,
+    )
     for unit in left:
         if unit.key in failures:
             record.unit_ended(unit, {}, failures[unit.key])
     if failures:
         said = "; ".join(f"{key}: {reason}" for key, reason in failures.items())
         raise ReproduceError(f"{said}; the others are kept, run the same command again")
+
+
+def _network(unit: Unit) -> Network:
+    from tune.execution.networks import Network
+
+    teachers = {role: teacher.folder for role, teacher in unit.teachers.items()}
+    return Network(key=unit.key, config=unit.config, folder=unit.folder, teachers=teachers)
 
 
 def _sealed(

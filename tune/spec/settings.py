@@ -10,11 +10,21 @@ from pydantic import Field, PlainSerializer, model_validator
 from refkd.config import Config
 from refkd.models import BackboneConfig
 from refkd.recipes.config import RecipeConfig
+from tune.spec.space import Dimension
 from tune.spec.urls import without_password
 
 Metric = Annotated[str, Field(pattern=r"^val_(id|ood)/(miou|d?r1_iou0\.[13579])$")]
 ShownUrl = Annotated[str, PlainSerializer(without_password)]
 """A URL that is written to studies, runs and workers without a password."""
+
+
+class TeacherTuning(Config):
+    """What `refkd teach --tune` searches of a teacher; a search of students leaves it alone."""
+
+    space: dict[str, Dimension] = Field(min_length=1)
+    """Dotted keys of a teacher: backbone, recipe, training."""
+    trials: int = Field(default=12, ge=1)
+    """Teachers to train."""
 
 
 class TeacherSpec(Config):
@@ -28,6 +38,8 @@ class TeacherSpec(Config):
     """Keys of the training section that differ for this teacher."""
     seed: int | None = None
     """Another seed than the study's."""
+    tune: TeacherTuning | None = None
+    """Its own hyperparameters, for `refkd teach --tune`."""
 
 
 class Teachers(Config):

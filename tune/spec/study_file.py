@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ class StudyFile(Config):
         _check_space(self)
         _check_points(self)
         for role in TEACHER_ROLES:
-            self.teacher_config(role)
+            _check_teacher(self, role)
         return self
 
     @property
@@ -181,6 +182,33 @@ def _check_space(study: StudyFile) -> None:
         earlier.add(name)
         for value in dimension.examples():
             _check_point(study, {**_conditions(dimension), name: value})
+
+
+def _check_teacher(study: StudyFile, role: str) -> None:
+    """Build the teacher, and those at both ends of each range that `teach --tune` searches."""
+    try:
+        settings = study.teacher_config(role).model_dump(mode="json")
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ValueError(f"teachers.{role}: {message}") from None
+    tuning = getattr(study.teachers, role).tune
+    known = flat(settings)
+    for name, dimension in (tuning.space if tuning else {}).items():
+        if name not in known:
+            raise ValueError(
+                f"teachers.{role}.tune.space: {name!r} is no key of a teacher"
+                f"{_nearest(name, known)}"
+            )
+        for value in dimension.examples():
+            changed = deepcopy(settings)
+            put(changed, name, value)
+            try:
+                TeacherConfig.model_validate(changed)
+            except ValidationError as error:
+                raise ValueError(
+                    f"teachers.{role}.tune.space: {name}={value!r} is not valid: "
+                    f"{error.errors()[0]['msg']}"
+                ) from None
 
 
 def _conditions(dimension: Dimension) -> Values:

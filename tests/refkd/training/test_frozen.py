@@ -17,6 +17,7 @@ from refkd.errors import CheckpointError
 from refkd.models import VSLNetConfig
 from refkd.models.backbone import NEGATIVE
 from refkd.recipes import RecipeConfig
+from refkd.recipes import network as networks
 from refkd.training import knowledge
 from refkd.training.config import TrainingConfig
 from refkd.training.export import freeze_student, open_student, student_is_frozen
@@ -205,7 +206,7 @@ def test_the_address_of_knowledge_names_teacher_dataset_and_code(
         knowledge_address(teacher, tiny_dataset),
         knowledge_address(teachers["id"], other),
     ]
-    monkeypatch.setattr(knowledge, "network_digest", lambda *_: "newer code")
+    monkeypatch.setattr(networks, "source_digest", lambda config: "newer code")
     addresses.append(knowledge_address(teachers["id"], tiny_dataset))
     assert len(set(addresses)) == len(addresses)
     monkeypatch.undo()

@@ -1,9 +1,11 @@
-"""Training the networks of a table as Ray jobs, each from its newest checkpoint."""
+"""Networks of a list trained as Ray jobs, each from its newest checkpoint."""
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,6 @@ from refkd.training.teacher import TeacherConfig, find_teacher
 from tune.execution.jobs import CHECKPOINTS
 from tune.execution.runner import fit
 from tune.execution.trainables import FAILED, metrics_of, open_dataset, report_epochs, teach
-from tune.reproduce.units import Unit
 from tune.spec.settings import Resources
 
 
@@ -32,59 +33,85 @@ class Work(Config):
     dataset: Path
     fingerprint: str
     knowledge: Path
+    scratch: Path
+    """Folder of Ray's own, removed afterwards."""
     device: str
     threads: int
 
 
-Told = Callable[[Unit, int, Mapping[str, float]], None]
-"""Who is told of each epoch of each network."""
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A teacher or a student to train into a folder."""
+
+    key: str
+    """Its name in logs."""
+    config: TeacherConfig | StudentConfig
+    folder: Path
+    teachers: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of a student's teachers, by `id` and `ood`."""
 
 
-def train_units(
-    units: Sequence[Unit], work: Work, resources: Resources, *, workers: int, told: Told
+Told = Callable[[str, int, Mapping[str, float]], None]
+"""Who is told of each epoch of each network, by its key."""
+
+
+def work_on(dataset: Dataset, workspace: Path, resources: Resources, *, scratch: Path) -> Work:
+    """Return what the workers of a workspace are told."""
+    return Work(
+        dataset=dataset.path.absolute(),
+        fingerprint=dataset.fingerprint,
+        knowledge=workspace.absolute() / "knowledge",
+        scratch=scratch,
+        device="cuda" if resources.gpu > 0 else "cpu",
+        threads=min(max(1, int(resources.cpu)), os.cpu_count() or 1),
+    )
+
+
+def train_networks(
+    networks: Sequence[Network], work: Work, resources: Resources, *, workers: int, told: Told
 ) -> dict[str, str]:
     """Train networks that do not need each other; return why some failed, by their key."""
-    watcher = _Watcher({unit.key: unit for unit in units}, told)
+    watcher = _Watcher(told)
     fit(
-        functools.partial(train_unit, work=work.model_dump(mode="json")),
-        scratch=work.knowledge.parent / "ray",
+        functools.partial(train_network, work=work.model_dump(mode="json")),
+        scratch=work.scratch,
         resources=resources,
         retries=1,
-        param_space={"unit": ray.tune.grid_search([_config(unit) for unit in units])},
+        param_space={"network": ray.tune.grid_search([_config(one) for one in networks])},
         tune_config=ray.tune.TuneConfig(
             max_concurrent_trials=workers,
             reuse_actors=True,
-            trial_dirname_creator=lambda trial: Path(trial.config["unit"]["folder"]).name,
+            trial_dirname_creator=lambda trial: Path(trial.config["network"]["folder"]).name,
         ),
         callbacks=[watcher],
     )
     return watcher.failures
 
 
-def train_unit(config: dict[str, Any], *, work: dict[str, Any]) -> None:
-    """Train the network that `config["unit"]` describes, unless it exists."""
+def train_network(config: dict[str, Any], *, work: dict[str, Any]) -> None:
+    """Train the network that `config["network"]` describes, unless it exists."""
     told = Work.model_validate(work)
-    unit = config["unit"]
+    one = config["network"]
     dataset = open_dataset(told.dataset, told.fingerprint, threads=told.threads)
-    folder, knowledge = Path(unit["folder"]), told.knowledge
+    folder, knowledge = Path(one["folder"]), told.knowledge
     try:
-        if unit["teachers"]:
-            _distil(unit, folder, dataset, told)
+        if one["teachers"]:
+            _distil(one, folder, dataset, told)
         else:
-            teacher = TeacherConfig.model_validate(unit["config"])
+            teacher = TeacherConfig.model_validate(one["config"])
             teach(teacher, folder, dataset, knowledge=knowledge, device=told.device)
     except TrainingError as error:
         ray.tune.report({FAILED: str(error)})
 
 
-def _distil(unit: dict[str, Any], folder: Path, dataset: Dataset, work: Work) -> None:
+def _distil(one: dict[str, Any], folder: Path, dataset: Dataset, work: Work) -> None:
     """Train a student unless it is there, reporting its epochs."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "training.lock"):
         if student_is_frozen(folder):
             return
-        config = StudentConfig.model_validate(unit["config"])
-        teachers = {role: find_teacher(Path(path)) for role, path in unit["teachers"].items()}
+        config = StudentConfig.model_validate(one["config"])
+        teachers = {role: find_teacher(Path(path)) for role, path in one["teachers"].items()}
         trainer = student_trainer(config, dataset, teachers, work.knowledge, device=work.device)
         checkpoints = CheckpointFolder(folder / CHECKPOINTS)
         report_epochs(trainer, checkpoints)
@@ -92,20 +119,20 @@ def _distil(unit: dict[str, Any], folder: Path, dataset: Dataset, work: Work) ->
         checkpoints.clear()
 
 
-def _config(unit: Unit) -> dict[str, Any]:
+def _config(network: Network) -> dict[str, Any]:
     return {
-        "key": unit.key,
-        "config": unit.config.model_dump(mode="json"),
-        "folder": str(unit.folder),
-        "teachers": {role: str(teacher.folder) for role, teacher in unit.teachers.items()},
+        "key": network.key,
+        "config": network.config.model_dump(mode="json"),
+        "folder": str(network.folder),
+        "teachers": {role: str(folder) for role, folder in network.teachers.items()},
     }
 
 
 class _Watcher(Callback):
     """Passes epochs on and notes why a network failed."""
 
-    def __init__(self, units: dict[str, Unit], told: Told) -> None:
-        self._units, self._told = units, told
+    def __init__(self, told: Told) -> None:
+        self._told = told
         self.failures: dict[str, str] = {}
 
     def on_trial_result(
@@ -117,19 +144,19 @@ class _Watcher(Callback):
         **info: Any,
     ) -> None:
         """Tell of an epoch, or note that training gave up."""
-        key = trial.config["unit"]["key"]
+        key = trial.config["network"]["key"]
         if FAILED in result:
             self.failures[key] = str(result[FAILED])
         elif "epoch" in result and "frozen" not in result:
             self.failures.pop(key, None)
-            self._told(self._units[key], int(result["epoch"]), metrics_of(result))
+            self._told(key, int(result["epoch"]), metrics_of(result))
 
     def on_trial_error(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
     ) -> None:
         """Note the last line of the worker's traceback."""
         error = str(trial.get_error() or "the worker process died").strip()
-        self.failures[trial.config["unit"]["key"]] = error.splitlines()[-1]
+        self.failures[trial.config["network"]["key"]] = error.splitlines()[-1]
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

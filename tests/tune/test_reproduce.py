@@ -1,0 +1,126 @@
+"""Every table and figure of the paper at smoke scale: trained by Ray, every cell filled."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from matplotlib import image
+from mlflow import MlflowClient
+
+from refkd.data.dataset import Dataset
+from tune.execution.progress import Silent
+from tune.finals.ledger import LedgerError, read_looks
+from tune.reproduce.experiments import names
+from tune.reproduce.plan import plan
+from tune.reproduce.reproduce import Result, reproduce
+from tune.reproduce.request import ReproduceError, Request
+from tune.reproduce.scores import SIDES
+from tune.study.locate import default_tracking
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),  # of MLflow's
+]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workspace that all of them share, so that common networks are trained once."""
+    return tmp_path_factory.mktemp("reproduce")
+
+
+def run(name: str, dataset: Dataset, workspace: Path, **more: object) -> Result:
+    request = Request(
+        name=name,
+        dataset=dataset.path,
+        scale="smoke",
+        workspace=workspace,
+        **more,  # type: ignore[arg-type]
+    )
+    return reproduce(request, address=None, reporter=Silent())
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_cell_is_filled(name: str, tiny_dataset: Dataset, workspace: Path) -> None:
+    result = run(name, tiny_dataset, workspace)
+    for cells in result.scored.rows.values():
+        for side in SIDES:
+            for metric in result.experiment.metrics:
+                cell = cells[side][metric]
+                assert 0.0 <= cell.value <= 100.0
+                assert cell.low <= cell.value <= cell.high
+                assert math.isfinite(cell.high)
+    files = {path.suffix: path for path in result.files}
+    assert all(path.stat().st_size > 0 for path in result.files)
+    assert "nan" not in files[".md"].read_text(encoding="utf-8").lower()
+    if result.experiment.kind != "table":
+        picture = image.imread(files[".png"])
+        assert min(picture.shape[:2]) > 300
+        assert np.std(picture) > 0.01
+    settings = yaml.safe_load(files[".yaml"].read_text(encoding="utf-8"))
+    assert set(settings["rows"]) == set(result.scored.rows)
+    log = files[".jsonl"].read_text(encoding="utf-8").splitlines()
+    rows = {json.loads(line)["row"] for line in log}
+    assert rows >= set(result.scored.rows)
+
+
+def test_what_is_trained_is_not_trained_again(tiny_dataset: Dataset, workspace: Path) -> None:
+    first = run("table3", tiny_dataset, workspace)
+    stamps = {p: p.stat().st_mtime_ns for p in workspace.rglob("*.safetensors")}
+    asked = Request(name="table3", dataset=tiny_dataset.path, scale="smoke", workspace=workspace)
+    assert plan(asked).epochs == 0
+    again = run("table3", tiny_dataset, workspace)
+    assert {p: p.stat().st_mtime_ns for p in workspace.rglob("*.safetensors")} == stamps
+    assert again.scored == first.scored
+
+
+def test_mlflow_holds_a_run_a_network(tiny_dataset: Dataset, workspace: Path) -> None:
+    run("table5", tiny_dataset, workspace)
+    client = MlflowClient(default_tracking(workspace))
+    experiment = client.get_experiment_by_name("refkd/reproduce")
+    assert experiment is not None
+    title = Request(name="table5", dataset=tiny_dataset.path, scale="smoke").title
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    mine = [r for r in runs if r.data.tags.get("refkd.study") == title]
+    (parent,) = [r for r in mine if r.data.tags["refkd.role"] == "study"]
+    assert {f.path for f in client.list_artifacts(parent.info.run_id, "results")} >= {
+        "results/table5.md",
+        "results/table5.csv",
+    }
+    children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len(children) == 2 * 4  # two seeds of two teachers and two students
+    assert {r.info.status for r in children} == {"FINISHED"}
+
+
+def test_the_test_roles_are_looked_at_once(tiny_dataset: Dataset, workspace: Path) -> None:
+    shown = run("table4", tiny_dataset, workspace, final=True)
+    home = Request(
+        name="table4", dataset=tiny_dataset.path, scale="smoke", workspace=workspace
+    ).home
+    assert shown.scored.roles == {"id": "test_id", "ood": "test_ood"}
+    (look,) = read_looks(home)
+    assert set(look.champions) == set(shown.scored.rows)
+    assert (home / "table4-test.md").is_file()
+    with pytest.raises(LedgerError, match="looked at once"):
+        run("table4", tiny_dataset, workspace, final=True)
+    again = run("table4", tiny_dataset, workspace, final=True, again=True, reason="a typo")
+    assert "a typo" in (home / "table4-test.md").read_text(encoding="utf-8")
+    assert len(again.facts.looks) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"name": "table9"}, "none of table1"), ({"scale": "large"}, "none of smoke")],
+)
+def test_what_is_not_known_is_named(
+    changes: dict[str, str], message: str, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    asked = {"name": "table3", "dataset": tiny_dataset.path, "workspace": tmp_path, **changes}
+    with pytest.raises(ReproduceError, match=message):
+        reproduce(Request(**asked), address=None, reporter=Silent())  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []

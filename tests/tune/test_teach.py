@@ -1,0 +1,118 @@
+"""Teachers alone, and the search of their own hyperparameters: real Ray, real storage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+
+from refkd.data.dataset import Dataset
+from refkd.training.teacher import find_teacher
+from tune.execution.jobs import make_job
+from tune.execution.progress import Silent
+from tune.show.study import make_console
+from tune.show.teachers import show_tuned
+from tune.spec.study_file import StudyFile, StudyFileError, load_study_file
+from tune.study.locate import place_of
+from tune.study.storage import open_storage
+from tune.teach import VALUES, TeachError, train_teachers, tune_teacher, tuned_config
+
+SPACE: dict[str, Any] = {
+    "recipe.w_kl": {"float": [0.1, 3.0], "log": True},
+    "training.learning_rate": {"float": [1e-3, 1e-2], "log": True},
+}
+
+
+def study(
+    folder: Path, dataset: Dataset, *, trials: int = 3, space: dict[str, Any] | None = None
+) -> StudyFile:
+    content = {
+        "name": "quick",
+        "dataset": str(dataset.path),
+        "workspace": str(folder / "runs"),
+        "backbone": {"hidden": 8, "heads": 2},
+        "training": {"epochs": 2, "batch_size": 64},
+        "distill": {"warmup_epochs": 1},
+        "teachers": {
+            "ood": {"recipe": "refkd_text", "tune": {"space": space or SPACE, "trials": trials}}
+        },
+        "space": {"distill.lambda_id": {"float": [0.01, 1.0]}},
+    }
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return load_study_file(path)
+
+
+def held_study(file: StudyFile) -> optuna.Study:
+    storage = open_storage(place_of(file).storage)
+    return optuna.load_study(study_name="quick-teacher-ood", storage=storage)
+
+
+@pytest.mark.slow
+def test_teachers_are_trained_where_a_search_looks_for_them(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    file = study(tmp_path, tiny_dataset)
+    taught = train_teachers(file, address=None, reporter=Silent())
+    job = make_job(file, tiny_dataset, teacher_epochs=2)
+    assert {role: one.folder for role, one in taught.items()} == job.teachers
+    stamps = [(p, p.stat().st_mtime_ns) for p in sorted(tmp_path.rglob("*.safetensors"))]
+    assert len(stamps) == 2
+    assert train_teachers(file, address=None, reporter=Silent()) == taught
+    assert [(p, p.stat().st_mtime_ns) for p in sorted(tmp_path.rglob("*.safetensors"))] == stamps
+
+
+@pytest.mark.slow
+def test_tuning_ends_with_the_best_teacher_and_goes_on_where_it_was_cut_off(
+    tiny_dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = study(tmp_path, tiny_dataset)
+    tuned = tune_teacher(file, "ood", address=None, reporter=Silent())
+    trials = held_study(file).get_trials()
+    assert [t.state.name for t in trials] == ["COMPLETE"] * 3
+    assert tuned.scores == [t.value for t in trials]
+    best = max(trials, key=lambda t: float(t.value or 0.0))
+    assert tuned.values == best.user_attrs[VALUES]
+    teacher = find_teacher(tuned.best.folder)
+    assert teacher is not None
+    assert teacher.record.metrics["val_ood/miou"] == best.value
+    assert teacher.record.recipe.w_kl == tuned.values["recipe.w_kl"]
+    show_tuned(make_console(), tuned)
+    pasted = yaml.safe_load(capsys.readouterr().out.split("study file:")[1])
+    assert pasted["teachers"]["ood"]["recipe"] == {
+        "preset": "refkd_text",
+        "w_kl": tuned.values["recipe.w_kl"],
+    }
+    # Killed after the values were stored, and before: the one goes on, the other has failed.
+    values = {"recipe.w_kl": 0.5, "training.learning_rate": 2e-3}
+    held_study(file).ask().set_user_attr(VALUES, values)
+    held_study(file).ask()
+    tune_teacher(study(tmp_path, tiny_dataset, trials=6), "ood", address=None, reporter=Silent())
+    after = held_study(file).get_trials()
+    assert [t.state.name for t in after] == ["COMPLETE"] * 4 + ["FAIL", "COMPLETE"]
+    assert after[:3] == trials
+    address = tuned_config(file, "ood", values).address(tiny_dataset)
+    assert find_teacher(tmp_path / "runs" / "teachers" / address)
+
+
+def test_a_teacher_without_a_space_cannot_be_tuned(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TeachError, match=r"teachers\.id\.tune is missing"):
+        tune_teacher(study(tmp_path, tiny_dataset), "id", address=None, reporter=Silent())
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"recipe.w_kll": {"float": [0.1, 1.0]}}, "did you mean 'recipe.w_kl'"),
+        ({"training.learning_rate": {"float": [-1.0, 1.0]}}, "greater than 0"),
+        ({"distill.lambda_id": {"float": [0.1, 1.0]}}, "no key of a teacher"),
+    ],
+)
+def test_a_space_that_no_teacher_fits_is_refused_by_name(
+    space: dict[str, Any], message: str, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(StudyFileError, match=message):
+        study(tmp_path, tiny_dataset, space=space)

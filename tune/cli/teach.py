@@ -1,0 +1,72 @@
+"""`refkd teach`: the teachers of a study alone."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from refkd.errors import RefKDError
+from tune.cli.study import JsonOption, StudyArgument
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command()(teach)
+
+
+def teach(
+    study: StudyArgument,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune", help="Search a teacher's own hyperparameters: `teachers.ROLE.tune`."
+        ),
+    ] = False,
+    role: Annotated[
+        str, typer.Option(help="The teacher that --tune is about: id or ood.")
+    ] = "ood",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Join a running Ray cluster (`auto`, or HOST:PORT).", show_default=False
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train both teachers of a study unless they exist; a search finds them there.
+
+    With --tune, search a teacher's own hyperparameters for the best mIoU on its validation role,
+    in a space such as `tune: {space: {recipe.w_kl: {float: [0.1, 3.0]}}, trials: 12}` below
+    `teachers.ROLE` of the study file. Run the same command after any interruption.
+
+    Example: `refkd teach studies/quickstart.yaml`
+    """
+    if role not in ("id", "ood"):
+        raise RefKDError(f"--role {role!r} is neither id nor ood")
+    from tune.execution.progress import Lines, Silent
+    from tune.show.study import make_console
+    from tune.show.teachers import show_taught, show_tuned
+    from tune.spec.study_file import load_study_file
+    from tune.teach import train_teachers, tune_teacher
+
+    console = make_console()
+    file = load_study_file(study)
+    try:
+        with Silent() if as_json else Lines(console) as told:
+            if tune:
+                tuned = tune_teacher(file, role, address=address, reporter=told)
+            else:
+                taught = train_teachers(file, address=address, reporter=told)
+    except KeyboardInterrupt:
+        print("refkd: stopped; run the same command again to continue", file=sys.stderr)
+        raise typer.Exit(128 + signal.SIGINT) from None
+    if as_json:
+        found = [tuned] if tune else list(taught.values())
+        print("[" + ",\n".join(one.model_dump_json(indent=2) for one in found) + "]")
+    elif tune:
+        show_tuned(console, tuned)
+    else:
+        show_taught(console, taught)

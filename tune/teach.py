@@ -1,0 +1,255 @@
+"""`refkd teach`: the teachers of a study alone, and their own hyperparameters as a study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from refkd.config import Config
+from refkd.data.dataset import Dataset
+from refkd.data.simulate import simulate
+from refkd.errors import RefKDError
+from refkd.training.teacher import TeacherConfig, find_teacher
+from tune.execution.cluster import ray_session
+from tune.execution.progress import Reporter
+from tune.spec.settings import TeacherTuning
+from tune.spec.space import Value, flat, put, suggest
+from tune.spec.study_file import TEACHER_ROLES, StudyFile
+from tune.study.lease import lease
+from tune.study.locate import place_of
+from tune.study.samplers import make_sampler
+from tune.study.storage import open_storage
+
+VALUES, ADDRESS = "values", "teacher"
+
+
+class TeachError(RefKDError):
+    """Teachers that could not be trained or tuned."""
+
+
+class Taught(Config):
+    """A teacher, and where it lies."""
+
+    role: str
+    folder: Path
+    epoch: int
+    metrics: dict[str, float]
+
+
+class Tuned(Config):
+    """What tuning a teacher has found."""
+
+    role: str
+    study: str
+    """Name of its own study, in the storage of the study file."""
+    trials: int
+    failed: int
+    best: Taught
+    preset: str
+    """The recipe that the settings change."""
+    values: dict[str, Value]
+    """Settings of the best, by dotted key below `teachers.ROLE`."""
+    scores: list[float]
+    """The objective of every complete trial, in order."""
+
+
+def train_teachers(
+    file: StudyFile, *, address: str | None, reporter: Reporter
+) -> dict[str, Taught]:
+    """Train both teachers of a study unless they exist; a search finds them trained then."""
+    dataset = open_dataset(file, reporter)
+    configs = {role: file.teacher_config(role) for role in TEACHER_ROLES}
+    with _ray(file, address, needed=any(_missing(file, c, dataset) for c in configs.values())):
+        _train(file, dataset, configs, reporter)
+    return {role: _taught(role, _home(file, c, dataset)) for role, c in configs.items()}
+
+
+def tune_teacher(file: StudyFile, role: str, *, address: str | None, reporter: Reporter) -> Tuned:
+    """Search the space of `teachers.ROLE.tune` for the best score on the teacher's own role.
+
+    The trials stand in an Optuna study of their own, NAME-teacher-ROLE, in the study's storage.
+    Run it again after any interruption: what was trained is kept, what was begun goes on from its
+    checkpoint. Raises `TeachError` where the file names no space, or no trial could be trained.
+    """
+    spec = getattr(file.teachers, role)
+    if spec.tune is None:
+        raise TeachError(f"teachers.{role}.tune is missing; give it a space, such as in --help")
+    name, url = f"{file.name}-teacher-{role}", place_of(file).storage
+    dataset = open_dataset(file, reporter)
+    with lease(url, name, objectives=1), _ray(file, address, needed=True):
+        study = optuna.load_study(
+            study_name=name,
+            storage=open_storage(url),
+            sampler=make_sampler(file.sampler, seed=file.seed),
+        )
+        _Tuning(file, role, spec.tune, study, dataset, reporter).run()
+        return _best(file, role, study, dataset)
+
+
+class _Tuning:
+    """One call of `tune_teacher`: trials in rounds of as many as there are workers."""
+
+    def __init__(
+        self,
+        file: StudyFile,
+        role: str,
+        tuning: TeacherTuning,
+        study: optuna.Study,
+        dataset: Dataset,
+        reporter: Reporter,
+    ) -> None:
+        self._file, self._role, self._tuning = file, role, tuning
+        self._study, self._dataset, self._reporter = study, dataset, reporter
+        base = file.teacher_config(role).model_dump(mode="json")
+        self._fixed = {k: v for k, v in flat(base).items() if k not in tuning.space}
+        self._bind()
+
+    def run(self) -> None:
+        """Train until the budget is used up; what an earlier call began comes first."""
+        open_ = [t for t in self._study.get_trials() if t.state == TrialState.RUNNING]
+        while True:
+            left = self._tuning.trials - len(self._study.get_trials(deepcopy=False))
+            asked = {t.number: t.user_attrs.get(VALUES) for t in open_}
+            for number in [n for n, values in asked.items() if values is None]:
+                self._study.tell(number, state=TrialState.FAIL)  # killed before it had values
+                del asked[number]
+            while len(asked) < self._file.workers and left > 0:
+                number, values = self._ask()
+                asked[number], left = values, left - 1
+            if not asked:
+                return
+            self._round(asked)
+            open_ = []
+
+    def _ask(self) -> tuple[int, dict[str, Value]]:
+        trial = self._study.ask()
+        values = suggest(self._tuning.space, trial, self._fixed)
+        trial.set_user_attr(VALUES, values)
+        return trial.number, values
+
+    def _round(self, asked: Mapping[int, Any]) -> None:
+        """Train some teachers side by side and tell what came of them."""
+        configs = {str(n): self._config(values) for n, values in asked.items()}
+        failures = _train(self._file, self._dataset, configs, self._reporter, tolerate=True)
+        for number in asked:
+            if str(number) in failures:
+                self._reporter.stage(f"trial {number} failed: {failures[str(number)]}")
+                self._study.tell(number, state=TrialState.FAIL)
+                continue
+            home = _home(self._file, configs[str(number)], self._dataset)
+            score = _taught(self._role, home).metrics[f"val_{self._role}/miou"]
+            self._study.tell(number, score)
+            self._reporter.stage(f"trial {number}: val_{self._role}/miou {score:.2f}")
+
+    def _config(self, values: Mapping[str, Value]) -> TeacherConfig:
+        return tuned_config(self._file, self._role, values)
+
+    def _bind(self) -> None:
+        """Hold the study to its dataset."""
+        held = self._study.user_attrs.get("dataset")
+        if held not in (None, self._dataset.fingerprint):
+            raise TeachError(
+                f"study {self._study.study_name!r} was begun on another dataset "
+                f"({str(held)[:12]}…); give the study file another name"
+            )
+        if held is None:
+            self._study.set_user_attr("dataset", self._dataset.fingerprint)
+
+
+def tuned_config(file: StudyFile, role: str, values: Mapping[str, Value]) -> TeacherConfig:
+    """Return the teacher that some values stand for; keys are those of a teacher's config."""
+    settings = file.teacher_config(role).model_dump(mode="json")
+    for path, value in values.items():
+        put(settings, path, value)
+    return TeacherConfig.model_validate(settings)
+
+
+def open_dataset(file: StudyFile, reporter: Reporter) -> Dataset:
+    """Open a study's dataset; simulate it first where the file says how."""
+    if not file.dataset.exists() and file.simulate is not None:
+        reporter.stage(f"simulating {file.dataset}")
+        simulate(out=file.dataset, config=file.simulate)
+    return Dataset.open(file.dataset)
+
+
+def _best(file: StudyFile, role: str, study: optuna.Study, dataset: Dataset) -> Tuned:
+    trials = study.get_trials(deepcopy=False)
+    complete = [t for t in trials if t.state == TrialState.COMPLETE]
+    if not complete:
+        raise TeachError(f"none of {len(trials)} teachers could be trained; see the reasons above")
+    values = study.best_trial.user_attrs[VALUES]
+    home = _home(file, tuned_config(file, role, values), dataset)
+    return Tuned(
+        role=role,
+        study=study.study_name,
+        trials=len(trials),
+        failed=len(trials) - len(complete),
+        best=_taught(role, home),
+        preset=getattr(file.teachers, role).recipe.preset,
+        values=values,
+        scores=[float(t.value) for t in complete if t.value is not None],
+    )
+
+
+def _train(
+    file: StudyFile,
+    dataset: Dataset,
+    configs: Mapping[str, TeacherConfig],
+    reporter: Reporter,
+    *,
+    tolerate: bool = False,
+) -> dict[str, str]:
+    """Train the teachers that are missing; return why some failed, or raise."""
+    from tune.execution.networks import Network, train_networks, work_on
+
+    missing = {key: c for key, c in configs.items() if _missing(file, c, dataset)}
+    if not missing:
+        return {}
+    reporter.stage(f"training teachers: {', '.join(missing)}")
+
+    def told(key: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        reporter.teacher_epoch(key, epoch, metrics)
+
+    failures = train_networks(
+        [
+            Network(key=key, config=config, folder=_home(file, config, dataset))
+            for key, config in missing.items()
+        ],
+        work_on(dataset, file.workspace, file.resources, scratch=file.folder / "ray"),
+        file.resources,
+        workers=file.workers,
+        told=told,
+    )
+    if failures and not tolerate:
+        raise TeachError("; ".join(f"teacher {k}: {why}" for k, why in failures.items()))
+    return failures
+
+
+@contextmanager
+def _ray(file: StudyFile, address: str | None, *, needed: bool) -> Iterator[None]:
+    if needed:
+        with ray_session(file.resources, address=address):
+            yield
+    else:
+        yield
+
+
+def _home(file: StudyFile, config: TeacherConfig, dataset: Dataset) -> Path:
+    return file.workspace.absolute() / "teachers" / config.address(dataset)
+
+
+def _missing(file: StudyFile, config: TeacherConfig, dataset: Dataset) -> bool:
+    return find_teacher(_home(file, config, dataset)) is None
+
+
+def _taught(role: str, folder: Path) -> Taught:
+    teacher = find_teacher(folder)
+    if teacher is None:
+        raise TeachError(f"{folder}: the teacher is gone; run the same command again")
+    record = teacher.record
+    return Taught(role=role, folder=folder, epoch=record.epoch, metrics=record.metrics)
