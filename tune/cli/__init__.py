@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from refkd.errors import RefKDError
-from tune.cli import data, doctor, finalists, history, reproduce, search, study, teach
+from tune.cli import data, doctor, finalists, history, report, reproduce, search, study, teach
 
 app = typer.Typer(
     name="refkd",
@@ -30,6 +30,7 @@ doctor.register(app)
 history.register(app)
 reproduce.register(app)
 teach.register(app)
+report.register(app)
 
 
 def main() -> None:

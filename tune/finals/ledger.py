@@ -52,6 +52,11 @@ class Look(Config):
     """Why it was looked at again; none for the first look."""
 
     @property
+    def trials(self) -> dict[str, int]:
+        """The champions that are trials, by alias."""
+        return {a: c.trial for a, c in self.champions.items() if c.trial is not None}
+
+    @property
     def title(self) -> str:
         """What stands above every table of this look."""
         return f"this is look {self.look}" + (f": {self.reason}" if self.reason else "")

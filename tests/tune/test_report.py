@@ -1,0 +1,270 @@
+"""The report of a study: self-contained, escaped, complete, and honest about what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ended_study import EndedStudy, FakeRay, end_study, install, scored
+from hypothesis import given
+from hypothesis import strategies as st
+from report_page import Page, content_of, page_of
+from sealed_watch import opened_by
+from test_dashboard_browser import fill
+from test_engine import study_file
+
+from refkd.data.dataset import Dataset
+from tune import evaluate_final, finalists
+from tune.champions import score_systems
+from tune.finals.outcome import outcome_of
+from tune.report.examples import Bar, Example, Examples, choose_rows
+from tune.report.facts import gather
+from tune.report.figure import Table
+from tune.report.make import compose
+from tune.report.page import render
+from tune.report.rungs import pruning
+from tune.study.lease import lease
+from tune.study.search_study import SearchStudy
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning",  # of MLflow's own imports
+    "ignore::FutureWarning",
+    "ignore::UserWarning:mlflow.*",
+)
+SCORES = {n: [(40.0 - 10 * n, 10.0 + 10 * n)] for n in range(3)}
+EVIL = '</script><script>alert("x")</script><img src=x onerror=alert(1)>'
+
+
+@pytest.fixture
+def study(tmp_path: Path, tiny_dataset: Dataset) -> EndedStudy:
+    return end_study(tmp_path, tiny_dataset)
+
+
+@pytest.fixture
+def chosen(
+    study: EndedStudy, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> EndedStudy:
+    """The study with finalists."""
+    install(FakeRay(tiny_dataset, SCORES), monkeypatch)
+    finalists(study.path, top=1, seeds=1)
+    return study
+
+
+def figures(path: Path) -> dict[str, Any]:
+    return {figure.key: figure for figure in content_of(path).figures}
+
+
+def test_the_page_asks_nothing_of_any_network(chosen: EndedStudy) -> None:
+    page = page_of(chosen.path)
+    assert [a for a in page.asked if not a.startswith(("#", "data:"))] == []
+    assert "default-src 'none'" in render(content_of(chosen.path))
+    libraries = [script for script in page.scripts if len(script) > 1_000_000]
+    assert len(libraries) == 1
+    assert len(page.scripts) == 3
+
+
+def test_every_picture_has_a_sentence_and_its_numbers(chosen: EndedStudy) -> None:
+    content = content_of(chosen.path)
+    page = Page(render(content))
+    drawn = [figure for figure in content.figures if figure.panels]
+    assert {"front", "curves", "finalists", "finalists-differences"} <= {f.key for f in drawn}
+    for figure in drawn:
+        assert figure.text.endswith(".")
+        assert figure.tables
+        assert all(table.rows for table in figure.tables)
+        assert all(len(row) == len(t.heads) for t in figure.tables for row in t.rows)
+    assert all(page.labels.values())
+    plots = json.loads(page.scripts[0])
+    assert list(page.labels) == list(plots)
+    assert set(plots) == {panel.name for figure in drawn for panel in figure.panels}
+
+
+def test_names_of_pictures_and_sections_are_used_once(chosen: EndedStudy) -> None:
+    content = content_of(chosen.path)
+    names = [panel.name for figure in content.figures for panel in figure.panels]
+    names += [figure.key for figure in content.figures if not figure.panels]
+    assert [name for name, count in Counter(names).items() if count > 1] == []
+
+
+def test_what_users_write_is_text_and_never_markup(study: EndedStudy) -> None:
+    content = content_of(study.path)
+    before = Page(render(content))
+    bar = Bar(name=EVIL, kind="truth", start=0.0, end=1.0, left=0.0, width=50.0, tiou=None)
+    shown = Example(why=EVIL, role="ID", query=EVIL, video=EVIL, duration=2.0, bars=[bar])
+    evil = dataclasses.replace(
+        content,
+        study=EVIL,
+        marks=[f"`{EVIL}`"],
+        looks=Table(heads=[EVIL], rows=[[EVIL]]),
+        examples=Examples(text=EVIL, items=[shown]),
+    )
+    page = Page(render(evil))
+    assert Counter(page.tags)["script"] == Counter(before.tags)["script"]
+    assert "img" not in page.tags
+    assert page.words.count(EVIL) >= 7
+
+
+def test_values_in_pictures_cannot_end_the_script(study: EndedStudy) -> None:
+    content = content_of(study.path)
+    front = next(figure for figure in content.figures if figure.key == "front")
+    front.panels[0].plot.update_xaxes(title=EVIL)
+    page = Page(render(content))
+    assert json.loads(page.scripts[0])["front"]["layout"]["xaxis"]["title"]["text"] == EVIL
+    assert len(page.scripts) == 3
+
+
+def test_every_trial_can_be_pointed_at_with_its_values(study: EndedStudy) -> None:
+    front = figures(study.path)["front"].panels[0].plot
+    texts = [text for trace in front.data for text in trace.hovertext or []]
+    for number, value in enumerate(v.values["distill.lambda_id"] for v in study.open().views()):
+        (text,) = [t for t in texts if t.startswith(f"trial {number},")]
+        assert f"lambda_id {value:.4g}" in text
+
+
+def test_without_finalists_no_difference_is_claimed(study: EndedStudy) -> None:
+    page = page_of(study.path)
+    assert "Best out of distribution: best-ood (trial 2)" in page.words
+    assert "No difference to a teacher is claimed" in page.words
+    assert "No finalists yet." in page.words
+    assert "Nobody has looked at the test roles" in page.words
+
+
+def test_intervals_belong_to_the_champions_they_were_made_for(
+    study: EndedStudy, tiny_dataset: Dataset
+) -> None:
+    with outcome_of(study.path) as outcome:
+        summary = outcome.summary()
+        table = score_systems(outcome.file, summary, tiny_dataset, outcome.teachers)
+        outcome.study.note("intervals", table)
+        outcome.study.note("crowned", {"champions": summary.champions, "trials": 4})
+    scores = figures(study.path)["search-scores"]
+    assert [row[0] for row in scores.tables[0].rows] == [
+        "ID teacher",
+        "OOD teacher",
+        "trial 0",
+        "trial 2",
+    ]
+    low = table["val_ood"]["best-ood"]["miou"]["low"]
+    assert f"[{low:.2f}, " in content_of(study.path).verdict.headline
+
+    study.change(budget={"trials": 5})
+    grown = SearchStudy(gather(study.path).file, study.url)
+    ask = grown.ask()
+    assert ask is not None
+    for epoch in (1, 2):
+        grown.record(ask.number, epoch, scored(1.0, 99.0))
+    grown.complete(ask.number, scored(1.0, 99.0))
+    assert "trial 2 is best-ood" in figures(study.path)["search-scores"].text
+    headline = content_of(study.path).verdict.headline
+    assert "best-ood (trial 4) with OOD validation mIoU 99.00." in headline
+
+
+def test_finalists_bring_paired_differences_and_the_way_to_test(chosen: EndedStudy) -> None:
+    content = content_of(chosen.path)
+    assert content.state == "finalists"
+    assert content.verdict.headline.startswith("On validation, the mean over 1 fresh seed")
+    assert [c.text for c in content.commands if "evaluate --final" in c.text]
+    assert content.examples is not None
+    assert len(content.examples.items) == 6
+    for example in content.examples.items:
+        assert [bar.kind for bar in example.bars] == ["truth", "id", "ood", "champion"]
+        assert all(0 <= bar.left <= 100 for bar in example.bars)
+
+
+def test_a_look_at_test_is_shown_with_its_reason_and_its_marks(chosen: EndedStudy) -> None:
+    evaluate_final(chosen.path)
+    once = content_of(chosen.path)
+    assert once.state == "evaluated"
+    assert once.verdict.headline.startswith("On the sealed test roles (1 seed a champion), ")
+    assert not [mark for mark in once.marks if "times" in mark]
+    evaluate_final(chosen.path, again=True, reason="the <first> features were wrong")
+    page = page_of(chosen.path)
+    assert "the <first> features were wrong" in page.words
+    assert "The test roles were looked at 2 times; only the first result" in page.words
+
+
+def test_students_of_the_search_on_test_are_marked(study: EndedStudy) -> None:
+    evaluate_final(study.path)
+    marks = content_of(study.path).marks
+    assert [mark for mark in marks if mark.startswith("The champions that were tested are the")]
+    (study.file.folder / "final-1.json").unlink()
+    assert [m for m in content_of(study.path).marks if "was not kept" in m]
+
+
+def test_trials_after_a_look_are_marked(study: EndedStudy, tiny_dataset: Dataset) -> None:
+    evaluate_final(study.path)
+    study.change(budget={"trials": 5})
+    grown = SearchStudy(gather(study.path).file, study.url)
+    ask = grown.ask()
+    assert ask is not None
+    grown.record(ask.number, 1, scored(1.0, 1.0))
+    grown.fail(ask.number, "made to fail")
+    marks = content_of(study.path).marks
+    assert [mark for mark in marks if mark.startswith("1 trial ended after the first look")]
+
+
+def test_a_ledger_that_cannot_be_read_is_said(study: EndedStudy) -> None:
+    (study.file.folder / "ledger.jsonl").write_text("half a row")
+    content = content_of(study.path)
+    assert content.looks_text == "The ledger of looks at the test roles cannot be read."
+    assert "cannot be counted" in content.marks[0]
+
+
+def test_the_report_opens_nothing_sealed(study: EndedStudy) -> None:
+    assert opened_by(study, "report") == ([], [])
+
+
+def test_the_study_is_only_read(study: EndedStudy) -> None:
+    before, trials = study.attributes(), study.open().optuna.get_trials()
+    page_of(study.path)
+    assert study.attributes() == before
+    assert study.open().optuna.get_trials() == trials
+
+
+def test_what_pruning_saved_adds_up(tmp_path: Path, study: EndedStudy) -> None:
+    url = f"sqlite:///{tmp_path / 'filled.db'}"
+    filled = SearchStudy(study_file(name="shown", budget={"trials": 12}), url)
+    fill(filled)
+    views = filled.views()
+    facts = dataclasses.replace(
+        gather(study.path), views=views, attributes={"epochs": filled.file.training.epochs}
+    )
+    figure = pruning(facts)
+    run = sum(int(row[2]) for row in figure.tables[0].rows)
+    saved = sum(int(row[3]) for row in figure.tables[0].rows)
+    pruned = [v for v in views if v.state == "PRUNED"]
+    assert pruned
+    assert run == sum(v.epoch for v in views)
+    assert saved == sum(filled.file.training.epochs - v.epoch for v in pruned)
+    assert f"{saved} saved" in figure.text
+
+
+@given(
+    st.integers(1, 12).flatmap(
+        lambda n: st.lists(st.tuples(*[st.floats(0, 1, width=32)] * 3), min_size=n, max_size=n)
+    )
+)
+def test_queries_are_chosen_by_the_rule(overlaps: list[tuple[float, float, float]]) -> None:
+    champion, first, second = np.array(overlaps, dtype=np.float64).T
+    rows = choose_rows(champion, [first, second])
+    assert len(set(rows.values())) == len(rows) == min(3, len(overlaps))
+    gain = champion - np.maximum(first, second)
+    assert gain[rows["largest gain"]] == gain.max()
+    if "largest loss" in rows:
+        others = [g for row, g in enumerate(gain) if row != rows["largest gain"]]
+        assert gain[rows["largest loss"]] == min(others)
+
+
+def test_a_driver_at_work_is_named(study: EndedStudy) -> None:
+    with lease(study.url, study.file.name, objectives=2):
+        facts = gather(study.path)
+        content = compose(facts)
+    assert content.state == "running"
+    assert facts.driver is not None
+    assert any(facts.driver in fact for fact in content.facts)
+    assert "Best out of distribution so far" in content.verdict.headline

@@ -1,0 +1,207 @@
+"""A handful of validation queries: what was asked, the truth, and where each system looked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from refkd.errors import RefKDError
+from tune.report.facts import Facts
+from tune.report.figure import aliases_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from refkd.data.dataset import Dataset
+    from refkd.data.pairs import Pairs
+    from tune.finals.comparison import Frozen
+
+RULE = (
+    "Chosen by rule, not by hand, in each validation role: the query where the champion gains "
+    "most over the better teacher, the one with its median overlap, and the one where it loses "
+    "most."
+)
+NAMES = {"teacher-id": "ID teacher", "teacher-ood": "OOD teacher"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A span on a video's line, in seconds, and in percent of its duration."""
+
+    name: str
+    kind: str
+    """`truth`, `id`, `ood` or `champion`."""
+    start: float
+    end: float
+    left: float
+    width: float
+    tiou: float | None
+    """Overlap with the truth; none for the truth itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One query."""
+
+    why: str
+    role: str
+    query: str
+    video: str
+    duration: float
+    bars: list[Bar]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """The queries, or why there are none."""
+
+    text: str
+    items: list[Example]
+
+
+def examples(facts: Facts) -> Examples:
+    """Let both teachers and a champion answer the validation queries, and pick some.
+
+    What cannot be opened any more, such as a dataset that was moved, is said instead.
+    """
+    if not facts.champions():
+        return Examples(text="No champion yet, so nobody is asked.", items=[])
+    try:
+        return _answered(facts)
+    except (RefKDError, OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".:")
+        return Examples(text=f"The queries cannot be answered any more: {reason}.", items=[])
+
+
+def _answered(facts: Facts) -> Examples:
+    from refkd.data.dataset import Dataset
+
+    dataset = Dataset.open(facts.file.dataset)
+    if dataset.fingerprint != facts.attributes.get("dataset"):
+        raise RefKDError(f"{dataset.path}: is another dataset than the one of the search")
+    number, frozen = _champion(facts)
+    systems = {**_teachers(facts), "champion": frozen}
+    names = {**NAMES, "champion": f"trial {number}"}
+    items = [
+        example
+        for role in ("val_id", "val_ood")
+        for example in _of_role(dataset, role, systems, names)
+    ]
+    champion = f"The champion is trial {number} ({aliases_of(facts.champions())[number]})."
+    return Examples(text=f"{RULE} {champion}", items=items)
+
+
+def _champion(facts: Facts) -> tuple[int, Frozen]:
+    """Return the champion that answers: the balanced one, else the best out of distribution."""
+    from refkd.training.export import open_student
+    from tune.execution.jobs import trial_folder
+    from tune.finals.choice import finalist_folder
+
+    champions = facts.champions()
+    order = ("best-balanced", "best-ood", "best-id")
+    alias = next(name for name in order if name in champions)
+    number, folder = champions[alias], facts.file.folder
+    home = trial_folder(folder, number)
+    if facts.finalists is not None:
+        home = finalist_folder(folder, number, facts.finalists.kept[alias])
+    return number, open_student(home)
+
+
+def _teachers(facts: Facts) -> dict[str, Frozen]:
+    from refkd.training.teacher import find_teacher
+
+    found: dict[str, Frozen] = {}
+    folders: Mapping[str, str] = facts.attributes.get("teachers", {})
+    for role, name in folders.items():
+        folder = Path(facts.file.workspace) / "teachers" / name
+        teacher = find_teacher(folder)
+        if teacher is None:
+            raise RefKDError(f"{folder}: the {role} teacher is gone")
+        found[f"teacher-{role}"] = teacher
+    return found
+
+
+def _of_role(
+    dataset: Dataset, role: str, systems: Mapping[str, Frozen], names: Mapping[str, str]
+) -> list[Example]:
+    from refkd.evaluation.compat import DEFAULT
+    from refkd.training.validation import edges_to_seconds, predict_edges
+
+    pairs: Pairs = dataset.role(role)  # type: ignore[arg-type]
+    truth = DEFAULT.moments(pairs)
+    spans = {
+        name: DEFAULT.adjusted(
+            edges_to_seconds(predict_edges(frozen.backbone(dataset), pairs), pairs), pairs
+        )
+        for name, frozen in systems.items()
+    }
+    overlaps = {name: DEFAULT.tiou(held, truth) for name, held in spans.items()}
+    chosen = choose_rows(
+        overlaps["champion"], [o for name, o in overlaps.items() if name != "champion"]
+    )
+    found = []
+    for why, row in chosen.items():
+        duration = float(pairs.duration[row])
+        bars = [_bar("truth", "truth", truth[row], duration, None)]
+        for name, held in spans.items():
+            kind, tiou = name.removeprefix("teacher-"), float(overlaps[name][row])
+            bars.append(_bar(names[name], kind, held[row], duration, tiou))
+        found.append(
+            Example(
+                why=why,
+                role=role.removeprefix("val_").upper(),
+                query=pairs.queries[row],
+                video=pairs.video_ids[row],
+                duration=duration,
+                bars=bars,
+            )
+        )
+    return found
+
+
+def choose_rows(
+    champion: NDArray[np.float64], teachers: list[NDArray[np.float64]]
+) -> dict[str, int]:
+    """Return the rows that `RULE` picks by what they show; equals go to the lower row.
+
+    `champion` and each of `teachers` are (N,) overlaps with the truth. A row is shown once.
+
+    >>> import numpy as np
+    >>> choose_rows(np.array([0.9, 0.5, 0.1]), [np.array([0.2, 0.5, 0.6])])
+    {'largest gain': 0, 'median': 1, 'largest loss': 2}
+    """
+    import numpy as np
+
+    gain = champion - np.max(teachers, axis=0)
+    by_gain = np.argsort(-gain, kind="stable").tolist()
+    by_overlap = np.argsort(champion, kind="stable").tolist()
+    middle = len(by_overlap) // 2
+    wanted = {
+        "largest gain": by_gain,
+        "median": by_overlap[middle:] + by_overlap[:middle],
+        "largest loss": by_gain[::-1],
+    }
+    rows: dict[str, int] = {}
+    for why in ("largest gain", "largest loss", "median"):
+        free = [row for row in wanted[why] if row not in rows.values()]
+        if free:
+            rows[why] = free[0]
+    return {why: rows[why] for why in wanted if why in rows}
+
+
+def _bar(
+    name: str, kind: str, span: NDArray[np.float64], duration: float, tiou: float | None
+) -> Bar:
+    start, end = float(span[0]), float(span[1])
+    return Bar(
+        name=name,
+        kind=kind,
+        start=start,
+        end=end,
+        left=100 * start / duration,
+        width=max(0.5, 100 * (end - start) / duration),
+        tiou=tiou,
+    )

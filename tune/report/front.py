@@ -1,0 +1,258 @@
+"""Every trial between ID and OOD, with the front, both teachers and the bias floors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tune.report.facts import Facts
+from tune.report.figure import (
+    COLORS,
+    Figure,
+    Panel,
+    Table,
+    aliases_of,
+    chart,
+    hover,
+    plural,
+    score,
+    short_name,
+    shown,
+)
+from tune.show.plot import ID, OOD
+from tune.study.results import TrialSummary
+from tune.study.view import TrialView
+
+_MARKS = {
+    "PRUNED": ("triangle-down", 0.6, "pruned, at its last epoch"),
+    "RUNNING": ("square", 0.8, "running, at its last epoch"),
+    "COMPLETE": ("circle", 1.0, "complete"),
+}
+
+
+def front(facts: Facts) -> Figure:
+    """Return the scatter of validation mIoU with all trials in its table."""
+    key, title = "front", "What was tried"
+    table = Table(heads=_heads(facts), rows=[_row(facts, view) for view in facts.views])
+    if not any(_point(v) for v in facts.views):
+        text = "No trial has an epoch yet, so there is nothing to draw."
+        return Figure(key=key, title=title, text=text, tables=[table] if table.rows else [])
+    text = _text(facts)
+    whole = _scatter(facts, tuple(_MARKS))
+    _add_floors(whole, facts)
+    _leave_room(whole)
+    label = f"Scatter of ID against OOD mIoU. {text}"
+    panels = [Panel(name="front", label=label, plot=whole)]
+    if facts.count("COMPLETE") > 1 and len(facts.views) > facts.count("COMPLETE"):
+        close = _scatter(facts, ("COMPLETE",))
+        _leave_room(close)
+        label = "The same, the complete trials and the teachers alone."
+        panels.append(Panel(name="front-close", label=label, plot=close))
+        text += " Beside it the complete trials alone."
+    return Figure(key=key, title=title, text=text, panels=panels, tables=[table])
+
+
+def _scatter(facts: Facts, states: Sequence[str]) -> Any:
+    """Return trials in some states, with front, champions and teachers."""
+    traces = [*_trials(facts, states), *_front_line(facts), *_rings(facts), *_teachers(facts)]
+    plot = chart(traces, height=440, x="ID validation mIoU (%)", y="OOD validation mIoU (%)")
+    _name_champions(plot, facts)
+    return plot
+
+
+def _point(view: TrialView) -> tuple[float, float] | None:
+    """Return ID and OOD mIoU of what a trial has, None where it has neither."""
+    metrics = view.kept
+    return (metrics[ID], metrics[OOD]) if ID in metrics and OOD in metrics else None
+
+
+def _trials(facts: Facts, states: Sequence[str]) -> list[Any]:
+    import plotly.graph_objects as go
+
+    traces = []
+    for state in states:
+        symbol, opacity, name = _MARKS[state]
+        held = [(v, p) for v in facts.views if v.state == state and (p := _point(v))]
+        if held:
+            scores = [_scores(p) for _, p in held]
+            traces.append(
+                go.Scatter(
+                    x=[p[0] for _, p in held],
+                    y=[p[1] for _, p in held],
+                    mode="markers",
+                    name=name,
+                    marker={"symbol": symbol, "size": 10, "color": COLORS[state]},
+                    opacity=opacity,
+                    hovertext=[hover(v, s) for (v, _), s in zip(held, scores, strict=True)],
+                    hoverinfo="text",
+                )
+            )
+    return traces
+
+
+def _scores(point: Sequence[float]) -> str:
+    return f"ID mIoU {point[0]:.2f}, OOD mIoU {point[1]:.2f}"
+
+
+def _front_line(facts: Facts) -> list[Any]:
+    import plotly.graph_objects as go
+
+    trials = [facts.summary.trial(number) for number in facts.summary.front]
+    points = sorted((t.metrics[ID], t.metrics[OOD]) for t in trials if OOD in t.metrics)
+    if len(points) < 2:
+        return []
+    return [
+        go.Scatter(
+            x=[p[0] for p in points],
+            y=[p[1] for p in points],
+            mode="lines",
+            name="front",
+            line={"shape": "vh", "color": COLORS["COMPLETE"], "dash": "dot"},
+            hoverinfo="skip",
+        )
+    ]
+
+
+def _placed_champions(facts: Facts) -> dict[int, tuple[float, float]]:
+    """Return where the search had each champion, finalists included."""
+    champions = set(facts.champions().values())
+    return {v.number: p for v in facts.views if v.number in champions and (p := _point(v))}
+
+
+def _rings(facts: Facts) -> list[Any]:
+    import plotly.graph_objects as go
+
+    placed = _placed_champions(facts)
+    if not placed:
+        return []
+    return [
+        go.Scatter(
+            x=[p[0] for p in placed.values()],
+            y=[p[1] for p in placed.values()],
+            mode="markers",
+            name="champion",
+            marker={
+                "symbol": "circle-open",
+                "size": 17,
+                "color": COLORS["champion"],
+                "line": {"width": 3},
+            },
+            hoverinfo="skip",
+        )
+    ]
+
+
+def _name_champions(plot: Any, facts: Facts) -> None:
+    """Name the champions: above the cloud, and whoever is best in distribution alone below it."""
+    names = aliases_of(facts.champions())
+    for place, (number, point) in enumerate(_placed_champions(facts).items()):
+        below = names[number] == "best-id"
+        plot.add_annotation(
+            x=point[0],
+            y=point[1],
+            text=f"{names[number].replace(', ', '<br>')} ({number})",
+            ax=-14 - 8 * place,
+            ay=58 if below else -26,
+            xanchor="right",
+            yanchor="top" if below else "bottom",
+            arrowhead=0,
+            arrowwidth=1,
+            standoff=9,
+        )
+
+
+def _teachers(facts: Facts) -> list[Any]:
+    import plotly.graph_objects as go
+
+    traces = []
+    for role, metrics in facts.summary.teachers.items():
+        if ID in metrics and OOD in metrics:
+            point = (metrics[ID], metrics[OOD])
+            traces.append(
+                go.Scatter(
+                    x=[point[0]],
+                    y=[point[1]],
+                    mode="markers",
+                    name=f"{role.upper()} teacher",
+                    marker={"symbol": "star", "size": 15, "color": COLORS.get(role)},
+                    hovertext=[f"{role.upper()} teacher<br>{_scores(point)}"],
+                    hoverinfo="text",
+                )
+            )
+    return traces
+
+
+def best_floors(facts: Facts) -> dict[str, tuple[str, float]]:
+    """Return name and mIoU of the best predictor that looks at no video, by role."""
+    found = {}
+    for role, systems in facts.summary.intervals.items():
+        floors = systems.get("floors", {})
+        if floors:
+            name = max(floors, key=lambda n: floors[n]["miou"])
+            found[role] = (name, float(floors[name]["miou"]))
+    return found
+
+
+def _add_floors(plot: Any, facts: Facts) -> None:
+    line = {"color": COLORS["floor"], "dash": "dash", "width": 1.5}
+    floors = best_floors(facts)
+    if "val_id" in floors:
+        plot.add_vline(
+            x=floors["val_id"][1],
+            line=line,
+            annotation={"text": "ID floor", "yanchor": "top", "xanchor": "left"},
+        )
+    if "val_ood" in floors:
+        plot.add_hline(
+            y=floors["val_ood"][1],
+            line=line,
+            annotation={"text": "OOD floor", "yanchor": "bottom"},
+        )
+
+
+def _leave_room(plot: Any) -> None:
+    """Leave room above the highest trial for the names of the champions."""
+    heights = [y for trace in plot.data for y in trace.y]
+    heights += [shape.y0 for shape in plot.layout.shapes if shape.yref == "y"]
+    low, high = min(heights), max(heights)
+    span = max(high - low, 1.0)
+    plot.update_yaxes(range=[low - 0.05 * span, high + 0.22 * span])
+
+
+def _text(facts: Facts) -> str:
+    counts = [
+        plural(facts.count(state), f"{state.lower()} trial").replace("fail trial", "failed trial")
+        for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")
+        if facts.count(state)
+    ]
+    sentence = f"{', '.join(counts)} of {facts.summary.wanted} wanted."
+    if facts.summary.front:
+        sentence += (
+            f" The front holds {plural(len(facts.summary.front), 'trial')} that no other beats in "
+            "every objective."
+        )
+    if not facts.count("COMPLETE"):
+        sentence += " No trial is complete, so there is no front."
+    floors = [
+        f"{role.removeprefix('val_').upper()} {value:.2f} ({name})"
+        for role, (name, value) in best_floors(facts).items()
+    ]
+    if floors:
+        sentence += f" Dashed: the best predictor that looks at no video, {', '.join(floors)}."
+    return sentence
+
+
+def _heads(facts: Facts) -> list[str]:
+    names = list(facts.file.space)
+    return ["trial", "", "state", "epoch", "ID mIoU", "OOD mIoU", *map(short_name, names)]
+
+
+def _row(facts: Facts, view: TrialView) -> list[str]:
+    summary: TrialSummary = facts.summary.trial(view.number)
+    marks = aliases_of(facts.champions()).get(view.number, "")
+    if not marks and view.number in facts.summary.front:
+        marks = "front"
+    state = view.state if view.reason is None else f"{view.state}: {view.reason}"
+    values = [shown(view.values.get(name, "")) for name in facts.file.space]
+    scores = [score(summary.metrics, ID), score(summary.metrics, OOD)]
+    return [str(view.number), marks, state, str(view.epoch), *scores, *values]

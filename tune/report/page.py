@@ -1,0 +1,142 @@
+"""The report as one HTML file that asks nothing of any network."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tune.report.examples import Examples
+from tune.report.facts import Facts
+from tune.report.figure import Figure, Table, plural
+from tune.report.sheets import Command, when
+from tune.report.verdict import CONVENTION, Verdict
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+STATES = {
+    "running": "running",
+    "interrupted": "interrupted",
+    "ended": "search ended",
+    "finalists": "finalists chosen",
+    "evaluated": "evaluated on test",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """Everything that stands on the page, in words and figures."""
+
+    study: str
+    state: str
+    """One of `STATES`."""
+    facts: list[str]
+    """Short facts below the title."""
+    verdict: Verdict
+    marks: list[str] = field(default_factory=list)
+    """Reasons to trust a test result less."""
+    looks_text: str = ""
+    looks: Table | None = None
+    figures: Sequence[Figure] = ()
+    examples: Examples | None = None
+    cost_text: str = ""
+    cost: Table | None = None
+    teachers: Table | None = None
+    origin: Sequence[Table] = ()
+    commands: Sequence[Command] = ()
+
+
+def head_facts(facts: Facts) -> list[str]:
+    """Return when the study ran, and how far it came."""
+    held = []
+    if facts.launches:
+        first, last = facts.launches[0], facts.launches[-1]
+        ends = [s.time for v in facts.views for s in v.stamps.values()]
+        held.append(f"begun {when(first.begun)}")
+        held.append(f"search last active {when(max([last.last, *ends]))}")
+    held.append(f"{facts.summary.ended} of {plural(facts.summary.wanted, 'trial')} ended")
+    if facts.driver is not None:
+        held.append(f"{facts.count('RUNNING')} at work now: {facts.driver}")
+    held.append(f"report made {when(time.time())}")
+    return held
+
+
+def looks_text(facts: Facts) -> str:
+    """Say in a sentence who has looked at the test roles."""
+    if facts.ledger_fault is not None:
+        return "The ledger of looks at the test roles cannot be read."
+    if not facts.looks:
+        return "Nobody has looked at the test roles: the ledger is empty."
+    return f"The test roles were looked at {_times(len(facts.looks))}."
+
+
+def render(content: Content) -> str:
+    """Return the page; whatever comes from a user is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    pages = Environment(
+        loader=PackageLoader("tune"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters["code"] = _code
+    pages.filters["kind"] = _kind
+    plots = {p.name: plot_data(p.plot) for figure in content.figures for p in figure.panels}
+
+    def part(name: str) -> Markup:
+        return Markup(pages.loader.get_source(pages, name)[0])  # type: ignore[union-attr]
+
+    return pages.get_template("report.html").render(
+        content=content,
+        state=STATES[content.state],
+        convention=CONVENTION,
+        style=part("report.css"),
+        script=part("report.js"),
+        plotly=Markup(get_plotlyjs()) if plots else Markup(""),
+        plots=Markup(_in_script(plots)),
+    )
+
+
+def plot_data(plot: Any) -> dict[str, Any]:
+    """Return a plot as plain JSON data, without a theme."""
+    data: dict[str, Any] = json.loads(plot.to_json())
+    data["layout"].pop("template", None)
+    return data
+
+
+def _code(text: str) -> Markup:
+    """Return a sentence as HTML, what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    parts = [escape(part) for part in text.split("`")]
+    marked = [Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts)]
+    return Markup("").join(marked)
+
+
+def _kind(cell: str) -> str:
+    """Return the class of a table's cell: `n` a number, with or without its interval, `w` words.
+
+    >>> _kind("+1.20 [+0.30, +2.00]"), _kind("best-id"), _kind("a long reason " * 3)
+    ('n', '', 'w')
+    """
+    if re.fullmatch(r"[+-]?[\d,]+(\.\d+)?(e[+-]?\d+)?( [\[±].*)?", cell):
+        return "n"
+    return "w" if len(cell) > 36 else ""
+
+
+def _in_script(value: object) -> str:
+    """Return JSON that no text inside can end early."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -1,0 +1,238 @@
+"""Tables of the report that need no figure: cost, origin, looks at test, how to use the winner."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from refkd.data.manifest import Manifest, read_manifest
+from refkd.errors import DataError
+from tune.bill import BillRow, make_bill
+from tune.record.record import environment, tracking_uri
+from tune.report.facts import Facts
+from tune.report.figure import Table, plural, score
+from tune.report.spooled import told_environments
+from tune.spec.urls import without_password
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What to type, and what for."""
+
+    purpose: str
+    text: str
+
+
+def cost(facts: Facts) -> tuple[str, Table | None]:
+    """Return the bill with a sentence."""
+    bill = make_bill(facts.name, facts.views, facts.attributes)
+    if not bill.rows:
+        return "Nothing was trained yet, so there is nothing to pay.", None
+    hours = facts.wall_seconds / 3600
+    text = (
+        f"{bill.total.cpu_seconds / 3600:.2f} CPU hours. Drivers were at work for {hours:.2f} "
+        f"hours in all; launches: {len(facts.launches)}."
+    )
+    if bill.total.gpu_seconds:
+        text += f" {bill.total.gpu_seconds / 3600:.2f} GPU hours."
+    if bill.total.money:
+        text += f" {bill.currency} {bill.total.money:.2f}."
+    rows = [_bill_row(row) for row in [*bill.rows, bill.total]]
+    heads = ["", "trials", "epochs", "CPU s", "GPU s", bill.currency]
+    return text, Table(heads=heads, rows=rows)
+
+
+def _bill_row(row: BillRow) -> list[str]:
+    return [
+        row.item,
+        str(row.trials or ""),
+        str(row.epochs or ""),
+        f"{row.cpu_seconds:,.1f}",
+        f"{row.gpu_seconds:,.1f}",
+        f"{row.money:.4f}",
+    ]
+
+
+def looks(facts: Facts) -> Table | None:
+    """Return every look at the test roles with its reason."""
+    if not facts.looks:
+        return None
+    rows = [
+        [
+            str(look.look),
+            look.time,
+            f"{look.user} on {look.host}",
+            ", ".join(f"{alias}: trial {e.trial}" for alias, e in look.champions.items()),
+            f"{look.git_commit[:10]}{' (changed)' if look.git_dirty == 'true' else ''}",
+            look.reason or ("the first look" if look.look == 1 else ""),
+        ]
+        for look in facts.looks
+    ]
+    return Table(heads=["look", "when (UTC)", "who", "at what", "commit", "why"], rows=rows)
+
+
+def teachers(facts: Facts) -> Table:
+    """Return both teachers: recipe, kept epoch, scores, digest."""
+    rows = []
+    for role, known in facts.attributes.get("teacher_results", {}).items():
+        metrics = known.get("metrics", {})
+        recipe = getattr(facts.file.teachers, role).recipe
+        rows.append(
+            [
+                f"{role.upper()} teacher",
+                recipe.preset,
+                str(known.get("epoch", "")),
+                score(metrics, "val_id/miou"),
+                score(metrics, "val_ood/miou"),
+                str(known.get("digest", ""))[:16],
+            ]
+        )
+    return Table(
+        heads=["teacher", "recipe", "kept epoch", "ID mIoU", "OOD mIoU", "digest"], rows=rows
+    )
+
+
+def dataset_card(facts: Facts) -> Table:
+    """Return what the data is; its fingerprint alone where the dataset is not here."""
+    fingerprint = str(facts.attributes.get("dataset", "not known"))
+    rows = [["folder", str(facts.file.dataset)], ["fingerprint", fingerprint]]
+    try:
+        manifest = read_manifest(Path(facts.file.dataset))
+    except DataError as error:
+        return Table(heads=["dataset", ""], rows=[*rows, ["manifest", str(error)]])
+    if manifest.fingerprint != fingerprint:
+        rows.append(["beware", f"the folder now holds another dataset: {manifest.fingerprint}"])
+    return Table(heads=["dataset", ""], rows=[*rows, *_manifest_rows(manifest)])
+
+
+def _manifest_rows(manifest: Manifest) -> list[list[str]]:
+    counts = "; ".join(
+        f"{role}: {plural(count.pairs, 'pair')} of {plural(count.videos, 'video')}"
+        for role, count in manifest.roles.items()
+    )
+    repairs = "; ".join(
+        f"{split}: {', '.join(f'{n} {kind}' for kind, n in held.items() if n)}"
+        for split, held in manifest.repairs.items()
+        if any(held.values())
+    )
+    features = manifest.features
+    return [
+        ["name", manifest.name],
+        ["roles", counts],
+        [
+            "features",
+            f"{features.extractor or 'extractor not stated'}, {features.dim} wide, sha256 "
+            f"{features.sha256[:16]}",
+        ],
+        ["words", f"{manifest.words.source}, {manifest.words.dim} wide"],
+        ["repairs", repairs.replace("_", " ") or "none"],
+        ["simulated", "yes" if manifest.simulation else "no"],
+    ]
+
+
+def provenance(facts: Facts) -> Table:
+    """Return seeds, code, versions and machines, of the search where they were told."""
+    rows = [
+        ["study seed", str(facts.attributes.get("seed", facts.file.seed))],
+        ["student seeds", ", ".join(map(str, facts.file.seeds()))],
+        ["sampler", facts.file.sampler.name],
+        ["pruner", facts.file.pruning.name],
+        ["workers", f"{facts.file.workers}, each {facts.file.resources.cpu:g} CPU and "
+         f"{facts.file.resources.gpu:g} GPU"],
+    ]  # fmt: skip
+    if facts.finalists is not None:
+        rows.append(["fresh seeds", ", ".join(map(str, facts.finalists.seeds))])
+    told = told_environments(facts.file)
+    for when, facts_of in told:
+        rows.append([f"launch of {when}", _environment(facts_of)])
+    rows.append(["this report", _environment(environment())])
+    rows.append(["made on", f"{platform.platform()}, {_processor()}, {os.cpu_count()} CPUs"])
+    if not told:
+        rows.append(
+            ["beware", "the record holds no environment of the search: MLflow was switched off"]
+        )
+    return Table(heads=["", ""], rows=rows)
+
+
+def _environment(known: dict[str, str]) -> str:
+    commit = known.get("refkd.git_commit", "unknown")
+    dirty = " (changed)" if known.get("refkd.git_dirty") == "true" else ""
+    versions = ", ".join(
+        f"{name.removeprefix('refkd.version.')} {value}"
+        for name, value in known.items()
+        if name.startswith("refkd.version.")
+    )
+    return f"refkd {known.get('refkd.version', '?')}, commit {commit[:12]}{dirty}; {versions}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def commands(facts: Facts) -> list[Command]:
+    """Return what to type next, and how to use the winner."""
+    found = []
+    study, champions = str(facts.path), facts.champions()
+    if facts.state in ("running", "interrupted"):
+        found.append(Command(purpose="Continue the search", text=f"refkd search {study}"))
+    if champions and facts.state == "ended":
+        text = f"refkd finalists {study} --top 3 --seeds 5"
+        found.append(Command(purpose="Train the best again on fresh seeds", text=text))
+    if champions and facts.state == "finalists":
+        text = f"refkd evaluate --final {study}"
+        found.append(Command(purpose="Look at the test roles, once", text=text))
+    kept = kept_retrievers(facts)
+    for alias, folder in kept.items():
+        text = (
+            "from refkd.retriever import Retriever\n\n"
+            f'retriever = Retriever.load("{folder}")\n'
+            "# features: (clips, width), a row a clip; duration of the video in seconds\n"
+            '[[span]] = retriever.retrieve(features, "a person opens the door", duration=30.0)'
+        )
+        found.append(Command(purpose=f"Ask {alias} in Python", text=text))
+    uri = tracking_uri(facts.file)
+    if uri is not None and kept:
+        from tune.record.registry import registered_name
+
+        alias = next(iter(kept))
+        text = (
+            f"export MLFLOW_TRACKING_URI={without_password(uri)}\n"
+            f"mlflow models serve -m models:/{registered_name(facts.name)}@{alias} \\\n"
+            "  --env-manager local"
+        )
+        found.append(Command(purpose=f"Serve {alias} over HTTP", text=text))
+    for number in sorted(set(champions.values())):
+        text = f"refkd replay {study} --trial {number}"
+        found.append(Command(purpose=f"Train trial {number} again and compare", text=text))
+    return found
+
+
+def kept_retrievers(facts: Facts) -> dict[str, Path]:
+    """Return the folder of each champion that was exported, best OOD first, each trial once."""
+    home = facts.file.folder if facts.finalists is None else facts.file.folder / "finalists"
+    order = ("best-ood", "best-balanced", "best-id")
+    champions = facts.champions()
+    first = {champions[alias]: alias for alias in reversed(order) if alias in champions}
+    named = [alias for alias in order if alias in first.values()]
+    return {
+        alias: home / "champions" / alias
+        for alias in named
+        if (home / "champions" / alias).is_dir()
+    }
+
+
+def when(seconds: float) -> str:
+    """Return a time in UTC.
+
+    >>> when(0.0)
+    '1970-01-01 00:00 UTC'
+    """
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
