@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from chaos import Workspace, assert_sound, copy_made, outcome
+from chaos import Workspace, assert_sound, copy_made
 from chaos_hooks import Kill
 from mlflow import MlflowClient
 
@@ -83,16 +82,6 @@ def test_running_it_again_does_nothing_new(calm: Workspace) -> None:
     assert {run.info.run_id for run in calm.mlflow()[1]} == runs
     assert calm.said()[len(said) :].startswith("Pareto front")
     assert calm.refkd("doctor").returncode == 0
-
-
-def test_what_is_sealed_does_not_touch_a_search(calm: Workspace, workspace: Workspace) -> None:
-    dataset = workspace.folder / "dataset"
-    shutil.copytree(calm.dataset, dataset, ignore=shutil.ignore_patterns("sealed"))
-    assert (calm.dataset / "sealed").is_dir()
-    workspace.write(dataset=str(dataset))
-    assert workspace.search() == 0, workspace.said()
-    assert outcome(workspace.views()) == outcome(calm.views())
-    assert workspace.champions() == calm.champions()
 
 
 @pytest.fixture(scope="module")
