@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from safetensors.numpy import load_file, save_file
 
 from refkd.config import Config
@@ -20,7 +20,7 @@ from refkd.data.grid import pool
 from refkd.data.inputs import ModelInputs
 from refkd.data.words import Words
 from refkd.errors import CheckpointError, DataError
-from refkd.files import replaced, sha256_file, write_json
+from refkd.files import canonical_json, replaced, sha256_file, write_json
 from refkd.models import BackboneConfig, build_backbone
 from refkd.models.backbone import Backbone
 from refkd.training.checkpoint import load_tensors, save_tensors
@@ -51,7 +51,7 @@ class RetrieverRecord(Config):
     dataset: str
     """Name and fingerprint of the dataset it was trained on."""
     sha256: dict[str, str]
-    """Hash of each file beside this one."""
+    """Hash of each file beside this one, and under its own name of all that this one says."""
 
 
 class Retriever:
@@ -164,6 +164,7 @@ def export(
         dataset=f"{dataset.name} {dataset.fingerprint}",
         sha256=hashes,
     )
+    record = record.model_copy(update={"sha256": {**hashes, RECORD: _digest(record)}})
     write_json(folder / RECORD, record.model_dump(mode="json"))
     return record
 
@@ -173,9 +174,19 @@ def _read_record(folder: Path) -> RetrieverRecord:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give a folder that holds a retriever")
     try:
-        return RetrieverRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, ValidationError) as error:
+        record = RetrieverRecord.model_validate(json.loads(path.read_bytes()))
+    except ValueError as error:  # of the bytes, the JSON or its fields
         raise CheckpointError(f"{path}: not a retriever's record: {error}") from error
+    if record.sha256.get(RECORD) != _digest(record):
+        raise CheckpointError(f"{path}: changed since it was written; export the retriever again")
+    return record
+
+
+def _digest(record: RetrieverRecord) -> str:
+    """Return the hash of all that a record says but its own hash."""
+    content = record.model_dump(mode="json")
+    content["sha256"].pop(RECORD, None)
+    return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
 def _read_vectors(folder: Path, record: RetrieverRecord) -> NDArray[np.float32]:

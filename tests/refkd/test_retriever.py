@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,20 @@ def test_a_changed_byte_is_refused(
         Retriever.load(folder)
 
 
+def test_a_record_that_says_something_else_is_refused(folder: Path) -> None:
+    """Whatever byte changes: it is refused, or it changed nothing that is said."""
+    path = folder / "retriever.json"
+    whole = path.read_bytes()
+    said = json.loads(whole)
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with suppress(ValueError):
+            if json.loads(path.read_bytes()) == said:
+                continue
+        with pytest.raises(CheckpointError, match=r"retriever\.json"):
+            Retriever.load(folder)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
 def test_a_damaged_record_is_refused(content: str, folder: Path) -> None:
     (folder / "retriever.json").write_text(content)
@@ -193,7 +208,7 @@ def test_an_exported_folder_stands_alone(
 ) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     record = json.loads((folder / "retriever.json").read_text())
-    assert record["sha256"].keys() == set(FILES[:2])
+    assert record["sha256"].keys() == set(FILES)
     assert tiny_dataset.fingerprint in record["dataset"]
     loaded = Retriever.load(str(folder)).backbone.state_dict()
     assert all(torch.equal(loaded[name], v) for name, v in backbone.state_dict().items())

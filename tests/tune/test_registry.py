@@ -127,7 +127,7 @@ def test_an_alias_moves_to_a_better_student(
     better = tmp_path / "better"
     write_retriever(tiny_dataset, better, seed=9)
     register(file, tiny_dataset, {**folders, "best-id": better}, {**ALIASES, "best-id": 4})
-    assert aliases(mlflow_store) == {"best-id": "3", "best-ood": "2"}
+    assert aliases(mlflow_store) == {"best-id": "3", "best-id-before": "1", "best-ood": "2"}
 
 
 def test_one_student_that_is_best_in_both_is_one_version(

@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import ViewType
+from mlflow.entities import Run, ViewType
 from recording import (
     EXPERIMENT,
     SECONDS,
@@ -163,6 +165,34 @@ def test_of_two_runs_with_one_tag_the_fuller_stays(mlflow_store: str, tmp_path: 
     left = {run.info.run_id: run for run in runs(mlflow_store, view=ViewType.ACTIVE_ONLY)}
     assert empty.info.run_id not in left
     assert rows(mlflow_store, left[full.info.run_id]) == [(1, 1.0), (2, 2.0)]
+
+
+def test_a_run_whose_creation_seemed_to_fail_and_came_late_leaves_one_run(
+    mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server makes the first run only after the client has given up and made another one."""
+    create, late = MlflowClient.create_run, list[Callable[[], object]]()
+
+    def slow(client: MlflowClient, *words: Any, **facts: Any) -> Run:
+        if facts["run_name"] == "trial-0000" and not late:
+            late.append(lambda: create(client, *words, **facts))
+            raise TimeoutError("no answer yet")
+        made = create(client, *words, **facts)
+        for arrive in late[:1]:
+            arrive()
+        return made
+
+    monkeypatch.setattr(MlflowClient, "create_run", slow)
+    monkeypatch.setattr("tune.record.courier.FIRST_WAIT", 0.01)
+    track = tracker(mlflow_store, tmp_path)
+    tell_everything(track, tmp_path, trials=1)
+    assert track.close(SECONDS) == Delivery()
+    active = runs(mlflow_store, view=ViewType.ACTIVE_ONLY)
+    assert sorted(run.info.run_name for run in active) == ["quick", "trial-0000"]
+    (run,) = [run for run in active if run.info.run_name == "trial-0000"]
+    assert run.info.status == "FINISHED"
+    assert rows(mlflow_store, run) == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert len(runs(mlflow_store)) == 3
 
 
 def test_a_run_deleted_by_hand_comes_back_with_its_next_event(

@@ -8,7 +8,19 @@ import typer
 from rich.console import Console
 
 from refkd.errors import RefKDError
-from tune.cli import data, doctor, finalists, history, report, reproduce, search, study, teach
+from tune.cli import (
+    data,
+    doctor,
+    finalists,
+    history,
+    look,
+    report,
+    reproduce,
+    search,
+    study,
+    teach,
+    use,
+)
 
 app = typer.Typer(
     name="refkd",
@@ -31,6 +43,8 @@ history.register(app)
 reproduce.register(app)
 teach.register(app)
 report.register(app)
+use.register(app)
+look.register(app)
 
 
 def main() -> None:

@@ -167,4 +167,11 @@ def _register(outcome: Outcome, found: Finalists, folders: Mapping[str, Path]) -
     }
     runs = {alias: run_key(number, found.kept[alias]) for alias, number in found.champions.items()}
     summary = outcome.summary().model_copy(update={"champions": found.champions})
-    register_champions(outcome.file, summary, outcome.dataset, folders, table, runs=runs)
+    reasons = {
+        alias: f"best mean {ALIASES[alias]} of {len(found.finalists)} finalists over "
+        f"{len(found.seeds)} fresh seeds (`refkd finalists`); the seed that is best is kept"
+        for alias in found.champions
+    }
+    register_champions(
+        outcome.file, summary, outcome.dataset, folders, table, runs=runs, reasons=reasons
+    )

@@ -65,7 +65,7 @@ class Comparison(Config):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Measured:
+class Measured:
     """A system on a role; K metrics of `PER_PAIR`."""
 
     values: NDArray[np.float64]
@@ -90,7 +90,7 @@ def compare(
     """
     systems: dict[str, Sequence[Frozen]] = {_teacher(r): [t] for r, t in teachers.items()}
     systems |= students
-    measured = {name: _measure(frozen, dataset, roles) for name, frozen in systems.items()}
+    measured = {name: measure(frozen, dataset, roles) for name, frozen in systems.items()}
     intervals = {
         pairs.role: {
             name: cluster_bootstrap(m[pairs.role].values, _videos(pairs), seed=seed)
@@ -113,7 +113,7 @@ def compare(
 
 
 def _differences(
-    measured: Mapping[str, Mapping[str, _Measured]],
+    measured: Mapping[str, Mapping[str, Measured]],
     pairings: Sequence[tuple[str, str]],
     pairs: Pairs,
     *,
@@ -124,7 +124,7 @@ def _differences(
     for student, teacher in pairings:
         own, other = measured[student][pairs.role].values, measured[teacher][pairs.role].values
         interval = paired_bootstrap(own, other, _videos(pairs), seed=seed)
-        found.setdefault(student, {})[teacher] = _figures(interval)
+        found.setdefault(student, {})[teacher] = figures(interval)
     return found
 
 
@@ -132,9 +132,10 @@ def _teacher(role: str) -> str:
     return f"teacher-{role}"
 
 
-def _measure(
+def measure(
     frozen: Sequence[Frozen], dataset: Dataset, roles: Sequence[Pairs]
-) -> dict[str, _Measured]:
+) -> dict[str, Measured]:
+    """Score a system, trained from some seeds, on each role."""
     backbones = [one.backbone(dataset) for one in frozen]
     return {
         pairs.role: _over_seeds([evaluate_role(backbone, pairs) for backbone in backbones])
@@ -142,11 +143,11 @@ def _measure(
     }
 
 
-def _over_seeds(scores: Sequence[Scores]) -> _Measured:
+def _over_seeds(scores: Sequence[Scores]) -> Measured:
     values = np.stack([columns(s.tiou) for s in scores])
     discounted = [s.dr1[0.5] for s in scores]
     several = len(scores) > 1
-    return _Measured(
+    return Measured(
         values=values.mean(axis=0),
         sd=values.mean(axis=1).std(axis=0, ddof=1) if several else None,
         discounted=Figure(
@@ -166,11 +167,12 @@ def _videos(pairs: Pairs) -> NDArray[np.str_]:
     return np.asarray(pairs.video_ids)
 
 
-def _row(measured: _Measured, interval: Interval) -> Row:
-    return {**_figures(interval, measured.sd), DISCOUNTED: measured.discounted}
+def _row(measured: Measured, interval: Interval) -> Row:
+    return {**figures(interval, measured.sd), DISCOUNTED: measured.discounted}
 
 
-def _figures(interval: Interval, sd: NDArray[np.float64] | None = None) -> Row:
+def figures(interval: Interval, sd: NDArray[np.float64] | None = None) -> Row:
+    """Return an interval over `PER_PAIR` by metric."""
     return {
         name: Figure(
             value=float(interval.mean[k]),

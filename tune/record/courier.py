@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -75,12 +76,15 @@ class Courier:
 
     def close(self, seconds: float) -> Delivery:
         """Send what is left for at most so many seconds, then say what became of it."""
+        self._spool.flush()
         self._closing.set()
         self._wake.set()
         self._thread.join(seconds)
         self._given_up.set()
-        left = len(self._spool.read(self._offset, size=-1))
-        problem = self._problem or (TimeoutError("the server is slow") if left else None)
+        unwritten = self._spool.flush()
+        left = len(self._spool.read(self._offset, size=-1)) + unwritten
+        slow = TimeoutError("the server is slow") if left else None
+        problem = self._problem or self._spool.problem or slow
         told = None if problem is None else self._show(str(problem))
         return Delivery(left=left, rejected=self._rejected, problem=told)
 
@@ -112,7 +116,8 @@ class Courier:
                 self._deliver(sender, event)
                 self._offset = offset
         finally:
-            self._spool.set_mark(self._target, self._offset)
+            with suppress(OSError):  # a full disk: what is not marked is sent again some day
+                self._spool.set_mark(self._target, self._offset)
 
     def _deliver(self, sender: Sender, event: Event | str) -> None:
         if isinstance(event, str):

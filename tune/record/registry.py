@@ -26,6 +26,8 @@ import refkd
 from refkd.data.dataset import Dataset
 from refkd.files import sha256_file
 from refkd.retriever import WEIGHTS
+from tune.record.alias import move_alias
+from tune.record.card import model_card
 from tune.record.record import (
     artifact_root,
     experiment_name,
@@ -57,11 +59,13 @@ def register_champions(
     table: Mapping[str, Mapping[str, Any]],
     *,
     runs: Mapping[str, str] | None = None,
+    reasons: Mapping[str, str] | None = None,
 ) -> bool:
     """Register each champion's exported retriever and point its alias at it.
 
     `folders` and `summary.champions` go by alias; `table` holds each system's scores by role.
-    `runs` names the run that made each champion, where it is not its trial's.
+    `runs` names the run that made each champion, where it is not its trial's; `reasons` says why
+    it bears its alias, where it is not the search's best.
     Weights that are registered already make no new version. Returns False, with a warning, where
     the tracking server does not take them: a search does not fail for that.
     """
@@ -69,13 +73,15 @@ def register_champions(
     if uri is None:
         return True
     try:
-        with client_settings(), _tracking_at(resolve(uri)):
-            registrar = _Registrar(resolve(uri), file, dataset)
+        with client_settings(), tracking_at(resolve(uri)):
+            registrar = Registrar(resolve(uri), file, dataset)
             for alias, folder in folders.items():
                 scores = {role: table[role][alias] for role in table}
                 number = summary.champions[alias]
                 run = trial_key(number) if runs is None else runs[alias]
-                registrar.register(alias, number, folder, scores, run=run)
+                why = "best trial of the search, by one validation score"
+                why = why if reasons is None else reasons[alias]
+                registrar.register(alias, number, folder, scores, run=run, reason=why)
     except (MlflowException, RequestException) as error:
         _log.warning(
             "the champions could not be registered in MLflow (%s); they lie in %s",
@@ -87,7 +93,7 @@ def register_champions(
 
 
 @contextmanager
-def _tracking_at(uri: str) -> Iterator[None]:
+def tracking_at(uri: str) -> Iterator[None]:
     """Set MLflow's global store and put it back: a store looks up a version's model there."""
     is_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
     before = mlflow.get_tracking_uri() if is_set else None
@@ -98,20 +104,23 @@ def _tracking_at(uri: str) -> Iterator[None]:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it
 
 
-class _Registrar:
+class Registrar:
+    """A study's registered model, on one tracking store."""
+
     def __init__(self, uri: str, file: StudyFile, dataset: Dataset) -> None:
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self._experiment = open_experiment(
             self._client, experiment_name(file), artifact_root(file)
         )
         self._owner = owner_of(Spool(spool_folder(file)), file.name)
+        self._study = file.name
         self._name = registered_name(file.name)
         self._tags = {
             "refkd.study_name": file.name,
             "refkd.dataset": dataset.name,
             "refkd.dataset_fingerprint": dataset.fingerprint,
         }
-        self._feature_dim = dataset.feature_dim
+        self._dataset = dataset
 
     def register(
         self,
@@ -121,7 +130,12 @@ class _Registrar:
         scores: Mapping[str, Mapping[str, Any]],
         *,
         run: str,
-    ) -> None:
+        reason: str,
+    ) -> tuple[str, str | None]:
+        """Register an exported retriever and move an alias to it, for a reason.
+
+        `scores` go by role and metric. Returns the version, and the alias's earlier holder.
+        """
         digest = sha256_file(folder / WEIGHTS)
         tags = {
             **self._tags,
@@ -136,22 +150,18 @@ class _Registrar:
         version = self._version(digest)
         if version is None:
             self._create_registered_model()
-            model = self._keep_model(number, folder, tags, run)
+            card = model_card(self._study, number, run, self._dataset, scores)
+            model = self._keep_model(number, folder, tags, run, card)
             version = self._client.create_model_version(
-                self._name, f"models:/{model}", tags=tags, model_id=model
+                self._name, f"models:/{model}", tags=tags, model_id=model, description=card
             ).version
-        if self._aliased(alias) != str(version):
-            self._client.set_registered_model_alias(self._name, alias, str(version))
+        return str(version), move_alias(self._client, self._name, alias, str(version), reason)
 
     def _version(self, digest: str) -> str | None:
         for found in self._client.search_model_versions(f"name = '{self._name}'"):
             if found.tags.get(HASH_TAG) == digest:
                 return str(found.version)
         return None
-
-    def _aliased(self, alias: str) -> str | None:
-        aliases = self._client.get_registered_model(self._name).aliases
-        return str(aliases[alias]) if alias in aliases else None
 
     def _create_registered_model(self) -> None:
         try:
@@ -165,13 +175,16 @@ class _Registrar:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _keep_model(self, number: int, folder: Path, tags: Mapping[str, str], source: str) -> str:
+    def _keep_model(
+        self, number: int, folder: Path, tags: Mapping[str, str], source: str, card: str
+    ) -> str:
         run = find_run(self._client, self._experiment, f"{self._owner}/{source}")
 
         def fill(model_id: str) -> None:
             with TemporaryDirectory(prefix="refkd-") as scratch:
                 saved = Path(scratch) / "model"
-                save_served(folder, saved, feature_dim=self._feature_dim)
+                save_served(folder, saved, feature_dim=self._dataset.feature_dim)
+                (saved / "README.md").write_text(card, encoding="utf-8")
                 self._client.log_model_artifacts(model_id, str(saved))
 
         return keep_model(

@@ -47,6 +47,7 @@ class Sender:
         self._client = MlflowClient(tracking_uri=resolve(uri))
         self._owner = owner
         self._runs: dict[str, str] = {}
+        self._doubtful: set[str] = set()
         self.is_new = self._client.get_experiment_by_name(experiment) is None
         """Whether the experiment was not there: then it lacks what was sent before."""
         self._experiment = open_experiment(self._client, experiment, artifact_root)
@@ -117,6 +118,11 @@ class Sender:
 
     def _end(self, event: Event) -> None:
         """Close a run: the state comes last, so that a closed run is complete."""
+        if event.run in self._doubtful:
+            # A creation that seemed to fail may have come to be later: look for its run again.
+            self._runs.pop(event.run, None)
+            self._run(event.run)
+            self._doubtful.discard(event.run)
         run_id = self._run(event.run)
         tags: Mapping[str, str] = event.body["tags"]
         metrics: Mapping[str, float] = event.body["metrics"]
@@ -134,9 +140,14 @@ class Sender:
             if key != STUDY_RUN:
                 tags[PARENT_TAG] = self._run(STUDY_RUN)
             run = find_run(self._client, self._experiment, tags[RUN_TAG])
-            run = run or self._client.create_run(
-                self._experiment, start_time=time, tags=tags, run_name=name or key
-            )
+            if run is None:
+                known = key in self._doubtful
+                self._doubtful.add(key)
+                run = self._client.create_run(
+                    self._experiment, start_time=time, tags=tags, run_name=name or key
+                )
+                if not known:
+                    self._doubtful.discard(key)
             self._runs[key] = run.info.run_id
         return self._runs[key]
 

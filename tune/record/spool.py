@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
 import secrets
+from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +22,7 @@ STUDY_RUN = "study"
 """Key of the run that is the parent of all others."""
 
 Kind = Literal["run", "epoch", "file", "model", "end"]
+_log = logging.getLogger(__name__)
 
 
 class RefusedError(Exception):
@@ -70,19 +74,38 @@ class Spool:
         self._path.touch()
         _cut_torn_line(self._path)
         self._told: dict[str, str] = {}
+        self._unwritten: deque[str] = deque()
+        self.problem: OSError | None = None
+        """Why events wait in memory."""
         for _, event in self.read(0, size=-1):
             if isinstance(event, Event):
                 self._note(event)
 
     def append(self, event: Event) -> bool:
-        """Write an event and return True; False where the spool already holds it."""
+        """Write an event and return True; False where the spool already holds it.
+
+        Where the disk is full the event is kept in memory and written, in its place, as soon as
+        that is possible: nobody who tells of an event fails for that.
+        """
         if self._told.get(event.topic) == event.content:
             return False
-        line = json.dumps(asdict(event), ensure_ascii=False) + "\n"
-        with self._path.open("a", encoding="utf-8") as handle:
-            handle.write(line)
+        self._unwritten.append(json.dumps(asdict(event), ensure_ascii=False) + "\n")
         self._note(event)
+        self.flush()
         return True
+
+    def flush(self) -> int:
+        """Write what a full disk kept out, in order; return how many events are left."""
+        try:
+            while self._unwritten:
+                _append(self._path, self._unwritten[0].encode())
+                self._unwritten.popleft()
+            self.problem = None
+        except OSError as error:
+            if self.problem is None:
+                _log.warning("%s; what happens waits in memory until it can be written", error)
+            self.problem = error
+        return len(self._unwritten)
 
     def holds(self, kind: Kind, run: str) -> bool:
         """Return whether a run has begun (`run`) or, after it last began, has ended (`end`)."""
@@ -128,6 +151,21 @@ class Spool:
     def _mark_path(self, target: str) -> Path:
         # A digest: an address may hold a password.
         return self.folder / f"sent-{hashlib.sha256(target.encode()).hexdigest()[:12]}.json"
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Append a line; what a failed write has left of it is cut off again."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            while line:
+                line = line[os.write(descriptor, line) :]
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _identity(path: Path) -> str:

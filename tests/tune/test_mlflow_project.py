@@ -1,0 +1,207 @@
+"""What `mlflow/` deploys: projects that run, a server on PostgreSQL, a closed door."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+import yaml
+from commands import command_paths, parse
+from recording import SECONDS, check_everything, tell_everything, tracker
+from simulated_search import check, recorded_file, search
+
+from refkd.data.dataset import Dataset
+from tune.record.courier import Delivery
+
+if TYPE_CHECKING:
+    from tests.tune.conftest import Server
+
+ROOT = Path(__file__).parents[2]
+PROJECT: dict[str, Any] = yaml.safe_load((ROOT / "mlflow" / "MLproject").read_text())
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*"
+)
+STUDY = {
+    "name": "tiny",
+    "simulate": {
+        "videos": 40,
+        "queries": 2,
+        "feature_dim": 8,
+        "word_dim": 8,
+        "min_clips": 6,
+        "max_clips": 8,
+    },
+    "backbone": {"hidden": 8, "heads": 2, "char_dim": 4},
+    "training": {"epochs": 2},
+    "distill": {"warmup_epochs": 0},
+    "space": {"distill.lambda_id": {"float": [0.01, 1.0]}},
+    "budget": {"trials": 2},
+    "pruning": {"name": "none"},
+}
+
+
+def programs() -> str:
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("name", ["quickstart", "search", "finalists", "report"])
+def test_every_entry_point_is_a_command_that_is_accepted(name: str) -> None:
+    entry = PROJECT["entry_points"][name]
+    given = {
+        key: value["default"] if isinstance(value, dict) else "study.yaml"
+        for key, value in entry["parameters"].items()
+    }
+    words = entry["command"].format(**given).removeprefix("cd .. && refkd ").split()
+    if words[:1] not in command_paths():
+        pytest.skip(f"there is no refkd {words[0]} yet")
+    parse(words)
+
+
+def test_the_compose_file_is_closed_to_other_machines() -> None:
+    compose = yaml.safe_load((ROOT / "mlflow" / "compose.yaml").read_text())
+    server, database = compose["services"]["mlflow"], compose["services"]["database"]
+    assert all(port.startswith("127.0.0.1:") for port in server["ports"])
+    assert "ports" not in database
+    assert server["environment"]["REFKD_AUTH"] == "basic"
+
+
+@pytest.mark.slow
+def test_mlflow_run_searches(tmp_path: Path, mlflow_store: str) -> None:
+    content = {
+        **STUDY,
+        "dataset": str(tmp_path / "dataset"),
+        "workspace": str(tmp_path / "runs"),
+        "tracking": {"uri": mlflow_store},
+    }
+    study = tmp_path / "a study.yaml"
+    study.write_text(yaml.safe_dump(content))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mlflow", "run", str(ROOT / "mlflow")),
+            *("-e", "quickstart", "--env-manager", "local", "-P", f"study={study}"),
+        ],
+        env={**os.environ, "PATH": programs(), "MLFLOW_TRACKING_URI": mlflow_store},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Pareto front" in done.stdout
+    assert (tmp_path / "runs" / "studies" / "tiny" / "champions" / "best-ood").is_dir()
+
+
+@pytest.fixture
+def other_server(tmp_path: Path) -> Iterator[Server]:
+    """A server whose settings come from the environment."""
+    from conftest import Server as Started  # type: ignore[attr-defined]
+
+    server = Started(tmp_path / "server")
+    server.workspace.mkdir()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def empty_database(postgres_url: str) -> Iterator[str]:
+    from conftest import _database  # type: ignore[attr-defined]
+
+    yield from _database(postgres_url)
+
+
+@pytest.mark.slow
+def test_a_server_on_postgresql_holds_the_record(
+    empty_database: str,
+    tiny_dataset: Dataset,
+    other_server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REFKD_STORE", empty_database)
+    other_server.start()
+    assert not (other_server.workspace / "mlflow.db").exists()
+    arguments = [p.cmdline() for p in psutil.process_iter() if other_server.uses(p.pid)]
+    assert arguments
+    assert empty_database not in str(arguments), "everybody here can read the password"
+    file = recorded_file(tmp_path, other_server.uri)
+    check(search(file, tiny_dataset, tmp_path), other_server.uri)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"REFKD_HOST": "0.0.0.0"}, "without REFKD_AUTH=basic everybody there could write"),
+        ({"REFKD_AUTH": "token"}, "REFKD_AUTH is 'token'; say basic or none"),
+    ],
+)
+def test_an_open_server_is_refused(settings: dict[str, str], message: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", str(ROOT / "mlflow" / "server.sh")],
+        env={**os.environ, "REFKD_WORKSPACE": str(tmp_path / "runs"), **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+needs_auth = pytest.mark.skipif(
+    importlib.util.find_spec("flask_wtf") is None, reason="Flask-WTF is absent: mlflow[auth]"
+)
+
+
+@needs_auth
+def test_the_first_start_needs_a_password(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", str(ROOT / "mlflow" / "server.sh")],
+        env={
+            **os.environ,
+            "PATH": programs(),
+            "REFKD_WORKSPACE": str(tmp_path),
+            "REFKD_AUTH": "basic",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "set MLFLOW_AUTH_ADMIN_PASSWORD" in done.stderr
+
+
+@needs_auth
+@pytest.mark.slow
+def test_a_server_with_passwords_takes_a_search_that_knows_one(
+    other_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = "a long enough passphrase"
+    monkeypatch.setenv("REFKD_AUTH", "basic")
+    monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", password)
+    other_server.start()
+    for name in ("basic_auth.ini", "basic_auth.db", "server.key"):
+        assert (other_server.workspace / name).stat().st_mode & 0o077 == 0
+    address = f"{other_server.uri}/api/2.0/mlflow/experiments/search?max_results=1"
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(address, timeout=30)
+    assert refusal.value.code == 401
+    refusal.value.close()
+    secret = base64.b64encode(f"admin:{password}".encode()).decode()
+    request = urllib.request.Request(address, headers={"Authorization": f"Basic {secret}"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+    track = tracker(other_server.uri, tmp_path, "refkd/auth")
+    tell_everything(track, tmp_path)
+    assert track.close(SECONDS) == Delivery()
+    check_everything(other_server.uri, "refkd/auth")

@@ -1,0 +1,142 @@
+"""`refkd sync`: what waited goes out later, once, and whoever is at work is left alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from recording import by_name, rows
+from small_study import OUTCOMES, SmallStudy, make_study
+from typer.testing import CliRunner
+
+from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
+from tune import courier
+from tune.cli import app
+from tune.record.record import experiment_name, spool_folder
+from tune.record.spool import Event, Spool
+from tune.study.lease import LeaseError, lease
+from tune.sync import SyncError, sync
+
+AWAY = "http://127.0.0.1:9"  # nobody listens there
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(courier, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(courier, "LONGEST_WAIT", 0.01)
+
+
+@pytest.fixture
+def study(tmp_path: Path, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> SmallStudy:
+    """A study whose tracking server was down all the time."""
+    monkeypatch.setattr("tune.record.CLOSE_SECONDS", 0.1)
+    return make_study(tmp_path, tiny_dataset, tracking=AWAY)
+
+
+@contextmanager
+def server_at(study: SmallStudy, uri: str | None) -> Iterator[None]:
+    """Change the study file, as if the server had come up at another address."""
+    content = yaml.safe_load(study.path.read_text())
+    tracking = {"uri": uri, "enabled": uri is not None}
+    study.path.write_text(yaml.safe_dump({**content, "tracking": tracking}))
+    yield
+    study.path.write_text(yaml.safe_dump(content))
+
+
+def waiting(study: SmallStudy) -> int:
+    return len(Spool(spool_folder(study.file)).read(0, size=-1))
+
+
+def run(study: SmallStudy) -> tuple[int, Any]:
+    done = CliRunner().invoke(app, ["sync", str(study.path), "--json"])
+    return done.exit_code, json.loads(done.stdout)
+
+
+def test_a_server_that_is_down_leaves_everything(study: SmallStudy) -> None:
+    code, found = run(study)
+    assert code == 1
+    assert (found["sent"], found["left"], found["refused"]) == (0, waiting(study), 0)
+    assert "refused" in found["problem"].lower() or "connection" in found["problem"].lower()
+    shown = CliRunner().invoke(app, ["sync", str(study.path)])
+    assert shown.exit_code == 1
+    assert f"{waiting(study)} left (" in shown.output
+
+
+def test_what_waited_is_sent_once(study: SmallStudy, mlflow_store: str) -> None:
+    with server_at(study, mlflow_store):
+        code, found = run(study)
+        assert code == 0
+        assert (found["sent"], found["left"], found["refused"]) == (waiting(study), 0, 0)
+        assert found["problem"] is None
+        assert run(study) == (0, {**found, "sent": 0})
+        named = by_name(mlflow_store, experiment_name(study.file))
+    assert {f"trial-{n:04d}" for n in OUTCOMES} < set(named)
+    for number, (_, epochs) in OUTCOMES.items():
+        steps = [step for step, _ in rows(mlflow_store, named[f"trial-{number:04d}"])]
+        assert steps == list(range(1, epochs + 1))
+
+
+def test_refused_events_are_counted_and_put_aside(study: SmallStudy, mlflow_store: str) -> None:
+    spool = Spool(spool_folder(study.file))
+    body = {"step": 9, "metrics": {"R1@0.5": 1.0}}
+    spool.append(Event(kind="epoch", run="trial/0000", time=0, body=body))
+    with server_at(study, mlflow_store):
+        code, found = run(study)
+        assert (code, found["refused"], found["left"]) == (1, 1, 0)
+        assert found["sent"] == waiting(study) - 1
+        assert "R1@0.5" in Path(found["refused_file"]).read_text()
+
+
+def test_a_new_experiment_gets_everything_again(study: SmallStudy, mlflow_store: str) -> None:
+    from mlflow import MlflowClient
+
+    with server_at(study, mlflow_store):
+        sync(study.path)
+        client = MlflowClient(mlflow_store)
+        held = client.get_experiment_by_name(experiment_name(study.file))
+        client.rename_experiment(held.experiment_id, "elsewhere")
+        assert sync(study.path).sent == waiting(study)
+
+
+def test_all_takes_back_what_a_server_refused(
+    study: SmallStudy, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that fails on one kind of event for a while, and is mended."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("500")
+
+    with server_at(study, mlflow_store):
+        with monkeypatch.context() as patch:
+            patch.setattr("tune.record.sender.Sender._epoch", fail)
+            refused = sync(study.path).refused
+            assert refused == sum(epochs for _, epochs in OUTCOMES.values()) + 2  # teachers'
+        assert sync(study.path).sent == 0
+        again = sync(study.path, everything=True)
+        assert (again.sent, again.left, again.refused) == (waiting(study), 0, 0)
+        assert not Path(again.refused_file).exists()
+        named = by_name(mlflow_store, experiment_name(study.file))
+        assert len(rows(mlflow_store, named["trial-0000"])) == OUTCOMES[0][1]
+
+
+def test_a_driver_at_work_is_left_alone(study: SmallStudy, mlflow_store: str) -> None:
+    with (
+        server_at(study, mlflow_store),
+        lease(study.url, study.file.name, objectives=2),
+        pytest.raises(LeaseError, match="process"),
+    ):
+        sync(study.path)
+
+
+def test_mistakes_are_named(study: SmallStudy, tmp_path: Path) -> None:
+    with server_at(study, None), pytest.raises(SyncError, match="tracking is off"):
+        sync(study.path)
+    (study.file.folder / "study.db").rename(tmp_path / "gone.db")
+    with pytest.raises(RefKDError, match="has not been begun"):
+        sync(study.path)

@@ -1,0 +1,142 @@
+"""`refkd ui`: both pages answer on loopback, no password is shown, and Ctrl-C ends both."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import psutil
+import pytest
+import yaml
+from recording import by_name
+from small_study import SmallStudy, make_study
+from typer.testing import CliRunner
+
+from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
+from tune.cli import app
+from tune.look.ui import HOST, pages
+from tune.record.record import experiment_name
+
+COMMAND = "from tune.cli import main; main()"
+
+
+@pytest.fixture
+def study(tmp_path: Path, tiny_dataset: Dataset, mlflow_store: str) -> SmallStudy:
+    return make_study(tmp_path, tiny_dataset, tracking=mlflow_store)
+
+
+def run(*words: object) -> Any:
+    return CliRunner().invoke(app, ["ui", *map(str, words)])
+
+
+def test_print_names_the_pages_and_starts_nothing(study: SmallStudy, mlflow_store: str) -> None:
+    mlflow, dashboard = json.loads(run(study.path, "--print", "--json").stdout)
+    runs = by_name(mlflow_store, experiment_name(study.file))
+    number = runs["quick"].info.experiment_id
+    start = f"http://{HOST}:5000/#/experiments/{number}/runs"
+    assert mlflow["address"] == f"{start}?compareRunsMode=CHART"
+    (link,) = mlflow["links"].values()
+    asked = unquote(link.partition("runs=")[2].partition("&")[0])
+    expected = {runs[name].info.run_id for name in ("trial-0000", "teacher-id", "teacher-ood")}
+    assert set(json.loads(asked)) == expected
+    assert dashboard["address"] == f"http://{HOST}:8080/dashboard/studies/1"
+    shown = run(study.path, "--print")
+    assert shown.exit_code == 0
+    assert f"optuna-dashboard {study.url}" in shown.output
+    assert f"mlflow ui --backend-store-uri {mlflow_store}" in shown.output
+
+
+def test_a_tracking_server_is_named_and_not_started(
+    study: SmallStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune.look.ui._links", lambda *_: {"runs": "experiments/7/runs"})
+    content = yaml.safe_load(study.path.read_text())
+    content["tracking"]["uri"] = "http://ann:secret@tracking.example.org:5000/"
+    study.path.write_text(yaml.safe_dump(content))
+    mlflow, _ = json.loads(run(study.path, "--print", "--json").stdout)
+    assert mlflow["address"] == "http://ann:***@tracking.example.org:5000/#/experiments/7/runs"
+    assert mlflow["command"] is None
+
+
+def test_no_password_is_on_a_command_line(
+    study: SmallStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "postgresql+psycopg://ann:secret@db.example.org/studies"
+    monkeypatch.setattr("tune.look.ui._links", lambda *_: {})
+    place = pages(study.path, mlflow_port=1, dashboard_port=2)
+    monkeypatch.setattr(
+        "tune.look.ui.locate",
+        lambda _: type("Place", (), {"storage": secret, "tracking": secret, "name": "quick"}),
+    )
+    monkeypatch.setattr("tune.look.ui.open_study", lambda _: study.open().optuna)
+    for page in pages(study.path, mlflow_port=1, dashboard_port=2):
+        assert "secret" not in " ".join([*page.command, page.shown])
+        assert "secret" in f"{page.environment}{page.config}"
+    assert len(place) == 2
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_taken_port_is_named(study: SmallStudy) -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run(study.path, "--mlflow-port", port, "--dashboard-port", free_port())
+    assert isinstance(done.exception, RefKDError)
+    assert f"port {port} of {HOST} is taken; give another: --mlflow-port" in str(done.exception)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("end", "storage"), [(signal.SIGINT, "sqlite"), (signal.SIGTERM, "journal")]
+)
+def test_both_answer_and_end_together(
+    end: signal.Signals, storage: str, tmp_path: Path, tiny_dataset: Dataset, mlflow_store: str
+) -> None:
+    url = f"journal:{tmp_path / 'study.journal'}" if storage == "journal" else None
+    study = make_study(tmp_path, tiny_dataset, tracking=mlflow_store, storage=url)
+    ports = free_port(), free_port()
+    words = ["--mlflow-port", str(ports[0]), "--dashboard-port", str(ports[1])]
+    program = subprocess.Popen(
+        [sys.executable, "-u", "-c", COMMAND, "ui", str(study.path), *words],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout is not None
+    lines = [program.stdout.readline()]
+    while "ready" not in lines[-1]:
+        assert lines[-1], lines
+        lines.append(program.stdout.readline())
+    started = psutil.Process(program.pid).children(recursive=True)
+    assert len(started) >= 2
+    hosts = {
+        c.laddr.ip for p in started for c in p.net_connections("inet") if c.status == "LISTEN"
+    }
+    assert hosts == {HOST}
+    for address in (f"http://{HOST}:{ports[0]}/health", f"http://{HOST}:{ports[1]}/api/studies"):
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            assert answer.status == 200
+    with urllib.request.urlopen(f"http://{HOST}:{ports[1]}/api/studies", timeout=30) as answer:
+        assert b"quick" in answer.read()
+    os.kill(program.pid, end)
+    assert program.wait(60) == 0
+    program.stdout.close()
+    until = time.monotonic() + 30
+    while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in started):
+        assert time.monotonic() < until, "a server outlived the command"
+        time.sleep(0.1)

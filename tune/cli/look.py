@@ -1,0 +1,181 @@
+"""`refkd watch`, `compare`, `ui`, `sync`: studies seen from beside, and their record."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from refkd.errors import RefKDError
+from tune.cli.study import JsonOption, StudyArgument
+
+if TYPE_CHECKING:
+    from tune.look.ui import Page
+    from tune.sync import Synced
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(watch)
+    app.command()(compare)
+    app.command()(ui)
+    app.command()(sync)
+
+
+def watch(
+    study: StudyArgument,
+    once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 2.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --once: print JSON alone.")
+    ] = False,
+) -> None:
+    """Watch a search that runs elsewhere, until it has ended; Ctrl-C ends the watching alone.
+
+    Only the study's storage is read. Exits with 1 where the search stopped with trials left.
+
+    Example: `refkd watch studies/quickstart.yaml`
+    """
+    if as_json and not once:
+        raise RefKDError("--json shows one moment; say --once too")
+    from tune.look.sight import look
+    from tune.look.watch import draw
+    from tune.look.watch import watch as run
+    from tune.show.study import make_console
+    from tune.study.locate import locate, open_study
+
+    opened = open_study(locate(study))
+    if as_json:
+        print(look(opened).model_dump_json(indent=2))
+    elif once:
+        make_console().print(draw(look(opened)))
+    else:
+        try:
+            sight = run(make_console(), opened, every=every)
+        except KeyboardInterrupt:
+            raise typer.Exit(128 + signal.SIGINT) from None
+        raise typer.Exit(1 if sight.phase == "stopped" else 0)
+
+
+def compare(
+    studies: Annotated[
+        list[Path], typer.Argument(help="Two or more study files.", show_default=False)
+    ],
+    reference: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Where hypervolume begins, once for each objective; else 0.", show_default=False
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show studies side by side; the first one is the base of the differences.
+
+    Champions are compared pair by pair on `val_id` and `val_ood`, where the studies share their
+    dataset and the students are on this machine.
+
+    Example: `refkd compare studies/quickstart.yaml studies/charades-cd-clip.yaml`
+    """
+    from tune.look.show_studies import show_studies
+    from tune.look.studies import side_by_side
+    from tune.show.study import make_console
+
+    found = side_by_side(studies, reference)
+    if as_json:
+        print(found.model_dump_json(indent=2))
+    else:
+        show_studies(make_console(), found)
+
+
+def ui(
+    study: StudyArgument,
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Print addresses and commands, start nothing.")
+    ] = False,
+    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow.", min=1, max=65535)] = 5000,
+    dashboard_port: Annotated[
+        int, typer.Option(help="Port of optuna-dashboard.", min=1, max=65535)
+    ] = 8080,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --print: print JSON alone.")
+    ] = False,
+) -> None:
+    """Open a study in MLflow and in optuna-dashboard, on this machine alone; Ctrl-C ends both.
+
+    Where the study's record is on a tracking server, that server is named and none is started.
+
+    Example: `refkd ui studies/quickstart.yaml`
+    """
+    if as_json and not only_print:
+        raise RefKDError("--json prints what would be started; say --print too")
+    from tune.look.servers import serve
+    from tune.look.ui import check_port, pages
+    from tune.show.study import make_console
+
+    found = pages(study, mlflow_port=mlflow_port, dashboard_port=dashboard_port)
+    if as_json:
+        print(json.dumps([_facts(page) for page in found], indent=2))
+        return
+    console = make_console()
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    for page in found:
+        say(f"{page.name}: {page.address}")
+        for what, address in page.links.items():
+            say(f"  {what}: {address}")
+        if only_print and page.command:
+            say(f"  {page.shown}")
+    if only_print:
+        return
+    for page in (page for page in found if page.command):
+        check_port(page)
+    serve(found, lambda: say("ready; Ctrl-C ends what was started here"))
+
+
+def _facts(page: Page) -> dict[str, object]:
+    return {
+        "name": page.name,
+        "address": page.address,
+        "links": page.links,
+        "command": page.shown or None,
+    }
+
+
+def sync(
+    study: StudyArgument,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Send again what the server has or has refused.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send to MLflow what its server could not take while the search ran.
+
+    Exits with 1 where events are left, since the server is down, or were refused by it.
+
+    Example: `refkd sync studies/quickstart.yaml`
+    """
+    from tune.show.study import make_console
+    from tune.sync import sync as run
+
+    found = run(study, everything=everything)
+    if as_json:
+        print(found.model_dump_json(indent=2))
+    else:
+        make_console().print(_told(found), markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(1 if found.left or found.refused else 0)
+
+
+def _told(found: Synced) -> str:
+    lines = [f"study {found.study}: {found.sent} events sent to {found.server}"]
+    if found.left:
+        lines.append(f"{found.left} left ({found.problem}); run the same command again")
+    if found.refused:
+        lines.append(f"{found.refused} refused, with the reasons in {found.refused_file}")
+    if not found.left and not found.refused:
+        lines.append("nothing is left")
+    return "\n".join(lines)

@@ -1,0 +1,126 @@
+"""`refkd predict` and `refkd promote`: use what a search has found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tune.cli.study import JsonOption, StudyArgument
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(predict)
+    app.command()(promote)
+
+
+def predict(
+    model: Annotated[
+        str,
+        typer.Option(help="models:/NAME@ALIAS, models:/NAME/VERSION, or a folder.", metavar="URI"),
+    ],
+    features: Annotated[
+        Path, typer.Option(help="Clip features of one video: .npy, .npz or HDF5.")
+    ],
+    query: Annotated[list[str], typer.Option(help="A sentence; may be given several times.")],
+    duration: Annotated[
+        float | None,
+        typer.Option(help="The video's seconds; else a row is one second.", show_default=False),
+    ] = None,
+    top: Annotated[int, typer.Option(help="Spans of each query.", min=1)] = 5,
+    video: Annotated[
+        str | None, typer.Option(help="The entry of an HDF5 file.", show_default=False)
+    ] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option(help="Draw the timeline to this PNG, SVG or PDF too.", show_default=False),
+    ] = None,
+    tracking: Annotated[
+        str | None,
+        typer.Option(
+            help="Tracking store or server of the model [MLFLOW_TRACKING_URI, else that of runs].",
+            show_default=False,
+        ),
+    ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(help="Take the tracking store of this study file.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the moments of sentences in a video, by its clip features.
+
+    Reads safetensors and JSON alone; weights that are not those that were registered are refused.
+
+    Example: `refkd predict --model models:/refkd-quickstart@best-ood --features video.npy
+    --query "a person opens the door" --duration 30.5 --png spans.png`
+    """
+    from tune.show.study import make_console
+    from tune.use.predict import predict as ask
+    from tune.use.timeline import draw_answers, show_answers
+
+    found = ask(
+        model,
+        features,
+        query,
+        tracking=_tracking(tracking, study),
+        video=video,
+        duration=duration,
+        top=top,
+    )
+    if png is not None:
+        draw_answers(found.answers, found.duration, png)
+    if as_json:
+        print(found.model_dump_json(indent=2))
+        return
+    console = make_console()
+    show_answers(console, found.answers, found.duration)
+    origin = ", ".join([found.model, *(f"{k} {v}" for k, v in found.facts.items())])
+    console.print(origin, style="dim", markup=False, highlight=False, soft_wrap=True)
+    if not found.duration_given:
+        console.print("without --duration each row of the features counts as one second")
+    if png is not None:
+        console.print(f"drawn to {png}", markup=False, highlight=False, soft_wrap=True)
+
+
+def promote(
+    study: StudyArgument,
+    alias: Annotated[str, typer.Option(help="best-id, best-ood, best-balanced, or your own.")],
+    trial: Annotated[int, typer.Option(help="A complete trial.", min=0)],
+    reason: Annotated[str, typer.Option(help="Why; the version's description shows it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Give an alias of the study's registered model to a trial, with a reason.
+
+    Its earlier holder bears ALIAS-before from then on. A finalist is stood for by its best fresh
+    seed. `refkd finalists` gives the aliases anew.
+
+    Example: `refkd promote studies/quickstart.yaml --alias best-ood --trial 4
+    --reason "half the parameters, within the interval of trial 7"`
+    """
+    from tune.show.study import make_console
+    from tune.use.promote import promote as run
+
+    made = run(study, alias=alias, trial=trial, reason=reason)
+    if as_json:
+        print(made.model_dump_json(indent=2))
+        return
+    if made.before == made.version:
+        text = f"version {made.version} of {made.model} (trial {trial}) is {alias} already"
+    else:
+        text = f"version {made.version} of {made.model} (trial {trial}) is {alias} now"
+        text += f"; version {made.before} is {alias}-before" if made.before else ""
+    make_console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _tracking(given: str | None, study: Path | None) -> str:
+    from tune.study.locate import default_tracking, locate
+
+    if given is not None:
+        return given
+    if study is not None:
+        return locate(study).tracking
+    return os.environ.get("MLFLOW_TRACKING_URI") or default_tracking(Path("runs"))

@@ -1,0 +1,1 @@
+"""Looking at studies from beside: watched live, compared, opened in a browser."""

@@ -1,0 +1,224 @@
+"""Studies side by side: what each found and cost, and paired differences of their champions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refkd.config import Config
+from refkd.data.dataset import Dataset
+from refkd.errors import CheckpointError, DataError, RefKDError
+from refkd.evaluation.intervals import paired_bootstrap
+from refkd.training.export import FrozenStudent, open_student
+from tune.execution.jobs import trial_folder
+from tune.finals.champions import Finalists, read_finalists
+from tune.finals.choice import finalist_folder
+from tune.finals.comparison import Measured, Row, figures, measure
+from tune.spec.study_file import StudyFile, load_study_file
+from tune.study.budget import hypervolume
+from tune.study.growth import current
+from tune.study.locate import locate, open_study
+from tune.study.results import Summary, summarise
+from tune.study.view import TrialView, view
+
+
+class CompareError(RefKDError):
+    """Studies that cannot stand side by side."""
+
+
+class Standing(Config):
+    """One study."""
+
+    study: str
+    path: str
+    dataset: str | None
+    """Fingerprint."""
+    objectives: list[str]
+    states: dict[str, int]
+    best: dict[str, tuple[int, float]]
+    """Trial and value by objective, among complete trials."""
+    front: int
+    """Trials on the front."""
+    hypervolume: float | None
+    """Above the common reference; None where the objectives are not those of the first study."""
+    epochs: int
+    cpu_seconds: float
+    """Of students and teachers."""
+    champions: dict[str, int]
+    from_finalists: bool
+    """Whether the champions were chosen on fresh seeds."""
+
+
+class Difference(Config):
+    """Champions of the same alias: `other` - the first study's, on the same validation pairs."""
+
+    alias: str
+    other: str
+    seeds: tuple[int, int]
+    """Students of the first study's champion and of the other's, whose means are compared."""
+    roles: dict[str, Row]
+    """By role and metric, 95 % over resampled videos."""
+
+
+class SideBySide(Config):
+    """Some studies, the first one as the base of all differences."""
+
+    reference: list[float]
+    studies: list[Standing]
+    differences: list[Difference]
+    notes: list[str]
+    """Why a pair of studies has no differences or no common hypervolume."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """A study with all that is read of it."""
+
+    path: Path
+    file: StudyFile
+    views: list[TrialView]
+    attributes: Mapping[str, Any]
+    summary: Summary
+    finalists: Finalists | None
+
+    @property
+    def label(self) -> str:
+        """What it is called beside another one."""
+        return f"{self.summary.study} ({self.path})"
+
+    @property
+    def champions(self) -> dict[str, int]:
+        """Trial by alias, from fresh seeds where there are."""
+        return self.finalists.champions if self.finalists else self.summary.champions
+
+    def students(self, alias: str) -> list[FrozenStudent]:
+        """Return the students whose mean stands for a champion."""
+        number = self.champions[alias]
+        if self.finalists is None:
+            return [open_student(trial_folder(self.file.folder, number))]
+        seeds = range(len(self.finalists.seeds))
+        return [open_student(finalist_folder(self.file.folder, number, k)) for k in seeds]
+
+
+def side_by_side(paths: Sequence[Path], reference: Sequence[float] | None = None) -> SideBySide:
+    """Compare studies with the first one; hypervolumes are above `reference`, 0 without it.
+
+    Champions are compared on the pairs of `val_id` and `val_ood` where both studies were searched
+    on the same dataset and their students are here; videos are resampled for both together.
+    Raises `CompareError` for fewer than two studies or a reference of another length.
+    """
+    if len(paths) < 2:
+        raise CompareError("one study has nothing beside it; name two or more study files")
+    opened = [_open(path) for path in paths]
+    base = opened[0]
+    above = list(reference) if reference else [0.0] * len(base.file.objectives)
+    if len(above) != len(base.file.objectives):
+        raise CompareError(
+            f"--reference has {len(above)} values; {base.label} has the objectives "
+            f"{', '.join(base.file.objectives)}: give one for each"
+        )
+    notes, differences = list[str](), list[Difference]()
+    for other in opened[1:]:
+        if other.file.objectives != base.file.objectives:
+            notes.append(f"{other.label}: has other objectives, so no common hypervolume")
+        try:
+            differences += _differences(base, other)
+        except (_UnpairedError, CheckpointError, DataError) as why:
+            notes.append(f"{other.label}: no paired differences: {why}")
+    return SideBySide(
+        reference=above,
+        studies=[_standing(one, base, above) for one in opened],
+        differences=differences,
+        notes=notes,
+    )
+
+
+def _open(path: Path) -> _Opened:
+    study = open_study(locate(path))
+    views = [view(trial) for trial in study.get_trials(deepcopy=False)]
+    attributes = dict(study.user_attrs)
+    return _Opened(
+        path=path,
+        file=load_study_file(path),
+        views=views,
+        attributes=attributes,
+        summary=summarise(study.study_name, views, attributes),
+        finalists=read_finalists(attributes),
+    )
+
+
+def _standing(one: _Opened, base: _Opened, reference: Sequence[float]) -> Standing:
+    summary = one.summary
+    complete = [v for v in current(one.views) if v.feasible and v.objectives]
+    points = np.array([v.objectives for v in complete]).reshape(len(complete), -1)
+    best = {}
+    if complete:
+        for column, name in enumerate(one.file.objectives):
+            row = int(points[:, column].argmax())
+            best[name] = (complete[row].number, float(points[row, column]))
+    alike = one.file.objectives == base.file.objectives
+    return Standing(
+        study=summary.study,
+        path=str(one.path),
+        dataset=one.attributes.get("dataset"),
+        objectives=one.file.objectives,
+        states=dict(Counter(t.state for t in summary.trials)),
+        best=best,
+        front=len(summary.front),
+        hypervolume=_volume(points, reference) if alike else None,
+        epochs=summary.cost.epochs,
+        cpu_seconds=summary.cost.cpu_seconds + summary.cost.teacher_cpu_seconds,
+        champions=one.champions,
+        from_finalists=one.finalists is not None,
+    )
+
+
+def _volume(points: np.ndarray[Any, Any], reference: Sequence[float]) -> float:
+    """Return what some points dominate above a reference; points not above it add nothing."""
+    if not len(points):
+        return 0.0
+    above = points - np.asarray(reference)
+    return hypervolume([list(row) for row in above if (row > 0).all()])
+
+
+class _UnpairedError(Exception):
+    """Why two studies' champions cannot be compared pair by pair."""
+
+
+def _differences(base: _Opened, other: _Opened) -> list[Difference]:
+    fingerprint = base.attributes.get("dataset")
+    if fingerprint is None or other.attributes.get("dataset") != fingerprint:
+        raise _UnpairedError("it was searched on another dataset")
+    dataset = Dataset.open(base.file.dataset)
+    if dataset.fingerprint != fingerprint:
+        raise _UnpairedError(f"{base.file.dataset} is not the dataset of the studies any more")
+    shared = [alias for alias in base.champions if alias in other.champions]
+    if not shared:
+        raise _UnpairedError("one of the two has no champion yet")
+    return [_difference(base, other, alias, dataset) for alias in shared]
+
+
+def _difference(base: _Opened, other: _Opened, alias: str, dataset: Dataset) -> Difference:
+    roles = (dataset.role("val_id"), dataset.role("val_ood"))
+    students = base.students(alias), other.students(alias)
+    first, second = (measure(frozen, dataset, roles) for frozen in students)
+    rows = {
+        pairs.role: _paired(
+            second[pairs.role],
+            first[pairs.role],
+            np.asarray(pairs.video_ids),
+            seed=base.file.seed,
+        )
+        for pairs in roles
+    }
+    seeds = len(students[0]), len(students[1])
+    return Difference(alias=alias, other=other.label, seeds=seeds, roles=rows)
+
+
+def _paired(a: Measured, b: Measured, videos: np.ndarray[Any, Any], *, seed: int) -> Row:
+    return figures(paired_bootstrap(a.values, b.values, videos, seed=seed))

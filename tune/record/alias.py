@@ -1,0 +1,79 @@
+"""Who bears an alias in the registry: moved with a reason, and the earlier holder kept by name."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from refkd.errors import RefKDError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+BEFORE = "-before"
+"""Ending of the alias that the earlier holder of an alias gets."""
+HEADING = "## Aliases"
+LONGEST = 4_900
+"""Characters of a description; MLflow's tables hold 5,000."""
+_ALLOWED = re.compile(r"[A-Za-z0-9_-]{1,240}")
+_RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)
+
+
+class AliasError(RefKDError):
+    """A name that MLflow or refkd keeps for something else."""
+
+
+def check_alias(alias: str) -> None:
+    """Raise `AliasError` where MLflow would refuse a name, or refkd gives it itself."""
+    if _ALLOWED.fullmatch(alias) is None:
+        raise AliasError(
+            f"alias {alias!r} is no name that MLflow takes; use letters, digits, _ and -, such as "
+            "best-ood"
+        )
+    if _RESERVED.fullmatch(alias):
+        raise AliasError(
+            f"alias {alias!r} is reserved by MLflow; use another, such as stable-{alias}"
+        )
+    if alias.endswith(BEFORE):
+        raise AliasError(
+            f"alias {alias!r} is given to the earlier holder of {alias.removesuffix(BEFORE)!r}; "
+            "move that one"
+        )
+
+
+def move_alias(
+    client: MlflowClient, name: str, alias: str, version: str, reason: str
+) -> str | None:
+    """Point an alias at a version and return its earlier holder, None where there was none.
+
+    The reason is added to the version's description, and the earlier holder gets the alias with
+    `-before`. Nothing is done where the version bears the alias already. The alias moves last, so
+    that a call that was cut short is repeated without harm.
+    """
+    held = client.get_registered_model(name).aliases
+    earlier = str(held[alias]) if alias in held else None
+    if earlier == version:
+        return earlier
+    if earlier is not None:
+        client.set_registered_model_alias(name, alias + BEFORE, earlier)
+    description = client.get_model_version(name, version).description or ""
+    told = _told(description, alias, reason)
+    if told != description:
+        client.update_model_version(name, version, told)
+    client.set_registered_model_alias(name, alias, version)
+    return earlier
+
+
+def _told(description: str, alias: str, reason: str) -> str:
+    """Return a description with the reason as its last line, once; the oldest ones give way."""
+    card, _, listed = description.partition(f"\n{HEADING}\n")
+    lines = listed.strip().splitlines()
+    what = f"`{alias}`: {' '.join(reason.split())}"
+    if lines and lines[-1].endswith(what):
+        return description
+    lines.append(f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {what}")
+    head = f"{card.rstrip()}\n\n{HEADING}\n"
+    while len(lines) > 1 and len(head) + sum(len(line) + 1 for line in lines) > LONGEST:
+        del lines[0]
+    return head + "\n".join(lines) + "\n"

@@ -1,0 +1,102 @@
+"""The card of a registered student: what it was made of, how good it is, what it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from refkd.data.dataset import Dataset
+from refkd.data.manifest import Manifest
+from refkd.evaluation.floors import bias_floors
+from refkd.training.validation import VALIDATION_ROLES
+
+CONVENTION = (
+    "Percent on the validation roles. Times are seconds, truth and prediction are clamped to the "
+    "video, a hit is tIoU >= m, every pair counts. [low, high] is the 95 % interval over "
+    "resampled videos; seeds are held fixed in it."
+)
+_NAMES = {"miou": "mIoU", "r1_iou0.3": "R1@0.3", "r1_iou0.5": "R1@0.5", "r1_iou0.7": "R1@0.7"}
+Scores = Mapping[str, Mapping[str, Any]]
+"""By role and metric: `value`, `low` and `high` in percent."""
+
+
+def model_card(study: str, number: int, run: str, dataset: Dataset, scores: Scores) -> str:
+    """Return the card in Markdown of the student that a run of a study made."""
+    manifest = dataset.manifest
+    return "\n".join(
+        [
+            f"# Student of trial {number}, study {study}",
+            "",
+            "Finds the moment of a sentence in a video (RefKD: a student distilled from two "
+            f"frozen teachers). Made by the run `{run}`.",
+            "",
+            "## Training data",
+            *_data(manifest),
+            "",
+            "## Scores",
+            CONVENTION,
+            "",
+            *_table(scores, _floors(dataset)),
+            "",
+            "The bias floor is the best predictor that looks at no video (a constant, a decile, "
+            "a random draw or one word of the query), fitted on `fit`.",
+            "",
+            "## Intended use",
+            f"Clip features of {manifest.features.dim} numbers in order of time, extracted as "
+            "those above, an English sentence, and the video's length in seconds. Answers spans "
+            "in seconds with scores, the product of the probabilities of start and end; scores of "
+            "different videos cannot be compared.",
+            "",
+            "## Limits",
+            "- Chosen by these validation scores, which are therefore optimistic, the more so the "
+            "more trials were searched. The test roles were not read; `refkd evaluate --final` "
+            "looks at them, once, and its ledger says so.",
+            f"- At most {manifest.max_clips} clips: longer videos are pooled. Words outside "
+            "the vocabulary have no vector of their own.",
+            "- It always answers: that the moment is not in the video is never said.",
+            "- Features of another network, frame rate or normalisation give numbers without "
+            "meaning, and no error.",
+            "",
+        ]
+    )
+
+
+def _data(manifest: Manifest) -> list[str]:
+    counts = {role: manifest.roles[role] for role in ("fit", *VALIDATION_ROLES)}
+    use = {"fit": "weights", "val_id": "choice, in distribution", "val_ood": "choice, out of it"}
+    return [
+        f"- {manifest.name}, fingerprint `{manifest.fingerprint}`",
+        *(["- simulated: its scores say nothing of real videos"] if manifest.simulation else []),
+        *(
+            f"- `{role}`: {count.pairs:,} pairs of {count.videos:,} videos ({use[role]})"
+            for role, count in counts.items()
+        ),
+        "- `test_id`, `test_ood`: sealed, never read by a search",
+        f"- features: {manifest.features.extractor or 'extractor not stated'}, "
+        f"{manifest.features.dim} numbers, {manifest.features.rows_per_second:.3g} rows a second",
+        f"- words: {manifest.words.source}, {manifest.words.words:,} words",
+    ]
+
+
+def _floors(dataset: Dataset) -> dict[str, dict[str, float]]:
+    """Return the best that no look at any video can reach, by role and metric."""
+    found: dict[str, dict[str, float]] = {}
+    for role in VALIDATION_ROLES:
+        floors = bias_floors(dataset.role("fit"), dataset.role(role)).values()
+        r1 = {f"r1_iou{m}": max(f.r1[m] for f in floors) for m in (0.3, 0.5, 0.7)}
+        found[role] = {"miou": max(floor.miou for floor in floors), **r1}
+    return found
+
+
+def _table(scores: Scores, floors: Mapping[str, Mapping[str, float]]) -> list[str]:
+    rows = ["| role | metric | student | bias floor |", "| --- | --- | --- | --- |"]
+    for role, row in scores.items():
+        for metric in (name for name in _NAMES if name in row):
+            cell = row[metric]
+            shown = f"{cell['value']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]"
+            floor = floors.get(role, {}).get(metric)
+            rows.append(
+                f"| `{role}` | {_NAMES[metric]} | {shown} | "
+                f"{'' if floor is None else f'{floor:.2f}'} |"
+            )
+    return rows

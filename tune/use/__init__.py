@@ -1,0 +1,1 @@
+"""Using what a search has found: predictions, and who bears an alias."""

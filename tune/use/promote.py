@@ -1,0 +1,168 @@
+"""Giving an alias to a trial by hand, with a reason that everyone can read later."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refkd.config import Config
+from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
+from refkd.retriever import export
+from refkd.training.export import FrozenStudent, open_student
+from tune.execution.jobs import trial_folder
+from tune.finals.champions import Finalist, read_finalists, system_name
+from tune.finals.choice import ALIASES, BALANCED, finalist_folder, run_key
+from tune.finals.comparison import compare
+from tune.record.alias import check_alias
+from tune.record.record import tracking_uri, trial_key
+from tune.spec.study_file import StudyFile, load_study_file
+from tune.spec.urls import resolve
+from tune.study.locate import locate, open_study
+from tune.study.view import TrialView, view
+
+LONGEST_REASON = 500
+
+
+class PromotionError(RefKDError):
+    """A trial that cannot bear an alias."""
+
+
+class Promotion(Config):
+    """What became of an alias."""
+
+    model: str
+    alias: str
+    version: str
+    trial: int
+    run: str
+    """Key of the run that made the student."""
+    reason: str
+    before: str | None
+    """The version that bore the alias before; it bears ALIAS-before now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    """The student that a trial stands for, and all of its seeds."""
+
+    student: FrozenStudent
+    run: str
+    seeds: Sequence[FrozenStudent]
+
+
+def promote(study: Path, *, alias: str, trial: int, reason: str) -> Promotion:
+    """Register a complete trial's student and move an alias of the study's model to it.
+
+    A finalist is stood for by its best fresh seed and scored by the mean over all of them. The
+    study itself is only read. Raises `PromotionError`, `AliasError`, and `ModelError` where the
+    tracking server does not take it.
+    """
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    from tune.record.registry import Registrar, registered_name, tracking_at
+    from tune.record.tracking import client_settings
+    from tune.use.model import unanswered
+
+    reason = _checked(alias, reason)
+    file = load_study_file(study)
+    uri = tracking_uri(file)
+    if uri is None:
+        raise PromotionError(f"{study}: tracking is off, so there is no registry; enable it first")
+    chosen, dataset = _open(study, file, trial, alias)
+    folder = _export(file, alias, chosen.student, dataset)
+    scores = _scores(file, dataset, trial, chosen.seeds)
+    try:
+        with client_settings(), tracking_at(resolve(uri)):
+            registrar = Registrar(resolve(uri), file, dataset)
+            version, before = registrar.register(
+                alias, trial, folder, scores, run=chosen.run, reason=reason
+            )
+    except (MlflowException, RequestException) as error:
+        raise unanswered(uri, error) from None
+    return Promotion(
+        model=registered_name(file.name),
+        alias=alias,
+        version=version,
+        trial=trial,
+        run=chosen.run,
+        reason=reason,
+        before=before,
+    )
+
+
+def _checked(alias: str, reason: str) -> str:
+    check_alias(alias)
+    reason = " ".join(reason.split())
+    if not 0 < len(reason) <= LONGEST_REASON:
+        raise PromotionError(
+            f"the reason has {len(reason)} characters; say in 1 to {LONGEST_REASON} why this "
+            f"trial is to be {alias}"
+        )
+    return reason
+
+
+def _open(study: Path, file: StudyFile, trial: int, alias: str) -> tuple[_Candidate, Dataset]:
+    opened = open_study(locate(study))
+    views = {v.number: v for v in map(view, opened.get_trials(deepcopy=False))}
+    _check_trial(file, views, trial)
+    dataset = Dataset.open(file.dataset)
+    expected = opened.user_attrs.get("dataset")
+    if expected not in (None, dataset.fingerprint):
+        raise PromotionError(
+            f"{file.dataset}: is not the dataset that study {file.name!r} was searched on "
+            f"({dataset.fingerprint[:12]}, not {str(expected)[:12]}); restore that one"
+        )
+    return _candidate(file, opened.user_attrs, trial, alias), dataset
+
+
+def _check_trial(file: StudyFile, views: Mapping[int, TrialView], trial: int) -> None:
+    complete = [number for number, found in views.items() if found.state == "COMPLETE"]
+    if trial not in complete:
+        state = views[trial].state if trial in views else "absent"
+        shown = ", ".join(map(str, complete[:20])) or "none yet"
+        raise PromotionError(
+            f"trial {trial} of study {file.name!r} is {state}; complete trials: {shown}"
+        )
+
+
+def _candidate(
+    file: StudyFile, attributes: Mapping[str, Any], trial: int, alias: str
+) -> _Candidate:
+    found = read_finalists(attributes)
+    rows = [row for row in found.finalists if row.trial == trial] if found else []
+    if rows and not rows[0].failures:
+        best = _best_seed(rows[0], ALIASES.get(alias, BALANCED))
+        folders = [finalist_folder(file.folder, trial, k) for k in range(len(rows[0].runs))]
+        seeds = [open_student(folder) for folder in folders]
+        return _Candidate(student=seeds[best], run=run_key(trial, best), seeds=seeds)
+    student = open_student(trial_folder(file.folder, trial))
+    return _Candidate(student=student, run=trial_key(trial), seeds=[student])
+
+
+def _best_seed(row: Finalist, metric: str) -> int:
+    return max(range(len(row.runs)), key=lambda k: (row.runs[k].metrics[metric], -k))
+
+
+def _scores(
+    file: StudyFile, dataset: Dataset, trial: int, seeds: Sequence[FrozenStudent]
+) -> dict[str, dict[str, Any]]:
+    roles = (dataset.role("val_id"), dataset.role("val_ood"))
+    name = system_name(trial)
+    made = compare({name: seeds}, {}, dataset, roles, seed=file.seed)
+    return {
+        role: {m: f.model_dump() for m, f in systems[name].items() if f.low is not None}
+        for role, systems in made.scores.items()
+    }
+
+
+def _export(file: StudyFile, alias: str, student: FrozenStudent, dataset: Dataset) -> Path:
+    folder = file.folder / "promoted" / alias
+    if folder.exists():
+        shutil.rmtree(folder)
+    export(student.backbone(dataset), student.record.config.backbone, dataset, folder)
+    return folder
