@@ -98,9 +98,8 @@ def _mlflow(uri: str, experiment: str, champions: set[int], port: int) -> Page:
             *("--allowed-hosts", f"{HOST}:{port},localhost:{port}"),
         ],
         environment={
-            "MLFLOW_BACKEND_STORE_URI": resolve(
-                uri
-            ),  # not on the command line: it may hold a password
+            # Not on the command line: it may hold a password.
+            "MLFLOW_BACKEND_STORE_URI": resolve(uri),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         },
@@ -131,7 +130,8 @@ def _links(uri: str, experiment: str, champions: set[int]) -> dict[str, str]:
             runs = client.search_runs([held.experiment_id], max_results=1000)
     except MlflowException as error:
         raise UiError(
-            f"the tracking server {without_password(uri)} does not answer ({scrub(str(error), uri)})"
+            f"the tracking server {without_password(uri)} does not answer "
+            f"({scrub(str(error), uri)})"
         ) from None
     number = str(held.experiment_id)
     chosen = [run.info.run_id for run in runs if _stands_out(run, champions)]

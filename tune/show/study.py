@@ -82,8 +82,8 @@ def show_end(console: Console, summary: Summary, study: Path) -> None:
         console,
         "Next",
         (
-            f"mlflow ui --backend-store-uri {tracking}",
-            f"optuna-dashboard {storage}",
+            f"refkd ui {study}",
+            f"refkd report {study}",
             f"refkd status {study}",
             "refkd data prepare charades-cd --annotations DIR --features FILE --words FILE "
             "--missing-features skip --out datasets/charades-cd-clip",

@@ -110,9 +110,8 @@ def _what_there_is(client: MlflowClient, name: str) -> str:
 def unanswered(tracking: str, error: Exception) -> ModelError:
     """Return the error to raise where a tracking server does not do what was asked."""
     return ModelError(
-        f"the tracking server {without_password(tracking)} does not answer ({scrub(str(error), tracking)}); start "
-        f"it, "
-        "or name another with --tracking"
+        f"the tracking server {without_password(tracking)} does not answer "
+        f"({scrub(str(error), tracking)}); start it, or name another with --tracking"
     )
 
 
