@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
-from tune import courier
 from tune.cli import app
+from tune.record import courier
 from tune.record.record import experiment_name, spool_folder
 from tune.record.spool import Event, Spool
 from tune.study.lease import LeaseError, lease
@@ -35,7 +35,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def study(tmp_path: Path, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> SmallStudy:
     """A study whose tracking server was down all the time."""
-    monkeypatch.setattr("tune.record.CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("tune.record.record.CLOSE_SECONDS", 0.1)
     return make_study(tmp_path, tiny_dataset, tracking=AWAY)
 
 

@@ -10,8 +10,8 @@ from typing import cast
 
 import pytest
 
+from tune.record import courier
 from tune.record.courier import PATIENCE, Courier, Delivery
-from tune.record.record import courier
 from tune.record.sender import Sender
 from tune.record.spool import Event, RefusedError, Spool
 

@@ -15,7 +15,7 @@ from recording import runs
 from simulated_search import check, recorded_file, search
 
 from refkd.data.dataset import Dataset
-from tune import courier
+from tune.record import courier
 from tune.record.record import experiment_name
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ pytestmark = [
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(courier, "FIRST_WAIT", 0.05)
     monkeypatch.setattr(courier, "LONGEST_WAIT", 0.5)
-    monkeypatch.setattr("tune.record.CLOSE_SECONDS", 120.0)
+    monkeypatch.setattr("tune.record.record.CLOSE_SECONDS", 120.0)
 
 
 def test_a_server_killed_in_the_middle_and_started_again(
@@ -80,13 +80,13 @@ def test_a_server_that_accepts_and_never_answers_holds_up_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All trials end while the first request is still unanswered."""
-    monkeypatch.setattr("tune.record.CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr("tune.record.record.CLOSE_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         uri = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         file = recorded_file(tmp_path, uri)
         study = search(file, tiny_dataset, tmp_path)
         assert study.left() == 0
-    monkeypatch.setattr("tune.record.CLOSE_SECONDS", 120.0)
+    monkeypatch.setattr("tune.record.record.CLOSE_SECONDS", 120.0)
     search(recorded_file(tmp_path, mlflow_server.uri), tiny_dataset, tmp_path)
     check(study, mlflow_server.uri)
 
