@@ -14,6 +14,7 @@ from scipy import stats
 
 from refkd.data.dataset import Dataset
 from refkd.evaluation.intervals import cluster_bootstrap
+from refkd.evaluation.probes import Probes, RoleProbes
 from tune.reproduce import scores, table
 from tune.reproduce.experiments import experiment, names
 from tune.reproduce.paper import COLUMNS, family_of, printed
@@ -138,6 +139,16 @@ def test_the_claim_is_confirmed_only_against_both_teachers_on_both(
     assert scores._verdict(differences) == verdict
 
 
+def probes() -> Probes:
+    def role(own: float) -> RoleProbes:
+        left = {"miou": own / 2}
+        return RoleProbes(
+            own={"miou": own}, query_blind=left, video_blind=left, shuffled_clips=left, places=[]
+        )
+
+    return Probes(seed=0, id=role(40.0), ood=role(30.0), gap={"miou": 10.0})
+
+
 @pytest.fixture
 def scored() -> Scored:
     asked = experiment("table3", sweep=())
@@ -156,6 +167,7 @@ def scored() -> Scored:
             Claim(student="RefKD", differences={"id": gain, "ood": gain}, verdict="unresolved")
         ],
         ablations={"w/o LR": gain},
+        probes={"RefKD": probes()},
         floors={"id": {"constant": 29.5}, "ood": {"constant": 20.25}},
     )
 
@@ -195,6 +207,11 @@ def test_a_table_holds_ours_and_the_papers_and_says_what_they_are(
     ):
         assert said in text, said
     assert "ID 29.50; OOD 20.25" in text
+
+
+def test_probes_stand_below_the_numbers(scored: Scored) -> None:
+    row = "| RefKD | 40.00 | 20.00 | 20.00 | 20.00 | 30.00 | 15.00 | 15.00 | 15.00 | +10.00 |"
+    assert row in table.probe_table(scored)
 
 
 def test_programs_read_a_cell_a_row(scored: Scored, facts: Facts) -> None:

@@ -106,7 +106,7 @@ def reproduce(
         _plan(console, request, as_json=as_json)
         return
     from tune.execution.progress import Lines, Silent
-    from tune.reproduce.table import show_result
+    from tune.reproduce.shown import show_result
 
     try:
         with Silent() if as_json else Lines(console) as reporter:

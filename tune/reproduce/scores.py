@@ -16,6 +16,7 @@ from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
 from refkd.evaluation.floors import bias_floors
 from refkd.evaluation.intervals import cluster_bootstrap
+from refkd.evaluation.probes import Probes, probe
 from refkd.training.export import open_student
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import find_teacher
@@ -69,6 +70,8 @@ class Scored(Config):
     """Each other student - RefKD on the same pairs with the same seeds and teachers."""
     floors: dict[str, dict[str, float]]
     """mIoU of the bias floors by side."""
+    probes: dict[str, Probes]
+    """What is left without query, video or order, by label; of each row's first seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +117,10 @@ def score_units(units: Units, dataset: Dataset, roles: Mapping[str, Pairs]) -> S
         floors={
             side: {n: s.miou for n, s in bias_floors(dataset.role("fit"), pairs).items()}
             for side, pairs in roles.items()
+        },
+        probes={
+            label: probe(open_unit(row[0], dataset), roles["id"], roles["ood"], seed=0)
+            for label, row in units.rows.items()
         },
     )
 

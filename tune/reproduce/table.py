@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from rich import box
-from rich.console import Console
-from rich.table import Table as RichTable
+from typing import Any
 
 from tune.reproduce.experiments import Experiment
 from tune.reproduce.paper import printed
 from tune.reproduce.scores import SIDES, Cell, Scored
-
-if TYPE_CHECKING:
-    from tune.reproduce.reproduce import Result
 
 HEADS = {
     "r1_iou0.3": "R1@0.3",
@@ -125,41 +118,44 @@ def _signed(cell: Cell) -> str:
     return f"{cell.value:+.2f} [{cell.low:+.2f}, {cell.high:+.2f}]"
 
 
-def show_result(console: Console, result: Result) -> None:
-    """Print the table, the paper's numbers below ours, its notes, and where it was written."""
-    asked, scored, facts = result.experiment, result.scored, result.facts
-    made = RichTable(title=asked.title, title_justify="left", box=box.SIMPLE_HEAD)
-    made.add_column("system")
-    for side in SIDES:
-        for metric in asked.metrics:
-            made.add_column(f"{side.upper()}\n{HEADS[metric]}", justify="right")
-    for line in lines(asked, scored, facts):
-        made.add_row(_name(line), *(_stacked(cell) for cell in line.ours.values()))
-        if line.paper:
-            made.add_row("  paper", *(_printed(line, key) for key in line.ours), style="dim")
-    console.print(made)
-    for note in notes(asked, scored, facts):
-        console.print(note, markup=False, highlight=False)
-    console.print()
-    for file in result.files:
-        console.print(f"  {file}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _stacked(cell: Cell) -> str:
-    spread = "" if cell.sd is None else f"\n± {cell.sd:.2f}"
-    return f"{cell.value:.2f}{spread}"
-
-
 def markdown(experiment: Experiment, table: list[Line], below: list[str]) -> str:
     """Return the table as Markdown, its notes below."""
     heads = [f"{s.upper()} {HEADS[m]}" for s in SIDES for m in experiment.metrics]
     rows = [["system", *heads], ["---", *["---:"] * len(heads)]]
     for line in table:
-        rows.append([_name(line), *(_text(cell) for cell in line.ours.values())])
+        rows.append([name_of(line), *(_text(cell) for cell in line.ours.values())])
         if line.paper:
-            rows.append(["*paper*", *(f"*{_printed(line, key)}*" for key in line.ours)])
-    body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return "\n".join([f"# {experiment.title}", "", body, "", *(f"- {n}" for n in below), ""])
+            rows.append(["*paper*", *(f"*{printed_cell(line, key)}*" for key in line.ours)])
+    title, notes = f"# {experiment.title}", [f"- {note}" for note in below]
+    return "\n".join([title, "", *_piped(rows), "", *notes, ""])
+
+
+_PROBED = """## Bias probes
+
+mIoU of each row's first seed with everything in sight, with every query the same unknown word,
+with all features zero, and with the clips of each video in a random order. A score that survives
+is reached from where moments usually lie. By place of the moment: in the JSON file.
+"""
+
+
+def probe_table(scored: Scored) -> str:
+    """Return the bias probes as Markdown: mIoU with everything, and without something."""
+    kinds = {
+        "own": "own",
+        "query blind": "query_blind",
+        "video blind": "video_blind",
+        "clips shuffled": "shuffled_clips",
+    }
+    heads = [f"{side.upper()} {kind}" for side in SIDES for kind in kinds]
+    rows = [["system", *heads, "ID - OOD"], ["---", *["---:"] * (len(heads) + 1)]]
+    for label, found in scored.probes.items():
+        parts = [getattr(getattr(found, s), k)["miou"] for s in SIDES for k in kinds.values()]
+        rows.append([label, *(f"{v:.2f}" for v in parts), f"{found.gap['miou']:+.2f}"])
+    return "\n".join([_PROBED, *_piped(rows), ""])
+
+
+def _piped(rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in rows]
 
 
 def comma_separated(experiment: Experiment, table: list[Line], facts: Facts) -> str:
@@ -193,9 +189,9 @@ def latex(experiment: Experiment, table: list[Line], below: list[str]) -> str:
     body = []
     for line in table:
         cells = " & ".join(_tex_cell(cell) for cell in line.ours.values())
-        body.append(f"{_tex(_name(line))} & {cells} \\\\")
+        body.append(f"{_tex(name_of(line))} & {cells} \\\\")
         if line.paper:
-            told = " & ".join(_printed(line, key) for key in line.ours)
+            told = " & ".join(printed_cell(line, key) for key in line.ours)
             body.append(f"\\quad paper & {told} \\\\")
     return "\n".join(
         [
@@ -212,7 +208,7 @@ def latex(experiment: Experiment, table: list[Line], below: list[str]) -> str:
     )
 
 
-def _name(line: Line) -> str:
+def name_of(line: Line) -> str:
     return f"{line.label} ({line.mark})" if line.mark else line.label
 
 
@@ -229,5 +225,5 @@ def _tex(text: str) -> str:
     return text.replace("&", "\\&").replace("%", "\\%").replace("_", "\\_")
 
 
-def _printed(line: Line, key: tuple[str, str]) -> str:
+def printed_cell(line: Line, key: tuple[str, str]) -> str:
     return f"{line.paper[key]:.2f}" if key in line.paper else "–"

@@ -24,7 +24,7 @@ def write_numbers(
     """Write the numbers as Markdown, CSV, LaTeX and JSON; return the files."""
     rows, below = table.lines(asked, scored, facts), table.notes(asked, scored, facts)
     texts = {
-        f"{name}.md": table.markdown(asked, rows, below),
+        f"{name}.md": table.markdown(asked, rows, below) + "\n" + table.probe_table(scored),
         f"{name}.csv": table.comma_separated(asked, rows, facts),
         f"{name}.tex": table.latex(asked, rows, below),
         f"{name}.json": scored.model_dump_json(indent=1) + "\n",
