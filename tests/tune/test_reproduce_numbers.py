@@ -102,14 +102,17 @@ def test_an_interval_has_a_part_of_the_videos_and_a_part_of_the_seeds() -> None:
     videos = np.repeat(np.arange(20), 3)
     cells = scores._cells(scores._Measured(values=values, videos=videos))
     over_seeds = values.mean(axis=1)[:, 0]
-    cell = cells["miou"]
-    assert cell.value == pytest.approx(values[..., 0].mean())
-    assert cell.sd == pytest.approx(over_seeds.std(ddof=1))
+    found = cells["miou"]
+    assert found.value == pytest.approx(values[..., 0].mean())
+    assert found.sd == pytest.approx(over_seeds.std(ddof=1))
     error = cluster_bootstrap(values.mean(axis=0), videos, seed=0).standard_error[0]
-    assert cell.half_videos == pytest.approx(stats.norm.ppf(0.975) * error, rel=1e-4)
+    assert found.half_videos == pytest.approx(stats.norm.ppf(0.975) * error, rel=1e-4)
     seeds = stats.t.ppf(0.975, 2) * over_seeds.std(ddof=1) / math.sqrt(3)
-    half = (cell.high - cell.low) / 2
-    assert half == pytest.approx(math.hypot(cell.half_videos, seeds), rel=1e-6)
+    half = (found.high - found.low) / 2
+    assert half == pytest.approx(math.hypot(found.half_videos, seeds), rel=1e-6)
+    ends = scores._within({"low": cell(1.0, 2.0), "high": cell(99.0, 2.0)})
+    assert (ends["low"].low, ends["low"].high) == (0.0, 3.0)
+    assert (ends["high"].low, ends["high"].high) == (97.0, 100.0)
     one = scores._cells(scores._Measured(values=values[:1], videos=videos))["miou"]
     assert one.sd is None
     assert (one.high - one.low) / 2 == pytest.approx(one.half_videos)

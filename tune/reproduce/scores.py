@@ -95,7 +95,7 @@ def score_units(units: Units, dataset: Dataset, roles: Mapping[str, Pairs]) -> S
         return _Measured(values=np.stack(found), videos=np.asarray(roles[side].video_ids))
 
     rows = {
-        label: {side: _cells(measure(row, side)) for side in SIDES}
+        label: {side: _within(_cells(measure(row, side))) for side in SIDES}
         for label, row in units.rows.items()
     }
     students = {label: row for label, row in units.rows.items() if row[0].teachers}
@@ -159,6 +159,14 @@ def _verdict(differences: Mapping[str, Cells]) -> str:
     if any(cell.high < 0 for cell in cells):
         return "refuted"
     return "unresolved"
+
+
+def _within(cells: dict[str, Cell]) -> dict[str, Cell]:
+    """Return the cells of a score, whose intervals end where scores do."""
+    return {
+        metric: cell.model_copy(update={"low": max(0.0, cell.low), "high": min(100.0, cell.high)})
+        for metric, cell in cells.items()
+    }
 
 
 def _cells(measured: _Measured) -> dict[str, Cell]:
