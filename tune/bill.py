@@ -9,7 +9,7 @@ from typing import Any
 
 from refkd.config import Config
 from tune.finals.choice import SeedResult, is_finalist
-from tune.spec.settings import Prices, Resources
+from tune.spec.settings import Prices, Replicates, Resources
 from tune.study.budget import Spent, hypervolume, priced, spent_by
 from tune.study.growth import current
 from tune.study.launches import Launch, read_launches
@@ -54,12 +54,13 @@ def make_bill(name: str, views: Sequence[TrialView], attributes: Mapping[str, An
     file = launches[-1].file if launches else {}
     resources = Resources.model_validate(file.get("resources", {}))
     prices = Prices.model_validate(file.get("prices", {}))
+    replicates = Replicates.model_validate(file.get("replicates", {}))
     by_item: dict[str, Spent] = defaultdict(Spent)
     counts: dict[str, int] = defaultdict(int)
     for view in views:
         item = NAMES.get(view.state)
         if item is not None:
-            by_item[item] += spent_by(view, resources, prices)
+            by_item[item] += spent_by(view, resources, prices, replicates)
             counts[item] += 1
     seconds = _lost_seconds(views, launches)
     if seconds > 0:

@@ -43,7 +43,8 @@ def crown(
     on fresh seeds, the registry's aliases are theirs: only `refkd finalists` moves them then.
     """
     crowned = {"champions": summary.champions, "trials": summary.ended}
-    if study.optuna.user_attrs.get("crowned") == crowned:
+    kept = all((file.folder / "champions" / alias).is_dir() for alias in summary.champions)
+    if kept and study.optuna.user_attrs.get("crowned") == crowned:
         return
     reporter.stage("scoring the champions and registering them")
     table = score_systems(file, summary, dataset, teachers)

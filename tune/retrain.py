@@ -18,7 +18,7 @@ from tune.replay import Difference
 from tune.spec.study_file import TEACHER_ROLES, load_study_file
 from tune.study.launches import read_launches
 from tune.study.locate import locate, open_study
-from tune.study.view import TrialView, view
+from tune.study.view import ASKED, TrialView, view
 
 
 class RetrainError(RefKDError):
@@ -43,7 +43,10 @@ def retrain(path: Path, number: int) -> Retrained:
     file = load_study_file(path)
     study = open_study(locate(path))
     trial = _find([view(t) for t in study.get_trials(deepcopy=False)], number, path)
-    first = read_launches(study.user_attrs)[0]
+    launches = read_launches(study.user_attrs)
+    first = launches[0]
+    asked = next(x for x in launches if x.number == trial.stamps[ASKED].launch)
+    then = asked.study_file()  # a study that has grown trains otherwise now
     dataset = Dataset.open(file.dataset)
     workspace = file.workspace.absolute()
     teachers = {
@@ -57,13 +60,13 @@ def retrain(path: Path, number: int) -> Retrained:
     torch.set_num_threads(threads_of(file))
     trainers = [
         student_trainer(
-            file.student_config(trial.values, seed=seed),
+            then.student_config(trial.values, seed=seed),
             dataset,
             teachers,
             workspace / "knowledge",
             device="cuda" if file.resources.gpu > 0 else "cpu",
         )
-        for seed in file.seeds()[: file.replicates.race]
+        for seed in then.seeds()[: then.replicates.race]
     ]
     return _compare(trial, trainers)
 

@@ -15,6 +15,7 @@ from refkd.models import (
     backbone,
     blocks,
     decode,
+    elastic,
     emb,
     guided,
     layers,
@@ -64,7 +65,7 @@ NETWORKS = {
     "vslnet": _Network(VSLNet, (vslnet,)),
     "seqpan": _Network(SeqPAN, (seqpan, vslnet)),
     "mrtnet": _Network(MRTNet, (mrtnet, vslnet)),
-    "emb": _Network(EMB, (emb, blocks, guided, recurrent)),
+    "emb": _Network(EMB, (emb, blocks, elastic, guided, recurrent, vslnet)),
     "qave": _Network(QAVE, (qave, recurrent)),
     "tan2d": _Network(Tan2D, (tan2d, map2d)),
 }

@@ -15,7 +15,7 @@ from tune.replay import replay
 from tune.simulation.curves import Curve, CurveTable, read_curves, write_curves
 from tune.simulation.simulator import Simulated, World, simulate_search
 from tune.spec.study_file import StudyFile
-from tune.study.budget import stagnant
+from tune.study.budget import stagnant, total
 from tune.study.chain import START, events, link
 from tune.study.growth import GrowthError, check_growth, continue_survivors, current
 from tune.study.results import summarise
@@ -270,6 +270,8 @@ def test_a_finished_study_grows_in_trials_epochs_and_space() -> None:
         assert ask is not None
         start = ask.inherited + 1
         assert start == (5 if ask.continues is not None else 1)
+        if ask.continues is not None:  # trained so far with what the key was fixed to then
+            assert ask.values["distill.kd_temperature"] == 1.0
         for epoch in range(start, 9):
             assert study.record(ask.number, epoch, TABLE.curves[0].at(epoch)) == "go"
         study.complete(ask.number, TABLE.curves[0].at(8))
@@ -282,6 +284,67 @@ def test_a_finished_study_grows_in_trials_epochs_and_space() -> None:
     assert (summary.ended, summary.wanted) == (36, 36)
     assert len(study.launches.all()) == 2
     assert replay(study.optuna).differences == []
+
+
+def test_a_trial_that_was_begun_keeps_its_values_when_the_space_changes() -> None:
+    storage = InMemoryStorage()
+    first = study_file(budget={"trials": 1}, workers=1)
+    study = SearchStudy(first, storage)
+    study.begin_launch()
+    begun = study.ask()
+    assert begun is not None
+    study.record(begun.number, 1, TABLE.curves[0].at(1))
+    space = {
+        "distill.lambda_id": first.space["distill.lambda_id"],
+        "distill.kd_temperature": {"float": [0.5, 4.0]},
+    }
+    changed = study_file(
+        budget={"trials": 1},
+        workers=1,
+        space=space,
+        distill={"warmup_epochs": 1, "lambda_ood": 9.0},
+    )
+    again = SearchStudy(changed, storage)
+    check_growth(changed, again.launches.all())
+    again.begin_launch()
+    taken_up = again.ask()
+    assert taken_up is not None
+    assert taken_up.number == begun.number
+    assert taken_up.values == {**begun.values, "distill.kd_temperature": 1.0}
+    config = changed.student_config(taken_up.values, seed=0)
+    assert config.distill.lambda_ood == begun.values["distill.lambda_ood"]
+    for epoch in range(2, EPOCHS + 1):
+        again.record(taken_up.number, epoch, TABLE.curves[0].at(epoch))
+    again.complete(taken_up.number, TABLE.curves[0].at(EPOCHS))
+    assert replay(again.optuna).differences == []
+
+
+def test_nobody_is_promoted_once_the_budget_is_used_up() -> None:
+    epochs = 40
+    budget = {"trials": 30, "epochs": epochs}
+    result = run(budget=budget, pruning={"type": "promote"}, workers=1)
+    assert "budget.epochs" in str(result.study.stop_reason())
+    # The trial that was running when the limit was reached may go on to its next rung.
+    assert result.epochs < epochs + EPOCHS
+
+
+def test_all_seeds_of_a_complete_trial_are_paid_for() -> None:
+    file = study_file(
+        budget={"trials": 1}, replicates={"seeds": 3, "race": 1}, prices={"cpu_hour": 3600.0}
+    )
+    study = SearchStudy(file, InMemoryStorage())
+    study.begin_launch()
+    ask = study.ask()
+    assert ask is not None
+    for epoch in range(1, EPOCHS + 1):
+        study.record(ask.number, epoch, TABLE.curves[0].at(epoch))
+    racing = total(study.views(), file)
+    assert (racing.epochs, racing.cpu_seconds) == (EPOCHS, 2.0 * EPOCHS)
+    last = TABLE.curves[0].at(EPOCHS)
+    study.complete(ask.number, {**last, "cost/cpu_seconds": 3 * last["cost/cpu_seconds"]})
+    spent = total(study.views(), file)
+    assert (spent.epochs, spent.cpu_seconds) == (3 * EPOCHS, 6.0 * EPOCHS)
+    assert spent.money == pytest.approx(6.0 * EPOCHS)
 
 
 @pytest.mark.parametrize(

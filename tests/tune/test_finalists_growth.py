@@ -37,12 +37,13 @@ def grow(study: EndedStudy, dataset: Dataset) -> None:
     search(study.path)
 
 
-def aliased(store: str) -> dict[str, str]:
-    """Return the trial behind each alias of the registry."""
+def aliased(store: str, *, before: bool = False) -> dict[str, str]:
+    """Return the trial behind each alias of the registry, or behind those of earlier holders."""
     client, name = MlflowClient(store), registered_name("ended")
     return {
         alias: client.get_model_version_by_alias(name, alias).tags["refkd.trial"]
         for alias in client.get_registered_model(name).aliases
+        if alias.endswith("-before") is before
     }
 
 
@@ -57,6 +58,8 @@ def test_before_finalists_the_aliases_follow_the_search(
     assert aliased(mlflow_store) == {"best-id": "0", "best-ood": "2"}
     grow(study, tiny_dataset)
     assert aliased(mlflow_store) == {"best-id": "4", "best-ood": "4"}
+    earlier = {"best-id-before": "0", "best-ood-before": "2"}
+    assert aliased(mlflow_store, before=True) == earlier
 
 
 def test_only_finalists_take_the_aliases_from_finalists(

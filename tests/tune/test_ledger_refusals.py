@@ -12,6 +12,7 @@ from sealed_watch import watched
 from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError, DataError
 from tune import evaluate_final, finalists
+from tune.doctor.examine import examine
 from tune.execution.jobs import trial_folder
 from tune.finals.choice import finalist_folder
 from tune.finals.ledger import LEDGER, LedgerError, read_looks
@@ -41,6 +42,24 @@ def test_a_torn_ledger_is_refused_before_anything_is_opened(
         evaluate_final(study.path, again=True, reason="why")
     assert opened == []
     assert path.read_bytes() == before
+
+
+def test_a_ledger_that_was_lost_is_no_licence_for_a_second_look(
+    study: EndedStudy, dataset: Dataset
+) -> None:
+    evaluate_final(study.path)
+    first = (study.file.folder / "final-1.json").read_bytes()
+    (study.file.folder / LEDGER).unlink()
+    with watched(dataset.path / "sealed") as opened:
+        with pytest.raises(LedgerError, match="holds 0 looks, but 1 were taken: restore"):
+            evaluate_final(study.path)
+        with pytest.raises(LedgerError, match="restore"):
+            evaluate_final(study.path, again=True, reason="why")
+    assert opened == []
+    assert (study.file.folder / "final-1.json").read_bytes() == first
+    found = [f.what for f in examine(study.path).findings if f.check == "ledger"]
+    assert len(found) == 1
+    assert "holds 0 looks, the study has noted 1" in found[0]
 
 
 def no_folder(study: EndedStudy) -> None:

@@ -132,9 +132,16 @@ def teachers(case: Case) -> Iterator[Finding]:
 def ledger(case: Case) -> Iterator[Finding]:
     """Rows of the ledger of sealed looks that cannot be read; no program rewrites it."""
     path = case.file.folder / "ledger.jsonl"
-    if not path.is_file():
-        return
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+    rows = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    noted = int(case.attributes.get("looks", 0))
+    if noted > len(rows):
+        yield Finding(
+            check="ledger",
+            what=f"{path}: holds {len(rows)} looks, the study has noted {noted}",
+            remedy="restore the file from a copy: the ledger says how often the sealed test was "
+            "looked at",
+        )
+    for number, line in enumerate(rows, start=1):
         if not (line.endswith(b"\n") and _is_row(line)):
             yield Finding(
                 check="ledger",

@@ -85,8 +85,18 @@ def read_looks(folder: Path) -> list[Look]:
     return looks
 
 
-def check_look(looks: list[Look], *, study: str, again: bool, reason: str | None) -> None:
-    """Refuse a look that is not allowed: the first needs nothing, every further one a reason."""
+def check_look(
+    looks: list[Look], *, study: str, again: bool, reason: str | None, noted: int = 0
+) -> None:
+    """Refuse a look that is not allowed: the first needs nothing, every further one a reason.
+
+    `noted` looks are known from elsewhere, so that a ledger which lost rows is not believed.
+    """
+    if noted > len(looks):
+        raise LedgerError(
+            f"the ledger of study {study!r} holds {len(looks)} looks, but {noted} were taken: "
+            f"restore {LEDGER} from a copy, then look again"
+        )
     given = reason is not None and bool(reason.strip())
     if not looks and (again or reason is not None):
         raise LedgerError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,15 +37,18 @@ def take_look(
     champions: Mapping[str, Evaluated],
     teachers: Mapping[str, str],
     reason: str | None,
+    written: Callable[[Look], None] = lambda _: None,
 ) -> tuple[Look, tuple[Pairs, Pairs]]:
     """Write the look into the ledger of `folder`, then open `test_id` and `test_ood`.
+
+    `written` is called between the two.
 
     Source: evaluation protocol, "One sealed evaluation".
     """
     facts = environment()
     look = Look(
         look=number,
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        time=datetime.now(UTC).isoformat(timespec="milliseconds"),
         user=getpass.getuser(),
         host=socket.gethostname(),
         study=study,
@@ -59,5 +62,6 @@ def take_look(
         reason=None if reason is None else reason.strip(),
     )
     append_look(folder, look)
+    written(look)
     path = dataset.path
     return look, (open_sealed(path, "test_id"), open_sealed(path, "test_ood"))

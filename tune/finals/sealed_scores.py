@@ -45,6 +45,9 @@ class FinalReport(Config):
         return self.looks[-1]
 
 
+LOOKS = "looks"
+"""The study's own count of looks, beside the ledger."""
+
 Champions = dict[int, list[FrozenStudent]]
 
 
@@ -62,7 +65,8 @@ def evaluate_final(
     """
     with outcome_of(study) as outcome:
         looks = read_looks(outcome.file.folder)
-        check_look(looks, study=outcome.file.name, again=again, reason=reason)
+        noted = int(outcome.study.optuna.user_attrs.get(LOOKS, 0))
+        check_look(looks, study=outcome.file.name, again=again, reason=reason, noted=noted)
         found = _finalists(outcome)
         aliases = found.champions if found else outcome.summary().champions
         champions = _students(outcome, aliases, found)
@@ -75,6 +79,7 @@ def evaluate_final(
             champions=_evaluated(outcome, aliases, champions),
             teachers={role: teacher.digest for role, teacher in outcome.teachers.items()},
             reason=reason,
+            written=lambda taken: outcome.study.note(LOOKS, taken.look),
         )
         report = FinalReport(
             looks=[*looks, look],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from tune.spec.settings import Prices, Resources
+    from tune.spec.settings import Prices, Replicates, Resources
     from tune.spec.study_file import StudyFile
     from tune.study.view import TrialView
 
@@ -32,13 +32,21 @@ class Spent:
         )
 
 
-def spent_by(view: TrialView, resources: Resources, prices: Prices) -> Spent:
-    """Return what a trial used; where it continues another, only what came on top."""
+def spent_by(
+    view: TrialView, resources: Resources, prices: Prices, replicates: Replicates
+) -> Spent:
+    """Return what a trial used; where it continues another, only what came on top.
+
+    A complete trial has trained all its seeds, any other one those that race.
+    """
     known = view.attributes
-    cpu = view.last.get("cost/cpu_seconds", 0.0) - known.get("inherited_cpu_seconds", 0.0)
-    wall = view.last.get("cost/wall_seconds", 0.0) - known.get("inherited_wall_seconds", 0.0)
+    complete = view.state == "COMPLETE"
+    used = {**view.last, **view.kept} if complete else view.last
+    cpu = used.get("cost/cpu_seconds", 0.0) - known.get("inherited_cpu_seconds", 0.0)
+    wall = used.get("cost/wall_seconds", 0.0) - known.get("inherited_wall_seconds", 0.0)
+    students = replicates.seeds if complete else replicates.race
     return priced(
-        epochs=max(0, view.epoch - int(known.get("inherited", 0))),
+        epochs=max(0, view.epoch - int(known.get("inherited", 0))) * students,
         cpu_seconds=max(0.0, cpu),
         gpu_seconds=max(0.0, wall) * resources.gpu,
         prices=prices,
@@ -53,7 +61,8 @@ def priced(*, epochs: int, cpu_seconds: float, gpu_seconds: float, prices: Price
 
 def total(views: Sequence[TrialView], file: StudyFile) -> Spent:
     """Return what all trials of a study used."""
-    return sum((spent_by(v, file.resources, file.prices) for v in views), Spent())
+    settings = (file.resources, file.prices, file.replicates)
+    return sum((spent_by(v, *settings) for v in views), Spent())
 
 
 def reached(file: StudyFile, views: Sequence[TrialView], wall_seconds: float) -> str | None:

@@ -25,7 +25,7 @@ def check_growth(file: StudyFile, launches: Sequence[Launch]) -> None:
 
     More trials, more epochs, other ranges of numbers, new keys in the space, another sampler or
     pruner are welcome. Fewer epochs, another kind of range or other choices for a known key, and
-    other fixed settings are not.
+    other fixed settings, replicates or constraints are not.
     """
     for launch in launches:
         if file.training.epochs < launch.epochs:
@@ -35,8 +35,18 @@ def check_growth(file: StudyFile, launches: Sequence[Launch]) -> None:
                 "study another name"
             )
         earlier = launch.study_file()
+        _check_same(file, earlier, launch.number)
         _check_space(file, earlier, launch.number)
         _check_fixed(file, earlier, launch.number)
+
+
+def _check_same(file: StudyFile, earlier: StudyFile, launch: int) -> None:
+    for name in ("replicates", "constraints"):
+        if getattr(file, name) != getattr(earlier, name):
+            raise GrowthError(
+                f"{name} differs from that of launch {launch}: earlier trials were judged "
+                "otherwise and cannot be compared; give the changed study another name"
+            )
 
 
 def _check_space(file: StudyFile, earlier: StudyFile, launch: int) -> None:
@@ -82,13 +92,15 @@ def continue_survivors(study: SearchStudy) -> list[int]:
     grown = []
     for view in views:
         if view.state == "COMPLETE" and _epochs(view) < epochs and view.number not in known:
+            used = {**view.last, **view.kept}
             inherited = {
                 CONTINUES: view.number,
                 "inherited": view.epoch,
-                "inherited_cpu_seconds": view.last.get("cost/cpu_seconds", 0.0),
-                "inherited_wall_seconds": view.last.get("cost/wall_seconds", 0.0),
+                "inherited_cpu_seconds": used.get("cost/cpu_seconds", 0.0),
+                "inherited_wall_seconds": used.get("cost/wall_seconds", 0.0),
             }
-            study.optuna.enqueue_trial(dict(view.values), user_attrs=inherited)
+            before = study.launches.once_fixed(study.file.space, view.values)
+            study.optuna.enqueue_trial({**before, **view.values}, user_attrs=inherited)
             grown.append(view.number)
     return grown
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import optuna
 
+    from tune.spec.space import Value
     from tune.spec.study_file import StudyFile
 
 LAUNCH = "launch:"
+TOUCH = 20.0
+"""A launch that is killed has worked that much longer than is known, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,7 @@ class Launches:
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
         self.number = 0
+        self._touched = time.monotonic()
 
     def begin(self, file: StudyFile) -> Launch:
         """Record this driver's launch."""
@@ -57,8 +61,14 @@ class Launches:
         self._study.set_user_attr(_key(self.number), facts)
         return Launch(number=self.number, **facts)
 
+    def touch_sometimes(self) -> None:
+        """Note that the driver still works, but not more often than once in `TOUCH` seconds."""
+        if time.monotonic() - self._touched >= TOUCH:
+            self.touch()
+
     def touch(self) -> None:
         """Note that the driver still works; the wall time of the budget is counted up to here."""
+        self._touched = time.monotonic()
         facts = dict(self._study.user_attrs[_key(self.number)])
         self._study.set_user_attr(_key(self.number), {**facts, "last": time.time()})
 
@@ -69,6 +79,19 @@ class Launches:
     def first(self) -> Launch | None:
         """Return the launch that began the study; None before it."""
         return next(iter(self.all()), None)
+
+    def once_fixed(self, names: Iterable[str], values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return what keys that `values` lack were while they were no part of the space.
+
+        A trial that was begun before a key was searched was trained with its fixed value.
+        """
+        found: dict[str, Value] = {}
+        for launch in self.all():
+            fixed = launch.study_file().fixed()
+            for name in names:
+                if name not in values and name in fixed:
+                    found.setdefault(name, fixed[name])
+        return found
 
     def wall_seconds(self) -> float:
         """Return how long drivers have been at work, this one until now."""

@@ -85,13 +85,12 @@ class SearchStudy(StoredStudy):
             self.fail(
                 trial.number, f"its worker or driver died {MAX_STARTS} times before another epoch"
             )
+        if self._stopped(self._trials()):
+            return None
         promoted = self.promote()
         if promoted is not None:
             return promoted
-        trials = self._trials()
-        if self._stopped(trials) or not self._unbegun(trials):
-            return None
-        return self.begin()
+        return self.begin() if self._unbegun(self._trials()) else None
 
     def begin(self) -> Ask:
         """Return a new trial, or the next point in line, whatever the budget says."""
@@ -111,6 +110,7 @@ class SearchStudy(StoredStudy):
 
     def store(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """Store an epoch of a live trial, unless the storage holds it already."""
+        self.launches.touch_sometimes()
         trial = self._live[number]
         key = key_of(EPOCH, epoch)
         if key not in self._attributes(trial):
@@ -219,9 +219,13 @@ class SearchStudy(StoredStudy):
         reached = view(trial.storage.get_trial(trial._trial_id)).epoch
         before, times = known.get("taken_up_at", [reached, 0])
         trial.set_user_attr("taken_up_at", [reached, times + 1 if before == reached else 1])
-        values = suggest(self.file.space, trial, self.file.fixed())
-        if ASKED not in known:
+        # One that was begun keeps its values, also where the space has changed since.
+        asked: Values | None = known[ASKED]["values"] if ASKED in known else None
+        if asked is None:
+            values = suggest(self.file.space, trial, self.file.fixed())
             self._write(trial, ASKED, {"values": values})
+        else:
+            values = {**self.launches.once_fixed(self.file.space, asked), **asked}
         self._live[trial.number] = trial
         return Ask(
             number=trial.number,
