@@ -11,8 +11,6 @@ from typing import Any
 
 import ray.tune
 from filelock import FileLock
-from ray.tune import Callback
-from ray.tune.experiment import Trial as RayTrial
 
 from refkd.config import Config
 from refkd.data.dataset import Dataset
@@ -24,6 +22,7 @@ from refkd.training.teacher import TeacherConfig, find_teacher
 from tune.execution.jobs import CHECKPOINTS
 from tune.execution.runner import fit
 from tune.execution.trainables import FAILED, metrics_of, open_dataset, report_epochs, teach
+from tune.execution.watcher import Watcher
 from tune.spec.settings import Resources
 
 
@@ -128,35 +127,22 @@ def _config(network: Network) -> dict[str, Any]:
     }
 
 
-class _Watcher(Callback):
+class _Watcher(Watcher):
     """Passes epochs on and notes why a network failed."""
 
     def __init__(self, told: Told) -> None:
         self._told = told
         self.failures: dict[str, str] = {}
 
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[RayTrial],
-        trial: RayTrial,
-        result: dict[str, Any],
-        **info: Any,
-    ) -> None:
+    def reported(self, config: dict[str, Any], result: dict[str, Any]) -> None:
         """Tell of an epoch, or note that training gave up."""
-        key = trial.config["network"]["key"]
+        key = config["network"]["key"]
         if FAILED in result:
             self.failures[key] = str(result[FAILED])
         elif "epoch" in result and "frozen" not in result:
             self.failures.pop(key, None)
             self._told(key, int(result["epoch"]), metrics_of(result))
 
-    def on_trial_error(
-        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
-    ) -> None:
-        """Note the last line of the worker's traceback."""
-        error = str(trial.get_error() or "the worker process died").strip()
-        self.failures[trial.config["network"]["key"]] = error.splitlines()[-1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
+    def died(self, config: dict[str, Any], cause: str) -> None:
+        """Note the cause."""
+        self.failures[config["network"]["key"]] = cause

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 import ray.tune
 from ray.tune import Callback
-from ray.tune.experiment import Trial as RayTrial
 
 from tune.execution.jobs import Job
 from tune.execution.searcher import Board, Listener, StudyScheduler, StudySearcher
 from tune.execution.trainables import FAILED, metrics_of, train_student, train_teacher
+from tune.execution.watcher import Watcher
 from tune.spec.settings import Resources
 from tune.study.search_study import SearchStudy
 
@@ -108,23 +108,16 @@ def _remove(scratch: Path) -> None:
         shutil.rmtree(scratch)
 
 
-class _TeacherWatcher(Callback):
+class _TeacherWatcher(Watcher):
     """Passes teachers' epochs on and notes why one failed."""
 
     def __init__(self, listeners: Sequence[TeacherListener]) -> None:
         self._listeners = listeners
         self.failures: dict[str, str] = {}
 
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[RayTrial],
-        trial: RayTrial,
-        result: dict[str, Any],
-        **info: Any,
-    ) -> None:
+    def reported(self, config: dict[str, Any], result: dict[str, Any]) -> None:
         """Tell the listeners."""
-        role = trial.config["role"]
+        role = config["role"]
         if FAILED in result:
             self.failures[role] = str(result[FAILED])
         elif "frozen" not in result:
@@ -132,12 +125,6 @@ class _TeacherWatcher(Callback):
             for listener in self._listeners:
                 listener.teacher_epoch(role, int(result["epoch"]), metrics)
 
-    def on_trial_error(
-        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
-    ) -> None:
-        """Note the last line of the worker's traceback."""
-        error = str(trial.get_error() or "the worker process died").strip()
-        self.failures[trial.config["role"]] = error.splitlines()[-1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
+    def died(self, config: dict[str, Any], cause: str) -> None:
+        """Note the cause."""
+        self.failures[config["role"]] = cause

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import ray.tune
-from ray.tune import Callback
-from ray.tune.experiment import Trial as RayTrial
 
 from tune.execution.jobs import Job
 from tune.execution.runner import fit
 from tune.execution.trainables import FAILED, FINAL, metrics_of, train_student
+from tune.execution.watcher import Watcher
 from tune.finals.choice import FinalistRun
 
 
@@ -63,7 +62,7 @@ def _config(run: FinalistRun) -> dict[str, Any]:
     }
 
 
-class _Watcher(Callback):
+class _Watcher(Watcher):
     """Passes reports on to the listener and notes why a worker died."""
 
     def __init__(self, runs: dict[str, FinalistRun], listener: FinalistListener) -> None:
@@ -71,16 +70,9 @@ class _Watcher(Callback):
         self.causes: dict[str, str] = {}
         self._listener = listener
 
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[RayTrial],
-        trial: RayTrial,
-        result: dict[str, Any],
-        **info: Any,
-    ) -> None:
+    def reported(self, config: dict[str, Any], result: dict[str, Any]) -> None:
         """Tell of an epoch, of the end, or of training that gave up."""
-        key = trial.config["run"]["key"]
+        key = config["run"]["key"]
         if FAILED in result:
             self._listener.failed(self.runs[key], str(result[FAILED]))
             return
@@ -91,12 +83,6 @@ class _Watcher(Callback):
             self.causes.pop(key, None)
             self._listener.trained(self.runs[key], epoch, final)
 
-    def on_trial_error(
-        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
-    ) -> None:
-        """Note the last line of the worker's traceback."""
-        error = str(trial.get_error() or "the worker process died").strip()
-        self.causes[trial.config["run"]["key"]] = error.splitlines()[-1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
+    def died(self, config: dict[str, Any], cause: str) -> None:
+        """Note the cause."""
+        self.causes[config["run"]["key"]] = cause
