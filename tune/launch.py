@@ -68,7 +68,7 @@ class _Launch:
     def __init__(self, file: StudyFile, url: str, reporter: Reporter) -> None:
         self.file = file
         self.reporter = reporter
-        self.dataset = self._open_dataset()
+        self.dataset = open_dataset(file, reporter)
         self.study = SearchStudy(file, url)
         check_growth(file, self.study.launches.all())
         self.job = self._job()
@@ -110,13 +110,6 @@ class _Launch:
             self.reporter.stage(
                 f"{len(grown)} complete trials go on to {self.file.training.epochs} epochs"
             )
-
-    def _open_dataset(self) -> Dataset:
-        path = self.file.dataset
-        if not path.exists() and self.file.simulate is not None:
-            self.reporter.stage(f"simulating {path}")
-            simulate(out=path, config=self.file.simulate)
-        return Dataset.open(path)
 
     def _job(self) -> Job:
         first = self.study.launches.first()
@@ -206,10 +199,19 @@ class _Launch:
         return summarise(self.file.name, self.study.views(), dict(attributes))
 
 
+def open_dataset(file: StudyFile, reporter: Reporter) -> Dataset:
+    """Open a study's dataset; simulate it first where the file says how."""
+    path = file.dataset
+    if not path.exists() and file.simulate is not None:
+        reporter.stage(f"simulating {path}")
+        simulate(out=path, config=file.simulate)
+    return Dataset.open(path)
+
+
 def _remove_temporaries(folder: Path) -> None:
     """Remove what writers that were killed left; who holds the lease may take them for dead."""
     for path in temporaries(folder):
         path.unlink(missing_ok=True)
 
 
-__all__ = ["InterruptedSearchError", "SearchError", "search"]
+__all__ = ["InterruptedSearchError", "SearchError", "open_dataset", "search"]

@@ -12,11 +12,11 @@ from optuna.trial import TrialState
 
 from refkd.config import Config
 from refkd.data.dataset import Dataset
-from refkd.data.simulate import simulate
 from refkd.errors import RefKDError
 from refkd.training.teacher import TeacherConfig, find_teacher
 from tune.execution.cluster import ray_session
 from tune.execution.progress import Reporter
+from tune.launch import InterruptedSearchError, open_dataset
 from tune.spec.settings import TeacherTuning
 from tune.spec.space import Value, flat, put, suggest
 from tune.spec.study_file import TEACHER_ROLES, StudyFile
@@ -169,14 +169,6 @@ def tuned_config(file: StudyFile, role: str, values: Mapping[str, Value]) -> Tea
     return TeacherConfig.model_validate(settings)
 
 
-def open_dataset(file: StudyFile, reporter: Reporter) -> Dataset:
-    """Open a study's dataset; simulate it first where the file says how."""
-    if not file.dataset.exists() and file.simulate is not None:
-        reporter.stage(f"simulating {file.dataset}")
-        simulate(out=file.dataset, config=file.simulate)
-    return Dataset.open(file.dataset)
-
-
 def _best(file: StudyFile, role: str, study: optuna.Study, dataset: Dataset) -> Tuned:
     trials = study.get_trials(deepcopy=False)
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
@@ -220,13 +212,20 @@ def _train(
             Network(key=key, config=config, folder=_home(file, config, dataset))
             for key, config in missing.items()
         ],
-        work_on(dataset, file.workspace, file.resources, scratch=file.folder / "ray"),
+        work_on(dataset, file.workspace, file.resources, scratch=file.folder / "ray-teachers"),
         file.resources,
         workers=file.workers,
         told=told,
     )
     if failures and not tolerate:
         raise TeachError("; ".join(f"teacher {k}: {why}" for k, why in failures.items()))
+    untrained = {key for key, config in missing.items() if _missing(file, config, dataset)}
+    left = untrained - set(failures)
+    if left:
+        raise InterruptedSearchError(
+            f"stopped with {len(left)} of {len(missing)} teachers left; run the same command "
+            "again to continue"
+        )
     return failures
 
 

@@ -95,7 +95,7 @@ class Workspace:
             return subprocess.Popen(
                 [REFKD, "search", self.study],
                 cwd=self.folder,
-                env=self._environment(),
+                env=environment_with(self.hooks, self.folder / "hooks"),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -135,16 +135,17 @@ class Workspace:
         assert experiment is not None
         return client, list(client.search_runs([experiment.experiment_id], max_results=1000))
 
-    def _environment(self) -> dict[str, str]:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        if self.hooks:
-            folder = self.folder / "hooks"
-            folder.mkdir(exist_ok=True)
-            install = f"install({', '.join(map(repr, self.hooks))})"
-            text = f"from chaos_hooks import Epochs, Kill, install\n\n{install}\n"
-            (folder / "sitecustomize.py").write_text(text, encoding="utf-8")
-            environment["PYTHONPATH"] = f"{folder}{os.pathsep}{Path(__file__).parent}"
-        return environment
+
+def environment_with(hooks: list[chaos_hooks.Hook], folder: Path) -> dict[str, str]:
+    """Return an environment whose Python processes apply the hooks, kept in `folder`."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if hooks:
+        folder.mkdir(exist_ok=True)
+        install = f"install({', '.join(map(repr, hooks))})"
+        text = f"from chaos_hooks import Epochs, Kill, Slow, install\n\n{install}\n"
+        (folder / "sitecustomize.py").write_text(text, encoding="utf-8")
+        environment["PYTHONPATH"] = f"{folder}{os.pathsep}{Path(__file__).parent}"
+    return environment
 
 
 def kill_all(driver: subprocess.Popen[bytes]) -> None:

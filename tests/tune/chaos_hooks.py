@@ -69,6 +69,27 @@ class Kill:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Slow:
+    """Sleeps before each call of `name`, so that a test can come in between."""
+
+    module: str
+    name: str
+    seconds: float
+
+    def apply(self, module: ModuleType) -> None:
+        """Put the slow function in the place of the other."""
+
+        def changed(original: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **named: Any) -> Any:
+                time.sleep(self.seconds)
+                return original(*arguments, **named)
+
+            return call
+
+        _change(module, self.name, changed)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Epochs:
     """Writes `trial epoch process` to a file as a student's epoch begins, and makes it longer."""
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from typing import Annotated
 
 import typer
 
 from refkd.errors import RefKDError
-from tune.cli.study import JsonOption, StudyArgument
+from tune.cli.options import AddressOption, JsonOption, StudyArgument, interruptible
 
 
 def register(app: typer.Typer) -> None:
@@ -24,12 +22,7 @@ def finalists(
         int, typer.Option(help="Trials by each objective and by the harmonic mean.", min=1)
     ] = 3,
     seeds: Annotated[int, typer.Option(help="Fresh seeds of each trial.", min=1)] = 3,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Join a running Ray cluster (`auto`, or HOST:PORT).", show_default=False
-        ),
-    ] = None,
+    address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train the best trials again on fresh seeds and choose the champions by their means.
@@ -41,18 +34,14 @@ def finalists(
     """
     from tune.execution.progress import Lines, Silent
     from tune.finals.runs import finalists as run
-    from tune.launch import InterruptedSearchError
     from tune.show.final import show_finalists
     from tune.show.study import make_console
     from tune.study.locate import locate
 
     console = make_console()
     reporter = Silent() if as_json else Lines(console)
-    try:
+    with interruptible():
         found = run(study, top=top, seeds=seeds, address=address, reporter=reporter)
-    except InterruptedSearchError as interrupted:
-        print(f"refkd: {interrupted}", file=sys.stderr)
-        raise typer.Exit(128 + signal.SIGINT) from None
     if as_json:
         print(found.model_dump_json(indent=2))
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from refkd.errors import RefKDError
-from tune.cli.study import JsonOption, StudyArgument
+from tune.cli.options import JsonOption, StudyArgument
 
 if TYPE_CHECKING:
     from tune.look.ui import Page

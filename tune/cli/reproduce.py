@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tune.cli.study import JsonOption
+from tune.cli.options import AddressOption, JsonOption, interruptible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,12 +64,7 @@ def reproduce(
         str | None,
         typer.Option(help="MLflow's URI; the workspace's store where absent."),
     ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Join a running Ray cluster (`auto`, or HOST:PORT).", show_default=False
-        ),
-    ] = None,
+    address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train what a table or figure of the paper compares, score it, and write it.
@@ -108,12 +101,8 @@ def reproduce(
     from tune.execution.progress import Lines, Silent
     from tune.reproduce.shown import show_result
 
-    try:
-        with Silent() if as_json else Lines(console) as reporter:
-            result = run(request, address=address, reporter=reporter)
-    except KeyboardInterrupt:
-        print("refkd: stopped; run the same command again to continue", file=sys.stderr)
-        raise typer.Exit(128 + signal.SIGINT) from None
+    with interruptible(), Silent() if as_json else Lines(console) as reporter:
+        result = run(request, address=address, reporter=reporter)
     if as_json:
         print(result.scored.model_dump_json(indent=2))
         return

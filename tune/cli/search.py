@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +10,7 @@ from typing import Annotated
 import typer
 
 from refkd.errors import RefKDError
-
-StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=False)]
+from tune.cli.options import AddressOption, StudyArgument, interruptible
 
 
 def register(app: typer.Typer) -> None:
@@ -51,12 +48,7 @@ def schema() -> None:
 
 def search(
     study: StudyArgument,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Join a running Ray cluster (`auto`, or HOST:PORT).", show_default=False
-        ),
-    ] = None,
+    address: AddressOption = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what the search would take, and run nothing.")
     ] = False,
@@ -81,17 +73,13 @@ def search(
     if curves is not None:
         raise RefKDError("--curves goes with --plan")
     from tune.execution.progress import Silent, reporter
-    from tune.launch import InterruptedSearchError
     from tune.launch import search as launch
     from tune.show.study import make_console, show_end
 
     console = make_console()
     told = Silent() if as_json else reporter(console)
-    try:
+    with interruptible():
         summary = launch(study, address=address, reporter=told)
-    except InterruptedSearchError as interrupted:
-        print(f"refkd: {interrupted}", file=sys.stderr)
-        raise typer.Exit(128 + signal.SIGINT) from None
     if as_json:
         print(summary.model_dump_json(indent=2))
     else:

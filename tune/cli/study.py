@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+from tune.cli.options import JsonOption, StudyArgument
 
 
 def register(app: typer.Typer) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from typing import Annotated
 
 import typer
 
 from refkd.errors import RefKDError
-from tune.cli.study import JsonOption, StudyArgument
+from tune.cli.options import AddressOption, JsonOption, StudyArgument, interruptible
 
 
 def register(app: typer.Typer) -> None:
@@ -28,12 +26,7 @@ def teach(
     role: Annotated[
         str, typer.Option(help="The teacher that --tune is about: id or ood.")
     ] = "ood",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Join a running Ray cluster (`auto`, or HOST:PORT).", show_default=False
-        ),
-    ] = None,
+    address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train both teachers of a study unless they exist; a search finds them there.
@@ -54,15 +47,11 @@ def teach(
 
     console = make_console()
     file = load_study_file(study)
-    try:
-        with Silent() if as_json else Lines(console) as told:
-            if tune:
-                tuned = tune_teacher(file, role, address=address, reporter=told)
-            else:
-                taught = train_teachers(file, address=address, reporter=told)
-    except KeyboardInterrupt:
-        print("refkd: stopped; run the same command again to continue", file=sys.stderr)
-        raise typer.Exit(128 + signal.SIGINT) from None
+    with interruptible(), Silent() if as_json else Lines(console) as told:
+        if tune:
+            tuned = tune_teacher(file, role, address=address, reporter=told)
+        else:
+            taught = train_teachers(file, address=address, reporter=told)
     if as_json:
         found = [tuned] if tune else list(taught.values())
         print("[" + ",\n".join(one.model_dump_json(indent=2) for one in found) + "]")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tune.cli.study import JsonOption, StudyArgument
+from tune.cli.options import JsonOption, StudyArgument
 
 
 def register(app: typer.Typer) -> None:

@@ -15,7 +15,7 @@ from refkd.data.pairs import Pairs
 from refkd.evaluation.overlap import temporal_iou
 from refkd.training.validation import edges_to_seconds, predict_edges
 from tune.reproduce.experiments import Experiment
-from tune.reproduce.scores import Cell, Scored, open_unit
+from tune.reproduce.scores import Cell, Scored
 from tune.reproduce.units import Units
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def timelines(
     """
     edges = {
         system.label: edges_to_seconds(
-            predict_edges(open_unit(units.rows[system.label][0], dataset), pairs), pairs
+            predict_edges(units.rows[system.label][0].frozen().backbone(dataset), pairs), pairs
         )
         for system in experiment.systems
     }

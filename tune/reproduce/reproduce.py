@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
 from refkd.training.validation import VALIDATION_ROLES
-from tune.execution.cluster import ray_session
 from tune.execution.progress import Reporter
 from tune.finals.ledger import Evaluated, Look, check_look, read_looks
 from tune.finals.look import check_sealed, take_look
@@ -19,13 +20,12 @@ from tune.reproduce.experiments import Experiment
 from tune.reproduce.paper import family_of
 from tune.reproduce.record import TableRecord
 from tune.reproduce.request import ReproduceError, Request
+from tune.reproduce.scales import Scale
 from tune.reproduce.scores import SIDES, Scored, score_units
 from tune.reproduce.table import Facts
-from tune.reproduce.units import Unit, Units
-from tune.reproduce.written import kept, weights_of, write_log, write_numbers, write_settings
-
-if TYPE_CHECKING:
-    from tune.execution.networks import Network
+from tune.reproduce.training import train
+from tune.reproduce.units import Units
+from tune.reproduce.written import write_log, write_numbers, write_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +47,36 @@ def reproduce(request: Request, *, address: str | None, reporter: Reporter) -> R
     look that is not allowed, before anything is trained.
     """
     asked, scale, dataset, units = request.open()
+    request.home.mkdir(parents=True, exist_ok=True)
+    with _alone(request):
+        return _reproduce(request, asked, scale, dataset, units, address, reporter)
+
+
+@contextmanager
+def _alone(request: Request) -> Iterator[None]:
+    """Refuse a second driver of the same table: the ledger and the spool are one writer's."""
+    try:
+        with FileLock(request.home / "driver.lock", timeout=0):
+            yield
+    except Timeout:
+        raise ReproduceError(
+            f"{request.title} is being made by another process; wait for it, or give --workspace"
+        ) from None
+
+
+def _reproduce(
+    request: Request,
+    asked: Experiment,
+    scale: Scale,
+    dataset: Dataset,
+    units: Units,
+    address: str | None,
+    reporter: Reporter,
+) -> Result:
     looks = read_looks(request.home)
     if request.final:
         check_look(looks, study=request.title, again=request.again, reason=request.reason)
         check_sealed(dataset)
-    request.home.mkdir(parents=True, exist_ok=True)
     request.folder.mkdir(parents=True, exist_ok=True)
     told = {"table": request.name, "scale": request.scale, "seeds": str(scale.seeds)}
     settings = write_settings(request.folder, asked, units, {**told, "dataset": dataset.name})
@@ -59,7 +84,7 @@ def reproduce(request: Request, *, address: str | None, reporter: Reporter) -> R
         request.title, request.workspace, request.home / "spool", uri=request.tracking
     ) as record:
         record.begun(dataset, told, [settings])
-        _train(request, units, dataset, record, address, reporter)
+        train(request, units, dataset, record, address, reporter)
         if request.final:
             roles, looks = _sealed(request, units, dataset, number=len(looks) + 1)
         else:
@@ -90,78 +115,12 @@ def reproduce(request: Request, *, address: str | None, reporter: Reporter) -> R
     return Result(experiment=asked, scored=scored, facts=facts, files=files)
 
 
-def _train(
-    request: Request,
-    units: Units,
-    dataset: Dataset,
-    record: TableRecord,
-    address: str | None,
-    reporter: Reporter,
-) -> None:
-    """Train teachers, then students; networks of earlier calls are kept."""
-    if units.left():
-        with ray_session(request.resources, address=address):
-            for students in (False, True):
-                left = [unit for unit in units.left() if bool(unit.teachers) == students]
-                if left:
-                    _train_some(request, left, dataset, record, reporter)
-    for unit in units.all():
-        record.unit_ended(unit, kept(unit)[1], None)
-
-
-def _train_some(
-    request: Request,
-    left: list[Unit],
-    dataset: Dataset,
-    record: TableRecord,
-    reporter: Reporter,
-) -> None:
-    from tune.execution.networks import train_networks, work_on
-
-    what = "students" if left[0].teachers else "teachers"
-    epochs = sum(unit.epochs for unit in left)
-    reporter.stage(f"training {len(left)} {what}, {epochs} epochs")
-    by_key = {unit.key: unit for unit in left}
-    for unit in left:
-        record.unit_begun(unit)
-
-    def told(key: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        unit = by_key[key]
-        record.epoch(unit, epoch, metrics)
-        if epoch == unit.epochs:
-            reporter.stage(
-                f"{unit.key}: ID mIoU {metrics['val_id/miou']:.2f}, OOD mIoU "
-                f"{metrics['val_ood/miou']:.2f}"
-            )
-
-    failures = train_networks(
-        [_network(unit) for unit in left],
-        work_on(dataset, request.workspace, request.resources, scratch=request.home / "ray"),
-        request.resources,
-        workers=request.workers,
-        told=told,
-    )
-    for unit in left:
-        if unit.key in failures:
-            record.unit_ended(unit, {}, failures[unit.key])
-    if failures:
-        said = "; ".join(f"{key}: {reason}" for key, reason in failures.items())
-        raise ReproduceError(f"{said}; the others are kept, run the same command again")
-
-
-def _network(unit: Unit) -> Network:
-    from tune.execution.networks import Network
-
-    teachers = {role: teacher.folder for role, teacher in unit.teachers.items()}
-    return Network(key=unit.key, config=unit.config, folder=unit.folder, teachers=teachers)
-
-
 def _sealed(
     request: Request, units: Units, dataset: Dataset, *, number: int
 ) -> tuple[dict[str, Pairs], list[Look]]:
     """Look at the test roles, which the ledger of the table holds from then on."""
     systems = {
-        label: Evaluated(students={unit.folder.name: weights_of(unit) for unit in row})
+        label: Evaluated(students={unit.folder.name: unit.frozen().record.sha256 for unit in row})
         for label, row in units.rows.items()
     }
     _, roles = take_look(

@@ -17,9 +17,6 @@ from refkd.data.pairs import Pairs
 from refkd.evaluation.floors import bias_floors
 from refkd.evaluation.intervals import cluster_bootstrap
 from refkd.evaluation.probes import Probes, probe
-from refkd.training.export import open_student
-from refkd.training.student import StudentConfig
-from refkd.training.teacher import find_teacher
 from refkd.training.validation import evaluate_role
 from tune.finals.comparison import PER_PAIR, Z, columns
 from tune.reproduce.units import Unit, Units
@@ -84,15 +81,11 @@ class _Measured:
 
 def score_units(units: Units, dataset: Dataset, roles: Mapping[str, Pairs]) -> Scored:
     """Score every row on both roles (by side) and every student against its own teachers."""
-    memory: dict[tuple[Any, str], NDArray[np.float64]] = {}
+    scored = {unit.folder: _columns_of(unit, dataset, roles) for unit in units.all()}
 
     def measure(row: Iterable[Unit], side: str) -> _Measured:
-        found = []
-        for unit in row:
-            if (unit.folder, side) not in memory:
-                memory[unit.folder, side] = _columns_of(unit, dataset, roles[side])
-            found.append(memory[unit.folder, side])
-        return _Measured(values=np.stack(found), videos=np.asarray(roles[side].video_ids))
+        values = np.stack([scored[unit.folder][side] for unit in row])
+        return _Measured(values=values, videos=np.asarray(roles[side].video_ids))
 
     rows = {
         label: {side: _within(_cells(measure(row, side))) for side in SIDES}
@@ -119,23 +112,17 @@ def score_units(units: Units, dataset: Dataset, roles: Mapping[str, Pairs]) -> S
             for side, pairs in roles.items()
         },
         probes={
-            label: probe(open_unit(row[0], dataset), roles["id"], roles["ood"], seed=0)
+            label: probe(row[0].frozen().backbone(dataset), roles["id"], roles["ood"], seed=0)
             for label, row in units.rows.items()
         },
     )
 
 
-def open_unit(unit: Unit, dataset: Dataset) -> Any:
-    """Return the trained network of a unit."""
-    if isinstance(unit.config, StudentConfig):
-        return open_student(unit.folder).backbone(dataset)
-    teacher = find_teacher(unit.folder)
-    assert teacher is not None, unit.folder
-    return teacher.backbone(dataset)
-
-
-def _columns_of(unit: Unit, dataset: Dataset, pairs: Pairs) -> NDArray[np.float64]:
-    return columns(evaluate_role(open_unit(unit, dataset), pairs).tiou)
+def _columns_of(
+    unit: Unit, dataset: Dataset, roles: Mapping[str, Pairs]
+) -> dict[str, NDArray[np.float64]]:
+    backbone = unit.frozen().backbone(dataset)
+    return {side: columns(evaluate_role(backbone, pairs).tiou) for side, pairs in roles.items()}
 
 
 def _claim(label: str, row: list[Unit], measure: Any) -> Claim:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from refkd.data.dataset import Dataset
+from refkd.errors import CheckpointError
 from refkd.files import canonical_json
 from refkd.recipes import RecipeConfig
 from refkd.seeds import derive_seed
-from refkd.training.export import student_is_frozen
+from refkd.training.export import FrozenStudent, open_student, student_is_frozen
 from refkd.training.student import StudentConfig
-from refkd.training.teacher import RECORD, TeacherConfig
+from refkd.training.teacher import RECORD, Teacher, TeacherConfig, find_teacher
 from tune.reproduce.experiments import TEACHERS, Experiment, System
 from tune.reproduce.scales import Scale
 
@@ -52,6 +53,15 @@ class Unit:
         for teacher in self.teachers.values():
             labels += teacher.marks
         return sorted({label for label in labels if "(" in label})
+
+    def frozen(self) -> Teacher | FrozenStudent:
+        """Return the trained network; `CheckpointError` where there is none."""
+        if isinstance(self.config, StudentConfig):
+            return open_student(self.folder)
+        teacher = find_teacher(self.folder)
+        if teacher is None:
+            raise CheckpointError(f"{self.folder}: holds no teacher; run the same command again")
+        return teacher
 
     @property
     def is_done(self) -> bool:

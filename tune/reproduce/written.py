@@ -9,13 +9,11 @@ from pathlib import Path
 import yaml
 
 from refkd.files import replaced
-from refkd.training.export import open_student
-from refkd.training.teacher import find_teacher
 from tune.reproduce import table
 from tune.reproduce.experiments import Experiment
 from tune.reproduce.scores import Scored
 from tune.reproduce.table import Facts
-from tune.reproduce.units import Unit, Units
+from tune.reproduce.units import Units
 
 
 def write_numbers(
@@ -56,38 +54,19 @@ def write_log(folder: Path, units: Units) -> Path:
     """Write a line a network: its seed, its address, the epoch it kept, metrics and cost."""
     lines = []
     for unit in units.all():
-        epoch, metrics = kept(unit)
+        record = unit.frozen().record
         line = {
             "row": unit.row,
             "replicate": unit.replicate,
             "address": unit.folder.name,
-            "epoch": epoch,
+            "epoch": record.epoch,
             "epochs": unit.epochs,
-            "metrics": {k: round(v, 6) for k, v in sorted(metrics.items())},
+            "metrics": {k: round(v, 6) for k, v in sorted(record.metrics.items())},
         }
         lines.append(json.dumps(line) + "\n")
     path = folder / "runs.jsonl"
     _write(path, "".join(lines))
     return path
-
-
-def kept(unit: Unit) -> tuple[int, dict[str, float]]:
-    """Return the epoch that a trained network kept, and its metrics."""
-    if unit.teachers:
-        student = open_student(unit.folder).record
-        return student.epoch, student.metrics
-    teacher = find_teacher(unit.folder)
-    assert teacher is not None, unit.folder
-    return teacher.record.epoch, teacher.record.metrics
-
-
-def weights_of(unit: Unit) -> str:
-    """Return the sha256 of a trained network's weights."""
-    if unit.teachers:
-        return open_student(unit.folder).record.sha256
-    teacher = find_teacher(unit.folder)
-    assert teacher is not None, unit.folder
-    return teacher.record.sha256
 
 
 def _write(path: Path, text: str) -> None:
