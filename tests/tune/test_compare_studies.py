@@ -17,9 +17,9 @@ from refkd.errors import RefKDError
 from refkd.training.export import WEIGHTS, open_student
 from refkd.training.validation import evaluate_role
 from tune import finalists
+from tune.beside.studies import CompareError, SideBySide, side_by_side
 from tune.cli import app
 from tune.execution.jobs import trial_folder
-from tune.look.studies import CompareError, SideBySide, side_by_side
 
 
 def make(folder: Path, dataset: Dataset, **changes: Any) -> EndedStudy:

@@ -23,8 +23,8 @@ from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from tune.beside.ui import HOST, pages
 from tune.cli import app
-from tune.look.ui import HOST, pages
 from tune.record.record import experiment_name
 
 COMMAND = "from tune.cli import main; main()"
@@ -59,7 +59,7 @@ def test_print_names_the_pages_and_starts_nothing(study: SmallStudy, mlflow_stor
 def test_a_tracking_server_is_named_and_not_started(
     study: SmallStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tune.look.ui._links", lambda *_: {"runs": "experiments/7/runs"})
+    monkeypatch.setattr("tune.beside.ui._links", lambda *_: {"runs": "experiments/7/runs"})
     content = yaml.safe_load(study.path.read_text())
     content["tracking"]["uri"] = "http://ann:secret@tracking.example.org:5000/"
     study.path.write_text(yaml.safe_dump(content))
@@ -72,13 +72,13 @@ def test_no_password_is_on_a_command_line(
     study: SmallStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = "postgresql+psycopg://ann:secret@db.example.org/studies"
-    monkeypatch.setattr("tune.look.ui._links", lambda *_: {})
+    monkeypatch.setattr("tune.beside.ui._links", lambda *_: {})
     place = pages(study.path, mlflow_port=1, dashboard_port=2)
     monkeypatch.setattr(
-        "tune.look.ui.locate",
+        "tune.beside.ui.locate",
         lambda _: type("Place", (), {"storage": secret, "tracking": secret, "name": "quick"}),
     )
-    monkeypatch.setattr("tune.look.ui.open_study", lambda _: study.open().optuna)
+    monkeypatch.setattr("tune.beside.ui.open_study", lambda _: study.open().optuna)
     for page in pages(study.path, mlflow_port=1, dashboard_port=2):
         assert "secret" not in " ".join([*page.command, page.shown])
         assert "secret" in f"{page.environment}{page.config}"

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from tune.beside.sight import look
+from tune.beside.watch import draw, watch
 from tune.cli import app
-from tune.look.sight import look
-from tune.look.watch import draw, watch
 from tune.study.lease import lease
 from tune.study.search_study import SearchStudy
 from tune.study.storage import open_storage
@@ -161,6 +161,6 @@ def test_mistakes_are_named(tmp_path: Path, ended: Path) -> None:
 
 
 def test_watching_loads_nothing_that_trains() -> None:
-    code = "import sys, tune.look.watch; print(*sys.modules)"
+    code = "import sys, tune.beside.watch; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) & {"torch", "ray", "mlflow", "pandas"} == set()

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from refkd.errors import RefKDError
 from tune.cli import (
+    beside,
     data,
     doctor,
     finalists,
     history,
-    look,
     report,
     reproduce,
     search,
@@ -44,7 +44,7 @@ reproduce.register(app)
 teach.register(app)
 report.register(app)
 use.register(app)
-look.register(app)
+beside.register(app)
 
 
 def main() -> None:

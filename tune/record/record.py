@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from refkd.data.dataset import Dataset
 from refkd.files import replaced
 from refkd.training.teacher import Teacher
 from tune.record.spool import STUDY_RUN
-from tune.record.tracking import Tracker
+from tune.record.tracking import Tracker, warn_of
 from tune.spec.space import Value, flat
 from tune.spec.study_file import StudyFile
 from tune.spec.urls import resolve
@@ -32,7 +31,6 @@ CLOSE_SECONDS = 30.0
 PACKAGES = ("torch", "numpy", "ray", "optuna", "mlflow", "h5py", "pyarrow")
 _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
 _NOT_PARAMETERS = {"history", "metrics", "sha256", "dataset", "epoch"}
-_log = logging.getLogger(__name__)
 
 
 def tracking_uri(file: StudyFile) -> str | None:
@@ -90,18 +88,7 @@ class Record:
         if self._study is not None:
             done = kind is None and self._study.left() == 0
             self._tracker.run_ended(STUDY_RUN, "FINISHED" if done else "KILLED", {}, {})
-        delivery = self._tracker.close(CLOSE_SECONDS)
-        spool = spool_folder(self._file)
-        if delivery.left:
-            _log.warning(
-                "%d events did not reach MLflow (%s); they are kept in %s and the next launch "
-                "sends them",
-                delivery.left,
-                delivery.problem,
-                spool,
-            )
-        if delivery.rejected:
-            _log.warning("MLflow refused %d events: see %s", delivery.rejected, spool)
+        warn_of(self._tracker.close(CLOSE_SECONDS), spool_folder(self._file))
 
     def study_started(self, study: SearchStudy, dataset: Dataset) -> None:
         """Describe the study: its file, its dataset and the environment."""

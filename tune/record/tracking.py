@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from tune.spec.urls import scrub, without_password
 if TYPE_CHECKING:
     from tune.record.sender import Sender
 
+_log = logging.getLogger(__name__)
 CLIENT_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -138,6 +140,20 @@ class Tracker:
         stamp = round(1000 * (time.time() if at is None else at))
         if self._spool.append(Event(kind=kind, run=run, time=stamp, body=body)):
             self._courier.wake()
+
+
+def warn_of(delivery: Delivery, spool: Path) -> None:
+    """Log what did not reach MLflow and where it is kept."""
+    if delivery.left:
+        _log.warning(
+            "%d events did not reach MLflow (%s); they are kept in %s and the next run of the "
+            "same command sends them",
+            delivery.left,
+            delivery.problem,
+            spool,
+        )
+    if delivery.rejected:
+        _log.warning("MLflow refused %d events: see %s", delivery.rejected, spool)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -11,12 +10,10 @@ from typing import Self
 from refkd.data.dataset import Dataset
 from tune.record.record import CLOSE_SECONDS, as_text, environment, kept_scores
 from tune.record.spool import STUDY_RUN
-from tune.record.tracking import Tracker
+from tune.record.tracking import Tracker, warn_of
 from tune.reproduce.units import Unit
 from tune.spec.space import flat
 from tune.study.locate import default_tracking
-
-_log = logging.getLogger(__name__)
 
 
 class TableRecord:
@@ -44,15 +41,7 @@ class TableRecord:
         trace: TracebackType | None,
     ) -> None:
         self._tracker.run_ended(STUDY_RUN, "FINISHED" if kind is None else "KILLED", {}, {})
-        delivery = self._tracker.close(CLOSE_SECONDS)
-        if delivery.left:
-            _log.warning(
-                "%d events did not reach MLflow (%s); they are kept in %s and the next run of the "
-                "same command sends them",
-                delivery.left,
-                delivery.problem,
-                self._spool,
-            )
+        warn_of(self._tracker.close(CLOSE_SECONDS), self._spool)
 
     def begun(self, dataset: Dataset, parameters: Mapping[str, str], files: list[Path]) -> None:
         """Open the table's run."""

@@ -13,7 +13,7 @@ from refkd.errors import RefKDError
 from tune.cli.options import JsonOption, StudyArgument
 
 if TYPE_CHECKING:
-    from tune.look.ui import Page
+    from tune.beside.ui import Page
     from tune.sync import Synced
 
 
@@ -41,9 +41,9 @@ def watch(
     """
     if as_json and not once:
         raise RefKDError("--json shows one moment; say --once too")
-    from tune.look.sight import look
-    from tune.look.watch import draw
-    from tune.look.watch import watch as run
+    from tune.beside.sight import look
+    from tune.beside.watch import draw
+    from tune.beside.watch import watch as run
     from tune.show.study import make_console
     from tune.study.locate import locate, open_study
 
@@ -79,8 +79,8 @@ def compare(
 
     Example: `refkd compare studies/quickstart.yaml studies/charades-cd-clip.yaml`
     """
-    from tune.look.show_studies import show_studies
-    from tune.look.studies import side_by_side
+    from tune.beside.show_studies import show_studies
+    from tune.beside.studies import side_by_side
     from tune.show.study import make_console
 
     found = side_by_side(studies, reference)
@@ -111,8 +111,8 @@ def ui(
     """
     if as_json and not only_print:
         raise RefKDError("--json prints what would be started; say --print too")
-    from tune.look.servers import serve
-    from tune.look.ui import check_port, pages
+    from tune.beside.servers import serve
+    from tune.beside.ui import check_port, pages
     from tune.show.study import make_console
 
     found = pages(study, mlflow_port=mlflow_port, dashboard_port=dashboard_port)

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from tune.look.sight import SCORES, Running, Sight, look
+from tune.beside.sight import SCORES, Running, Sight, look
 
 PHASES = {
     "teachers": "training the teachers",

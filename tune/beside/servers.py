@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from tune.look.ui import Page, UiError
+from tune.beside.ui import Page, UiError
 
 START_SECONDS, END_SECONDS = 120.0, 5.0
 """For a server to answer, and to end before it is killed."""
