@@ -149,7 +149,7 @@ class _Rebuilt:
         if not study.is_live(number):
             study.close(number)
         elif state == "COMPLETE":
-            study.complete(number, self._trials[number].user_attrs["final"])
+            study.complete(number, event.content["final"])
         elif state == "PRUNED":
             study.prune(number)
         else:

@@ -319,6 +319,56 @@ def test_a_trial_that_was_begun_keeps_its_values_when_the_space_changes() -> Non
     assert replay(again.optuna).differences == []
 
 
+def test_a_trial_that_was_cut_off_from_telling_is_ended_by_the_next_launch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage = InMemoryStorage()
+    study = SearchStudy(study_file(workers=1), storage)
+    study.begin_launch()
+    ask = study.ask()
+    assert ask is not None
+    for epoch in range(1, EPOCHS + 1):
+        study.record(ask.number, epoch, TABLE.curves[0].at(epoch))
+    with monkeypatch.context() as killed:
+        killed.setattr(study.optuna, "tell", lambda *_, **__: pytest.exit("killed"))
+        with pytest.raises(pytest.exit.Exception):
+            study.complete(ask.number, TABLE.curves[0].at(EPOCHS))
+    again = SearchStudy(study_file(workers=2), storage)
+    assert again.views()[0].state == "RUNNING"
+    again.begin_launch()
+    (ended,) = again.views()
+    assert (ended.state, ended.objectives) == ("COMPLETE", ended.attributes["ended"]["values"])
+    following = again.ask()
+    assert following is not None
+    assert following.number == 1
+    assert replay(again.optuna).differences == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"final": {"val_id/miou": 99.0, "val_ood/miou": 99.0}},
+        {"violations": {"val_id/miou>=30.00": 5.0}},
+    ],
+    ids=["what it kept", "its feasibility"],
+)
+def test_what_tables_show_of_an_end_cannot_be_changed_unseen(change: dict[str, Any]) -> None:
+    def tamper(trial: FrozenTrial) -> None:
+        trial.user_attrs["ended"] = {**trial.user_attrs["ended"], **change}
+
+    assert tampered(tamper)
+
+
+def test_a_score_that_is_not_finite_is_replayed_as_it_was() -> None:
+    study = SearchStudy(study_file(objectives=["val_id/miou"], workers=1), InMemoryStorage())
+    study.begin_launch()
+    ask = study.ask()
+    assert ask is not None
+    study.record(ask.number, 1, {**TABLE.curves[0].at(1), "val_id/miou": math.nan})
+    study.record(ask.number, 2, TABLE.curves[0].at(2))
+    assert replay(study.optuna).differences == []
+
+
 def test_nobody_is_promoted_once_the_budget_is_used_up() -> None:
     epochs = 40
     budget = {"trials": 30, "epochs": epochs}

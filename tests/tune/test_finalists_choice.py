@@ -17,7 +17,14 @@ OBJECTIVES = ["val_id/miou", "val_ood/miou"]
 percent = st.floats(1.0, 100.0)
 
 
-def trial(number: int, final: dict[str, float], *, state: str = "COMPLETE", **known: Any) -> Any:
+def trial(
+    number: int,
+    final: dict[str, float],
+    *,
+    state: str = "COMPLETE",
+    violations: dict[str, float] | None = None,
+    **known: Any,
+) -> Any:
     return TrialView(
         number=number,
         state=state,
@@ -27,7 +34,7 @@ def trial(number: int, final: dict[str, float], *, state: str = "COMPLETE", **kn
         decisions={},
         promotions={},
         objectives=None,
-        attributes={"final": final, **known},
+        attributes={"ended": {"final": final, "violations": violations or {}}, **known},
     )
 
 

@@ -236,15 +236,15 @@ def test_a_driver_here_lives_as_long_as_its_process(
     assert found.lives() == lives
 
 
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Python's own handler, also where the tests were started in the background without one."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "&"])
+def started(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Python as a terminal starts it, and as a script's `&` does: there it ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, request.param)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.usefixtures("started")
 def test_a_lost_lease_interrupts_the_driver(tmp_path: Path) -> None:
     url = f"journal:{tmp_path / 'shared.journal'}"
     with (  # noqa: PT012

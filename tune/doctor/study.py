@@ -68,7 +68,7 @@ def outcomes(case: Case) -> Iterator[Finding]:
                 remedy=COPY,
             )
         elif view.state == "COMPLETE":
-            final = view.attributes.get("final", {})
+            final = ended.get("final", {})
             said = [final.get(name, math.nan) for name in case.file.objectives]
             for source, values in (("end", ended["values"]), ("final metrics", said)):
                 if not _same(values, view.objectives or []):

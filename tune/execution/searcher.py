@@ -56,7 +56,9 @@ class Board:
         number = self.numbers[trial_id]
         if not self.study.is_live(number):
             return
-        if self.deaths[number] < self.study.file.retries:
+        if trial_id in self.finals:
+            self.tell(trial_id, error=None)  # it died with its work done
+        elif self.deaths[number] < self.study.file.retries:
             self.deaths[number] += 1
             del self.numbers[trial_id]
             self.study.give_back(number)

@@ -114,6 +114,7 @@ def lease(
     if not lock.acquire():
         raise _refusal(study, _reader(url, study))
     try:
+        _hear_interrupts()
         holding = _Holding(url, study, lock, renewal=renewal, expiry=expiry)
         holding.begin(objectives)
         try:
@@ -124,6 +125,13 @@ def lease(
             raise _refusal(study, _reader(url, study))
     finally:
         lock.release()
+
+
+def _hear_interrupts() -> None:
+    """Let a lost lease interrupt a driver that a script's `&` has started to ignore Ctrl-C."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class _Holding:

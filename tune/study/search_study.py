@@ -17,6 +17,7 @@ from tune.spec.space import Values, suggest
 from tune.study.budget import reached
 from tune.study.chain import Chain
 from tune.study.judge import Judge, Verdict
+from tune.study.launches import Launch
 from tune.study.stored_study import StoredStudy
 from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, Action, key_of, view
 
@@ -64,6 +65,19 @@ class SearchStudy(StoredStudy):
             key=lambda t: (ASKED in t.user_attrs, t.number),
         )
 
+    def begin_launch(self) -> Launch:
+        """Record a launch; first end whoever was killed between its end and telling Optuna.
+
+        The sampler then sees it as ended, as it would have without the kill.
+        """
+        launch = super().begin_launch()
+        for frozen in [t for t in self._interrupted if ENDED in t.user_attrs]:
+            ended = frozen.user_attrs[ENDED]
+            state = TrialState[ended["state"]]
+            self._study.tell(frozen.number, ended.get("values"), state=state)
+            self._interrupted.remove(frozen)
+        return launch
+
     # One trial, from ask to tell ------------------------------------------------------------
 
     def left(self) -> int:
@@ -85,12 +99,13 @@ class SearchStudy(StoredStudy):
             self.fail(
                 trial.number, f"its worker or driver died {MAX_STARTS} times before another epoch"
             )
-        if self._stopped(self._trials()):
+        trials = self._trials()
+        if self._stopped(trials):
             return None
         promoted = self.promote()
         if promoted is not None:
             return promoted
-        return self.begin() if self._unbegun(self._trials()) else None
+        return self.begin() if self._unbegun(trials) else None
 
     def begin(self) -> Ask:
         """Return a new trial, or the next point in line, whatever the budget says."""
@@ -113,11 +128,11 @@ class SearchStudy(StoredStudy):
         self.launches.touch_sometimes()
         trial = self._live[number]
         key = key_of(EPOCH, epoch)
+        finite = {k: float(v) for k, v in metrics.items() if math.isfinite(v)}
         if key not in self._attributes(trial):
-            finite = {k: float(v) for k, v in metrics.items() if math.isfinite(v)}
             self._write(trial, key, finite)
-        if len(self.file.objectives) == 1:
-            _report(trial, metrics[self.file.objectives[0]], epoch)
+        if len(self.file.objectives) == 1 and self.file.objectives[0] in finite:
+            _report(trial, finite[self.file.objectives[0]], epoch)
 
     def decide(self, number: int, epoch: int) -> Action:
         """Return what is to become of a live trial at an epoch; a new decision is stored first."""
@@ -150,9 +165,10 @@ class SearchStudy(StoredStudy):
         trial = self._live[number]
         values = [final[name] for name in self.file.objectives]
         trial.set_user_attr("epochs", self.file.training.epochs)
-        trial.set_user_attr("final", {k: v for k, v in final.items() if math.isfinite(v)})
-        self._constrain(trial, final)
-        self._write(trial, ENDED, {"state": "COMPLETE", "values": values})
+        kept = {k: v for k, v in final.items() if math.isfinite(v)}
+        missed = self._constrain(trial, final)
+        content = {"state": "COMPLETE", "values": values, "final": kept, "violations": missed}
+        self._write(trial, ENDED, content)
         self._study.tell(trial, values)
         del self._live[number]
         return "COMPLETE"

@@ -109,12 +109,12 @@ class StoredStudy:
         launch = self.launches.number
         trial.set_user_attr(key, self._chain.stamp(trial.number, key, plain, launch=launch))
 
-    def _constrain(self, trial: Trial, metrics: Mapping[str, float]) -> None:
-        """Store how far each bound is missed, for Optuna and for the tables; above 0 is missed."""
+    def _constrain(self, trial: Trial, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Store and return how far each bound is missed; above 0 is missed."""
+        missed: dict[str, float] = {}
         if not self.file.constraints:
-            return
+            return missed
         teachers = self._study.user_attrs.get("teacher_results", {})
-        missed = {}
         for constraint in self.file.constraints:
             bound = constraint.at_least
             if constraint.teacher is not None:
@@ -125,6 +125,7 @@ class StoredStudy:
                 missed[name] = bound - metrics[constraint.metric]
                 trial.set_constraint(name, missed[name])
         trial.set_user_attr("violations", missed)
+        return missed
 
 
 def _create(file: StudyFile, storage: BaseStorage) -> optuna.Study:

@@ -20,7 +20,7 @@ EPOCH, RUNG, PROMOTION = "epoch:", "rung:", "promotion:"
 ASKED, ENDED = "asked", "ended"
 STAMP = "stamp"
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of this way of storing a study."""
 
 Action = Literal["go", "stop", "pause"]
@@ -69,13 +69,15 @@ class TrialView:
     @property
     def kept(self) -> dict[str, float]:
         """Metrics of the weights that were kept: means over the seeds, where there are several."""
-        final: dict[str, float] | None = self.attributes.get("final")
+        final: dict[str, float] | None = self.attributes.get(ENDED, {}).get("final")
         return final if final is not None else self.last
 
     @property
     def feasible(self) -> bool:
         """Whether every constraint holds."""
-        return all(v <= 0 for v in self.attributes.get("violations", {}).values())
+        ended = self.attributes.get(ENDED, {})
+        missed = ended.get("violations", self.attributes.get("violations", {}))
+        return all(v <= 0 for v in missed.values())
 
     @property
     def paused_at(self) -> int | None:
