@@ -71,10 +71,11 @@ def make_bill(name: str, views: Sequence[TrialView], attributes: Mapping[str, An
             prices=prices,
         )
     for role, facts in attributes.get("teacher_results", {}).items():
+        cost = facts.get("cost") or facts["metrics"]
         by_item[f"teacher {role}"] = priced(
             epochs=int(facts.get("epochs", facts["epoch"])),
-            cpu_seconds=facts["metrics"].get("cost/cpu_seconds", 0.0),
-            gpu_seconds=facts["metrics"].get("cost/wall_seconds", 0.0) * resources.gpu,
+            cpu_seconds=cost.get("cost/cpu_seconds", 0.0),
+            gpu_seconds=cost.get("cost/wall_seconds", 0.0) * resources.gpu,
             prices=prices,
         )
     finalists = _finalists(attributes, resources, prices)

@@ -146,7 +146,13 @@ class _Launch:
     def _note_teachers(self, record: Record) -> None:
         found = {role: teacher for role, teacher in self._teachers().items() if teacher}
         facts = {
-            role: {"digest": t.digest, "epoch": t.record.epoch, "metrics": t.record.metrics}
+            role: {
+                "digest": t.digest,
+                "epoch": t.record.epoch,
+                "epochs": len(t.record.history),
+                "metrics": t.record.metrics,
+                "cost": t.record.history[-1]["metrics"] if t.record.history else {},
+            }
             for role, t in found.items()
         }
         self.study.note("teacher_results", facts)

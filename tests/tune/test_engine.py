@@ -18,6 +18,7 @@ from tune.spec.study_file import StudyFile
 from tune.study.budget import stagnant, total
 from tune.study.chain import START, events, link
 from tune.study.growth import GrowthError, check_growth, continue_survivors, current
+from tune.study.launches import TOUCH
 from tune.study.results import summarise
 from tune.study.search_study import MAX_STARTS, SearchStudy
 from tune.study.stored_study import StudyError
@@ -211,6 +212,24 @@ def test_a_study_stops_at_the_first_limit_reached(budget: dict[str, Any], reason
     assert len(result.study.views()) < 30
     assert set(ended(result)) <= {"COMPLETE", "PRUNED"}
     assert result.study.left() == 0
+
+
+def test_wall_time_counts_launches_that_were_killed() -> None:
+    limit = {"budget": {"trials": 30, "wall_hours": 90 / 3600}, "pruning": {"name": "none"}}
+    for world in (World(), World(kills=(45.0, 80.0))):
+        result = run(world, **limit)
+        assert "budget.wall_hours" in str(result.study.stop_reason())
+        # Trials that run when the limit is reached are finished; a kill hides at most TOUCH.
+        hidden = len(world.kills) * (TOUCH + world.restart)
+        assert 90 <= result.seconds < 90 + hidden + 2 * EPOCHS * 2.0
+        assert len(result.study.views()) < 30
+        assert replay(result.study.optuna).differences == []
+
+
+def test_a_replay_of_any_length_touches_no_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = run().study
+    monkeypatch.setattr("tune.study.launches.TOUCH", -1.0)
+    assert replay(study.optuna).differences == []
 
 
 def test_patience_counts_complete_trials_since_the_front_last_grew() -> None:

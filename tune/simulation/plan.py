@@ -52,16 +52,12 @@ class Plan(Config):
 def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Plan:
     """Return what a search of `file`, read from `path`, would do from its beginning."""
     source, table = _table(path, file, curves)
+    seconds = probe_epoch(file) if table is None else _seconds(table)
     runs = [
-        simulate_search(_seeded(file, seed), table or _made_up(file, seed))
+        simulate_search(_seeded(file, seed), table or _made_up(file, seed, seconds))
         for seed in range(SEARCHES)
     ]
-    if table is None:
-        seconds = probe_epoch(file)
-        scale = seconds
-    else:
-        seconds, scale = _seconds(table), 1.0
-    return _planned(file, runs, source=source, seconds=seconds, scale=scale)
+    return _planned(file, runs, source=source, seconds=seconds)
 
 
 def probe_epoch(file: StudyFile) -> float:
@@ -87,13 +83,11 @@ def _table(path: Path, file: StudyFile, curves: Path | None) -> tuple[str, Curve
 
 
 def _seeded(file: StudyFile, seed: int) -> StudyFile:
-    budget = file.budget.model_copy(update={"wall_hours": None})
-    changes = {"seed": file.seed + seed, "budget": budget, "constraints": []}
-    return file.model_copy(update=changes)
+    return file.model_copy(update={"seed": file.seed + seed, "constraints": []})
 
 
-def _made_up(file: StudyFile, seed: int) -> CurveTable:
-    """Return curves of one second an epoch whose ends are drawn independently."""
+def _made_up(file: StudyFile, seed: int, seconds: float) -> CurveTable:
+    """Return curves of epochs of so many seconds whose ends are drawn independently."""
     draw = generator("plan", seed)
     curves = []
     for _ in range(max(64, 2 * file.budget.trials)):
@@ -102,7 +96,10 @@ def _made_up(file: StudyFile, seed: int) -> CurveTable:
         for epoch in range(1, file.training.epochs + 1):
             grown = 1 - math.exp(-3 * epoch / file.training.epochs)
             scores = {n: float(e * grown) for n, e in zip(file.objectives, ends, strict=True)}
-            cost = {"cost/cpu_seconds": float(epoch), "cost/wall_seconds": float(epoch)}
+            cost = {
+                "cost/cpu_seconds": epoch * seconds * file.resources.cpu,
+                "cost/wall_seconds": epoch * seconds,
+            }
             metrics.append({**scores, **cost})
         values: dict[str, Value] = {name: float(draw.uniform()) for name in file.space}
         curves.append(Curve(values=values, metrics=metrics))
@@ -115,9 +112,7 @@ def _seconds(table: CurveTable) -> float:
     )
 
 
-def _planned(
-    file: StudyFile, runs: Sequence[Simulated], *, source: str, seconds: float, scale: float
-) -> Plan:
+def _planned(file: StudyFile, runs: Sequence[Simulated], *, source: str, seconds: float) -> Plan:
     counts = reached_epochs(runs)
     rungs = [
         e for e in counts if e == 1 or e == file.training.epochs or counts[e] != counts[e - 1]
@@ -126,7 +121,7 @@ def _planned(
     cpu = epochs * seconds * file.resources.cpu * file.replicates.race
     gpu = epochs * seconds * file.resources.gpu * file.replicates.race
     money = priced(epochs=0, cpu_seconds=cpu, gpu_seconds=gpu, prices=file.prices).money
-    wall = float(np.mean([run.seconds for run in runs])) * scale
+    wall = float(np.mean([run.seconds for run in runs]))
     return Plan(
         study=file.name,
         source=source,

@@ -91,8 +91,8 @@ class _Simulation:
     def __init__(self, file: StudyFile, table: CurveTable, world: World) -> None:
         self.file, self.table, self.world = file, table, world
         self._storage = InMemoryStorage()
-        self._study = self._start()
         self._clock = 0.0
+        self._study = self._start()
         self._due: list[_Due] = []
         self._order = self._events = self._epochs = 0
         self._points: list[tuple[int, list[float]]] = []
@@ -117,6 +117,7 @@ class _Simulation:
 
     def _start(self) -> SearchStudy:
         study = SearchStudy(self.file, self._storage)
+        study.launches.clock = lambda: self._clock
         study.begin_launch()
         return study
 

@@ -47,12 +47,14 @@ class Launches:
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
         self.number = 0
-        self._touched = time.monotonic()
+        self.clock = time.time
+        """Seconds since 1970; a simulation has its own."""
+        self._touched: float | None = None  # until a launch begins here
 
     def begin(self, file: StudyFile) -> Launch:
         """Record this driver's launch."""
         self.number = max((launch.number for launch in self.all()), default=0) + 1
-        now = time.time()
+        now = self._touched = self.clock()
         facts: dict[str, Any] = {
             "begun": now,
             "last": now,
@@ -63,14 +65,14 @@ class Launches:
 
     def touch_sometimes(self) -> None:
         """Note that the driver still works, but not more often than once in `TOUCH` seconds."""
-        if time.monotonic() - self._touched >= TOUCH:
+        if self._touched is not None and self.clock() - self._touched >= TOUCH:
             self.touch()
 
     def touch(self) -> None:
         """Note that the driver still works; the wall time of the budget is counted up to here."""
-        self._touched = time.monotonic()
+        now = self._touched = self.clock()
         facts = dict(self._study.user_attrs[_key(self.number)])
-        self._study.set_user_attr(_key(self.number), {**facts, "last": time.time()})
+        self._study.set_user_attr(_key(self.number), {**facts, "last": now})
 
     def all(self) -> list[Launch]:
         """Return every launch, the first one first."""
@@ -96,7 +98,7 @@ class Launches:
     def wall_seconds(self) -> float:
         """Return how long drivers have been at work, this one until now."""
         return sum(
-            (time.time() if launch.number == self.number else launch.last) - launch.begun
+            (self.clock() if launch.number == self.number else launch.last) - launch.begun
             for launch in self.all()
         )
 
