@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from pydantic import model_validator
@@ -66,6 +66,12 @@ class StudentTask:
         self.leaks = leaks
         self._loss = ReflectiveLoss(config)
         self._teachers = teachers
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The method's hyperparameters."""
+        distill = self._loss.config.model_dump(mode="json")
+        return {f"distill.{name}": value for name, value in distill.items()}
 
     @property
     def module(self) -> nn.Module:

@@ -83,6 +83,12 @@ class TeacherTask:
         self._seed = seed
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The recipe."""
+        recipe = self._loss.recipe.model_dump(mode="json")
+        return {f"recipe.{name}": value for name, value in recipe.items()}
+
+    @property
     def module(self) -> nn.Module:
         """Backbone, bias branches and order head are trained."""
         return self._module

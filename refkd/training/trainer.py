@@ -37,6 +37,11 @@ class Task(Protocol):
         ...
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What decides its loss: a run goes on from checkpoints of the same settings alone."""
+        ...
+
+    @property
     def module(self) -> nn.Module:
         """All that is trained."""
         ...
@@ -120,6 +125,7 @@ class Trainer:
         facts: dict[str, Any] = {
             "seed": self._seed,
             "config": self.config.model_dump(mode="json"),
+            "task": self.task.settings,
             "history": [{"epoch": r.epoch, "metrics": r.metrics} for r in self.history],
         }
         return Checkpoint(epoch=self.epoch, tensors=tensors, facts=facts)
@@ -146,8 +152,10 @@ class Trainer:
         ]
 
     def _check_same_run(self, checkpoint: Checkpoint) -> None:
-        mine = {"seed": self._seed, **self.config.model_dump(mode="json")}
-        theirs = {"seed": checkpoint.facts["seed"], **checkpoint.facts["config"]}
+        config = self.config.model_dump(mode="json")
+        mine = {"seed": self._seed, **config, **self.task.settings}
+        facts = checkpoint.facts
+        theirs = {"seed": facts["seed"], **facts["config"], **facts.get("task", {})}
         for key in sorted(mine):
             # More epochs than before is how a finished run grows.
             if key != "epochs" and mine[key] != theirs.get(key):

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from refkd.config import Config
 from refkd.data.dataset import Dataset
-from refkd.errors import TrainingError
+from refkd.errors import CheckpointError, TrainingError
 from refkd.training.checkpoint import CheckpointFolder
 from refkd.training.export import freeze_student, student_is_frozen
 from refkd.training.student import StudentConfig, student_trainer
@@ -99,7 +99,7 @@ def train_network(config: dict[str, Any], *, work: dict[str, Any]) -> None:
         else:
             teacher = TeacherConfig.model_validate(one["config"])
             teach(teacher, folder, dataset, knowledge=knowledge, device=told.device)
-    except TrainingError as error:
+    except (TrainingError, CheckpointError) as error:
         ray.tune.report({FAILED: str(error)})
 
 

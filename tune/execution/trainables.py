@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock
 
 from refkd.data.dataset import Dataset
-from refkd.errors import TrainingError
+from refkd.errors import CheckpointError, TrainingError
 from refkd.files import temporaries
 from refkd.training.checkpoint import CheckpointFolder
 from refkd.training.export import freeze_student, student_is_frozen
@@ -48,7 +48,7 @@ def train_teacher(config: dict[str, Any], *, job: dict[str, Any]) -> None:
     folder = work.teachers[role]
     try:
         teach(settings, folder, dataset, knowledge=work.knowledge, device=work.device)
-    except TrainingError as error:
+    except (TrainingError, CheckpointError) as error:
         ray.tune.report({FAILED: str(error)})
 
 
@@ -121,7 +121,7 @@ def train_student(config: dict[str, Any], *, job: dict[str, Any]) -> None:
             for _ in others[0].epochs():
                 pass
             ray.tune.report(_final([*freeze(racing), *freeze(others)]))
-    except TrainingError as error:
+    except (TrainingError, CheckpointError) as error:
         ray.tune.report({FAILED: str(error)})
 
 

@@ -107,6 +107,7 @@ def _at(trainer: Trainer, epoch: int) -> Checkpoint:
         ({"training": {"learning_rate": 1e-4}}, "learning_rate=0.003, not 0.0001"),
         ({"training": {"batch_size": 8}}, "batch_size=16, not 8"),
         ({"training": {"select": "last"}}, "select='best', not 'last'"),
+        ({"recipe": {"w_match": 1.0}}, "recipe.w_match=0.0, not 1.0"),
         ({"backbone": {"hidden": 32}}, "another network"),
         ({"backbone": {"predictor": "rnn"}}, "another network"),
     ],

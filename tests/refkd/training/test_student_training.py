@@ -148,3 +148,21 @@ def test_a_missing_teacher_is_named(
     some = {**teachers, missing: None}
     with pytest.raises(CheckpointError, match=f"the {missing} teacher is not trained yet"):
         student_trainer(make_config(network, training=training), tiny_dataset, some, tmp_path)
+
+
+def test_a_student_goes_on_under_the_same_method_alone(
+    tiny_dataset: Dataset,
+    network: VSLNetConfig,
+    teachers: dict[str, Teacher],
+    tmp_path: Path,
+    training: TrainingConfig,
+) -> None:
+    begun = student_trainer(
+        make_config(network, training=training, lambda_id=0.1), tiny_dataset, teachers, tmp_path
+    )
+    next(begun.epochs())
+    other = student_trainer(
+        make_config(network, training=training, lambda_id=0.2), tiny_dataset, teachers, tmp_path
+    )
+    with pytest.raises(CheckpointError, match=r"distill\.lambda_id=0\.1, not 0\.2"):
+        other.restore(begun.checkpoint())
