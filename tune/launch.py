@@ -53,6 +53,8 @@ def search(
     file = study if isinstance(study, StudyFile) else load_study_file(study)
     url = place_of(file).storage
     held = lease(url, file.name, objectives=len(file.objectives))
+    if file.simulate is None:
+        Dataset.open(file.dataset)  # before the study is made: a wrong path is no launch
     try:
         with reporter or Silent() as told, held:
             return _Launch(file, url, told).run(address)

@@ -17,10 +17,9 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
 from tune.study.chain import Chain, Event, broken, events
-from tune.study.growth import CONTINUES
 from tune.study.launches import Launch, read_launches
 from tune.study.search_study import SearchStudy
-from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, view
+from tune.study.view import ASKED, CONTINUES, ENDED, EPOCH, PROMOTION, RUNG, view
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -470,6 +470,36 @@ def test_points_are_tried_first_and_never_enqueued_twice() -> None:
     assert not study.optuna.get_trials(states=(TrialState.WAITING,))
 
 
+def test_points_beyond_the_budget_do_not_take_the_place_of_survivors() -> None:
+    points = [{"distill.lambda_id": 0.1 * (i + 1)} for i in range(6)]
+    storage = InMemoryStorage()
+    settings: dict[str, Any] = {
+        "start_from": points,
+        "budget": {"trials": 3},
+        "pruning": {"name": "none"},
+    }
+    small = SearchStudy(study_file(**settings, training={"epochs": 4}), storage)
+    small.begin_launch()
+    for _ in range(3):
+        ask = small.ask()
+        assert ask is not None
+        for epoch in range(1, 5):
+            small.record(ask.number, epoch, TABLE.curves[0].at(epoch))
+        small.complete(ask.number, TABLE.curves[0].at(4))
+    assert small.ask() is None
+    grown = SearchStudy(study_file(**settings, training={"epochs": 6}), storage)
+    grown.begin_launch()
+    assert continue_survivors(grown) == [0, 1, 2]
+    asked = [grown.ask() for _ in range(3)]
+    assert [ask.continues for ask in asked if ask is not None] == [0, 1, 2]
+    larger = SearchStudy(
+        study_file(**{**settings, "budget": {"trials": 5}}, training={"epochs": 6}), storage
+    )
+    larger.begin_launch()
+    waiting = larger.optuna.get_trials(states=(TrialState.WAITING,))
+    assert [t.system_attrs["fixed_params"] for t in waiting] == points[3:5]
+
+
 def test_a_trial_that_kills_its_worker_before_every_epoch_is_given_up() -> None:
     storage = InMemoryStorage()
     file = study_file(budget={"trials": 1})

@@ -14,12 +14,11 @@ from tune.finals.ledger import LedgerError, Look, read_looks
 from tune.finals.sealed_scores import FinalReport
 from tune.spec.study_file import StudyFile, load_study_file
 from tune.study.budget import reached
-from tune.study.growth import CONTINUES
 from tune.study.launches import Launch, read_launches
 from tune.study.lease import driver_of
 from tune.study.locate import StudyPlace, default_storage, open_study
 from tune.study.results import Summary, summarise
-from tune.study.view import TrialView, view
+from tune.study.view import CONTINUES, TrialView, view
 
 if TYPE_CHECKING:
     import optuna

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
+from tune.study.view import CONTINUES
 
 if TYPE_CHECKING:
     from tune.spec.study_file import StudyFile
     from tune.study.launches import Launch
     from tune.study.search_study import SearchStudy
     from tune.study.view import TrialView
-
-CONTINUES = "continues"
 
 
 class GrowthError(RefKDError):

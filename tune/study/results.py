@@ -11,9 +11,9 @@ from pydantic import Field
 
 from refkd.config import Config
 from tune.spec.space import Value
-from tune.study.growth import CONTINUES, current
+from tune.study.growth import current
 from tune.study.pruners import non_dominated_fronts
-from tune.study.view import TrialView
+from tune.study.view import CONTINUES, TrialView
 
 CHAMPIONS = {"best-id": "val_id/miou", "best-ood": "val_ood/miou"}
 FINALISTS = "finalists"

@@ -19,7 +19,7 @@ from tune.study.chain import Chain
 from tune.study.judge import Judge, Verdict
 from tune.study.launches import Launch
 from tune.study.stored_study import StoredStudy
-from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, Action, key_of, view
+from tune.study.view import ASKED, CONTINUES, ENDED, EPOCH, PROMOTION, RUNG, Action, key_of, view
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -247,7 +247,7 @@ class SearchStudy(StoredStudy):
             number=trial.number,
             values=values,
             attempt=attempt,
-            continues=known.get("continues"),
+            continues=known.get(CONTINUES),
             inherited=int(known.get("inherited", 0)),
         )
 
@@ -293,4 +293,4 @@ def _report(trial: Trial, value: float, epoch: int) -> None:
 
 
 def _continues(trial: FrozenTrial) -> bool:
-    return "continues" in trial.user_attrs
+    return CONTINUES in trial.user_attrs

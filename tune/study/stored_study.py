@@ -21,7 +21,7 @@ from tune.study.chain import Chain
 from tune.study.launches import Launch, Launches
 from tune.study.samplers import make_sampler
 from tune.study.storage import open_storage
-from tune.study.view import TrialView, view
+from tune.study.view import CONTINUES, TrialView, view
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -78,8 +78,13 @@ class StoredStudy:
         return launch
 
     def enqueue(self, values: Mapping[str, Any], **attributes: Any) -> None:
-        """Put a point in line, unless the study has tried it or is about to."""
-        if not any(_same_point(trial, values) for trial in self._trials()):
+        """Put a point in line, unless the study has tried it, is about to, or has no room for it.
+
+        A launch with a larger budget puts it in line then.
+        """
+        trials = self._trials()
+        room = sum(CONTINUES not in t.user_attrs for t in trials) < self.file.budget.trials
+        if room and not any(_same_point(trial, values) for trial in trials):
             self._study.enqueue_trial(dict(values), user_attrs=attributes)
 
     def views(self) -> list[TrialView]:

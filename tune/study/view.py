@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 EPOCH, RUNG, PROMOTION = "epoch:", "rung:", "promotion:"
 ASKED, ENDED = "asked", "ended"
+CONTINUES = "continues"
+"""Attribute of a trial that goes on from another one's checkpoint: that one's number."""
 STAMP = "stamp"
 
 SCHEMA = 2
