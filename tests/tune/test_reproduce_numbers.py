@@ -15,6 +15,8 @@ from scipy import stats
 from refkd.data.dataset import Dataset
 from refkd.evaluation.intervals import cluster_bootstrap
 from refkd.evaluation.probes import Probes, RoleProbes
+from refkd.models import QAVEConfig
+from refkd.training.teacher import TeacherConfig
 from tune.reproduce import scores, table
 from tune.reproduce.experiments import experiment, names
 from tune.reproduce.paper import COLUMNS, family_of, printed
@@ -36,6 +38,16 @@ def test_every_system_of_an_experiment_can_be_configured(
         assert set(units.rows) == {system.label for system in asked.systems}
         assert all(len(row) == scale.seeds for row in units.rows.values())
         assert {system.backbone for system in asked.systems} <= set(NETWORKS)
+
+
+def test_no_row_counts_a_match_loss_twice(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    scale = SCALES["paper"]
+    units = units_of(experiment("table1", sweep=()), scale, tiny_dataset, tmp_path)
+    config = units.rows["Shuffle Video"][0].config
+    assert isinstance(config, TeacherConfig)
+    assert isinstance(config.backbone, QAVEConfig)
+    assert config.recipe.w_match == 1.0
+    assert config.backbone.match_weight == 0.0
 
 
 @pytest.mark.parametrize("name", [n for n in names() if n.startswith("table")])

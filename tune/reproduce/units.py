@@ -114,7 +114,7 @@ class _Maker:
         assert system.recipe is not None
         config = TeacherConfig.model_validate(
             {
-                "backbone": self._scale.network(system.backbone),
+                "backbone": {**self._scale.network(system.backbone), **system.network},
                 "recipe": RecipeConfig.named(system.recipe),
                 "training": self._scale.training_config(
                     system.backbone, select="best", select_by=f"val_{system.selects}/miou"
