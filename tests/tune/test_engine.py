@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -18,10 +19,12 @@ from tune.spec.study_file import StudyFile
 from tune.study.budget import stagnant, total
 from tune.study.chain import START, events, link
 from tune.study.growth import GrowthError, check_growth, continue_survivors, current
+from tune.study.judge import Judge, Verdict
 from tune.study.launches import TOUCH
 from tune.study.results import summarise
 from tune.study.search_study import MAX_STARTS, SearchStudy
 from tune.study.stored_study import StudyError
+from tune.study.view import STAMP
 
 EPOCHS = 9
 
@@ -77,6 +80,7 @@ SETTINGS = [
     {"objectives": ["val_id/miou"], "pruning": {"name": "median"}},
     {"objectives": ["val_id/miou"], "pruning": {"type": "promote"}},
     {"objectives": ["val_id/miou"], "pruning": {"name": "successive_halving"}},
+    {"objectives": ["val_id/miou"], "pruning": {"name": "hyperband"}},
     {"constraints": [{"metric": "val_id/miou", "at_least": 30.0}]},
 ]
 every_setting = pytest.mark.parametrize("settings", SETTINGS, ids=str)
@@ -123,6 +127,36 @@ def test_with_one_worker_kills_change_nothing(settings: dict[str, Any]) -> None:
             b.curve,
             b.objectives,
         )
+
+
+def decisions(result: Simulated) -> list[dict[int, dict[str, Any]]]:
+    """Return what was decided of each trial, without when."""
+    return [
+        {
+            epoch: {k: v for k, v in made.items() if k != STAMP}
+            for epoch, made in v.decisions.items()
+        }
+        for v in result.study.views()
+    ]
+
+
+@pytest.mark.parametrize("pruner", ["successive_halving", "hyperband"])
+def test_a_pruner_asked_again_after_a_kill_decides_the_same(
+    pruner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver killed before its decision is stored asks once more; these pruners write."""
+    settings = {"objectives": ["val_id/miou"], "pruning": {"name": pruner}}
+    calm = run(**settings)
+    once = Judge.optuna_verdict
+
+    def twice(judge: Judge, study: optuna.Study, number: int) -> Verdict:
+        once(judge, study, number)
+        return once(judge, study, number)
+
+    monkeypatch.setattr(Judge, "optuna_verdict", twice)
+    again = run(**settings)
+    assert ended(calm).count("PRUNED") > 0
+    assert decisions(again) == decisions(calm)
 
 
 def test_a_kill_loses_at_most_the_running_epoch_of_each_trial() -> None:

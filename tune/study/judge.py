@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
-from tune.study import pruners
+from tune.study import pruners, rehearsal
 from tune.study.view import Action, TrialView
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
-    from optuna.trial import FrozenTrial
 
     from tune.spec.settings import Pruning
 
@@ -69,12 +68,14 @@ class Judge:
         """Return whether a pruner of Optuna's decides."""
         return self._pruning.name in OPTUNA_PRUNERS
 
-    def optuna_verdict(self, study: optuna.Study, trial: FrozenTrial) -> Verdict:
-        """Return what a pruner of Optuna's makes of a trial and its intermediate values."""
+    def optuna_verdict(self, study: optuna.Study, number: int) -> Verdict:
+        """Return what a pruner of Optuna's makes of a trial and its epochs."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             pruner = self._optuna_pruner()
-        return {"action": "stop" if pruner.prune(study, trial) else "go"}
+        stops, written = rehearsal.ask(pruner, study, number, self._objectives[0])
+        verdict: Verdict = {"action": "stop" if stops else "go"}
+        return {**verdict, rehearsal.WRITTEN: written} if written else verdict
 
     def promotion(self, views: Sequence[TrialView]) -> tuple[int, int, Verdict] | None:
         """Return the trial to resume, the rung it waits at and its standing; None for nobody.

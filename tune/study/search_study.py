@@ -266,8 +266,7 @@ class SearchStudy(StoredStudy):
 
     def _verdict(self, trial: Trial, epoch: int) -> Verdict | None:
         if self._judge.asks_optuna():
-            frozen = trial.storage.get_trial(trial._trial_id)
-            return self._judge.optuna_verdict(self._study, frozen)
+            return self._judge.optuna_verdict(self._study, trial.number)
         return self._judge.verdict(trial.number, epoch, self.views())
 
     def _end_pruned(self, trial: Trial) -> None:

@@ -1,0 +1,65 @@
+"""Optuna's pruners asked on a copy in memory, made of a study's events alone.
+
+A pruner such as successive halving writes what it found into the study while it decides. On the
+study itself, a driver that dies between that and the decision's own event would decide otherwise
+when it is started again, and so would a replay. On the copy nothing is left behind: what the
+pruner wrote becomes part of the event.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from optuna import Study
+from optuna.storages import InMemoryStorage
+
+from tune.study.view import view
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.trial import FrozenTrial
+
+WRITTEN = "written"
+"""In a stored decision, the attributes that the pruner gave the trial."""
+
+
+def ask(
+    pruner: BasePruner, study: Study, number: int, objective: str
+) -> tuple[bool, dict[str, Any]]:
+    """Return whether a pruner stops a trial, and the attributes that it would store.
+
+    `objective` is the metric that trials report, one value an epoch.
+    """
+    rehearsed = _copy(study, objective)
+    trial = rehearsed.get_trials(deepcopy=True)[number]
+    stops = pruner.prune(rehearsed, trial)
+    after = rehearsed.get_trials(deepcopy=False)[number].system_attrs
+    known = trial.system_attrs
+    return stops, {key: value for key, value in after.items() if key not in known}
+
+
+def _copy(study: Study, objective: str) -> Study:
+    storage = InMemoryStorage()
+    study_id = storage.create_new_study(study.directions, study.study_name)
+    for trial in _told(study.get_trials(deepcopy=False), objective):
+        storage.create_new_trial(study_id, template_trial=trial)
+    return Study(study.study_name, storage)
+
+
+def _told(trials: Sequence[FrozenTrial], objective: str) -> list[FrozenTrial]:
+    """Return the trials with what their events say of them, in place of what was reported."""
+    copies = []
+    for trial in trials:
+        seen, told = view(trial), copy.copy(trial)
+        told.intermediate_values = {
+            epoch: metrics[objective]
+            for epoch, metrics in seen.curve.items()
+            if objective in metrics
+        }
+        told.system_attrs = {}
+        for verdict in seen.decisions.values():
+            told.system_attrs |= verdict.get(WRITTEN, {})
+        copies.append(told)
+    return copies
