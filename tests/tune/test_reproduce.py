@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +125,19 @@ def test_what_is_not_known_is_named(
     with pytest.raises(ReproduceError, match=message):
         reproduce(Request(**asked), address=None, reporter=Silent())  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_other_epochs_are_other_networks_and_another_result(
+    tiny_dataset: Dataset, workspace: Path
+) -> None:
+    """One epoch in place of two: nothing of the two is taken for it, and the table says so."""
+    run("table4", tiny_dataset, workspace)
+    asked = Request(name="table4", dataset=tiny_dataset.path, scale="smoke", workspace=workspace)
+    other = replace(asked, epochs=1, seeds=1)
+    assert plan(asked).epochs == 0
+    assert plan(other).epochs == plan(other).networks
+    result = run("table4", tiny_dataset, workspace, epochs=1, seeds=1)
+    assert plan(other).epochs == 0
+    assert other.folder != asked.folder
+    (page,) = [path for path in result.files if path.suffix == ".md"]
+    assert "scale smoke, 1 epochs" in page.read_text(encoding="utf-8")

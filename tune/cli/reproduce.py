@@ -39,6 +39,14 @@ def reproduce(
         int | None,
         typer.Option(help="Seeds of each row instead of the scale's.", min=1, show_default=False),
     ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Epochs of every network instead of the scale's; warm-ups keep their share.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     workspace: Annotated[
         Path, typer.Option(help="Where networks are kept, shared by all tables and studies.")
     ] = Path("runs"),
@@ -85,6 +93,7 @@ def reproduce(
         dataset=dataset,
         scale=scale,
         seeds=seeds,
+        epochs=epochs,
         workspace=workspace,
         workers=workers,
         resources=Resources(gpu=gpu),

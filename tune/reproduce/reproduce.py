@@ -78,7 +78,7 @@ def _reproduce(
         check_look(looks, study=request.title, again=request.again, reason=request.reason)
         check_sealed(dataset)
     request.folder.mkdir(parents=True, exist_ok=True)
-    told = {"table": request.name, "scale": request.scale, "seeds": str(scale.seeds)}
+    told = {"table": request.name, "scale": scale.name, "seeds": str(scale.seeds)}
     settings = write_settings(request.folder, asked, units, {**told, "dataset": dataset.name})
     with TableRecord(
         request.title, request.workspace, request.home / "spool", uri=request.tracking
@@ -94,7 +94,7 @@ def _reproduce(
         facts = Facts(
             dataset=f"{dataset.name} ({dataset.fingerprint[:12]})",
             family=family_of(dataset.name),
-            scale=request.scale,
+            scale=scale.name,
             seeds=scale.seeds,
             marks=_marks(units),
             subset=_subset(dataset),

@@ -29,6 +29,8 @@ class Request:
     resources: Resources = field(default_factory=Resources)
     seeds: int | None = None
     """Instead of the scale's."""
+    epochs: int | None = None
+    """Of every network, instead of the scale's."""
     out: Path | None = None
     tracking: str | None = None
     """MLflow's URI; None for the workspace's own store."""
@@ -46,6 +48,8 @@ class Request:
         scale = SCALES[self.scale]
         if self.seeds is not None:
             scale = scale.with_seeds(self.seeds)
+        if self.epochs is not None:
+            scale = scale.with_epochs(self.epochs)
         dataset = Dataset.open(self.dataset)
         asked = experiment(self.name, sweep=scale.sweep)
         return asked, scale, dataset, units_of(asked, scale, dataset, self.workspace)
@@ -53,7 +57,8 @@ class Request:
     @property
     def title(self) -> str:
         """Name of the table on this dataset at this scale: its folder's, its run's."""
-        return f"{self.name}-{self.dataset.name}-{self.scale}"
+        epochs = "" if self.epochs is None else f"-{self.epochs}-epochs"
+        return f"{self.name}-{self.dataset.name}-{self.scale}{epochs}"
 
     @property
     def home(self) -> Path:

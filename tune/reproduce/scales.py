@@ -46,6 +46,21 @@ class Scale:
         """Return the scale with another number of seeds."""
         return replace(self, seeds=seeds)
 
+    def with_epochs(self, epochs: int) -> Scale:
+        """Return the scale with another number of epochs, and warm-ups of the same share of them.
+
+        >>> SCALES["small"].with_epochs(4).warmup_epochs
+        1
+        """
+        share = epochs / self.training["epochs"]
+        return replace(
+            self,
+            name=f"{self.name}, {epochs} epochs",
+            training={**self.training, "epochs": epochs},
+            warmup_epochs=round(self.warmup_epochs * share),
+            sweep=sorted({round(warmup * share) for warmup in self.sweep}),
+        )
+
     def network(self, key: str) -> dict[str, Any]:
         """Return the backbone section for a key of `NETWORKS`."""
         return {**NETWORKS[key], **self.others.get(key, self.sizes)}
@@ -86,7 +101,7 @@ SCALES = {
             seeds=3,
             training={"epochs": 8, "batch_size": 16, "learning_rate": 2e-3},
             warmup_epochs=2,
-            sweep=(0, 1, 2, 4, 8),
+            sweep=(0, 2, 4, 8),
             sizes=SMALL,
             others={
                 "emb": SMALL,
