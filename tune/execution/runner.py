@@ -7,7 +7,7 @@ import logging
 import secrets
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,11 +48,17 @@ def run_teachers(
     return watcher.failures
 
 
-def run_students(job: Job, study: SearchStudy, listeners: Sequence[Listener]) -> None:
-    """Run the trials that are left, as the study asks for them."""
+def run_students(
+    job: Job,
+    study: SearchStudy,
+    listeners: Sequence[Listener],
+    *,
+    train: Callable[..., None] = train_student,
+) -> None:
+    """Run the trials that are left, as the study asks for them, each by `train`."""
     board = Board(study=study, listeners=list(listeners))
     fit(
-        functools.partial(train_student, job=job.model_dump(mode="json", by_alias=True)),
+        functools.partial(train, job=job.model_dump(mode="json", by_alias=True)),
         scratch=job.folder / "ray",
         resources=job.study.resources,
         retries=0,  # the study hands a trial out again

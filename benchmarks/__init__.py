@@ -1,0 +1,1 @@
+"""What refkd costs against what a user would otherwise run, or in plain figures."""

@@ -1,0 +1,111 @@
+"""What a search itself costs: trials that do nothing, stored and told to an MLflow server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray.tune
+
+from benchmarks.baselines import ray_search
+from benchmarks.measure import seconds, timed, wall_seconds
+from benchmarks.rows import Aim, Row, row
+from benchmarks.server import mlflow_server
+from refkd.data.simulate import SimulationConfig, simulate
+from tune.execution.cluster import ray_session
+from tune.execution.jobs import make_job
+from tune.execution.progress import Silent
+from tune.execution.runner import run_students
+from tune.execution.trainables import FINAL
+from tune.record.record import Record
+from tune.spec.study_file import StudyFile
+from tune.study.search_study import SearchStudy
+
+WORKERS = 2
+
+
+def run(smoke: bool) -> Iterator[Row]:
+    """Yield baseline over refkd, until the last trial has ended and until all stands in MLflow.
+
+    One session of Ray serves both, and MLflow is imported before: neither start is counted.
+    """
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+    import mlflow  # noqa: F401  # else the first of both would pay for it
+
+    trials, reports = (3, 2) if smoke else (32, 10)
+    with tempfile.TemporaryDirectory() as name, mlflow_server(Path(name)) as address:
+        folder = Path(name)
+        file = _study_file(folder, address, trials, reports)
+        dataset = simulate(out=file.dataset, config=SimulationConfig(videos=40))
+        job = make_job(file, dataset, teacher_epochs=1)
+        study = SearchStudy(file, f"sqlite:///{file.folder / 'study.db'}")
+        with ray_session(file.resources, address=None), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Ray and Optuna, in the baseline
+            logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+            baseline = timed(lambda: _baseline(folder, address, trials, reports), wall_seconds)
+            begun = wall_seconds()
+            study.begin_launch()
+            with Record(file) as record:
+                record.study_started(study, dataset)
+                record.teachers_ready({})
+                run_students(job, study, [Silent(), record], train=report_nothing)
+                searched = wall_seconds() - begun
+            delivered = wall_seconds() - begun
+    case = f"{trials} trials x {reports} reports, HTTP MLflow"
+    aim = Aim(at=">=", bound=5)
+    for what, taken in (("all delivered", delivered), ("last trial ended", searched)):
+        note = f"{seconds(baseline)} against {seconds(taken)}, one run"
+        bound = aim if taken == delivered else None
+        figures = [baseline / taken]
+        yield row("overhead", f"{case}, {what}", figures, clock="wall", aim=bound, note=note)
+
+
+def _baseline(folder: Path, address: str, trials: int, reports: int) -> None:
+    def train(config: dict[str, Any]) -> None:
+        for epoch in range(1, reports + 1):
+            ray.tune.report(_metrics(config["lambda_id"], config["lambda_ood"], epoch))
+
+    ray_search.search(train, folder=folder, tracking_uri=address, trials=trials, workers=WORKERS)
+
+
+def report_nothing(config: dict[str, Any], *, job: dict[str, Any]) -> None:
+    """Report the epochs of a student that was not trained."""
+    values = config["values"]
+    for epoch in range(1, job["study"]["training"]["epochs"] + 1):
+        scores = _metrics(values["distill.lambda_id"], values["distill.lambda_ood"], epoch)
+        final = {FINAL + name: score for name, score in scores.items()}
+        last = epoch == job["study"]["training"]["epochs"]
+        ray.tune.report({"epoch": epoch, **scores, **(final if last else {})})
+
+
+def _metrics(a: float, b: float, epoch: int) -> dict[str, float]:
+    grown = 1 - 0.5**epoch
+    return {
+        "val_id/miou": 50 * grown * (1 - (a - 0.7) ** 2 - 0.3 * b),
+        "val_ood/miou": 40 * grown * (1 - (b - 0.6) ** 2 - 0.3 * a),
+    }
+
+
+def _study_file(folder: Path, address: str, trials: int, reports: int) -> StudyFile:
+    return StudyFile.model_validate(
+        {
+            "name": "overhead",
+            "dataset": str(folder / "dataset"),
+            "workspace": str(folder / "runs"),
+            "training": {"epochs": reports},
+            "distill": {"warmup_epochs": 1},
+            "space": {
+                "distill.lambda_id": {"float": [0.01, 1.0], "log": True},
+                "distill.lambda_ood": {"float": [0.01, 1.0], "log": True},
+            },
+            "budget": {"trials": trials},
+            "pruning": {"name": "none"},
+            "workers": WORKERS,
+            "tracking": {"uri": address},
+        }
+    )

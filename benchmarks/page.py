@@ -1,0 +1,67 @@
+"""The page of all figures: `docs/benchmarks.md`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.rows import Row
+from refkd.files import replaced
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+PACKAGES = ("torch", "numpy", "h5py", "ray", "optuna", "mlflow")
+HEAD = """\
+# Benchmarks
+
+Each figure is measured by `python -m benchmarks NAME`; `python -m benchmarks all` wrote this page.
+A figure in `x` is what a baseline takes over what refkd takes for the same work, on one thread
+unless the case says otherwise. The baselines stand in `benchmarks/baselines/`. Both are measured
+in turns in one process run; a figure is the median of the repeats, and the spread is their lowest
+and their highest. Times of the processor (`cpu`) leave out what other users of the machine took;
+`wall` stands where a figure is waiting.
+
+"""
+
+
+def write_page(rows: Sequence[Row], path: Path = PAGE) -> None:
+    """Write all rows with machine, versions and date."""
+    columns = "| benchmark | case | figure | spread | repeats | clock | aim | holds |"
+    lines = [HEAD + _machine(), "", columns, "|" + " --- |" * 8]
+    lines += [_line(row) for row in rows]
+    notes = [f"- `{row.name}`, {row.case}: {row.note}." for row in rows if row.note]
+    text = "\n".join([*lines, "", "## What stands behind the figures", "", *notes]) + "\n"
+    with replaced(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _line(row: Row) -> str:
+    low, high = row.spread
+    holds = {True: "yes", False: "**no**", None: ""}[row.holds]
+    figure = f"{row.ratio:.3g} {row.unit}"
+    aim = row.aim or ""
+    return (
+        f"| `{row.name}` | {row.case} | {figure} | {low:.3g} to {high:.3g} | {row.repeats} "
+        f"| {row.clock} | {aim} | {holds} |"
+    )
+
+
+def _machine() -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return (
+        f"Measured on {datetime.now(UTC).date()}: {_processor()}, {os.cpu_count()} cores, "
+        f"{platform.system()}, Python {platform.python_version()}, {versions}."
+    )
+
+
+def _processor() -> str:
+    """Return the processor's name where the system tells it, else its architecture."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
