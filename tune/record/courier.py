@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 PATIENCE = 5
 """How often an event may fail while the server answers other requests."""
+GATHER = 0.5
+"""Seconds in which epochs gather between two looks at the spool: a run's are sent at once."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0
 """Seconds between the first two tries, doubled from then on, and at most."""
 
@@ -100,6 +102,7 @@ class Courier:
                     self._offset = 0 if sender.is_new else self._offset
                 elif batch and sender is not None:
                     self._send(sender, batch)
+                    self._closing.wait(GATHER)
                 elif closing:
                     return
                 else:
@@ -112,16 +115,17 @@ class Courier:
 
     def _send(self, sender: Sender, batch: list[tuple[int, Event | str]]) -> None:
         try:
-            for offset, event in batch:
-                self._deliver(sender, event)
+            for events, offset in parcels(batch):
+                self._deliver(sender, events)
                 self._offset = offset
         finally:
             with suppress(OSError):  # a full disk: what is not marked is sent again some day
                 self._spool.set_mark(self._target, self._offset)
 
-    def _deliver(self, sender: Sender, event: Event | str) -> None:
-        if isinstance(event, str):
-            self._reject(event, "the line is no event")
+    def _deliver(self, sender: Sender, events: list[Event | str]) -> None:
+        known = [event for event in events if isinstance(event, Event)]
+        if not known:
+            self._reject(events[0], "the line is no event")
             return
         tries = 0
 
@@ -129,7 +133,7 @@ class Courier:
             nonlocal tries
             tries += 1
             try:
-                sender.send(event)
+                sender.send(*known)
             except Exception as error:
                 if isinstance(error, RefusedError) or (tries >= PATIENCE and sender.answers()):
                     raise RefusedError(f"{type(error).__name__}: {error}") from error
@@ -138,7 +142,11 @@ class Courier:
         try:
             self._insist(once)
         except RefusedError as refusal:
-            self._reject(event, self._show(str(refusal)))
+            if len(known) == 1:
+                self._reject(known[0], self._show(str(refusal)))
+            else:
+                for event in known:
+                    self._deliver(sender, [event])
 
     def _reject(self, event: Event | str, reason: str) -> None:
         self._spool.reject(event, reason)
@@ -158,3 +166,25 @@ class Courier:
         """Return whether to leave the rest to the next launch."""
         long_down = self._closing.is_set() and state.attempt_number >= PATIENCE
         return self._given_up.is_set() or long_down
+
+
+def parcels(batch: list[tuple[int, Event | str]]) -> Iterator[tuple[list[Event | str], int]]:
+    """Yield what is sent at once, and the offset up to which all is sent then.
+
+    The epochs of a run go together as far as nothing else of that run lies between them.
+    """
+    found: list[list[int]] = []
+    growing: dict[str, list[int]] = {}
+    for place, (_, event) in enumerate(batch):
+        if not isinstance(event, Event) or event.kind != "epoch":
+            found.append([place])
+            if isinstance(event, Event):
+                growing.pop(event.run, None)
+        elif event.run in growing:
+            growing[event.run].append(place)
+        else:
+            growing[event.run] = [place]
+            found.append(growing[event.run])
+    following = [parcel[0] for parcel in found[1:]] + [len(batch)]
+    for parcel, first_unsent in zip(found, following, strict=True):
+        yield [batch[place][1] for place in parcel], batch[first_unsent - 1][0]

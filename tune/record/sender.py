@@ -7,7 +7,7 @@ their event, and tags, parameters and states come out the same.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +52,22 @@ class Sender:
         """Whether the experiment was not there: then it lacks what was sent before."""
         self._experiment = open_experiment(self._client, experiment, artifact_root)
 
-    def send(self, event: Event) -> None:
-        """Write an event; `RefusedError` where no repetition can help, else MLflow's error."""
+    def send(self, *events: Event) -> None:
+        """Write an event, or several epochs of one run at once.
+
+        Raises `RefusedError` where no repetition can help, else MLflow's error.
+        """
         handlers = {
             "run": self._begin,
-            "epoch": self._epoch,
             "file": self._file,
             "model": self._model,
             "end": self._end,
         }
         try:
-            handlers[event.kind](event)
+            if events[0].kind == "epoch":
+                self._epochs(events)
+            else:
+                handlers[events[0].kind](*events)
         except MlflowException as error:
             if error.error_code in _FINAL:
                 raise RefusedError(str(error)) from error
@@ -89,10 +94,13 @@ class Sender:
             tags=[RunTag(k, v) for k, v in tags.items()],
         )
 
-    def _epoch(self, event: Event) -> None:
-        step, time = event.body["step"], event.time
-        metrics = [Metric(k, v, time, step) for k, v in event.body["metrics"].items()]
-        self._client.log_batch(self._run(event.run), metrics=metrics)
+    def _epochs(self, events: Sequence[Event]) -> None:
+        metrics = [
+            Metric(name, value, event.time, event.body["step"])
+            for event in events
+            for name, value in event.body["metrics"].items()
+        ]
+        self._client.log_batch(self._run(events[0].run), metrics=metrics)
 
     def _file(self, event: Event) -> None:
         path = _existing(event.body["path"])
