@@ -162,7 +162,18 @@ def test_a_line_that_is_no_event_is_put_aside(tmp_path: Path) -> None:
 
 
 def test_epochs_of_a_run_go_together_and_never_past_what_else_it_tells() -> None:
-    kinds = "run a|epoch a|epoch b|epoch a|no event|end a|run a|epoch a|epoch b|epoch a".split("|")
+    kinds = [
+        "run a",
+        "epoch a",
+        "epoch b",
+        "epoch a",
+        "no event",
+        "end a",
+        "run a",
+        "epoch a",
+        "epoch b",
+        "epoch a",
+    ]
     batch: list[tuple[int, Event | str]] = []
     for place, told in enumerate(kinds, 1):
         kind, run = told.split()

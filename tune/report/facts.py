@@ -97,7 +97,7 @@ class Facts:
     def _has_ended(self) -> bool:
         own = [v for v in self.views if CONTINUES not in v.attributes]
         enough = len(own) >= self.summary.wanted or reached(
-            self.file, self.views, self.wall_seconds
+            self.file, self.views, lambda: self.wall_seconds
         )
         return bool(enough) and not self.count("RUNNING") and not self.count("WAITING")
 

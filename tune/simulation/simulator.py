@@ -141,8 +141,7 @@ class _Simulation:
         self._clock = due.time
         self._epochs += 1
         number, epoch = due.ask.number, due.epoch
-        draw = generator(self.world.seed, "crash", number, epoch, due.order).random()
-        if draw < self.world.crash:
+        if self._crashes(due):
             self._schedule(due.ask, due.curve, epoch, delay=self.world.restart)
             return
         self._events += 1
@@ -157,6 +156,12 @@ class _Simulation:
             self._study.complete(number, metrics)
         else:
             self._schedule(due.ask, due.curve, epoch + 1)
+
+    def _crashes(self, due: _Due) -> bool:
+        if self.world.crash == 0:
+            return False
+        draw = generator(self.world.seed, "crash", due.ask.number, due.epoch, due.order)
+        return bool(draw.random() < self.world.crash)
 
     def _kill(self, time: float) -> None:
         """Lose the driver and every running epoch; a new driver goes on with the study."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,13 +65,17 @@ def total(views: Sequence[TrialView], file: StudyFile) -> Spent:
     return sum((spent_by(v, *settings) for v in views), Spent())
 
 
-def reached(file: StudyFile, views: Sequence[TrialView], wall_seconds: float) -> str | None:
+def reached(
+    file: StudyFile, views: Sequence[TrialView], wall_seconds: Callable[[], float]
+) -> str | None:
     """Return which limit other than the number of trials is reached; None where none is."""
     budget = file.budget
-    spent = total(views, file)
+    counted = (budget.epochs, budget.cpu_hours, budget.gpu_hours, budget.money)
+    spent = Spent() if counted == (None,) * 4 else total(views, file)
+    wall = 0.0 if budget.wall_hours is None else wall_seconds()
     for name, limit, used in (
         ("epochs", budget.epochs, spent.epochs),
-        ("wall_hours", budget.wall_hours, wall_seconds / 3600),
+        ("wall_hours", budget.wall_hours, wall / 3600),
         ("cpu_hours", budget.cpu_hours, spent.cpu_seconds / 3600),
         ("gpu_hours", budget.gpu_hours, spent.gpu_seconds / 3600),
         ("money", budget.money, spent.money),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
 from tune.study import pruners, rehearsal
+from tune.study.seen import Points
 from tune.study.view import Action, TrialView
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Judge:
         self._pruning = pruning
         self._objectives = objectives
         self._epochs = epochs
+        self._points = Points([] if self.asks_optuna() else self.rungs(), objectives)
 
     @property
     def promotes(self) -> bool:
@@ -55,12 +57,12 @@ class Judge:
 
     def verdict(self, number: int, epoch: int, views: Sequence[TrialView]) -> Verdict | None:
         """Return what becomes of a trial at an epoch; None where it is not judged there."""
-        points = self.points(views, epoch)
+        points = self._points.at(epoch, views)
         if number not in points:
             return None
         if self.promotes:
             return {"action": "pause"}
-        standing = pruners.standings(points, tie=self._pruning.tie)[number]
+        standing = pruners.standing_of(number, points, tie=self._pruning.tie)
         action: Action = "go" if pruners.stays(standing, self._pruning.reduction) else "stop"
         return {"action": action, "better": standing.better, "among": standing.among}
 
@@ -86,23 +88,12 @@ class Judge:
             waiting = [v.number for v in views if v.paused_at == rung]
             if not waiting:
                 continue
-            ranked = pruners.standings(self.points(views, rung), tie=self._pruning.tie)
+            ranked = pruners.standings(self._points.at(rung, views), tie=self._pruning.tie)
             best = min(waiting, key=lambda n: (ranked[n].better, n))
             if pruners.rises(ranked[best], self._pruning.reduction):
                 standing = ranked[best]
                 return best, rung, {"better": standing.better, "among": standing.among}
         return None
-
-    def points(self, views: Iterable[TrialView], epoch: int) -> dict[int, list[float]]:
-        """Return the objectives of every trial that holds an epoch, failed ones left out."""
-        found = {}
-        for view in views:
-            metrics = view.curve.get(epoch)
-            if metrics is None or view.state == "FAIL":
-                continue
-            if all(name in metrics for name in self._objectives):
-                found[view.number] = [metrics[name] for name in self._objectives]
-        return found
 
     def _optuna_pruner(self) -> BasePruner:
         pruning = self._pruning

@@ -50,6 +50,7 @@ class Launches:
         self.clock = time.time
         """Seconds since 1970; a simulation has its own."""
         self._touched: float | None = None  # until a launch begins here
+        self._facts: dict[str, Any] = {}
 
     def begin(self, file: StudyFile) -> Launch:
         """Record this driver's launch."""
@@ -60,6 +61,7 @@ class Launches:
             "last": now,
             "file": file.model_dump(mode="json", by_alias=True),
         }
+        self._facts = facts
         self._study.set_user_attr(_key(self.number), facts)
         return Launch(number=self.number, **facts)
 
@@ -71,8 +73,7 @@ class Launches:
     def touch(self) -> None:
         """Note that the driver still works; the wall time of the budget is counted up to here."""
         now = self._touched = self.clock()
-        facts = dict(self._study.user_attrs[_key(self.number)])
-        self._study.set_user_attr(_key(self.number), {**facts, "last": now})
+        self._study.set_user_attr(_key(self.number), {**self._facts, "last": now})
 
     def all(self) -> list[Launch]:
         """Return every launch, the first one first."""

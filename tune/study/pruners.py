@@ -9,6 +9,7 @@ asynchronous successive halving (Li et al., ASHA) of the stopping or the promoti
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -52,15 +53,30 @@ def standings(points: Mapping[int, Point], *, tie: Tie = "crowding") -> dict[int
     numbers = sorted(points)
     values = np.array([points[n] for n in numbers], dtype=np.float64)
     fronts = non_dominated_fronts(values)
-    inside = -crowding_distances(values, fronts)
-    if tie == "epsilon_net" and values.shape[1] > 1:
-        inside = epsilon_net_places(values, fronts)
+    inside = _inside(values, fronts, tie)
     ahead = (fronts[:, None] < fronts) | ((fronts[:, None] == fronts) & (inside[:, None] < inside))
     better = ahead.sum(axis=0)
     return {
         n: Standing(better=int(b), among=len(numbers))
         for n, b in zip(numbers, better, strict=True)
     }
+
+
+def standing_of(number: int, points: Mapping[int, Point], *, tie: Tie = "crowding") -> Standing:
+    """Return one trial's standing: that of `standings`, without ranking who is far from it.
+
+    >>> standing_of(2, {0: [1.0], 1: [3.0], 2: [2.0]})
+    Standing(better=1, among=3)
+    """
+    numbers = sorted(points)
+    values = np.array([points[n] for n in numbers], dtype=np.float64)
+    fronts = non_dominated_fronts(values)
+    row = numbers.index(number)
+    mates = fronts == fronts[row]
+    inside = _inside(values[mates], fronts[mates], tie)
+    nearer = inside < inside[mates[:row].sum()]
+    better = (fronts < fronts[row]).sum() + nearer.sum()
+    return Standing(better=int(better), among=len(numbers))
 
 
 def stays(standing: Standing, reduction: int) -> bool:
@@ -78,6 +94,13 @@ def rises(standing: Standing, reduction: int) -> bool:
 
 def non_dominated_fronts(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return each row's front, 0 the best; a row dominates where no value is lower, one higher."""
+    if values.shape[1] <= 2:
+        return _fronts_of_pairs(values[:, 0], values[:, -1])
+    return _fronts_by_peeling(values)
+
+
+def _fronts_by_peeling(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Take off the rows that nobody left dominates, again and again: quadratic in the rows."""
     at_least = (values[:, None, :] >= values[None, :, :]).all(axis=2)
     above = (values[:, None, :] > values[None, :, :]).any(axis=2)
     dominates = at_least & above
@@ -89,6 +112,37 @@ def non_dominated_fronts(values: NDArray[np.float64]) -> NDArray[np.int64]:
         fronts[left & ~beaten] = front
         front += 1
     return fronts
+
+
+def _fronts_of_pairs(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Sweep from the highest first value down (Jensen): a row dominates none that came before it.
+
+    A row belongs to the first front whose highest second value lies below its own, or to one that
+    holds an equal row. That value falls from front to front, so the front is found by bisection.
+    """
+    fronts = np.empty(len(first), dtype=np.int64)
+    lows: list[float] = []
+    """The highest second value of each front, negated: they ascend."""
+    firsts: list[float] = []
+    """The first value beside it."""
+    order = np.lexsort((-second, -first))
+    for row, x, low in zip(order, first[order].tolist(), (-second[order]).tolist(), strict=True):
+        front = bisect_right(lows, low)
+        if front and (lows[front - 1], firsts[front - 1]) == (low, x):
+            front -= 1
+        lows[front : front + 1] = [low]
+        firsts[front : front + 1] = [x]
+        fronts[row] = front
+    return fronts
+
+
+def _inside(
+    values: NDArray[np.float64], fronts: NDArray[np.int64], tie: Tie
+) -> NDArray[np.float64]:
+    """Return what orders the rows of a front, the lowest first."""
+    if tie == "epsilon_net" and values.shape[1] > 1:
+        return epsilon_net_places(values, fronts)
+    return -crowding_distances(values, fronts)
 
 
 def crowding_distances(
@@ -135,13 +189,11 @@ def epsilon_net_places(
 def _add_gaps(
     distances: NDArray[np.float64], rows: NDArray[np.int64], column: NDArray[np.float64]
 ) -> None:
-    low, high = column.min(), column.max()
-    ordered = np.unique(column)
-    if low == high:
+    ordered, places = np.unique(column, return_inverse=True)
+    if len(ordered) == 1:
         return
-    for row, value in zip(rows, column, strict=True):
-        place = int(np.searchsorted(ordered, value))
-        if place in (0, len(ordered) - 1):
-            distances[row] = np.inf
-        else:
-            distances[row] += (ordered[place + 1] - ordered[place - 1]) / (high - low)
+    ends = (places == 0) | (places == len(ordered) - 1)
+    inner = places[~ends]
+    distances[rows[ends]] = np.inf
+    gaps = ordered[inner + 1] - ordered[inner - 1]
+    distances[rows[~ends]] += gaps / (ordered[-1] - ordered[0])

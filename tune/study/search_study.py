@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from tune.spec.space import Values, suggest
 from tune.study.budget import reached
@@ -19,7 +19,18 @@ from tune.study.chain import Chain
 from tune.study.judge import Judge, Verdict
 from tune.study.launches import Launch
 from tune.study.stored_study import StoredStudy
-from tune.study.view import ASKED, CONTINUES, ENDED, EPOCH, PROMOTION, RUNG, Action, key_of, view
+from tune.study.view import (
+    ASKED,
+    CONTINUES,
+    ENDED,
+    EPOCH,
+    PROMOTION,
+    RUNG,
+    Action,
+    TrialView,
+    key_of,
+    view,
+)
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -55,6 +66,7 @@ class SearchStudy(StoredStudy):
     ) -> None:
         super().__init__(file, storage, chain=chain)
         self._judge = Judge(file.pruning, file.objectives, file.training.epochs)
+        self._fixed = file.fixed()
         trials = self._trials()
         self._live: dict[int, Trial] = {}
         running = [t for t in trials if t.state == TrialState.RUNNING]
@@ -82,9 +94,9 @@ class SearchStudy(StoredStudy):
 
     def left(self) -> int:
         """Return how many trials are still to be run or finished under the budget."""
-        trials = self._trials()
-        running = sum(t.state == TrialState.RUNNING for t in trials)
-        return running + (0 if self._stopped(trials) else self._unbegun(trials))
+        views = self.views()
+        running = sum(v.state == "RUNNING" for v in views)
+        return running + (0 if self._stopped(views) else self._unbegun(views))
 
     def ask(self) -> Ask | None:
         """Return the next trial: interrupted ones, then promotions, then new ones.
@@ -99,13 +111,13 @@ class SearchStudy(StoredStudy):
             self.fail(
                 trial.number, f"its worker or driver died {MAX_STARTS} times before another epoch"
             )
-        trials = self._trials()
-        if self._stopped(trials):
+        views = self.views()
+        if self._stopped(views):
             return None
         promoted = self.promote()
         if promoted is not None:
             return promoted
-        return self.begin() if self._unbegun(trials) else None
+        return self.begin() if self._unbegun(views) else None
 
     def begin(self) -> Ask:
         """Return a new trial, or the next point in line, whatever the budget says."""
@@ -199,14 +211,13 @@ class SearchStudy(StoredStudy):
 
     def close_paused(self) -> list[int]:
         """End as pruned whoever still waits for a promotion that will never come."""
-        trials, ended = self._trials(), list[int]()
-        going_on = self._unbegun(trials) > 0 and not self._stopped(trials)
+        views, ended = self.views(), list[int]()
+        going_on = self._unbegun(views) > 0 and not self._stopped(views)
         if self._interrupted or self._live or going_on:
             return ended
-        for frozen in trials:
-            if view(frozen).paused_at is not None:
-                self.close(frozen.number)
-                ended.append(frozen.number)
+        for waiting in [v for v in views if v.paused_at is not None]:
+            self.close(waiting.number)
+            ended.append(waiting.number)
         return ended
 
     def close(self, number: int) -> None:
@@ -224,7 +235,7 @@ class SearchStudy(StoredStudy):
 
     def stop_reason(self) -> str | None:
         """Return which part of the budget is used up, None where the search may go on."""
-        return self._stopped(self._trials())
+        return self._stopped(self.views())
 
     # --------------------------------------------------------------------------------------
 
@@ -238,7 +249,7 @@ class SearchStudy(StoredStudy):
         # One that was begun keeps its values, also where the space has changed since.
         asked: Values | None = known[ASKED]["values"] if ASKED in known else None
         if asked is None:
-            values = suggest(self.file.space, trial, self.file.fixed())
+            values = suggest(self.file.space, trial, self._fixed)
             self._write(trial, ASKED, {"values": values})
         else:
             values = {**self.launches.once_fixed(self.file.space, asked), **asked}
@@ -256,7 +267,7 @@ class SearchStudy(StoredStudy):
         if not self._judge.promotes:
             return None
         trials = self._trials()
-        chosen = self._judge.promotion([view(t) for t in trials])
+        chosen = self._judge.promotion(self._seen.views(trials))
         if chosen is None:
             return None
         number, rung, standing = chosen
@@ -275,21 +286,18 @@ class SearchStudy(StoredStudy):
         self._write(trial, ENDED, {"state": "PRUNED"})
         self._study.tell(trial, state=TrialState.PRUNED)
 
-    def _stopped(self, trials: list[FrozenTrial]) -> str | None:
-        return reached(self.file, [view(t) for t in trials], self.launches.wall_seconds())
+    def _stopped(self, views: list[TrialView]) -> str | None:
+        return reached(self.file, views, self.launches.wall_seconds)
 
-    def _unbegun(self, trials: list[FrozenTrial]) -> int:
+    def _unbegun(self, views: list[TrialView]) -> int:
         """Return how many trials may still begin, those that continue others included."""
-        begun = sum(t.state != TrialState.WAITING and not _continues(t) for t in trials)
-        growing = sum(t.state == TrialState.WAITING and _continues(t) for t in trials)
-        return max(0, self.file.budget.trials - begun) + growing
+        begun = [v for v in views if v.state != "WAITING"]
+        continuing = sum(v.continues for v in begun)
+        growing = sum(v.continues for v in views) - continuing
+        return max(0, self.file.budget.trials - len(begun) + continuing) + growing
 
 
 def _report(trial: Trial, value: float, epoch: int) -> None:
     """Store an intermediate value, which Optuna's own pruners and plots read, once."""
     if epoch not in trial.storage.get_trial(trial._trial_id).intermediate_values:
         trial.report(value, epoch)
-
-
-def _continues(trial: FrozenTrial) -> bool:
-    return CONTINUES in trial.user_attrs

@@ -20,8 +20,9 @@ from refkd.errors import RefKDError
 from tune.study.chain import Chain
 from tune.study.launches import Launch, Launches
 from tune.study.samplers import make_sampler
+from tune.study.seen import Seen
 from tune.study.storage import open_storage
-from tune.study.view import CONTINUES, TrialView, view
+from tune.study.view import CONTINUES, TrialView
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -47,6 +48,7 @@ class StoredStudy:
         self._study = _create(file, self._storage)
         self.launches = Launches(self._study)
         self._chain = chain or Chain(self._trials())
+        self._seen = Seen()
 
     @property
     def optuna(self) -> optuna.Study:
@@ -89,7 +91,7 @@ class StoredStudy:
 
     def views(self) -> list[TrialView]:
         """Return all trials as the storage holds them."""
-        return [view(trial) for trial in self._trials()]
+        return self._seen.views(self._trials())
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)

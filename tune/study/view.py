@@ -82,6 +82,11 @@ class TrialView:
         return all(v <= 0 for v in missed.values())
 
     @property
+    def continues(self) -> bool:
+        """Whether the trial goes on from another one's checkpoint."""
+        return CONTINUES in self.attributes
+
+    @property
     def paused_at(self) -> int | None:
         """The rung the trial waits at for its promotion."""
         if self.state != "RUNNING" or not self.decisions:

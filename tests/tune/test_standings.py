@@ -1,0 +1,82 @@
+"""Ranking at a rung: the quick ways give what the plain definitions give."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tune.study.pruners import (
+    Tie,
+    crowding_distances,
+    non_dominated_fronts,
+    standing_of,
+    standings,
+)
+
+few = st.integers(0, 5).map(float)
+"""Of few values, so that rows are equal in one objective or in all."""
+any_number = st.one_of(few, st.floats(-1e6, 1e6, allow_subnormal=False))
+tables = st.integers(1, 3).flatmap(
+    lambda width: st.lists(
+        st.lists(any_number, min_size=width, max_size=width), min_size=1, max_size=24
+    )
+)
+
+
+def peeled(rows: list[list[float]]) -> list[int]:
+    """Fronts by their definition."""
+    fronts, left, front = [-1] * len(rows), set(range(len(rows))), 0
+    while left:
+        best = {i for i in left if not any(dominates(rows[j], rows[i]) for j in left)}
+        for i in best:
+            fronts[i] = front
+        left, front = left - best, front + 1
+    return fronts
+
+
+def dominates(a: list[float], b: list[float]) -> bool:
+    return a != b and all(x >= y for x, y in zip(a, b, strict=True))
+
+
+def crowded(rows: list[list[float]], fronts: list[int]) -> list[float]:
+    """Crowding distances by their definition; neighbours are the next other values."""
+    found = [0.0] * len(rows)
+    for i, row in enumerate(rows):
+        mates = [r for r, front in zip(rows, fronts, strict=True) if front == fronts[i]]
+        for column, value in enumerate(row):
+            values = [mate[column] for mate in mates]
+            above = [v for v in values if v > value]
+            below = [v for v in values if v < value]
+            if not above and not below:
+                continue
+            if not above or not below:
+                found[i] = np.inf
+            else:
+                found[i] += (min(above) - max(below)) / (max(values) - min(values))
+    return found
+
+
+@given(tables)
+def test_fronts_are_those_of_the_definition(rows: list[list[float]]) -> None:
+    assert non_dominated_fronts(np.array(rows)).tolist() == peeled(rows)
+
+
+@given(tables.filter(lambda rows: len(rows[0]) > 1))
+def test_crowding_is_that_of_the_definition(rows: list[list[float]]) -> None:
+    fronts = peeled(rows)
+    assert crowding_distances(np.array(rows), np.array(fronts)).tolist() == crowded(rows, fronts)
+
+
+@pytest.mark.parametrize("tie", get_args(Tie))
+@given(rows=tables, data=st.data())
+def test_one_standing_is_that_among_all(
+    tie: Tie, rows: list[list[float]], data: st.DataObject
+) -> None:
+    numbers = data.draw(st.permutations(range(0, 3 * len(rows), 3)))
+    points = dict(zip(numbers, rows, strict=True))
+    ranked = standings(points, tie=tie)
+    assert {n: standing_of(n, points, tie=tie) for n in points} == ranked
