@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-NAMES = ("overhead",)
+NAMES = ("overhead", "startup")
 """Every benchmark: a module of this package with `run(smoke)`."""
 
 

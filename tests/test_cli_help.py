@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from tune.cli import app
 
-HEAVY = {"torch", "ray", "mlflow", "optuna", "pandas", "scipy", "pyarrow", "sqlalchemy"}
+PLATFORM = {"torch", "ray", "mlflow", "optuna", "pandas", "scipy", "pyarrow", "sqlalchemy"}
+HEAVY = PLATFORM | {"numpy", "rich", "yaml"}
 HELP = """
 import json, sys
 from tune.cli import main
@@ -51,7 +52,7 @@ def test_looking_at_a_study_loads_nothing_that_trains() -> None:
 
 @pytest.mark.parametrize("path", command_paths(), ids=" ".join)
 def test_every_command_has_an_example_that_it_accepts(path: list[str]) -> None:
-    shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "300", "NO_COLOR": "1"})
+    shown = CliRunner().invoke(app, [*path, "--help"], terminal_width=300)
     assert shown.exit_code == 0, shown.output
     assert "Example" in shown.output
     examples = re.findall(r"\b(refkd [^`│\n]+)", shown.output.split("Example", 1)[1])

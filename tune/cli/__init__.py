@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.console import Console
 
 from refkd.errors import RefKDError
 from tune.cli import (
@@ -32,7 +31,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,  # else each start would import Markdown, highlighting and tracebacks
+    context_settings={"max_content_width": 100},
 )
 app.add_typer(data.app, name="data", help="Prepare, simulate and show datasets.")
 search.register(app)
@@ -52,6 +52,8 @@ def main() -> None:
     try:
         app()
     except RefKDError as error:
+        from rich.console import Console
+
         console = Console(stderr=True, soft_wrap=True)
         console.print(f"refkd: {error}", style="red", markup=False, highlight=False)
         sys.exit(2)

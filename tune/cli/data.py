@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
 if TYPE_CHECKING:
     from refkd.data.dataset import Dataset
     from refkd.data.simulate import SimulationConfig
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Published = Literal["charades-cd", "activitynet-cd"]
 Missing = Literal["error", "skip"]
@@ -129,12 +128,14 @@ def show(
 
 
 def _tell(dataset: Dataset, as_json: bool) -> None:
-    from tune.show.dataset import show_manifest
-
     if as_json:
         print(dataset.manifest.model_dump_json(indent=2))
-    else:
-        show_manifest(Console(), dataset)
+        return
+    from rich.console import Console
+
+    from tune.show.dataset import show_manifest
+
+    show_manifest(Console(), dataset)
 
 
 def _settings(path: Path | None, options: dict[str, Any]) -> SimulationConfig:
