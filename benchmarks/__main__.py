@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-NAMES = ("overhead", "startup")
+NAMES = ("overhead", "startup", "simulator", "scale", "evaluate", "prepare", "memory")
 """Every benchmark: a module of this package with `run(smoke)`."""
 
 

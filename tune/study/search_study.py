@@ -176,37 +176,37 @@ class SearchStudy(StoredStudy):
             return self.fail(number, f"{missing[0]} of the kept weights is not finite")
         trial = self._live[number]
         values = [final[name] for name in self.file.objectives]
-        trial.set_user_attr("epochs", self.file.training.epochs)
+        self._set(trial, "epochs", self.file.training.epochs)
         kept = {k: v for k, v in final.items() if math.isfinite(v)}
         missed = self._constrain(trial, final)
         content = {"state": "COMPLETE", "values": values, "final": kept, "violations": missed}
         self._write(trial, ENDED, content)
         self._study.tell(trial, values)
-        del self._live[number]
+        self._let_go(number)
         return "COMPLETE"
 
     def prune(self, number: int) -> str:
         """End a trial that the pruner stopped."""
         self._end_pruned(self._live[number])
-        del self._live[number]
+        self._let_go(number)
         return "PRUNED"
 
     def pause(self, number: int) -> None:
         """Let a trial wait at its rung: it stays open until it is promoted or the search ends."""
-        del self._live[number]
+        self._let_go(number)
 
     def give_back(self, number: int) -> None:
         """Hand a trial whose worker died out again, before any other."""
-        del self._live[number]
+        self._let_go(number)
         self._interrupted.append(self._trials()[number])
 
     def fail(self, number: int, reason: str) -> str:
         """End a trial that could not go on, with the reason."""
         trial = self._live[number]
-        trial.set_user_attr("reason", reason[:2000])
+        self._set(trial, "reason", reason[:2000])
         self._write(trial, ENDED, {"state": "FAIL"})
         self._study.tell(trial, state=TrialState.FAIL)
-        del self._live[number]
+        self._let_go(number)
         return "FAIL"
 
     def close_paused(self) -> list[int]:
@@ -223,6 +223,7 @@ class SearchStudy(StoredStudy):
     def close(self, number: int) -> None:
         """End a trial that waits at a rung as pruned."""
         self._end_pruned(self._adopt(self._trials()[number]))
+        self._facts.pop(number, None)
 
     def take_over(self, other: SearchStudy) -> None:
         """Go on with the trials that run under another view of the same storage."""
@@ -239,13 +240,17 @@ class SearchStudy(StoredStudy):
 
     # --------------------------------------------------------------------------------------
 
+    def _let_go(self, number: int) -> None:
+        del self._live[number]
+        self._facts.pop(number, None)
+
     def _hand_out(self, trial: Trial) -> Ask:
         known = self._attributes(trial)
         attempt = int(known.get("attempt", 0)) + 1
-        trial.set_user_attr("attempt", attempt)
+        self._set(trial, "attempt", attempt)
         reached = view(trial.storage.get_trial(trial._trial_id)).epoch
         before, times = known.get("taken_up_at", [reached, 0])
-        trial.set_user_attr("taken_up_at", [reached, times + 1 if before == reached else 1])
+        self._set(trial, "taken_up_at", [reached, times + 1 if before == reached else 1])
         # One that was begun keeps its values, also where the space has changed since.
         asked: Values | None = known[ASKED]["values"] if ASKED in known else None
         if asked is None:

@@ -49,6 +49,7 @@ class StoredStudy:
         self.launches = Launches(self._study)
         self._chain = chain or Chain(self._trials())
         self._seen = Seen()
+        self._facts: dict[int, dict[str, Any]] = {}
 
     @property
     def optuna(self) -> optuna.Study:
@@ -101,9 +102,16 @@ class StoredStudy:
         return Trial(self._study, frozen._trial_id)
 
     def _attributes(self, trial: Trial) -> Mapping[str, Any]:
-        """Return a trial's facts as the storage holds them, without a copy of each."""
-        attributes: Mapping[str, Any] = trial.storage.get_trial(trial._trial_id).user_attrs
-        return attributes
+        """Return a trial's facts, read from the storage once: nobody else writes to it."""
+        if trial.number not in self._facts:
+            self._facts[trial.number] = dict(trial.storage.get_trial(trial._trial_id).user_attrs)
+        return self._facts[trial.number]
+
+    def _set(self, trial: Trial, key: str, value: Any) -> None:
+        """Store a fact of a trial."""
+        trial.set_user_attr(key, value)
+        if trial.number in self._facts:
+            self._facts[trial.number][key] = value
 
     def _write(self, trial: Trial, key: str, content: Mapping[str, Any]) -> None:
         """Store an event of a trial under its place in the study's order, unless it is there.
@@ -114,7 +122,7 @@ class StoredStudy:
             return
         plain = json.loads(json.dumps(dict(content)))
         launch = self.launches.number
-        trial.set_user_attr(key, self._chain.stamp(trial.number, key, plain, launch=launch))
+        self._set(trial, key, self._chain.stamp(trial.number, key, plain, launch=launch))
 
     def _constrain(self, trial: Trial, metrics: Mapping[str, float]) -> dict[str, float]:
         """Store and return how far each bound is missed; above 0 is missed."""
@@ -131,7 +139,7 @@ class StoredStudy:
                 name = f"{constraint.metric}>={bound:.2f}"
                 missed[name] = bound - metrics[constraint.metric]
                 trial.set_constraint(name, missed[name])
-        trial.set_user_attr("violations", missed)
+        self._set(trial, "violations", missed)
         return missed
 
 
