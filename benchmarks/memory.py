@@ -81,8 +81,8 @@ def _added(how: str, path: Path, readers: int) -> int:
             )
             for _ in range(readers)
         ]
-        befores = [int(process.stdout.readline()) for process in processes if process.stdout]
+        begun = [int(process.stdout.readline()) for process in processes if process.stdout]
         held = sum(private(p.pid) + mapped(p.pid, path) for p in processes)
         for process in processes:
             process.communicate()
-    return held - sum(befores)
+    return held - sum(begun)

@@ -20,7 +20,7 @@ from refkd.data.store import pack
 from refkd.seeds import generator
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Made:
     """Features of any number of videos that take no memory until they are read."""
 

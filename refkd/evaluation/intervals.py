@@ -50,13 +50,14 @@ def cluster_bootstrap(
     names, member = np.unique(clusters, return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"{len(names)} cluster has no interval; give at least two")
-    sums = np.zeros((len(names), values.shape[1]))
-    np.add.at(sums, member, values)
-    sizes = np.bincount(member)
-    drawn = generator(seed, "bootstrap").multinomial(
-        len(names), np.full(len(names), 1.0 / len(names)), size=resamples
-    )
-    means = (drawn @ sums) / (drawn @ sizes)[:, None]
+    totals = np.zeros((len(names), values.shape[1] + 1))
+    np.add.at(totals, member, np.column_stack([values, np.ones(len(values))]))
+    drawn = np.empty((resamples, values.shape[1] + 1))
+    random = generator(seed, "bootstrap")
+    for resample in drawn:
+        times = np.bincount(random.integers(len(names), size=len(names)), minlength=len(names))
+        resample[:] = times.astype(np.float64) @ totals
+    means = drawn[:, :-1] / drawn[:, -1:]
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail], axis=0)
     return Interval(
