@@ -11,7 +11,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install quickstart test system format lint types arrows spelling tests tidy lock clean
+.PHONY: help install quickstart test system format lint types arrows spelling tests tidy wheel lock clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s%s\n", $$1, $$2}' Makefile
@@ -63,6 +63,11 @@ lock: ## Resolve the ranges of pyproject.toml anew and write requirements.lock.
 		| sed -E '/^(#|-e |pip=|refkd[ =]|nvidia-|cuda-|triton)/d; s/\+cpu$$//'; } > build/requirements.lock
 	mv build/requirements.lock requirements.lock
 	rm -rf build/lock
+
+wheel: $(INSTALLED) ## Build the wheel that the machines of a cluster install, into dist/.
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	rm -rf build/bdist* build/lib
 
 clean: ## Remove .venv and what the tools keep; never runs or datasets.
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
