@@ -9,6 +9,7 @@ import typer
 from refkd.errors import RefKDError
 from tune.cli import (
     beside,
+    cluster,
     data,
     doctor,
     finalists,
@@ -35,6 +36,7 @@ app = typer.Typer(
     context_settings={"max_content_width": 100},
 )
 app.add_typer(data.app, name="data", help="Prepare, simulate and show datasets.")
+app.add_typer(cluster.app, name="cluster", help="Check cluster files and running clusters.")
 search.register(app)
 study.register(app)
 finalists.register(app)

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from refkd.errors import RefKDError
 from tune.spec.settings import Resources
@@ -26,15 +27,14 @@ class ResourceError(RefKDError):
     """Trials that ask for more than any machine here has."""
 
 
+class ClusterConnectionError(RefKDError):
+    """A running cluster that cannot be joined."""
+
+
 @contextmanager
 def ray_session(resources: Resources, *, address: str | None) -> Iterator[None]:
     """Run the body with Ray: one started here, or the cluster at `address`."""
-    for key, value in _ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
-    import ray
-
-    # Ray warns that its token is in use, at every start.
-    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    ray = _ray()
     if address is None:
         cores = max(os.cpu_count() or 1, 1)
         with _private_files():
@@ -48,7 +48,25 @@ def ray_session(resources: Resources, *, address: str | None) -> Iterator[None]:
     else:
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     try:
-        check_resources(resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
+        check_resources(resources, ray.cluster_resources())
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def joined(address: str) -> Iterator[None]:
+    """Run the body in a cluster that runs; `ClusterConnectionError` where it cannot be joined."""
+    ray = _ray()
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ClusterConnectionError(
+            f"--address {address}: no cluster answers ({reason}); run this on the head, with "
+            "RAY_AUTH_MODE and the token of the cluster"
+        ) from None
+    try:
         yield
     finally:
         ray.shutdown()
@@ -65,6 +83,17 @@ def check_resources(wanted: Resources, there: dict[str, float]) -> None:
                 f"resources.{name} is {amount:g}, but there are {have:g} in all: no trial could "
                 f"ever start; lower resources.{name} or add machines"
             )
+
+
+def _ray() -> Any:
+    """Import Ray with the environment that a search wants."""
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    import ray
+
+    # Ray warns that its token is in use, at every start.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    return ray
 
 
 @contextmanager

@@ -58,10 +58,19 @@ class YamlFile:
 
 def read_yaml(path: Path) -> YamlFile:
     """Read a YAML mapping; `YamlError` names the line of a syntax error or a doubled key."""
+    documents = read_yaml_documents(path)
+    if len(documents) > 1:
+        line = documents[1].root.start_mark.line + 1
+        raise YamlError(f"{path}:{line}: a second document begins; keep one in the file")
+    return documents[0]
+
+
+def read_yaml_documents(path: Path) -> list[YamlFile]:
+    """Read every document of a YAML file, each a mapping; at least one."""
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, _Loader)
-        content = yaml.load(text, _Loader)
+        roots = list(yaml.compose_all(text, _Loader))
+        contents = list(yaml.load_all(text, _Loader))
     except FileNotFoundError:
         raise YamlError(f"{path}: no such file; `refkd init` writes one to start from") from None
     except IsADirectoryError:
@@ -73,9 +82,17 @@ def read_yaml(path: Path) -> YamlFile:
         raise YamlError(f"{path}:{line}: not valid YAML: {error.problem}") from None
     except YamlError as error:
         raise YamlError(f"{path}: {error}") from None
-    if not isinstance(content, dict) or root is None:
-        raise YamlError(f"{path}:1: expected keys and values, found {type(content).__name__}")
-    return YamlFile(path=path, content=content, root=root)
+    if not contents:
+        raise YamlError(f"{path}:1: expected keys and values, found nothing")
+    documents = []
+    for root, content in zip(roots, contents, strict=True):
+        if not isinstance(content, dict) or root is None:
+            line = root.start_mark.line + 1 if root is not None else 1
+            raise YamlError(
+                f"{path}:{line}: expected keys and values, found {type(content).__name__}"
+            )
+        documents.append(YamlFile(path=path, content=content, root=root))
+    return documents
 
 
 def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, int] | None:

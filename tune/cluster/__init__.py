@@ -1,0 +1,1 @@
+"""Clusters: what is wrong with a cluster file, and with a cluster that runs."""

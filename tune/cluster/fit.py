@@ -1,0 +1,134 @@
+"""Does a study fit a cluster: resources of its trials, and where it keeps what all must see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tune.cluster.findings import Fault, Faults, Finding, dotted, shown
+from tune.cluster.storage import within
+from tune.spec.study_file import StudyFile, load_study_file
+from tune.spec.urls import without_password
+from tune.spec.yaml_file import read_yaml
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What one machine of a type gives to trials; None is what the file does not say."""
+
+    name: str
+    cpu: float | None
+    gpu: float | None
+    count: int
+    """Machines of the type at most."""
+
+    def trials(self, study: StudyFile) -> int | None:
+        """Return how many trials of a study fit at once; None where that is not known."""
+        wanted = study.resources
+        if self.cpu is None:
+            return None
+        fits = self.cpu // wanted.cpu
+        if wanted.gpu:
+            fits = min(fits, (self.gpu or 0) // wanted.gpu)
+        return int(fits) * self.count
+
+
+def check_study(
+    path: Path, capacities: list[Capacity], shared: PurePosixPath | None, *, spot: bool
+) -> list[Finding]:
+    """Return what of a study cannot work on a cluster."""
+    study = load_study_file(path)
+    lines = read_yaml(path)
+    faults = [*_resources(study, capacities), *_places(study, shared)]
+    if spot and study.retries < 3:
+        what = "gives up a trial soon, where machines are taken away often"
+        faults.append(Fault(("retries",), study.retries, what, "set retries: 3", level="note"))
+    return [
+        Finding(
+            level=fault.level,
+            file=str(path),
+            line=lines.line(fault.keys),
+            field=dotted(fault.keys),
+            value=shown(fault.value),
+            what=fault.what,
+            remedy=fault.remedy,
+        )
+        for fault in faults
+    ]
+
+
+def _resources(study: StudyFile, capacities: list[Capacity]) -> Faults:
+    known = [(c, fits) for c in capacities if (fits := c.trials(study)) is not None]
+    wanted = study.resources
+    asked = f"{wanted.cpu:g} CPUs and {wanted.gpu:g} GPUs"
+    if not known or len(known) < len(capacities):
+        return
+    total = sum(fits for _, fits in known)
+    if total == 0:
+        there = ", ".join(f"{c.name}: {c.cpu:g} CPUs, {c.gpu or 0:g} GPUs" for c, _ in known)
+        yield Fault(
+            ("resources",),
+            asked,
+            f"fits no machine ({there}): no trial could ever start",
+            "lower the study's resources, or choose larger machines",
+        )
+    elif study.workers > total:
+        yield Fault(
+            ("workers",),
+            study.workers,
+            f"is more than the {total} trials that fit at once",
+            f"set workers: {total}, or allow more machines",
+            level="note",
+        )
+    if wanted.gpu == 0 and any(c.gpu for c, _ in known):
+        yield Fault(
+            ("resources", "gpu"),
+            0,
+            "leaves the machines' GPUs idle",
+            "set it to 1, or to 0.5 for two trials to a GPU",
+            level="note",
+        )
+
+
+def _places(study: StudyFile, shared: PurePosixPath | None) -> Faults:
+    if shared is None:
+        return
+    for key, value in (("workspace", study.workspace), ("dataset", study.dataset)):
+        text = str(value)
+        if ":/" not in text and not within(text, shared):
+            yield Fault(
+                (key,),
+                text,
+                "is not in the folder that the machines share",
+                f"give a path in {shared}",
+            )
+    storage = study.storage
+    own = f"journal:{shared}/runs/studies/{study.name}/study.journal"
+    if storage is None or (storage.startswith("sqlite:") and within(_file(storage), shared)):
+        yield Fault(
+            ("storage",),
+            without_password(storage or "SQLite in the workspace"),
+            "puts SQLite on a network file system, which can damage it",
+            f"set storage: {own}, or PostgreSQL, or a SQLite file on the head's own disk",
+        )
+    elif storage.startswith("journal:") and not within(storage.removeprefix("journal:"), shared):
+        yield Fault(
+            ("storage",),
+            storage,
+            "is lost with the head",
+            f"set storage: {own}",
+            level="note",
+        )
+    if study.tracking.enabled and study.tracking.uri is None:
+        yield Fault(
+            ("tracking", "uri"),
+            None,
+            "keeps the record beside MLflow's server on the head, which does not show it",
+            "set tracking: {uri: http://127.0.0.1:5000}",
+            level="note",
+        )
+
+
+def _file(url: str) -> str:
+    """Return the absolute path of a SQLite URL."""
+    return "/" + url.partition(":")[2].lstrip("/")

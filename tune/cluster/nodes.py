@@ -1,0 +1,131 @@
+"""What every node of a running cluster says of itself, asked by one small task each."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tune.cluster.source import ClusterError
+from tune.execution.cluster import joined
+
+DEADLINE = 60.0
+"""Seconds a node has for an answer."""
+PACKAGES = ("refkd", "ray", "torch", "optuna", "numpy")
+
+
+@dataclass
+class NodeFacts:
+    """The answers of one node."""
+
+    versions: dict[str, str]
+    skew: float
+    """Seconds its clock is ahead of the driver's."""
+    latency: float
+    """Seconds the question took: how little `skew` can be trusted."""
+    storage_error: str | None = None
+    markers: list[str] = field(default_factory=list)
+    """Nodes whose mark it sees in the shared folder."""
+    fingerprint: str | None = None
+    dataset_error: str | None = None
+
+
+def ask_nodes(address: str, *, folder: Path, dataset: Path | None) -> dict[str, NodeFacts]:
+    """Return the facts of every living node, by host name and the start of its id.
+
+    Every node leaves a mark in the shared folder, then every node looks for all of them; the marks
+    are removed again. Raises `ClusterError` where the cluster or a node gives no answer.
+    """
+    marks = folder / f".refkd-check-{uuid4().hex[:8]}"
+    with joined(address):
+        names = _nodes()
+        facts = {}
+        for node, name in names.items():
+            began = time.time()
+            told = _ask(node, name, _describe, str(marks), name, str(dataset or ""))
+            ended = time.time()
+            facts[name] = NodeFacts(
+                versions=told["versions"],
+                skew=told["time"] - (began + ended) / 2,
+                latency=(ended - began) / 2,
+                storage_error=told["storage_error"],
+                fingerprint=told["fingerprint"],
+                dataset_error=told["dataset_error"],
+            )
+        for node, name in names.items():
+            facts[name].markers = _ask(node, name, _marks, str(marks))
+        for node, name in names.items():
+            _ask(node, name, _remove, str(marks))
+    return facts
+
+
+def _nodes() -> dict[str, str]:
+    import ray
+
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return {n["NodeID"]: f"{n['NodeManagerHostname']} ({n['NodeID'][:6]})" for n in alive}
+
+
+def _ask(node: str, name: str, task: Any, *arguments: str) -> Any:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(node, soft=False)
+    # No CPU is asked for: the head has none to give, and trials may hold the others.
+    remote = ray.remote(num_cpus=0, max_retries=0)(task).options(scheduling_strategy=here)
+    try:
+        return ray.get(remote.remote(*arguments), timeout=DEADLINE)
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ClusterError(
+            f"node {name} gave no answer ({reason}); see `ray status`, and install refkd there"
+        ) from None
+
+
+def _describe(marks: str, name: str, dataset: str) -> dict[str, Any]:
+    """Run on a node: versions, time, the dataset's fingerprint, and a mark left in storage."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    now = time.time()
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "absent"
+    told: dict[str, Any] = {"versions": versions, "time": now, "storage_error": None}
+    told |= {"fingerprint": None, "dataset_error": None}
+    try:
+        if not Path(marks).parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {Path(marks).parent}")
+        Path(marks).mkdir(exist_ok=True)
+        (Path(marks) / name).touch()
+    except OSError as error:
+        told["storage_error"] = error.strerror or str(error)
+    if dataset:
+        told |= _fingerprint(Path(dataset))
+    return told
+
+
+def _fingerprint(dataset: Path) -> dict[str, str | None]:
+    from refkd.data.manifest import read_manifest
+    from refkd.errors import RefKDError
+
+    try:
+        return {"fingerprint": read_manifest(dataset).fingerprint}
+    except (RefKDError, OSError) as error:
+        return {"dataset_error": str(error).splitlines()[0]}
+
+
+def _marks(marks: str) -> list[str]:
+    folder = Path(marks)
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def _remove(marks: str) -> None:
+    import shutil
+
+    shutil.rmtree(marks, ignore_errors=True)

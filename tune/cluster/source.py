@@ -1,0 +1,94 @@
+"""A cluster file as read: its kind, its content, and the lines of its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refkd.errors import RefKDError
+from tune.cluster.findings import Fault, Finding, Keys, dotted, shown
+from tune.spec.yaml_file import YamlFile, read_yaml_documents
+
+LAUNCHER = ("local", "aws")
+KUBERAY = "kuberay"
+
+
+class ClusterError(RefKDError):
+    """A cluster file or a running cluster that cannot be checked at all."""
+
+
+@dataclass(frozen=True)
+class ClusterFile:
+    """One cluster file; Kubernetes' may hold several documents, of which one is the RayCluster."""
+
+    path: Path
+    kind: str
+    """`local`, `aws` or `kuberay`."""
+    main: YamlFile
+    others: Sequence[Mapping[str, Any]]
+    """Content of the other documents."""
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """Return what the cluster's own document says."""
+        return self.main.content
+
+    def finding(self, fault: Fault) -> Finding:
+        """Return a fault with its file and line."""
+        return Finding(
+            level=fault.level,
+            file=str(self.path),
+            line=self.main.line(fault.keys),
+            field=dotted(fault.keys),
+            value=shown(fault.value),
+            what=fault.what,
+            remedy=fault.remedy,
+        )
+
+
+def read_cluster(path: Path) -> ClusterFile:
+    """Read a file for `ray up` or KubeRay; `ClusterError` where it is neither."""
+    if not path.is_file():
+        raise ClusterError(f"{path}: no such file; give one such as cluster.yaml")
+    documents = read_yaml_documents(path)
+    clusters = [d for d in documents if d.content.get("kind") == "RayCluster"]
+    main = clusters[0] if clusters else documents[0]
+    others = [d.content for d in documents if d is not main]
+    if clusters:
+        return ClusterFile(path, KUBERAY, main, others)
+    provider = section(main.content, "provider")
+    kind = provider.get("type")
+    if kind not in LAUNCHER:
+        raise ClusterError(
+            f"{path}:{main.line(('provider', 'type'))}: provider.type is {kind!r}; refkd checks "
+            f"{', '.join(LAUNCHER)} and Kubernetes' RayCluster: start from one that ships"
+        )
+    return ClusterFile(path, str(kind), main, others)
+
+
+def section(content: object, *keys: str | int) -> Mapping[str, Any]:
+    """Return a mapping inside a mapping; an empty one where it is absent or something else."""
+    found = value_at(content, keys)
+    return found if isinstance(found, Mapping) else {}
+
+
+def items(content: object, *keys: str | int) -> Sequence[Any]:
+    """Return a list inside a mapping; an empty one where it is absent or something else."""
+    found = value_at(content, keys)
+    return found if isinstance(found, list) else ()
+
+
+def value_at(content: object, keys: Keys) -> Any:
+    """Return what stands at a place, or None."""
+    for key in keys:
+        known = (
+            key < len(content)
+            if isinstance(content, list) and isinstance(key, int)
+            else isinstance(content, Mapping) and key in content
+        )
+        if not known:
+            return None
+        content = content[key]  # type: ignore[index]
+    return content

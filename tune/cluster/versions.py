@@ -1,0 +1,102 @@
+"""What the machines install: exact versions, and those of the project's lock."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from tune.cluster.commands import Command, commands
+from tune.cluster.findings import Fault, Faults
+from tune.cluster.source import ClusterFile, section
+
+LOCK = "requirements.lock"
+_WITH_VALUE = {
+    *("-c", "--constraint", "-r", "--requirement", "-i", "--index-url", "--extra-index-url"),
+    *("-f", "--find-links", "-t", "--target"),
+}
+_PIP = re.compile(r"\bpip3?\s+install\b([^;&|]*)")
+
+
+def check_versions(file: ClusterFile) -> Faults:
+    """Yield what is installed without an exact version, or with another than the lock's."""
+    path = lock_of(file)
+    locked = read_lock(path)
+    if not locked:
+        yield Fault(
+            ("file_mounts",),
+            path,
+            "the project's lock is not there, so that no version can be compared",
+            f"run this in the project's root, where {LOCK} lies",
+        )
+    for command in commands(file.content):
+        for install in _installs(command):
+            yield from _faults(command, install, locked)
+
+
+def lock_of(file: ClusterFile) -> Path:
+    """Return the lock that the file mounts; else that of the folder this is run in."""
+    mounted = section(file.content, "file_mounts").values()
+    named = [Path(str(p)).expanduser() for p in mounted if str(p).endswith(LOCK)]
+    return named[0] if named else Path(LOCK)
+
+
+def read_lock(path: Path) -> dict[str, str]:
+    """Return version by canonical name; nothing where there is no lock."""
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    pins = [line.split("==") for line in lines if "==" in line and not line.startswith("#")]
+    return {canonicalize_name(name.strip()): version.strip() for name, version in pins}
+
+
+def _installs(command: Command) -> Iterator[list[str]]:
+    # A shell substitution may hold the `|` and `;` that end a command.
+    text = re.sub(r"\$\([^)]*\)", "$(…)", command.text)
+    for found in _PIP.finditer(text):
+        try:
+            yield shlex.split(found[1])
+        except ValueError:  # quotes that other words of the command close
+            yield found[1].split()
+
+
+def _faults(command: Command, words: list[str], locked: Mapping[str, str]) -> Faults:
+    bound = any(word.endswith(LOCK) for word in words) or "--no-deps" in words
+    previous = ""
+    for word in words:
+        takes_value, previous = previous in _WITH_VALUE, word
+        if takes_value or word.startswith("-"):
+            continue
+        if word.startswith(("$(", "~", "/", ".")) and not word.startswith("$(…)["):
+            continue  # a file without its dependencies, or a variable
+        if word.startswith("$(…)"):
+            if not bound:
+                yield Fault(
+                    command.keys,
+                    word,
+                    "is installed with whatever versions its ranges allow",
+                    f"add --constraint and the mounted {LOCK}",
+                )
+            continue
+        yield from _requirement(command, word, locked, bound=bound)
+
+
+def _requirement(command: Command, word: str, locked: Mapping[str, str], *, bound: bool) -> Faults:
+    try:
+        wanted = Requirement(word)
+    except InvalidRequirement:
+        yield Fault(command.keys, word, "is no requirement that pip knows", "write NAME==VERSION")
+        return
+    version = locked.get(canonicalize_name(wanted.name))
+    remedy = f"write {wanted.name}=={version or 'VERSION'}"
+    pin = re.fullmatch(r"==([\w.]+)", str(wanted.specifier))
+    if wanted.url is not None:
+        yield Fault(command.keys, wanted.url, "comes from an address, not by version", remedy)
+    elif pin is None and not (bound and version):
+        yield Fault(command.keys, word, "has no exact version", remedy)
+    elif pin is not None and version not in (None, pin[1]):
+        yield Fault(command.keys, word, f"differs from {version} of {LOCK}", remedy)
