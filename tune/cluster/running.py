@@ -34,14 +34,21 @@ def check_running(address: str, *, study: Path | None, storage: Path | None) -> 
         raise ClusterError(f"storage {folder} is relative; nodes share an absolute path")
     dataset = file.dataset if file is not None else None
     nodes = ask_nodes(address, folder=folder, dataset=dataset)
-    findings = [
+    findings = compare(address, nodes, folder=folder, study=file)
+    subject = f"{address}, {len(nodes)} nodes"
+    return Checked(subject=subject, kind="running", findings=in_order(findings))
+
+
+def compare(
+    address: str, nodes: Mapping[str, NodeFacts], *, folder: Path, study: StudyFile | None
+) -> list[Finding]:
+    """Return where the nodes of a cluster disagree, or cannot do what a search needs."""
+    return [
         *_versions(address, nodes),
         *_storage(address, nodes, folder),
         *_clocks(address, nodes),
-        *(_dataset(address, nodes, file) if file else ()),
+        *(_dataset(address, nodes, study) if study else ()),
     ]
-    subject = f"{address}, {len(nodes)} nodes"
-    return Checked(subject=subject, kind="running", findings=in_order(findings))
 
 
 def _versions(address: str, nodes: Mapping[str, NodeFacts]) -> Iterator[Finding]:

@@ -15,10 +15,11 @@ from tune.cluster.findings import Fault, Faults
 from tune.cluster.source import ClusterFile, section
 
 LOCK = "requirements.lock"
-_WITH_VALUE = {
-    *("-c", "--constraint", "-r", "--requirement", "-i", "--index-url", "--extra-index-url"),
-    *("-f", "--find-links", "-t", "--target"),
+_FLAGS = {
+    *("-q", "--quiet", "-U", "--upgrade", "--user", "--pre", "--no-cache-dir", "--no-deps"),
+    *("--disable-pip-version-check", "--force-reinstall", "--no-build-isolation", "--no-index"),
 }
+"""Options of pip that take no value; all others are followed by one."""
 _PIP = re.compile(r"\bpip3?\s+install\b([^;&|]*)")
 
 
@@ -66,10 +67,13 @@ def _installs(command: Command) -> Iterator[list[str]]:
 
 def _faults(command: Command, words: list[str], locked: Mapping[str, str]) -> Faults:
     bound = any(word.endswith(LOCK) for word in words) or "--no-deps" in words
-    previous = ""
+    option = ""
     for word in words:
-        takes_value, previous = previous in _WITH_VALUE, word
-        if takes_value or word.startswith("-"):
+        takes_value, option = bool(option), ""
+        if word.startswith("-"):
+            option = "" if word in _FLAGS or "=" in word else word
+            continue
+        if takes_value:
             continue
         if word.startswith(("$(", "~", "/", ".")) and not word.startswith("$(…)["):
             continue  # a file without its dependencies, or a variable
