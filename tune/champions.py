@@ -20,9 +20,9 @@ from refkd.retriever import export
 from refkd.training.export import open_student
 from refkd.training.teacher import Teacher
 from refkd.training.validation import VALIDATION_ROLES, edges_to_seconds, predict_edges
-from tune.execution.jobs import trial_folder
 from tune.execution.progress import Reporter
 from tune.spec.study_file import StudyFile
+from tune.study.folders import trial_folder
 from tune.study.results import Summary
 from tune.study.search_study import SearchStudy
 

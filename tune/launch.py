@@ -14,10 +14,11 @@ from refkd.files import temporaries
 from refkd.training.teacher import Teacher, find_teacher
 from tune.champions import crown
 from tune.execution.cluster import ray_session
-from tune.execution.jobs import CHECKPOINTS, Job, make_job, trial_folder
+from tune.execution.jobs import CHECKPOINTS, Job, make_job
 from tune.execution.progress import Reporter, Silent
 from tune.record.record import Record
 from tune.spec.study_file import TEACHER_ROLES, StudyFile, load_study_file
+from tune.study.folders import trial_folder
 from tune.study.growth import check_growth, continue_survivors
 from tune.study.lease import lease
 from tune.study.locate import place_of

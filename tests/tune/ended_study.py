@@ -19,9 +19,10 @@ from refkd.seeds import derive_seed
 from refkd.training.checkpoint import save_tensors
 from refkd.training.export import RECORD, WEIGHTS, StudentRecord
 from refkd.training.teacher import TeacherRecord, find_teacher
-from tune.execution.jobs import CHECKPOINTS, Job, seed_folder, trial_folder
+from tune.execution.jobs import CHECKPOINTS, Job
 from tune.finals.choice import BALANCED, FinalistRun
 from tune.spec.study_file import StudyFile, load_study_file
+from tune.study.folders import seed_folder, trial_folder
 from tune.study.search_study import SearchStudy
 
 EPOCHS = 2

@@ -16,9 +16,9 @@ from refkd.files import sha256_file, write_json
 from refkd.training.checkpoint import Checkpoint, CheckpointFolder, save_tensors
 from refkd.training.export import RECORD, WEIGHTS, StudentRecord
 from refkd.training.teacher import Teacher, TeacherRecord, find_teacher
-from tune.execution.jobs import trial_folder
 from tune.record.record import Record
 from tune.spec.study_file import StudyFile, load_study_file
+from tune.study.folders import trial_folder
 from tune.study.search_study import SearchStudy
 from tune.study.view import TrialView
 

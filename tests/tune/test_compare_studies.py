@@ -19,7 +19,7 @@ from refkd.training.validation import evaluate_role
 from tune import finalists
 from tune.beside.studies import CompareError, SideBySide, side_by_side
 from tune.cli import app
-from tune.execution.jobs import trial_folder
+from tune.study.folders import trial_folder
 
 
 def make(folder: Path, dataset: Dataset, **changes: Any) -> EndedStudy:

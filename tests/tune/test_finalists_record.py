@@ -45,9 +45,12 @@ def test_mlflow_holds_a_nested_run_a_student_and_the_aliases(
     assert parent.info.status == "FINISHED"
     nested = {r.info.run_name: r for r in runs if r.data.tags["refkd.role"] == "finalist"}
     assert sorted(nested) == sorted(f"finalist-{n:04d}-seed-{s}" for n in range(3) for s in (0, 1))
+    trials = {r.info.run_name: r for r in runs if r.data.tags["refkd.role"] == "student"}
     for one in nested.values():
         assert one.info.status == "FINISHED"
-        assert one.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        trial = trials[f"trial-{one.data.tags['refkd.finalist_of']:0>4}"]
+        assert one.data.tags["mlflow.parentRunId"] == trial.info.run_id
+        assert trial.data.tags["mlflow.parentRunId"] == parent.info.run_id
         history = client.get_metric_history(one.info.run_id, "val_id/miou")
         assert sorted(point.step for point in history) == list(range(1, EPOCHS + 1))
     assert nested["finalist-0002-seed-0"].data.metrics["kept/val_ood/miou"] == 35.0
@@ -56,9 +59,13 @@ def test_mlflow_holds_a_nested_run_a_student_and_the_aliases(
     assert set(model.aliases) == {"best-id", "best-ood", "best-balanced"}
     best = client.get_model_version_by_alias(model.name, "best-ood")
     assert best.tags["refkd.trial"] == "2"
+    # The version is the model that the student's own run kept, with its teachers.
     models = client.search_logged_models([experiment.experiment_id])
-    sources = {model.name: model.source_run_id for model in models}
-    assert sources["student-0002"] == nested["finalist-0002-seed-0"].info.run_id
+    (source,) = [model for model in models if best.source == f"models:/{model.model_id}"]
+    assert source.name == "student-0002-seed-0"
+    assert source.source_run_id == nested["finalist-0002-seed-0"].info.run_id
+    teachers = {m.tags["refkd.digest"] for m in models if m.model_type == "teacher"}
+    assert {best.tags[f"refkd.teacher_{role}"] for role in ("id", "ood")} == teachers
 
 
 def test_a_result_that_was_stored_and_not_told_is_told_by_the_next_call(

@@ -23,8 +23,8 @@ from refkd.training.validation import evaluate_role
 from tune import FinalReport, evaluate_final
 from tune.cli import app
 from tune.doctor.examine import examine
-from tune.execution.jobs import seed_folder, trial_folder
 from tune.finals.ledger import LedgerError, read_looks
+from tune.study.folders import seed_folder, trial_folder
 
 KILLED = """
 import os, signal, sys

@@ -13,11 +13,11 @@ from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError, DataError
 from tune import evaluate_final, finalists
 from tune.doctor.examine import examine
-from tune.execution.jobs import trial_folder
 from tune.finals.choice import finalist_folder
 from tune.finals.ledger import LEDGER, LedgerError, read_looks
 from tune.finals.outcome import OutcomeError
 from tune.finals.sealed_scores import FinalError
+from tune.study.folders import trial_folder
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from refkd.errors import CheckpointError
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.retriever import Retriever, export
 from tune.record.record import Record
-from tune.record.registry import register_champions, registered_name, requirements
+from tune.record.registry import register_champions, registered_name
+from tune.record.saved_model import requirements
 from tune.spec.study_file import StudyFile
 from tune.study.results import Cost, Summary
 from tune.study.search_study import Ask

@@ -11,7 +11,7 @@ from chaos_hooks import Kill
 from mlflow import MlflowClient
 
 from refkd.training.export import student_is_frozen
-from tune.execution.jobs import seed_folder, trial_folder
+from tune.study.folders import seed_folder, trial_folder
 from tune.study.locate import locate, read_summary
 
 pytestmark = [

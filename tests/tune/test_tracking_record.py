@@ -215,7 +215,7 @@ def test_an_outage_is_told_at_the_end(
     away = StudyFile.model_validate({**file.model_dump(by_alias=True), "tracking": tracking})
     with Record(away) as record:
         record.study_started(launch(), tiny_dataset)
-    assert "4 events did not reach MLflow" in caplog.text
+    assert "5 events did not reach MLflow" in caplog.text
     assert str(file.folder / "spool") in caplog.text
 
 

@@ -15,12 +15,12 @@ from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError, DataError, RefKDError
 from refkd.evaluation.intervals import paired_bootstrap
 from refkd.training.export import FrozenStudent, open_student
-from tune.execution.jobs import trial_folder
 from tune.finals.champions import Finalists, read_finalists
 from tune.finals.choice import finalist_folder
 from tune.finals.comparison import Measured, Row, figures, measure
 from tune.spec.study_file import StudyFile, load_study_file
 from tune.study.budget import hypervolume
+from tune.study.folders import trial_folder
 from tune.study.growth import current
 from tune.study.locate import locate, open_study
 from tune.study.results import Summary, summarise

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from refkd.files import temporaries
 from tune.doctor.findings import Case, Finding
-from tune.execution.jobs import CHECKPOINTS, trial_folder
+from tune.execution.jobs import CHECKPOINTS
+from tune.study.folders import trial_folder
 
 UNTOUCHED = 60.0
 """Seconds after which a temporary file in a folder that studies share is nobody's."""

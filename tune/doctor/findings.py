@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune.execution.jobs import seed_folder, trial_folder
+from tune.study.folders import seed_folder, trial_folder
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

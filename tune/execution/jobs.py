@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from refkd.config import Config
 from tune.spec.study_file import TEACHER_ROLES, StudyFile
+from tune.study.folders import trial_folder
 
 if TYPE_CHECKING:
     from refkd.data.dataset import Dataset
@@ -56,16 +57,6 @@ def make_job(file: StudyFile, dataset: Dataset, *, teacher_epochs: int) -> Job:
         threads=threads_of(file),
         study=file,
     )
-
-
-def trial_folder(study_folder: Path, number: int) -> Path:
-    """Return a trial's folder: named by its number, as everywhere else."""
-    return study_folder / "trials" / f"{number:04d}"
-
-
-def seed_folder(folder: Path, replicate: int) -> Path:
-    """Return where a student of a trial lies: the first in the trial's folder itself."""
-    return folder if replicate == 0 else folder / f"seed-{replicate}"
 
 
 def threads_of(study: StudyFile) -> int:

@@ -27,8 +27,9 @@ from refkd.training.knowledge import make_knowledge
 from refkd.training.student import StudentConfig, student_trainer
 from refkd.training.teacher import TeacherConfig, find_teacher, freeze_teacher, teacher_trainer
 from refkd.training.trainer import Trainer
-from tune.execution.jobs import CHECKPOINTS, Job, seed_folder
+from tune.execution.jobs import CHECKPOINTS, Job
 from tune.execution.replicates import Lockstep, final_metrics
+from tune.study.folders import seed_folder
 
 FAILED, FINAL = "failed", "final:"
 METRICS = ("train/", "val_id/", "val_ood/", "val/", "sd/", "cost/")

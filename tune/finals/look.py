@@ -15,7 +15,7 @@ from refkd.data.roles import SEALED_ROLES
 from refkd.data.sealed import open_sealed
 from refkd.errors import DataError
 from tune.finals.ledger import Evaluated, Look, append_look
-from tune.record.record import environment
+from tune.record.environment import environment
 
 
 def check_sealed(dataset: Dataset) -> None:

@@ -11,7 +11,6 @@ from refkd.data.pairs import Pairs
 from refkd.errors import RefKDError
 from refkd.files import write_json
 from refkd.training.export import FrozenStudent, open_student
-from tune.execution.jobs import seed_folder, trial_folder
 from tune.finals.champions import Finalists, read_finalists, system_name
 from tune.finals.choice import finalist_folder, is_finalist
 from tune.finals.comparison import Comparison, Frozen, compare
@@ -19,6 +18,7 @@ from tune.finals.ledger import Evaluated, Look, check_look, read_looks
 from tune.finals.look import check_sealed, take_look
 from tune.finals.outcome import Outcome, outcome_of
 from tune.spec.study_file import StudyFile
+from tune.study.folders import seed_folder, trial_folder
 
 
 class FinalError(RefKDError):

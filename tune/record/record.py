@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import yaml
 
-from refkd import __version__
 from refkd.data.dataset import Dataset
 from refkd.files import replaced
+from refkd.training.export import RECORD, WEIGHTS, open_student, student_is_frozen
 from refkd.training.teacher import Teacher
+from tune.record.environment import environment
+from tune.record.lineage import Lineage, dataset_input
 from tune.record.spool import STUDY_RUN
 from tune.record.tracking import Tracker, warn_of
 from tune.spec.space import Value, flat
 from tune.spec.study_file import StudyFile
 from tune.spec.urls import resolve
+from tune.study.folders import trial_folder
 from tune.study.locate import place_of
 from tune.study.search_study import Ask, SearchStudy
 from tune.study.view import TrialView
 
 CLOSE_SECONDS = 30.0
-PACKAGES = ("torch", "numpy", "ray", "optuna", "mlflow", "h5py", "pyarrow")
+HASH_TAG = "refkd.sha256"
+"""Tag of a student's model: the hash of its weights, by which a version is found again."""
 _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
 _NOT_PARAMETERS = {"history", "metrics", "sha256", "dataset", "epoch"}
 
@@ -68,6 +69,8 @@ class Record:
         self._file = file
         self._study: SearchStudy | None = None
         self._tags: dict[str, str] = {}
+        self._dataset: Dataset | None = None
+        self._lineage: Lineage | None = None
         self._tracker = Tracker(
             tracking_uri(file),
             experiment_name(file),
@@ -92,7 +95,7 @@ class Record:
 
     def study_started(self, study: SearchStudy, dataset: Dataset) -> None:
         """Describe the study: its file, its dataset and the environment."""
-        self._study = study
+        self._study, self._dataset = study, dataset
         self._tags = {
             "refkd.study_name": self._file.name,
             "refkd.dataset": dataset.name,
@@ -109,14 +112,17 @@ class Record:
         self._tracker.study_started(
             as_text(flat(settings)), {**self._tags, "refkd.launched": launched}, [path, manifest]
         )
+        self._tracker.inputs(STUDY_RUN, [dataset_input(dataset)])
 
     def teachers_ready(self, teachers: Mapping[str, Teacher]) -> None:
         """Write each teacher's run with its weights, config and scores, once."""
-        for role, teacher in teachers.items():
-            self._tags[f"refkd.teacher_{role}"] = teacher.digest
+        assert self._dataset is not None
         for role, teacher in teachers.items():
             if not self._tracker.has_ended(f"teacher/{role}"):
-                self._write_teacher(role, teacher)
+                self._write_teacher(role, teacher, self._dataset)
+        knowledge = self._file.workspace.absolute() / "knowledge"
+        self._lineage = Lineage(self._dataset, teachers, str(knowledge))
+        self._tags |= self._lineage.tags()
         for view in self._views():
             self._catch_up(view)
 
@@ -133,10 +139,46 @@ class Record:
 
     def trial_ended(self, number: int, state: str, reason: str | None) -> None:
         """Close the trial's run with its outcome; `kept/...` are the scores it is judged by."""
+        if state == "COMPLETE":
+            folder = trial_folder(self._file.folder, number)
+            self.student_kept(trial_key(number), f"student-{number:04d}", folder)
         tags = {"refkd.state": state, **({"refkd.reason": reason} if reason else {})}
         complete = [v for v in self._views() if v.number == number and v.state == "COMPLETE"]
         kept = kept_scores(complete[0].kept) if complete else {}
         self._tracker.run_ended(trial_key(number), _STATUS[state], tags, kept)
+
+    def student_begun(
+        self,
+        key: str,
+        name: str,
+        parameters: Mapping[str, str],
+        tags: Mapping[str, str],
+        *,
+        parent: str = STUDY_RUN,
+    ) -> None:
+        """Open the run of a student, and say what it is distilled from."""
+        self._tracker.run_started(key, name, parameters, {**self._tags, **tags}, parent=parent)
+        if self._lineage is not None:
+            self._tracker.inputs(key, **self._lineage.inputs())
+
+    def student_kept(self, key: str, name: str, folder: Path) -> None:
+        """Keep the student in a folder, if there is one, as a model of its run."""
+        if self._dataset is None or not student_is_frozen(folder):
+            return
+        found = open_student(folder).record
+        network = found.config.model_dump(mode="json")
+        self._tracker.model(
+            key,
+            name,
+            [folder / WEIGHTS, folder / RECORD],
+            model_type="student",
+            digest=found.sha256,
+            step=found.epoch,
+            metrics=validation(found.metrics),
+            dataset=dataset_input(self._dataset),
+            params=as_text(flat(network)),
+            tags={**self._tags, "refkd.role": "student", HASH_TAG: found.sha256},
+        )
 
     def _views(self) -> list[TrialView]:
         return [] if self._study is None else self._study.views()
@@ -145,14 +187,13 @@ class Record:
         self, number: int, values: Mapping[str, Value], attempt: int, continues: int | None
     ) -> None:
         tags = {
-            **self._tags,
             "refkd.trial": str(number),
             "refkd.role": "student",
             "refkd.attempt": str(attempt),
             **({} if continues is None else {"refkd.continues": str(continues)}),
         }
         parameters = as_text({**self._file.fixed(), **values})
-        self._tracker.run_started(trial_key(number), f"trial-{number:04d}", parameters, tags)
+        self.student_begun(trial_key(number), f"trial-{number:04d}", parameters, tags)
 
     def _catch_up(self, view: TrialView) -> None:
         """Tell what the study holds of a trial; the tracker leaves out what it was told before."""
@@ -169,11 +210,12 @@ class Record:
         if view.state in _STATUS:
             self.trial_ended(view.number, view.state, view.reason)
 
-    def _write_teacher(self, role: str, teacher: Teacher) -> None:
+    def _write_teacher(self, role: str, teacher: Teacher, dataset: Dataset) -> None:
         key, name = f"teacher/{role}", f"teacher-{role}"
         parameters = as_text(flat(teacher.record.model_dump(mode="json", exclude=_NOT_PARAMETERS)))
         tags = {**self._tags, "refkd.role": name, "refkd.digest": teacher.digest}
         self._tracker.run_started(key, name, parameters, tags)
+        self._tracker.inputs(key, [dataset_input(dataset)])
         for past in teacher.record.history:
             self._tracker.epoch(key, past["epoch"], past["metrics"])
         paths = [teacher.folder / file for file in ("weights.safetensors", "teacher.json")]
@@ -185,6 +227,9 @@ class Record:
             paths,
             model_type="teacher",
             digest=teacher.digest,
+            step=teacher.record.epoch,
+            metrics=validation(teacher.record.metrics),
+            dataset=dataset_input(dataset),
             params=parameters,
             tags=tags,
         )
@@ -199,35 +244,6 @@ def trial_key(number: int) -> str:
     return f"trial/{number:04d}"
 
 
-def environment() -> dict[str, str]:
-    """Return what a result can only be repeated with: code and versions."""
-    packages = {f"refkd.version.{name}": version(name) for name in PACKAGES}
-    return {
-        "refkd.version": __version__,
-        "refkd.version.python": platform.python_version(),
-        **packages,
-        **_git(),
-    }
-
-
-def _git() -> dict[str, str]:
-    """Return commit and dirtiness of the code, where it lies in a git checkout."""
-    folder = Path(__file__).parent
-    try:
-        commit = _run_git(folder, "rev-parse", "HEAD")
-        dirty = bool(_run_git(folder, "status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.CalledProcessError):
-        return {"refkd.git_commit": "unknown", "refkd.git_dirty": "unknown"}
-    return {"refkd.git_commit": commit, "refkd.git_dirty": str(dirty).lower()}
-
-
-def _run_git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
-
-
 def as_text(values: Mapping[str, Any]) -> dict[str, str]:
     """Return values as MLflow keeps parameters."""
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
@@ -235,4 +251,9 @@ def as_text(values: Mapping[str, Any]) -> dict[str, str]:
 
 def kept_scores(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return the validation scores of the weights that were kept, under names of their own."""
-    return {f"kept/{name}": value for name, value in metrics.items() if name.startswith("val_")}
+    return {f"kept/{name}": value for name, value in validation(metrics).items()}
+
+
+def validation(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics of the validation roles."""
+    return {name: value for name, value in metrics.items() if name.startswith("val_")}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,29 +10,26 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
-import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-from mlflow.types.schema import Array
-from packaging.requirements import Requirement
 from requests import RequestException
 
-import refkd
 from refkd.data.dataset import Dataset
 from refkd.files import sha256_file
 from refkd.retriever import WEIGHTS
 from tune.record.alias import move_alias
 from tune.record.card import model_card
+from tune.record.lineage import ancestry
 from tune.record.record import (
+    HASH_TAG,
     artifact_root,
     experiment_name,
     spool_folder,
     tracking_uri,
     trial_key,
 )
+from tune.record.saved_model import save_served
 from tune.record.sender import find_run, keep_model, open_experiment
 from tune.record.spool import Spool
 from tune.record.tracking import client_settings, owner_of
@@ -42,7 +37,8 @@ from tune.spec.study_file import StudyFile
 from tune.spec.urls import resolve, scrub
 from tune.study.results import Summary
 
-HASH_TAG = "refkd.sha256"
+SERVED_TAG = "refkd.served"
+"""Tag of a logged model whose files MLflow can load, not only weights and their record."""
 _log = logging.getLogger(__name__)
 
 
@@ -153,7 +149,11 @@ class Registrar:
             card = model_card(self._study, number, run, self._dataset, scores)
             model = self._keep_model(number, folder, tags, run, card)
             version = self._client.create_model_version(
-                self._name, f"models:/{model}", tags=tags, model_id=model, description=card
+                self._name,
+                f"models:/{model.model_id}",
+                tags={**tags, **ancestry(model.tags)},
+                model_id=model.model_id,
+                description=card,
             ).version
         return str(version), move_alias(self._client, self._name, alias, str(version), reason)
 
@@ -177,7 +177,7 @@ class Registrar:
 
     def _keep_model(
         self, number: int, folder: Path, tags: Mapping[str, str], source: str, card: str
-    ) -> str:
+    ) -> LoggedModel:
         run = find_run(self._client, self._experiment, f"{self._owner}/{source}")
 
         def fill(model_id: str) -> None:
@@ -186,8 +186,9 @@ class Registrar:
                 save_served(folder, saved, feature_dim=self._dataset.feature_dim)
                 (saved / "README.md").write_text(card, encoding="utf-8")
                 self._client.log_model_artifacts(model_id, str(saved))
+            self._client.set_logged_model_tags(model_id, {**tags, SERVED_TAG: "true"})
 
-        return keep_model(
+        model_id = keep_model(
             self._client,
             self._experiment,
             f"{self._owner}/{tags[HASH_TAG]}",
@@ -198,57 +199,10 @@ class Registrar:
             tags=tags,
             params={},
         )
-
-
-def save_served(retriever: Path, folder: Path, *, feature_dim: int) -> None:
-    """Write an exported retriever as an MLflow model: its code, safetensors and JSON.
-
-    It carries refkd's own source, and asks for the versions installed here.
-    """
-    example = pd.DataFrame(
-        {
-            "features": [np.zeros((4, feature_dim)).tolist()],
-            "duration": [12.0],
-            "query": ["a person opens the door"],
-        }
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow's, of type hints that are its own
-        from mlflow import pyfunc
-
-        pyfunc.save_model(
-            str(folder),
-            python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={"retriever": str(retriever)},
-            code_paths=[str(Path(refkd.__file__).parent)],
-            signature=signature(),
-            input_example=example,
-            pip_requirements=requirements(),
-        )
-
-
-def signature() -> ModelSignature:
-    """Return what a served retriever is asked and what it answers, a row a question."""
-    numbers = Array(DataType.double)
-    return ModelSignature(
-        inputs=Schema(
-            [
-                ColSpec(Array(numbers), "features"),
-                ColSpec(DataType.double, "duration"),
-                ColSpec(DataType.string, "query"),
-            ]
-        ),
-        outputs=Schema([ColSpec(numbers, name) for name in ("start", "end", "score")]),
-        params=ParamSchema([ParamSpec("top", DataType.integer, 1)]),
-    )
-
-
-def requirements() -> list[str]:
-    """Return the packages of refkd, MLflow and pandas at the versions installed here."""
-    wanted = [Requirement(line) for line in importlib.metadata.requires("refkd") or []]
-    names = [item.name for item in wanted if item.marker is None] + ["mlflow", "pandas"]
-    # A local label such as +cpu names a build that no index may hold.
-    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in names]
+        held = self._client.get_logged_model(model_id)
+        if SERVED_TAG not in held.tags:  # kept when its run ended, as weights alone
+            fill(model_id)
+        return held
 
 
 def _shown(cell: Mapping[str, float]) -> str:

@@ -24,6 +24,7 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import MlflowException
 
+from tune.record.links import link_inputs, link_output
 from tune.record.spool import STUDY_RUN, Event, RefusedError
 from tune.spec.urls import resolve
 
@@ -47,6 +48,7 @@ class Sender:
         self._client = MlflowClient(tracking_uri=resolve(uri))
         self._owner = owner
         self._runs: dict[str, str] = {}
+        self._models: dict[str, str] = {}
         self._doubtful: set[str] = set()
         self.is_new = self._client.get_experiment_by_name(experiment) is None
         """Whether the experiment was not there: then it lacks what was sent before."""
@@ -60,6 +62,7 @@ class Sender:
         handlers = {
             "run": self._begin,
             "file": self._file,
+            "inputs": self._inputs,
             "model": self._model,
             "end": self._end,
         }
@@ -82,7 +85,8 @@ class Sender:
     def _begin(self, event: Event) -> None:
         """Open a run or find it again; a parameter that changed since becomes a tag."""
         params, tags = dict(event.body["params"]), dict(event.body["tags"])
-        run_id = self._run(event.run, name=event.body["name"], time=event.time)
+        parent = event.body.get("parent", STUDY_RUN)
+        run_id = self._run(event.run, name=event.body["name"], time=event.time, parent=parent)
         run = self._client.get_run(run_id)
         if run.info.status != "RUNNING":
             self._client.update_run(run_id, status="RUNNING")
@@ -106,8 +110,22 @@ class Sender:
         path = _existing(event.body["path"])
         self._client.log_artifact(self._run(event.run), str(path), event.body["folder"])
 
+    def _inputs(self, event: Event) -> None:
+        """Say what went into a run; of the models, those that the store holds."""
+        found = [self._model_id(digest) for digest in event.body["models"]]
+        models = [model_id for model_id in found if model_id is not None]
+        link_inputs(self._client, self._run(event.run), event.body["datasets"], models)
+
+    def _model_id(self, digest: str) -> str | None:
+        if digest not in self._models:
+            model = find_model(self._client, self._experiment, f"{self._owner}/{digest}")
+            if model is None:
+                return None
+            self._models[digest] = str(model.model_id)
+        return self._models[digest]
+
     def _model(self, event: Event) -> None:
-        """Keep what a run made as a logged model."""
+        """Keep what a run made as a logged model, with its scores."""
         body = event.body
         paths = [_existing(path) for path in body["paths"]]
 
@@ -115,14 +133,25 @@ class Sender:
             for path in paths:
                 self._client.log_model_artifact(model_id, str(path))
 
-        keep_model(
+        run_id = self._run(event.run)
+        model_id = keep_model(
             self._client,
             self._experiment,
             f"{self._owner}/{body['digest']}",
             fill,
-            source_run_id=self._run(event.run),
+            source_run_id=run_id,
             **{key: body[key] for key in ("name", "model_type", "tags", "params")},
         )
+        if "step" in body:  # older spools do not say it
+            link_output(
+                self._client,
+                run_id,
+                model_id,
+                body["step"],
+                body["metrics"],
+                body["dataset"],
+                time=event.time,
+            )
 
     def _end(self, event: Event) -> None:
         """Close a run: the state comes last, so that a closed run is complete."""
@@ -141,12 +170,19 @@ class Sender:
         )
         self._client.set_terminated(run_id, status=event.body["status"], end_time=event.time)
 
-    def _run(self, key: str, *, name: str | None = None, time: int | None = None) -> str:
+    def _run(
+        self,
+        key: str,
+        *,
+        name: str | None = None,
+        time: int | None = None,
+        parent: str = STUDY_RUN,
+    ) -> str:
         """Return the id of the run with a key: remembered, found by its tag, or created."""
         if key not in self._runs:
             tags = {RUN_TAG: f"{self._owner}/{key}"}
             if key != STUDY_RUN:
-                tags[PARENT_TAG] = self._run(STUDY_RUN)
+                tags[PARENT_TAG] = self._run(parent)
             run = find_run(self._client, self._experiment, tags[RUN_TAG])
             if run is None:
                 known = key in self._doubtful
@@ -192,16 +228,20 @@ def keep_model(
 
     `fill` is given the id and uploads the files; `facts` are those of `create_logged_model`.
     """
-    found = client.search_logged_models(
-        [experiment], filter_string=f"tags.`{MODEL_TAG}` = '{label}'"
-    )
-    model: LoggedModel = next(iter(found), None) or client.create_logged_model(
+    model = find_model(client, experiment, label) or client.create_logged_model(
         experiment, tags={**tags, MODEL_TAG: label}, **facts
     )
     if model.status != LoggedModelStatus.READY:
         fill(model.model_id)
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return str(model.model_id)
+
+
+def find_model(client: MlflowClient, experiment: str, label: str) -> LoggedModel | None:
+    """Return the logged model that bears a label, None where there is none."""
+    asked = f"tags.`{MODEL_TAG}` = '{label}'"
+    found = client.search_logged_models([experiment], filter_string=asked, max_results=1)
+    return next(iter(found), None)
 
 
 def open_experiment(client: MlflowClient, name: str, artifact_root: Path | None) -> str:

@@ -21,7 +21,7 @@ from refkd.files import replaced, write_json
 STUDY_RUN = "study"
 """Key of the run that is the parent of all others."""
 
-Kind = Literal["run", "epoch", "file", "model", "end"]
+Kind = Literal["run", "epoch", "file", "inputs", "model", "end"]
 _log = logging.getLogger(__name__)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from refkd.files import sha256_file
 from tune.record.courier import Courier, Delivery
@@ -17,6 +17,7 @@ from tune.record.spool import STUDY_RUN, Event, Kind, Spool
 from tune.spec.urls import scrub, without_password
 
 if TYPE_CHECKING:
+    from tune.record.lineage import Input
     from tune.record.sender import Sender
 
 _log = logging.getLogger(__name__)
@@ -72,10 +73,19 @@ class Tracker:
             self.artifact(STUDY_RUN, path, None)
 
     def run_started(
-        self, run: str, name: str, params: Mapping[str, str], tags: Mapping[str, str]
+        self,
+        run: str,
+        name: str,
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+        *,
+        parent: str = STUDY_RUN,
     ) -> None:
-        """Open a run, or go on with it."""
-        self._tell("run", run, name=name, params=dict(params), tags=dict(tags))
+        """Open a run below another, or go on with it."""
+        body: dict[str, Any] = {"name": name, "params": dict(params), "tags": dict(tags)}
+        if parent != STUDY_RUN:
+            body["parent"] = parent
+        self._tell("run", run, **body)
 
     def epoch(
         self, run: str, epoch: int, metrics: Mapping[str, float], *, at: float | None = None
@@ -89,6 +99,10 @@ class Tracker:
             digest = sha256_file(path)
             self._tell("file", run, path=str(path.absolute()), folder=folder, sha256=digest)
 
+    def inputs(self, run: str, datasets: Sequence[Input], models: Sequence[str] = ()) -> None:
+        """Say what went into a run: datasets, and models that were told, by their digests."""
+        self._tell("inputs", run, datasets=list(datasets), models=list(models))
+
     def model(
         self,
         run: str,
@@ -97,10 +111,17 @@ class Tracker:
         *,
         model_type: str,
         digest: str,
+        step: int,
+        metrics: Mapping[str, float],
+        dataset: Input,
         params: Mapping[str, str],
         tags: Mapping[str, str],
     ) -> None:
-        """Keep what a run made as a logged model; `digest` says which one it is."""
+        """Keep what a run made as a logged model.
+
+        `digest` says which one it is, `step` the epoch it was made at, `metrics` how good it is
+        on the dataset.
+        """
         self._tell(
             "model",
             run,
@@ -108,6 +129,9 @@ class Tracker:
             paths=[str(path.absolute()) for path in paths],
             model_type=model_type,
             digest=digest,
+            step=step,
+            metrics=dict(metrics),
+            dataset=dataset,
             params=dict(params),
             tags=dict(tags),
         )

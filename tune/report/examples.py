@@ -97,8 +97,8 @@ def _answered(facts: Facts) -> Examples:
 def _champion(facts: Facts) -> tuple[int, Frozen]:
     """Return the champion that answers: the balanced one, else the best out of distribution."""
     from refkd.training.export import open_student
-    from tune.execution.jobs import trial_folder
     from tune.finals.choice import finalist_folder
+    from tune.study.folders import trial_folder
 
     champions = facts.champions()
     order = ("best-balanced", "best-ood", "best-id")

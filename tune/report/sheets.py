@@ -11,7 +11,8 @@ from pathlib import Path
 from refkd.data.manifest import Manifest, read_manifest
 from refkd.errors import DataError
 from tune.bill import BillRow, make_bill
-from tune.record.record import environment, tracking_uri
+from tune.record.environment import environment
+from tune.record.record import tracking_uri
 from tune.report.facts import Facts
 from tune.report.figure import Table, plural, score
 from tune.report.spooled import told_environments

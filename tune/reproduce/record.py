@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from refkd.data.dataset import Dataset
-from tune.record.record import CLOSE_SECONDS, as_text, environment, kept_scores
+from tune.record.environment import environment
+from tune.record.record import CLOSE_SECONDS, as_text, kept_scores
 from tune.record.spool import STUDY_RUN
 from tune.record.tracking import Tracker, warn_of
 from tune.reproduce.units import Unit

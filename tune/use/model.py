@@ -142,7 +142,7 @@ def _retriever_in(folder: Path) -> Path:
 
 def _check_registered(version: ModelVersion, folder: Path) -> None:
     """Compare the weights with what was registered; the retriever compares all else."""
-    from tune.record.registry import HASH_TAG
+    from tune.record.record import HASH_TAG
 
     expected = version.tags.get(HASH_TAG)
     if sha256_file(folder / WEIGHTS) != expected:

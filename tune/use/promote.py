@@ -13,7 +13,6 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.retriever import export
 from refkd.training.export import FrozenStudent, open_student
-from tune.execution.jobs import trial_folder
 from tune.finals.champions import Finalist, read_finalists, system_name
 from tune.finals.choice import ALIASES, BALANCED, finalist_folder, run_key
 from tune.finals.comparison import compare
@@ -21,6 +20,7 @@ from tune.record.alias import check_alias
 from tune.record.record import tracking_uri, trial_key
 from tune.spec.study_file import StudyFile, load_study_file
 from tune.spec.urls import resolve
+from tune.study.folders import trial_folder
 from tune.study.locate import locate, open_study
 from tune.study.view import TrialView, view
 
