@@ -39,8 +39,9 @@ def crown(
 ) -> None:
     """Score champions and teachers with intervals, keep the champions, register them in MLflow.
 
-    Does nothing where the champions are those that were crowned before. Once finalists have chosen
-    on fresh seeds, the registry's aliases are theirs: only `refkd finalists` moves them then.
+    Does nothing where the champions are those that were crowned before. A search gives an alias of
+    the registry only while nobody bears it: to move one, `refkd finalists` chooses on fresh seeds
+    or a person does with `refkd promote`.
     """
     crowned = {"champions": summary.champions, "trials": summary.ended}
     kept = all((file.folder / "champions" / alias).is_dir() for alias in summary.champions)
@@ -54,7 +55,7 @@ def crown(
     if file.tracking.enabled and summary.crowned is None:
         from tune.record.registry import register_champions
 
-        if not register_champions(file, summary, dataset, folders, table):
+        if not register_champions(file, summary, dataset, folders, table, move=False):
             return
     study.note("crowned", crowned)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -129,6 +130,27 @@ def test_an_alias_moves_to_a_better_student(
     write_retriever(tiny_dataset, better, seed=9)
     register(file, tiny_dataset, {**folders, "best-id": better}, {**ALIASES, "best-id": 4})
     assert aliases(mlflow_store) == {"best-id": "3", "best-id-before": "1", "best-ood": "2"}
+
+
+def test_a_search_gives_an_alias_and_never_moves_one(
+    file: StudyFile,
+    tiny_dataset: Dataset,
+    folders: dict[str, Path],
+    mlflow_store: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    grown = tmp_path / "grown"
+    write_retriever(tiny_dataset, grown, seed=9)
+    register_champions(file, summary(ALIASES), tiny_dataset, folders, TABLE, move=False)
+    champions, found = {**ALIASES, "best-id": 4}, {**folders, "best-id": grown}
+    assert not caplog.text
+    for _ in range(2):
+        register_champions(file, summary(champions), tiny_dataset, found, TABLE, move=False)
+        assert set(versions(mlflow_store)) == {"1", "2", "3"}
+        assert aliases(mlflow_store) == {"best-id": "1", "best-ood": "2"}
+    assert "best-id stays with version 1 of refkd-quick; trial 4 is version 3" in caplog.text
+    assert "best-ood stays" not in caplog.text
 
 
 def test_one_student_that_is_best_in_both_is_one_version(
@@ -264,6 +286,7 @@ def test_it_loads_where_refkd_is_not_installed(model_folder: Path, tmp_path: Pat
         capture_output=True,
         text=True,
         cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
     )
     assert done.returncode == 0, done.stderr[-2000:]
     where, names = done.stdout.strip().splitlines()

@@ -56,12 +56,14 @@ def register_champions(
     *,
     runs: Mapping[str, str] | None = None,
     reasons: Mapping[str, str] | None = None,
+    move: bool = True,
 ) -> bool:
     """Register each champion's exported retriever and point its alias at it.
 
     `folders` and `summary.champions` go by alias; `table` holds each system's scores by role.
     `runs` names the run that made each champion, where it is not its trial's; `reasons` says why
-    it bears its alias, where it is not the search's best.
+    it bears its alias, where it is not the search's best. Without `move` an alias that somebody
+    bears stays where it is.
     Weights that are registered already make no new version. Returns False, with a warning, where
     the tracking server does not take them: a search does not fail for that.
     """
@@ -77,7 +79,7 @@ def register_champions(
                 run = trial_key(number) if runs is None else runs[alias]
                 why = "best trial of the search, by one validation score"
                 why = why if reasons is None else reasons[alias]
-                registrar.register(alias, number, folder, scores, run=run, reason=why)
+                registrar.register(alias, number, folder, scores, run=run, reason=why, move=move)
     except (MlflowException, RequestException) as error:
         _log.warning(
             "the champions could not be registered in MLflow (%s); they lie in %s",
@@ -127,9 +129,11 @@ class Registrar:
         *,
         run: str,
         reason: str,
+        move: bool = True,
     ) -> tuple[str, str | None]:
         """Register an exported retriever and move an alias to it, for a reason.
 
+        Without `move` it gets the alias only while nobody bears it, and it is said who does.
         `scores` go by role and metric. Returns the version, and the alias's earlier holder.
         """
         digest = sha256_file(folder / WEIGHTS)
@@ -155,7 +159,16 @@ class Registrar:
                 model_id=model.model_id,
                 description=card,
             ).version
-        return str(version), move_alias(self._client, self._name, alias, str(version), reason)
+        held = self._client.get_registered_model(self._name).aliases.get(alias)
+        if held is None or move:
+            held = move_alias(self._client, self._name, alias, str(version), reason)
+        elif str(held) != str(version):
+            _log.warning(
+                "%s stays with version %s of %s; trial %d is version %s: `refkd finalists` or "
+                "`refkd promote` moves it",
+                *(alias, held, self._name, number, version),
+            )
+        return str(version), None if held is None else str(held)
 
     def _version(self, digest: str) -> str | None:
         for found in self._client.search_model_versions(f"name = '{self._name}'"):
