@@ -77,6 +77,8 @@ def test_a_run_names_its_dataset_its_knowledge_and_its_teachers(
         held = {dataset.name: dataset for dataset in datasets(run)}
         assert set(held) == {tiny_dataset.name, "knowledge-id", "knowledge-ood"}
         assert {one.model_id for one in run.inputs.model_inputs} == teachers
+        note = run.data.tags["mlflow.note.content"]
+        assert all(f"/models/{teacher})" in note for teacher in teachers)
         for role in ("id", "ood"):
             knowledge = json.loads(held[f"knowledge-{role}"].profile)
             assert knowledge["teacher"] == found[f"teacher-{role}"].tags["refkd.digest"]

@@ -13,9 +13,10 @@ from mlflow.entities import (
     LoggedModelInput,
     LoggedModelOutput,
     Metric,
+    Run,
 )
 
-CONTEXT = "mlflow.data.context"
+CONTEXT, NOTE = "mlflow.data.context", "mlflow.note.content"
 
 
 def link_inputs(
@@ -24,11 +25,15 @@ def link_inputs(
     """Say which datasets and logged models went into a run; MLflow takes a model but once."""
     inputs = client.get_run(run_id).inputs
     held = {one.model_id for one in inputs.model_inputs} if inputs else set()
+    models = list(models)
     client.log_inputs(
         run_id,
         datasets=[_dataset(one) for one in datasets],
         models=[LoggedModelInput(model_id) for model_id in models if model_id not in held],
     )
+    run = client.get_run(run_id)
+    if models and NOTE not in run.data.tags:
+        client.set_tag(run_id, NOTE, _note(client, run))
 
 
 def link_output(
@@ -45,7 +50,14 @@ def link_output(
 
     The scores are those that the run holds of the step already, so no second row of them is made.
     """
-    outputs = client.get_run(run_id).outputs
+    run = client.get_run(run_id)
+    outputs = run.outputs
+    if (
+        run.inputs
+        and run.inputs.model_inputs
+        and NOTE not in client.get_logged_model(model_id).tags
+    ):
+        client.set_logged_model_tags(model_id, {NOTE: _note(client, run)})
     if model_id not in {one.model_id for one in (outputs.model_outputs if outputs else [])}:
         client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
     scored = {f"dataset_{part}": dataset[part] for part in ("name", "digest")}
@@ -56,6 +68,23 @@ def link_output(
             Metric(name, value, stamps[name] or time, step, model_id=model_id, **scored)
             for name, value in metrics.items()
         ],
+    )
+
+
+def _note(client: MlflowClient, run: Run) -> str:
+    """Describe a student by what it was made of, with links to the pages of both teachers."""
+    inputs = run.inputs
+    assert inputs is not None
+    models = [client.get_logged_model(one.model_id) for one in inputs.model_inputs]
+    teachers = [
+        f"[{m.name}](#/experiments/{m.experiment_id}/models/{m.model_id})"
+        for m in sorted(models, key=lambda model: str(model.name))
+    ]
+    datasets = sorted((d.dataset.name, d.dataset.digest) for d in inputs.dataset_inputs)
+    return (
+        f"Distilled from {' and '.join(teachers)}. Made of "
+        f"{', '.join(f'{name} `{digest}`' for name, digest in datasets)}. The metrics `kept/...` "
+        "are the validation scores of the epoch that was kept."
     )
 
 

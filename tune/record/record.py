@@ -214,10 +214,13 @@ class Record:
         key, name = f"teacher/{role}", f"teacher-{role}"
         parameters = as_text(flat(teacher.record.model_dump(mode="json", exclude=_NOT_PARAMETERS)))
         tags = {**self._tags, "refkd.role": name, "refkd.digest": teacher.digest}
-        self._tracker.run_started(key, name, parameters, tags)
+        took = [past["metrics"].get("cost/wall_seconds", 0.0) for past in teacher.record.history]
+        ended = (teacher.folder / "teacher.json").stat().st_mtime
+        began = ended - max(took, default=0.0)
+        self._tracker.run_started(key, name, parameters, tags, at=began)
         self._tracker.inputs(key, [dataset_input(dataset)])
-        for past in teacher.record.history:
-            self._tracker.epoch(key, past["epoch"], past["metrics"])
+        for past, seconds in zip(teacher.record.history, took, strict=True):
+            self._tracker.epoch(key, past["epoch"], past["metrics"], at=began + seconds)
         paths = [teacher.folder / file for file in ("weights.safetensors", "teacher.json")]
         for path in paths:
             self._tracker.artifact(key, path, "teacher")
@@ -235,7 +238,7 @@ class Record:
         )
         kept = kept_scores(teacher.record.metrics)
         self._tracker.run_ended(
-            key, "FINISHED", {"refkd.kept_epoch": str(teacher.record.epoch)}, kept
+            key, "FINISHED", {"refkd.kept_epoch": str(teacher.record.epoch)}, kept, at=ended
         )
 
 

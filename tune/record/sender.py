@@ -29,6 +29,14 @@ from tune.record.spool import STUDY_RUN, Event, RefusedError
 from tune.spec.urls import resolve
 
 RUN_TAG, MODEL_TAG, PARENT_TAG = "refkd.run", "refkd.model", "mlflow.parentRunId"
+EXPERIMENT = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": "A search for students of RefKD. The run that bears the study's name "
+    "holds its file and its report; below it stand both teachers, every trial, and below a trial "
+    "its finalists on fresh seeds. `val_id/...` is in distribution, `val_ood/...` out of it, in "
+    "percent by epoch; `kept/...` are those of the epoch that was kept.",
+}
+"""Tags of a new experiment: it opens on runs, not on traces, and says what it is."""
 _FINAL = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"}
 
 for _name in ("mlflow", "alembic"):  # what they do is no news in a search
@@ -250,7 +258,8 @@ def open_experiment(client: MlflowClient, name: str, artifact_root: Path | None)
     if found is None:
         location = None if artifact_root is None else artifact_root.absolute().as_uri()
         try:
-            return str(client.create_experiment(name, artifact_location=location))
+            made = client.create_experiment(name, artifact_location=location, tags=EXPERIMENT)
+            return str(made)
         except MlflowException as error:
             found = client.get_experiment_by_name(name)
             if found is None or error.error_code != "RESOURCE_ALREADY_EXISTS":

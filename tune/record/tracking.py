@@ -80,12 +80,13 @@ class Tracker:
         tags: Mapping[str, str],
         *,
         parent: str = STUDY_RUN,
+        at: float | None = None,
     ) -> None:
-        """Open a run below another, or go on with it."""
+        """Open a run below another, or go on with it; `at` is as for `epoch`."""
         body: dict[str, Any] = {"name": name, "params": dict(params), "tags": dict(tags)}
         if parent != STUDY_RUN:
             body["parent"] = parent
-        self._tell("run", run, **body)
+        self._tell("run", run, at=at, **body)
 
     def epoch(
         self, run: str, epoch: int, metrics: Mapping[str, float], *, at: float | None = None
@@ -137,10 +138,16 @@ class Tracker:
         )
 
     def run_ended(
-        self, run: str, status: str, tags: Mapping[str, str], metrics: Mapping[str, float]
+        self,
+        run: str,
+        status: str,
+        tags: Mapping[str, str],
+        metrics: Mapping[str, float],
+        *,
+        at: float | None = None,
     ) -> None:
         """Close a run as FINISHED, FAILED or KILLED; `metrics` are of the whole run."""
-        self._tell("end", run, status=status, tags=dict(tags), metrics=dict(metrics))
+        self._tell("end", run, at=at, status=status, tags=dict(tags), metrics=dict(metrics))
 
     def has_begun(self, run: str) -> bool:
         """Return whether a run was opened in this launch or an earlier one."""
