@@ -30,13 +30,12 @@ from tune.spec.urls import resolve
 
 RUN_TAG, MODEL_TAG, PARENT_TAG = "refkd.run", "refkd.model", "mlflow.parentRunId"
 EXPERIMENT = {
-    "mlflow.experimentKind": "custom_model_development",
     "mlflow.note.content": "A search for students of RefKD. The run that bears the study's name "
     "holds its file and its report; below it stand both teachers, every trial, and below a trial "
     "its finalists on fresh seeds. `val_id/...` is in distribution, `val_ood/...` out of it, in "
     "percent by epoch; `kept/...` are those of the epoch that was kept.",
 }
-"""Tags of a new experiment: it opens on runs, not on traces, and says what it is."""
+"""Tags of a new experiment: its description."""
 _FINAL = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"}
 
 for _name in ("mlflow", "alembic"):  # what they do is no news in a search
