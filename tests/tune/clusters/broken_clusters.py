@@ -114,7 +114,9 @@ BROKEN = {
         "head_start_ray_commands[1]", "one fixed machine too few", "RAY_enable_autoscaler_v2=0",
     ),
     "one thread": Broken(
-        AWS, "unset OMP_NUM_THREADS;\n    export RAY_AUTH_MODE=token\n", "export RAY_AUTH_MODE=token\n",
+        AWS,
+        "unset OMP_NUM_THREADS;\n    export RAY_AUTH_MODE=token\n",
+        "export RAY_AUTH_MODE=token\n",
         "head_start_ray_commands[1]", "one thread", "unset OMP_NUM_THREADS",
     ),
     "another port": Broken(
