@@ -7,7 +7,19 @@ import json
 import os
 import sys
 
-NAMES = ("overhead", "startup", "simulator", "scale", "evaluate", "prepare", "memory")
+NAMES = (
+    "overhead",
+    "startup",
+    "simulator",
+    "scale",
+    "evaluate",
+    "prepare",
+    "memory",
+    "knowledge",
+    "input",
+    "distill_cost",
+    "student_epoch",
+)
 """Every benchmark: a module of this package with `run(smoke)`."""
 
 
