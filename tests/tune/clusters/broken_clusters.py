@@ -93,8 +93,8 @@ BROKEN = {
         "head_start_ray_commands[1]", "without a token", "RAY_AUTH_MODE=token",
     ),
     "token switched off on workers": Broken(
-        AWS, "RAY_AUTH_MODE=token RAY_raylet_start_wait_time_s=120;\n    ray start --address",
-        "RAY_AUTH_MODE=disabled;\n    ray start --address",
+        AWS, "OMP_NUM_THREADS; export RAY_AUTH_MODE=token;",
+        "OMP_NUM_THREADS; export RAY_AUTH_MODE=disabled;",
         "worker_start_ray_commands[1]", "without a token", "RAY_AUTH_MODE=token",
     ),
     "token unknown to the driver": Broken(
@@ -114,9 +114,7 @@ BROKEN = {
         "head_start_ray_commands[1]", "one fixed machine too few", "RAY_enable_autoscaler_v2=0",
     ),
     "one thread": Broken(
-        AWS,
-        "unset OMP_NUM_THREADS;\n    export RAY_AUTH_MODE=token\n",
-        "export RAY_AUTH_MODE=token\n",
+        AWS, "unset OMP_NUM_THREADS;\n", "true;\n",
         "head_start_ray_commands[1]", "one thread", "unset OMP_NUM_THREADS",
     ),
     "another port": Broken(
