@@ -11,7 +11,7 @@ from uuid import uuid4
 from tune.cluster.source import ClusterError
 from tune.execution.cluster import joined
 
-DEADLINE = 60.0
+DEADLINE = 180.0
 """Seconds a node has for an answer."""
 PACKAGES = ("refkd", "ray", "torch", "optuna", "numpy")
 
@@ -21,9 +21,9 @@ class NodeFacts:
     """The answers of one node."""
 
     versions: dict[str, str]
-    skew: float
+    skew: float = 0.0
     """Seconds its clock is ahead of the driver's."""
-    latency: float
+    latency: float = 0.0
     """Seconds the question took: how little `skew` can be trusted."""
     storage_error: str | None = None
     markers: list[str] = field(default_factory=list)
@@ -41,23 +41,16 @@ def ask_nodes(address: str, *, folder: Path, dataset: Path | None) -> dict[str, 
     marks = folder / f".refkd-check-{uuid4().hex[:8]}"
     with joined(address):
         names = _nodes()
-        facts = {}
+        # The first task of a node starts a process there: all at once, and no clock is read by it.
+        begun = {n: _begin(n, _describe, str(marks), names[n], str(dataset or "")) for n in names}
+        facts = {names[n]: NodeFacts(**_answer(task, names[n])) for n, task in begun.items()}
         for node, name in names.items():
             began = time.time()
-            told = _ask(node, name, _describe, str(marks), name, str(dataset or ""))
-            ended = time.time()
-            facts[name] = NodeFacts(
-                versions=told["versions"],
-                skew=told["time"] - (began + ended) / 2,
-                latency=(ended - began) / 2,
-                storage_error=told["storage_error"],
-                fingerprint=told["fingerprint"],
-                dataset_error=told["dataset_error"],
-            )
+            now, facts[name].markers = _answer(_begin(node, _marks, str(marks)), name)
+            facts[name].latency = (time.time() - began) / 2
+            facts[name].skew = now - (began + facts[name].latency)
         for node, name in names.items():
-            facts[name].markers = _ask(node, name, _marks, str(marks))
-        for node, name in names.items():
-            _ask(node, name, _remove, str(marks))
+            _answer(_begin(node, _remove, str(marks)), name)
     return facts
 
 
@@ -68,15 +61,21 @@ def _nodes() -> dict[str, str]:
     return {n["NodeID"]: f"{n['NodeManagerHostname']} ({n['NodeID'][:6]})" for n in alive}
 
 
-def _ask(node: str, name: str, task: Any, *arguments: str) -> Any:
+def _begin(node: str, task: Any, *arguments: str) -> Any:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(node, soft=False)
     # No CPU is asked for: the head has none to give, and trials may hold the others.
     remote = ray.remote(num_cpus=0, max_retries=0)(task).options(scheduling_strategy=here)
+    return remote.remote(*arguments)
+
+
+def _answer(task: Any, name: str) -> Any:
+    import ray
+
     try:
-        return ray.get(remote.remote(*arguments), timeout=DEADLINE)
+        return ray.get(task, timeout=DEADLINE)
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ClusterError(
@@ -85,18 +84,17 @@ def _ask(node: str, name: str, task: Any, *arguments: str) -> Any:
 
 
 def _describe(marks: str, name: str, dataset: str) -> dict[str, Any]:
-    """Run on a node: versions, time, the dataset's fingerprint, and a mark left in storage."""
+    """Run on a node: versions, the dataset's fingerprint, and a mark left in storage."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    now = time.time()
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "absent"
-    told: dict[str, Any] = {"versions": versions, "time": now, "storage_error": None}
+    told: dict[str, Any] = {"versions": versions, "storage_error": None}
     told |= {"fingerprint": None, "dataset_error": None}
     try:
         if not Path(marks).parent.is_dir():
@@ -120,9 +118,11 @@ def _fingerprint(dataset: Path) -> dict[str, str | None]:
         return {"dataset_error": str(error).splitlines()[0]}
 
 
-def _marks(marks: str) -> list[str]:
+def _marks(marks: str) -> tuple[float, list[str]]:
+    """Run on a node: its time, and the marks that it sees."""
     folder = Path(marks)
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    seen = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return time.time(), seen
 
 
 def _remove(marks: str) -> None:
