@@ -70,7 +70,7 @@ class Storm:
         if not self._log.exists():
             return []
         lines = self._log.read_text(encoding="ascii").splitlines()
-        return [Begun(*map(int, line.split())) for line in lines]
+        return [Begun(*map(int, line.split()[:3])) for line in lines]
 
     def _alive(self) -> subprocess.Popen[bytes]:
         if self._driver is None:

@@ -11,6 +11,7 @@ import importlib.abc
 import importlib.machinery
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -91,7 +92,7 @@ class Slow:
 
 @dataclass(frozen=True, kw_only=True)
 class Epochs:
-    """Writes `trial epoch process` to a file as a student's epoch begins, and makes it longer."""
+    """Writes `trial epoch process host` to a file as a student's epoch begins; makes it longer."""
 
     path: str
     seconds: float = 0.0
@@ -116,7 +117,7 @@ class Epochs:
                 if trial is None:  # a teacher's
                     return original(trainer, number)
                 with Path(self.path).open("a", encoding="ascii") as file:
-                    file.write(f"{trial} {number + 1} {os.getpid()}\n")
+                    file.write(f"{trial} {number + 1} {os.getpid()} {socket.gethostname()}\n")
                 time.sleep(self.seconds)
                 return original(trainer, number)
 

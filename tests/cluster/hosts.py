@@ -1,0 +1,174 @@
+"""A cluster that `ray up` starts on the hosts of a lab, and what is asked of it."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from chaos import SIMULATE, Workspace, environment_with
+from chaos_hooks import Epochs
+from lab import ADDRESSES, Lab
+
+STRICT = {"RAY_AUTH_MODE": "token"}
+WORKERS = ("w1", "w2")
+_PATIENT = "RAY_raylet_start_wait_time_s=300"
+"""A machine that plays three is slow to start Ray."""
+_HEALTH = (
+    "RAY_health_check_initial_delay_ms=1000 RAY_health_check_period_ms=1000 "
+    "RAY_health_check_timeout_ms=2000 RAY_health_check_failure_threshold=3"
+)
+_ALIVE = """\
+import ray, sys, time
+ray.init(address="auto", logging_level="ERROR", log_to_driver=False)
+wanted, end = sorted(sys.argv[2:]), time.time() + float(sys.argv[1])
+while (found := sorted(n["NodeManagerHostname"] for n in ray.nodes() if n["Alive"])) != wanted:
+    if time.time() > end:
+        sys.exit(f"{found} are alive, expected {wanted}")
+    time.sleep(0.2)
+print(time.time())
+"""
+
+
+@dataclass
+class Cluster:
+    """Three nodes, of which the head has a driver too, and a folder that all of them share."""
+
+    lab: Lab
+
+    @property
+    def file(self) -> Path:
+        return self.lab.folder / "onprem.yaml"
+
+    def write(self) -> None:
+        """Write the cluster file, and a token that only its nodes are given."""
+        start = "--num-cpus=1 --object-store-memory=100000000"
+        content: dict[str, Any] = {
+            "cluster_name": "refkd",
+            "provider": {
+                "type": "local",
+                "head_ip": ADDRESSES["head"],
+                "worker_ips": [ADDRESSES[name] for name in WORKERS],
+            },
+            "auth": {"ssh_user": "root", "ssh_private_key": str(self.lab.key)},
+            "file_mounts": {"~/.ray/auth_token": "~/.ray/auth_token"},
+            "setup_commands": [
+                "chmod 600 ~/.ray/auth_token",
+                "grep -q AUTH_MODE ~/.bashrc || echo export RAY_AUTH_MODE=token >> ~/.bashrc",
+            ],
+            "head_start_ray_commands": [
+                "ray stop",
+                f"RAY_AUTH_MODE=token {_PATIENT} {_HEALTH} ray start --head --port=6379 {start} "
+                "--autoscaling-config=~/ray_bootstrap_config.yaml",
+            ],
+            "worker_start_ray_commands": [
+                "ray stop",
+                f"RAY_AUTH_MODE=token {_PATIENT} ray start --address=$RAY_HEAD_IP:6379 {start}",
+                # `ray down` stops Ray on the head alone; without this a log monitor stays.
+                "setsid sh -c 'while pgrep -x raylet; do sleep 2; done; ray stop --force' "
+                ">/dev/null 2>&1 </dev/null &",
+            ],
+        }
+        self.file.write_text(yaml.safe_dump(content))
+        made = self.lab.on("laptop", "ray", "get-auth-token", "--generate")
+        assert made.returncode == 0, made.stderr
+
+    def up(self) -> None:
+        """`ray up`, and wait until every node has joined."""
+        told = self.lab.on(
+            "laptop", "ray", "up", "-y", "--no-config-cache", self.file,
+            seconds=240, RAY_UP_enable_autoscaler_v2="0",
+        )  # fmt: skip
+        assert told.returncode == 0, (told.stdout + told.stderr)[-3000:]
+        self.wait_for_nodes("head", *WORKERS)
+
+    def down(self) -> None:
+        """`ray down`, and wait until no process of Ray is left on any node."""
+        told = self.lab.on("laptop", "ray", "down", "-y", self.file, seconds=240)
+        assert told.returncode == 0, (told.stdout + told.stderr)[-3000:]
+
+    def gone(self, name: str, *, seconds: float = 120) -> None:
+        """Wait until nothing of Ray is left on a host: workers notice the head's end late."""
+        end = time.monotonic() + seconds
+        while left := [
+            line for line in self.lab.processes(name).values() if "ray" in line.lower()
+        ]:
+            assert time.monotonic() < end, left
+            time.sleep(0.5)
+
+    def wait_for_nodes(self, *names: str, seconds: float = 180) -> float:
+        """Wait until exactly these hosts are alive as nodes; return when that was seen."""
+        hosts = [f"rk-{name}" for name in names]
+        told = self.python(_ALIVE, str(seconds), *hosts, seconds=seconds + 60)
+        assert told.returncode == 0, told.stdout + told.stderr
+        return float(told.stdout.split()[-1])
+
+    def python(
+        self, code: str, *arguments: str, on: str = "head", seconds: float = 120, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Python on a host."""
+        return self.lab.on(
+            on, "python", "-c", code, *arguments, seconds=seconds, **{**STRICT, **variables}
+        )
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An epoch that began: of which trial, and on which host."""
+
+    trial: int
+    epoch: int
+    host: str
+
+
+@dataclass
+class Search:
+    """A search on a cluster: its driver runs on the head, its files lie in the shared folder."""
+
+    cluster: Cluster
+    workspace: Workspace
+    log: Path
+    driver: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def prepare(cls, cluster: Cluster, name: str, *, seconds: float, **changes: Any) -> Search:
+        """Write a study; its epochs take `seconds` more than they need."""
+        folder = cluster.lab.shared / f"{name}-{secrets.token_hex(3)}"
+        folder.mkdir()
+        log = folder / "epochs"
+        environment_with([Epochs(path=str(log), seconds=seconds)], cluster.lab.folder / "hooks")
+        workspace = Workspace(folder, folder / "dataset")
+        workspace.write(simulate=SIMULATE, workers=3, **changes)
+        return cls(cluster, workspace, log)
+
+    def start(self) -> None:
+        """Begin or continue the search."""
+        self.driver = self.cluster.lab.start(
+            "head", Path(sys.prefix) / "bin" / "refkd", "search", self.workspace.study,
+            "--address", "auto", log=self.workspace.output, **STRICT,
+        )  # fmt: skip
+
+    def finish(self) -> None:
+        """Wait until the search has ended."""
+        assert self.driver is not None
+        assert self.driver.wait() == 0, self.workspace.said()
+
+    def begun(self) -> list[Begun]:
+        """Return every epoch that any student began."""
+        if not self.log.exists():
+            return []
+        lines = [line.split() for line in self.log.read_text(encoding="ascii").splitlines()]
+        return [Begun(int(trial), int(epoch), host) for trial, epoch, _, host in lines]
+
+    def wait(self, happened: Callable[[list[Begun]], bool]) -> None:
+        """Wait until the epochs that began are as wanted; the search must not end before."""
+        assert self.driver is not None
+        while not happened(self.begun()):
+            assert self.driver.poll() is None, self.workspace.said()
+            time.sleep(0.05)
