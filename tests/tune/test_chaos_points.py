@@ -39,11 +39,11 @@ WORKER: dict[str, dict[str, Any]] = {
     "before a checkpoint": {"before": f"{CHECKPOINT}.save", "match": "trials/0000"},
     "between a checkpoint and its report": {"after": f"{CHECKPOINT}.save", "match": "trials/0001"},
     "between file and rename": {"before": RENAME, "match": "trials/0002/checkpoints/epoch-0002"},
-    "between tensors and facts": {"after": RENAME, "match": "0003/checkpoints/epoch-0001.safet"},
+    "between tensors and facts": {"after": RENAME, "match": "trials/0003/checkpoints/epoch-0001-"},
     "between rename and sync": {
         "before": "refkd.files:sync_directory",
         "match": "trials/0004/checkpoints",
-        "call": 2,
+        "call": 3,
     },
     "between weights and record": {"before": RENAME, "match": "trials/0000/student.json"},
     "between two trials": {"before": f"{RESET}.reset_config"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import time
@@ -50,7 +51,7 @@ def damaged_checkpoints(case: Case) -> Iterator[Finding]:
                 what=f"{stem}: is damaged",
                 remedy="remove it: training goes on from "
                 + (f"epoch {last}" if last else "the beginning"),
-                fix=_remover(stem.with_suffix(".json"), stem.with_suffix(".safetensors")),
+                fix=functools.partial(found.remove, epoch),
             )
 
 

@@ -114,6 +114,7 @@ def _distil(one: dict[str, Any], folder: Path, dataset: Dataset, work: Work) -> 
         trainer = student_trainer(config, dataset, teachers, work.knowledge, device=work.device)
         checkpoints = CheckpointFolder(folder / CHECKPOINTS)
         report_epochs(trainer, checkpoints)
+        checkpoints.check_claim()
         freeze_student(trainer, config, dataset, folder)
         checkpoints.clear()
 

@@ -16,13 +16,15 @@ class Lockstep:
     """Trainers that advance together; each keeps checkpoints of its own.
 
     A trainer that was killed behind or ahead of the others is waited for, so an epoch of the group
-    is known when all of them have it.
+    is known when all of them have it. The group is the only writer of its folders: where another
+    process has taken over, its epochs end with `SupersededError`.
     """
 
     def __init__(self, trainers: Sequence[Trainer], folders: Sequence[CheckpointFolder]) -> None:
         self.trainers = list(trainers)
         self._folders = list(folders)
         for trainer, folder in zip(self.trainers, self._folders, strict=True):
+            folder.claim()
             checkpoint = folder.newest()
             if checkpoint is not None:
                 trainer.restore(checkpoint)
@@ -31,6 +33,11 @@ class Lockstep:
     def total(self) -> int:
         """Epochs of each trainer."""
         return self.trainers[0].config.epochs
+
+    def check_claim(self) -> None:
+        """Raise `SupersededError` where another process has taken over."""
+        for folder in self._folders:
+            folder.check_claim()
 
     def epochs(self) -> Iterator[EpochResult]:
         """Yield every epoch of the group from the first, trained or known from checkpoints.

@@ -70,6 +70,7 @@ def teach(
             trainer = teacher_trainer(settings, dataset, device=device)
             checkpoints = CheckpointFolder(folder / CHECKPOINTS)
             report_epochs(trainer, checkpoints)
+            checkpoints.check_claim()
             teacher = freeze_teacher(trainer, settings, dataset, folder)
             checkpoints.clear()
         make_knowledge(teacher, dataset, knowledge, device=device)
@@ -104,6 +105,7 @@ def train_student(config: dict[str, Any], *, job: dict[str, Any]) -> None:
 
     def freeze(members: tuple[Lockstep, list[Path], list[StudentConfig]]) -> list[Trainer]:
         lockstep, folders, settings = members
+        lockstep.check_claim()
         for trainer, folder, setting in zip(lockstep.trainers, folders, settings, strict=True):
             if not student_is_frozen(folder):
                 freeze_student(trainer, setting, dataset, folder)

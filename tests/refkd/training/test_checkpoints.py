@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError
 from refkd.models import VSLNetConfig
 from refkd.recipes import RecipeConfig
-from refkd.training.checkpoint import Checkpoint, CheckpointFolder
+from refkd.training.checkpoint import Checkpoint, CheckpointFolder, SupersededError
 from refkd.training.config import TrainingConfig
 from refkd.training.teacher import TeacherConfig, teacher_trainer
 from refkd.training.trainer import Trainer
@@ -32,10 +35,16 @@ def flip_last_byte(path: Path) -> None:
     path.write_bytes(content)
 
 
+def tensors_of(stem: Path) -> Path:
+    """Return the tensors of the checkpoint `epoch-NNNN`."""
+    [found] = stem.parent.glob(f"{stem.name}-*.safetensors")
+    return found
+
+
 DAMAGE: dict[str, Callable[[Path], None]] = {
-    "tensors cut short": lambda p: os.truncate(p.with_suffix(".safetensors"), 200),
-    "tensors with a changed bit": lambda p: flip_last_byte(p.with_suffix(".safetensors")),
-    "tensors gone": lambda p: p.with_suffix(".safetensors").unlink(),
+    "tensors cut short": lambda p: os.truncate(tensors_of(p), 200),
+    "tensors with a changed bit": lambda p: flip_last_byte(tensors_of(p)),
+    "tensors gone": lambda p: tensors_of(p).unlink(),
     "tensors without a record": lambda p: p.with_suffix(".json").unlink(),
     "record cut short": lambda p: os.truncate(p.with_suffix(".json"), 40),
     "record empty": lambda p: os.truncate(p.with_suffix(".json"), 0),
@@ -77,7 +86,7 @@ def test_a_write_that_was_cut_off_is_no_checkpoint(trained: Trainer, tmp_path: P
     folder = CheckpointFolder(tmp_path)
     folder.save(_at(trained, 2))
     (tmp_path / ".epoch-0003.json.123.abcd.tmp").write_text("{")
-    (tmp_path / "epoch-0003.safetensors").write_bytes(b"half")
+    (tmp_path / "epoch-0003-0123456789ab.safetensors").write_bytes(b"half")
     assert folder.epochs() == [2]
     newest = folder.newest()
     assert newest is not None
@@ -144,7 +153,60 @@ def test_nothing_of_a_checkpoint_is_pickled(trained: Trainer, tmp_path: Path) ->
     CheckpointFolder(tmp_path).save(trained.checkpoint())
     record = json.loads((tmp_path / "epoch-0003.json").read_text())
     assert record["facts"]["seed"] == 5
-    header = (tmp_path / "epoch-0003.safetensors").read_bytes()
+    header = tensors_of(tmp_path / "epoch-0003").read_bytes()
     size = int.from_bytes(header[:8], "little")
     names = json.loads(header[8 : 8 + size])
     assert any(name.startswith("optimizer/exp_avg_sq/") for name in names)
+
+
+def test_who_was_taken_for_dead_writes_nothing_more(trained: Trainer, tmp_path: Path) -> None:
+    late, retry = CheckpointFolder(tmp_path / "run"), CheckpointFolder(tmp_path / "run")
+    late.claim()
+    late.save(_at(trained, 1))
+    retry.claim()
+    retry.save(_at(trained, 2))
+    before = sorted(retry.path.iterdir())
+    for attempt in (late.check_claim, lambda: late.save(_at(trained, 3))):
+        with pytest.raises(SupersededError, match="another process goes on with this run"):
+            attempt()
+    assert sorted(retry.path.iterdir()) == before
+    retry.save(_at(trained, 3))
+    retry.clear()
+    with pytest.raises(SupersededError):
+        retry.save(_at(trained, 4))
+    assert not retry.path.exists()
+
+
+@pytest.mark.slow
+def test_two_writers_at_once_leave_only_whole_checkpoints(tmp_path: Path) -> None:
+    """Neither knows of the other, as on nodes whose files reach the shared folder late."""
+    states = {w: {"w": torch.full((2000,), float(w))} for w in range(2)}
+    ended = threading.Event()
+
+    def write(writer: int) -> None:
+        folder = CheckpointFolder(tmp_path)
+        for epoch in range(1, 60):
+            facts = {"writer": writer}
+            folder.save(Checkpoint(epoch=epoch, tensors=states[writer], facts=facts))
+
+    def read() -> int:
+        last = 0
+        while not ended.is_set():
+            found = CheckpointFolder(tmp_path).newest()
+            if found is not None:
+                assert torch.equal(found.tensors["w"], states[found.facts["writer"]]["w"])
+                last = found.epoch
+        return last
+
+    with ThreadPoolExecutor() as pool:
+        reader = pool.submit(read)
+        writers = [pool.submit(write, writer) for writer in states]
+        try:
+            for writer in writers:
+                writer.result()
+        finally:
+            ended.set()
+        assert reader.result() > 0
+    found = CheckpointFolder(tmp_path)
+    assert found.epochs() == [58, 59]
+    assert all(found._load(epoch) is not None for epoch in found.epochs())
