@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from tune.execution.spot import NodeLeavingError
 from tune.execution.trainables import FAILED, FINAL, metrics_of
 from tune.study.search_study import Ask, SearchStudy
 from tune.study.view import Action
@@ -45,21 +46,24 @@ class Board:
     """What the study decided where a trial does not go on."""
     causes: dict[str, str] = field(default_factory=dict)
     """Why a trial's worker failed last."""
+    leaving: set[str] = field(default_factory=set)
+    """Trials that left a node before it was taken away."""
     deaths: Counter[int] = field(default_factory=Counter)
     """How often a trial's worker failed in this launch, by the study's number."""
 
     def worker_failed(self, trial_id: str) -> None:
         """Let the study hand the trial out again, or end it where its retries are used up.
 
-        Ray's own retries would leave out a worker that dies between two trials.
+        Ray's own retries would leave out a worker that dies between two trials. To leave a node
+        that is about to be taken away is no failure.
         """
         number = self.numbers[trial_id]
         if not self.study.is_live(number):
             return
         if trial_id in self.finals:
             self.tell(trial_id, error=None)  # it died with its work done
-        elif self.deaths[number] < self.study.file.retries:
-            self.deaths[number] += 1
+        elif trial_id in self.leaving or self.deaths[number] < self.study.file.retries:
+            self.deaths[number] += trial_id not in self.leaving
             del self.numbers[trial_id]
             self.study.give_back(number)
         else:
@@ -172,6 +176,8 @@ class StudyScheduler(FIFOScheduler):
         error = str(trial.get_error() or "").strip()
         if error:
             self._board.causes[trial.trial_id] = error.splitlines()[-1]
+        if NodeLeavingError.__name__ in self._board.causes.get(trial.trial_id, ""):
+            self._board.leaving.add(trial.trial_id)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

@@ -29,6 +29,7 @@ from refkd.training.teacher import TeacherConfig, find_teacher, freeze_teacher, 
 from refkd.training.trainer import Trainer
 from tune.execution.jobs import CHECKPOINTS, Job
 from tune.execution.replicates import Lockstep, final_metrics
+from tune.execution.spot import check_node
 from tune.study.folders import seed_folder
 
 FAILED, FINAL = "failed", "final:"
@@ -82,8 +83,10 @@ def train_student(config: dict[str, Any], *, job: dict[str, Any]) -> None:
 
     The first `config["race"]` seeds are reported epoch by epoch and may be stopped; the others
     are trained once those are through. They lie in `config["folder"]`, or in the trial's own.
+    Raises `NodeLeavingError` after an epoch on a node that is about to be taken away.
     """
     work = Job.model_validate(job)
+    check_node()  # a worker that was used before may stand on a node that leaves
     dataset = open_dataset(work.dataset, work.fingerprint, threads=work.threads)
     teachers = {role: find_teacher(path) for role, path in work.teachers.items()}
     seeds, race = [int(seed) for seed in config["seeds"]], int(config["race"])
@@ -119,10 +122,12 @@ def train_student(config: dict[str, Any], *, job: dict[str, Any]) -> None:
                 report |= _final(freeze(racing))
             if result.epoch > int(config["inherited"]):
                 ray.tune.report(report)
+            if result.epoch < racing[0].total:
+                check_node()
         if race < len(seeds):
             others = group(range(race, len(seeds)))
             for _ in others[0].epochs():
-                pass
+                check_node()
             ray.tune.report(_final([*freeze(racing), *freeze(others)]))
     except (TrainingError, CheckpointError) as error:
         ray.tune.report({FAILED: str(error)})
@@ -146,14 +151,14 @@ def report_epochs(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
         ray.tune.report({"epoch": result.epoch, **result.metrics})
 
 
-def open_dataset(path: Path, fingerprint: str, *, threads: int) -> Dataset:
+def open_dataset(path: Path | str, fingerprint: str, *, threads: int) -> Dataset:
     """Open a worker's dataset, and compute with so many threads."""
     torch.set_num_threads(threads)
     return _open_dataset(path, fingerprint)
 
 
 @lru_cache(maxsize=2)
-def _open_dataset(path: Path, fingerprint: str) -> Dataset:
+def _open_dataset(path: Path | str, fingerprint: str) -> Dataset:
     """Open a dataset once a process: workers are reused from trial to trial."""
     dataset = Dataset.open(path)
     if dataset.fingerprint != fingerprint:

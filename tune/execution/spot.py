@@ -1,0 +1,85 @@
+"""A node that is about to be taken away: who hears of it, and what is done then.
+
+Run on each spot node beside Ray: `python -m tune.execution.spot`. It asks the machine's metadata
+service every few seconds and, once a notice is there, has Ray drain the node: nothing new is
+placed on it, and its trials leave it after the epoch they are in. Such a trial has not failed.
+
+The service is EC2's (IMDSv2, `spot/instance-action`); `AWS_EC2_METADATA_SERVICE_ENDPOINT` names
+another address of it, as for other clients of AWS.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+
+from refkd.errors import RefKDError
+
+POLL = 5.0
+"""Seconds between two questions, as EC2's documentation recommends."""
+ENDPOINT = "http://169.254.169.254"
+_TOKEN, _NOTICE = "/latest/api/token", "/latest/meta-data/spot/instance-action"
+
+
+class NodeLeavingError(RefKDError):
+    """A trial leaves a node that is about to be taken away."""
+
+
+def check_node() -> None:
+    """Raise `NodeLeavingError` where the node of this worker is being drained."""
+    import ray
+    from ray._private.state import state
+
+    node = ray.get_runtime_context().get_node_id()
+    if node in state.get_draining_nodes():
+        raise NodeLeavingError("its node is about to be taken away")
+
+
+def notice(endpoint: str) -> datetime | None:
+    """Return when this machine is taken away; None where nothing is planned or nobody answers."""
+    try:
+        token = _ask(endpoint + _TOKEN, "PUT", {"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+        text = _ask(endpoint + _NOTICE, "GET", {"X-aws-ec2-metadata-token": token})
+        return datetime.fromisoformat(json.loads(text)["time"])
+    except (urllib.error.URLError, OSError, ValueError, KeyError):
+        return None  # 404 while there is no notice
+
+
+def drain(end: datetime) -> None:
+    """Tell Ray that this node goes at `end`: nothing is placed on it any more."""
+    import ray
+
+    ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+    node = ray.get_runtime_context().get_node_id()
+    ray.shutdown()
+    left = max(0, round((end - datetime.now(UTC)).total_seconds()))
+    command = [str(Path(sys.executable).parent / "ray"), "drain-node", "--node-id", node]
+    command += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot notice"]
+    subprocess.run([*command, "--deadline-remaining-seconds", str(left)], check=True)
+
+
+def watch() -> None:
+    """Wait for a notice and drain the node; return then."""
+    endpoint = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", ENDPOINT).rstrip("/")
+    while (end := notice(endpoint)) is None:
+        time.sleep(POLL)
+    print(f"this node is taken away at {end.isoformat()}: draining it", flush=True)
+    drain(end)
+
+
+def _ask(url: str, method: str, headers: dict[str, str]) -> str:
+    request = urllib.request.Request(url, method=method, headers=headers)
+    with urllib.request.urlopen(request, timeout=2) as answer:
+        return str(answer.read().decode())
+
+
+if __name__ == "__main__":
+    watch()
