@@ -21,6 +21,7 @@ FLOORS = {"ray": "2.54", "mlflow": "3.11", "torch": "2.6"}
 """The oldest releases without a known hole that matters here."""
 METHOD = {
     *("torch", "numpy", "h5py", "pyarrow", "safetensors", "pydantic", "scipy", "nltk", "tqdm"),
+    "filelock",
 }
 
 

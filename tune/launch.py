@@ -211,7 +211,7 @@ class _Launch:
 def open_dataset(file: StudyFile, reporter: Reporter) -> Dataset:
     """Open a study's dataset; simulate it first where the file says how."""
     path = file.dataset
-    if not path.exists() and file.simulate is not None:
+    if isinstance(path, Path) and not path.exists() and file.simulate is not None:
         reporter.stage(f"simulating {path}")
         simulate(out=path, config=file.simulate)
     return Dataset.open(path)

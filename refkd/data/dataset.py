@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from refkd.data.inputs import ModelInputs
+from refkd.data.local_copy import is_uri, local_copy
 from refkd.data.manifest import (
     FEATURES,
     MOMENTS,
@@ -40,11 +41,12 @@ class Dataset:
 
     @classmethod
     def open(cls, path: Path | str) -> Dataset:
-        """Open a folder; `DataError` where it is missing, foreign or damaged.
+        """Open a folder, or this machine's copy of what lies at an address such as `s3://…`.
 
-        The manifest is checked by its own hash and the files by their sizes; `verify` reads them.
+        Raises `DataError` where it is missing, foreign or damaged. The manifest is checked by its
+        own hash and the files by their sizes; `verify` reads them.
         """
-        folder = Path(path)
+        folder = local_copy(str(path)) if is_uri(path) else Path(path)
         manifest = read_manifest(folder)
         check_files(folder, manifest, OPEN_FILES, full=False)
         words = read_words(folder / WORDS)

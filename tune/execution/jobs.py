@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refkd.config import Config
-from tune.spec.study_file import TEACHER_ROLES, StudyFile
+from tune.spec.study_file import TEACHER_ROLES, Address, StudyFile
 from tune.study.folders import trial_folder
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ CHECKPOINTS = "checkpoints"
 class Job(Config):
     """The part of a study that is the same for all its workers; paths are absolute."""
 
-    dataset: Path
+    dataset: Path | Address
     fingerprint: str
     folder: Path
     """The study's folder: trials write below it."""
@@ -47,7 +47,7 @@ def make_job(file: StudyFile, dataset: Dataset, *, teacher_epochs: int) -> Job:
         for config in [file.teacher_config(role, epochs=teacher_epochs)]
     }
     return Job(
-        dataset=file.dataset.absolute(),
+        dataset=file.dataset if isinstance(file.dataset, str) else file.dataset.absolute(),
         fingerprint=dataset.fingerprint,
         folder=file.folder,
         teachers=teachers,

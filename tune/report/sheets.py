@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from refkd.data.local_copy import local_copy
 from refkd.data.manifest import Manifest, read_manifest
 from refkd.errors import DataError
 from tune.bill import BillRow, make_bill
@@ -99,9 +100,10 @@ def teachers(facts: Facts) -> Table:
 def dataset_card(facts: Facts) -> Table:
     """Return what the data is; its fingerprint alone where the dataset is not here."""
     fingerprint = str(facts.attributes.get("dataset", "not known"))
-    rows = [["folder", str(facts.file.dataset)], ["fingerprint", fingerprint]]
+    rows = [["place", str(facts.file.dataset)], ["fingerprint", fingerprint]]
     try:
-        manifest = read_manifest(Path(facts.file.dataset))
+        place = facts.file.dataset
+        manifest = read_manifest(local_copy(place) if isinstance(place, str) else place)
     except DataError as error:
         return Table(heads=["dataset", ""], rows=[*rows, ["manifest", str(error)]])
     if manifest.fingerprint != fingerprint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -40,6 +40,9 @@ SECTIONS = ("backbone", "distill", "training")
 TEACHER_ROLES = ("id", "ood")
 
 
+Address = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]+://")]
+
+
 class StudyFileError(RefKDError):
     """A study file with a wrong key, type or range; every line of the message is one."""
 
@@ -49,8 +52,9 @@ class StudyFile(Config):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     """The study's name: letters, digits, _ and -."""
-    dataset: Path
-    """A prepared dataset: the folder that `refkd data prepare` or `simulate` wrote."""
+    dataset: Path | Address
+    """A prepared dataset: the folder that `refkd data prepare` or `simulate` wrote, or its address
+    such as `s3://bucket/charades`, of which each machine makes one copy."""
     simulate: SimulationConfig | None = None
     """Where given, an absent dataset is simulated with these settings first."""
     workspace: Path = Path("runs")
@@ -101,6 +105,11 @@ class StudyFile(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> StudyFile:
+        if self.simulate is not None and isinstance(self.dataset, str):
+            raise ValueError(
+                f"dataset: {self.dataset} is an address, and `simulate` makes a folder; give a "
+                f"path, or remove `simulate`"
+            )
         if len(set(self.objectives)) != len(self.objectives):
             raise ValueError(f"objectives: {self.objectives} names a metric twice")
         if len(self.objectives) > 1 and self.pruning.name not in ("pareto_halving", "none"):
