@@ -1,4 +1,4 @@
-"""One lab and one cluster for all tests of a file."""
+"""One lab and one cluster for all tests; each test finds it whole."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from hosts import Cluster
 from lab import Lab, why_not
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """Four hosts; skips, with the reason, where they cannot be made."""
+@pytest.fixture(scope="session")
+def _cluster() -> Iterator[Cluster]:
     reason = why_not()
     if reason is not None:
         pytest.skip(reason)
-    with Lab() as made:
+    with Lab() as lab:
+        made = Cluster(lab)
+        made.write()
         yield made
 
 
-@pytest.fixture(scope="module")
-def cluster(lab: Lab) -> Cluster:
-    """Three nodes that `ray up` has started."""
-    made = Cluster(lab)
-    made.write()
-    made.up()
-    return made
+@pytest.fixture
+def cluster(_cluster: Cluster) -> Cluster:
+    """Three nodes that `ray up` has started; skips, with the reason, where that cannot be."""
+    _cluster.make_whole()
+    return _cluster

@@ -18,11 +18,14 @@ from lab import ADDRESSES, Lab
 
 STRICT = {"RAY_AUTH_MODE": "token"}
 WORKERS = ("w1", "w2")
-_PATIENT = "RAY_raylet_start_wait_time_s=300"
-"""A machine that plays three is slow to start Ray."""
 _HEALTH = (
     "RAY_health_check_initial_delay_ms=1000 RAY_health_check_period_ms=1000 "
     "RAY_health_check_timeout_ms=2000 RAY_health_check_failure_threshold=3"
+)
+# With ports that are known, a node need not wait 15 seconds at most for its agents to name theirs.
+_PORTS = (
+    "--dashboard-agent-listen-port=52365 --dashboard-agent-grpc-port=52366 "
+    "--runtime-env-agent-port=52367 --metrics-export-port=52368"
 )
 _ALIVE = """\
 import ray, sys, time
@@ -41,6 +44,8 @@ class Cluster:
     """Three nodes, of which the head has a driver too, and a folder that all of them share."""
 
     lab: Lab
+    whole: bool = False
+    """Whether all nodes are up, as far as the tests know."""
 
     @property
     def file(self) -> Path:
@@ -48,7 +53,7 @@ class Cluster:
 
     def write(self) -> None:
         """Write the cluster file, and a token that only its nodes are given."""
-        start = "--num-cpus=1 --object-store-memory=100000000"
+        start = f"--num-cpus=1 --object-store-memory=100000000 {_PORTS}"
         content: dict[str, Any] = {
             "cluster_name": "refkd",
             "provider": {
@@ -64,32 +69,45 @@ class Cluster:
             ],
             "head_start_ray_commands": [
                 "ray stop",
-                f"RAY_AUTH_MODE=token {_PATIENT} {_HEALTH} ray start --head --port=6379 {start} "
+                f"RAY_AUTH_MODE=token {_HEALTH} ray start --head --port=6379 {start} "
                 "--autoscaling-config=~/ray_bootstrap_config.yaml",
             ],
             "worker_start_ray_commands": [
                 "ray stop",
-                f"RAY_AUTH_MODE=token {_PATIENT} ray start --address=$RAY_HEAD_IP:6379 {start}",
-                # `ray down` stops Ray on the head alone; without this a log monitor stays.
-                "setsid sh -c 'while pgrep -x raylet; do sleep 2; done; ray stop --force' "
-                ">/dev/null 2>&1 </dev/null &",
+                f"RAY_AUTH_MODE=token ray start --address=$RAY_HEAD_IP:6379 {start} "
+                # `ray down` stops Ray on the head alone; a log monitor would stay for ever.
+                "--include-log-monitor=false",
             ],
         }
         self.file.write_text(yaml.safe_dump(content))
         made = self.lab.on("laptop", "ray", "get-auth-token", "--generate")
         assert made.returncode == 0, made.stderr
 
+    def make_whole(self) -> None:
+        """Start what is not there: at first, and after a test that has lost something."""
+        for name in ADDRESSES:
+            if name not in self.lab.running:
+                self.lab.boot(name)
+                self.whole = False
+        if not self.whole:
+            self.up()
+            self.whole = True
+
     def up(self) -> None:
         """`ray up`, and wait until every node has joined."""
-        told = self.lab.on(
-            "laptop", "ray", "up", "-y", "--no-config-cache", self.file,
-            seconds=240, RAY_UP_enable_autoscaler_v2="0",
-        )  # fmt: skip
+        for _ in range(3):  # Ray gives a start 30 seconds, which a busy machine may not have
+            told = self.lab.on(
+                "laptop", "ray", "up", "-y", "--no-config-cache", self.file,
+                seconds=240, RAY_UP_enable_autoscaler_v2="0",
+            )  # fmt: skip
+            if told.returncode == 0:
+                break
         assert told.returncode == 0, (told.stdout + told.stderr)[-3000:]
         self.wait_for_nodes("head", *WORKERS)
 
     def down(self) -> None:
-        """`ray down`, and wait until no process of Ray is left on any node."""
+        """`ray down`."""
+        self.whole = False
         told = self.lab.on("laptop", "ray", "down", "-y", self.file, seconds=240)
         assert told.returncode == 0, (told.stdout + told.stderr)[-3000:]
 
@@ -144,14 +162,14 @@ class Search:
         log = folder / "epochs"
         environment_with([Epochs(path=str(log), seconds=seconds)], cluster.lab.folder / "hooks")
         workspace = Workspace(folder, folder / "dataset")
-        workspace.write(simulate=SIMULATE, workers=3, **changes)
+        workspace.write(**{"simulate": SIMULATE, "workers": 3, **changes})
         return cls(cluster, workspace, log)
 
-    def start(self) -> None:
-        """Begin or continue the search."""
+    def start(self, **variables: str) -> None:
+        """Begin or continue the search, with more variables in the driver's environment."""
         self.driver = self.cluster.lab.start(
             "head", Path(sys.prefix) / "bin" / "refkd", "search", self.workspace.study,
-            "--address", "auto", log=self.workspace.output, **STRICT,
+            "--address", "auto", log=self.workspace.output, **STRICT, **variables,
         )  # fmt: skip
 
     def finish(self) -> None:
@@ -166,9 +184,45 @@ class Search:
         lines = [line.split() for line in self.log.read_text(encoding="ascii").splitlines()]
         return [Begun(int(trial), int(epoch), host) for trial, epoch, _, host in lines]
 
+    def lose_driver(self) -> None:
+        """SIGKILL to the driver, as the system does to one that takes too much memory."""
+        assert self.driver is not None
+        assert self.cluster.lab.kill("head", "refkd search") > 0
+        self.driver.wait()
+
     def wait(self, happened: Callable[[list[Begun]], bool]) -> None:
         """Wait until the epochs that began are as wanted; the search must not end before."""
         assert self.driver is not None
         while not happened(self.begun()):
             assert self.driver.poll() is None, self.workspace.said()
             time.sleep(0.05)
+
+    def busy(self, host: str) -> Begun:
+        """Wait until a trial begins its second epoch or a later one on a host; return it."""
+        already = len(self.begun())
+
+        def found(begun: list[Begun]) -> list[Begun]:
+            return [b for b in begun[already:] if b.host == f"rk-{host}" and b.epoch >= 2]
+
+        self.wait(lambda begun: bool(found(begun)))
+        return found(self.begun())[0]
+
+    def moved(self, lost: Begun) -> tuple[Begun, float]:
+        """Wait until a trial goes on at another host; return that and the seconds it took."""
+        already, since = len(self.begun()), time.monotonic()
+
+        def found(begun: list[Begun]) -> list[Begun]:
+            return [b for b in begun[already:] if b.trial == lost.trial and b.host != lost.host]
+
+        self.wait(lambda begun: bool(found(begun)))
+        return found(self.begun())[0], time.monotonic() - since
+
+
+def most_lost(begun: list[Begun]) -> int:
+    """Return the most epochs that any trial had to train again after one of its losses."""
+    last: dict[int, int] = {}
+    lost = 0
+    for b in begun:
+        lost = max(lost, last.get(b.trial, 0) + 1 - b.epoch)
+        last[b.trial] = b.epoch
+    return lost

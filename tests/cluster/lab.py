@@ -95,6 +95,11 @@ class Lab:
         _run("ip", "netns", "del", self._net)
         shutil.rmtree(self.folder)
 
+    @property
+    def running(self) -> set[str]:
+        """The hosts that have power."""
+        return set(self._first)
+
     def boot(self, name: str) -> None:
         """Start a host with an empty home and an empty `/tmp`."""
         folder, net = self.folder / "hosts" / name, self._netns(name)
