@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from chaos import SIMULATE, Workspace, environment_with
 from chaos_hooks import Epochs
@@ -35,7 +36,6 @@ while (found := sorted(n["NodeManagerHostname"] for n in ray.nodes() if n["Alive
     if time.time() > end:
         sys.exit(f"{found} are alive, expected {wanted}")
     time.sleep(0.2)
-print(time.time())
 """
 
 
@@ -94,16 +94,18 @@ class Cluster:
             self.whole = True
 
     def up(self) -> None:
-        """`ray up`, and wait until every node has joined."""
-        for _ in range(3):  # Ray gives a start 30 seconds, which a busy machine may not have
+        """`ray up` until every node has joined: what did not start in time is not tried again.
+
+        Ray gives a node's start 30 seconds, which a machine that plays several may not have.
+        """
+        for _ in range(3):
             told = self.lab.on(
                 "laptop", "ray", "up", "-y", "--no-config-cache", self.file,
-                seconds=240, RAY_UP_enable_autoscaler_v2="0",
+                seconds=300, RAY_UP_enable_autoscaler_v2="0",
             )  # fmt: skip
-            if told.returncode == 0:
-                break
-        assert told.returncode == 0, (told.stdout + told.stderr)[-3000:]
-        self.wait_for_nodes("head", *WORKERS)
+            if told.returncode == 0 and self.alive("head", *WORKERS).returncode == 0:
+                return
+        pytest.fail(f"the cluster does not start: {(told.stdout + told.stderr)[-3000:]}")
 
     def down(self) -> None:
         """`ray down`."""
@@ -120,12 +122,15 @@ class Cluster:
             assert time.monotonic() < end, left
             time.sleep(0.5)
 
-    def wait_for_nodes(self, *names: str, seconds: float = 180) -> float:
-        """Wait until exactly these hosts are alive as nodes; return when that was seen."""
+    def alive(self, *names: str, seconds: float = 150) -> subprocess.CompletedProcess[str]:
+        """Wait until exactly these hosts are alive as nodes; say which are where that fails."""
         hosts = [f"rk-{name}" for name in names]
-        told = self.python(_ALIVE, str(seconds), *hosts, seconds=seconds + 60)
+        return self.python(_ALIVE, str(seconds), *hosts, seconds=seconds + 60)
+
+    def wait_for_nodes(self, *names: str) -> None:
+        """Wait until exactly these hosts are alive as nodes."""
+        told = self.alive(*names)
         assert told.returncode == 0, told.stdout + told.stderr
-        return float(told.stdout.split()[-1])
 
     def python(
         self, code: str, *arguments: str, on: str = "head", seconds: float = 120, **variables: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from chaos import assert_sound
 from hosts import WORKERS, Begun, Cluster, Search, most_lost
@@ -17,6 +19,7 @@ def test_nodes_are_lost_and_their_trials_go_on_elsewhere(cluster: Cluster) -> No
     )
     search.start()
     lost = search.busy("w1")
+    cluster.whole = False
     assert cluster.lab.kill("w1", "raylet") > 0
     again, seconds = search.moved(lost)
     print(f"node killed in {lost}; goes on as {again} after {seconds:.1f} s")
@@ -42,14 +45,21 @@ def test_driver_and_head_are_lost_and_the_same_command_goes_on(cluster: Cluster)
     search.start()
     search.busy("w1")
     search.lose_driver()
+    already, began = len(search.begun()), time.monotonic()
     search.start()
+    search.wait(lambda begun: len(begun) > already + 2)
+    print(f"driver killed; its search goes on within {time.monotonic() - began:.1f} s")
 
     search.busy("w2")
     cluster.lab.kill("head", "ray", "refkd search")
     assert search.driver is not None
     search.driver.wait()
+    began = time.monotonic()
     cluster.up()
     search.start()
+    already = len(search.begun())
+    search.wait(lambda begun: len(begun) > already)
+    print(f"head lost; its search goes on {time.monotonic() - began:.1f} s after `ray up` began")
     search.finish()
     assert most_lost(search.begun()) <= 1
     assert_sound(search.workspace, trials=6)

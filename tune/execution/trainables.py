@@ -83,10 +83,13 @@ def train_student(config: dict[str, Any], *, job: dict[str, Any]) -> None:
 
     The first `config["race"]` seeds are reported epoch by epoch and may be stopped; the others
     are trained once those are through. They lie in `config["folder"]`, or in the trial's own.
-    Raises `NodeLeavingError` after an epoch on a node that is about to be taken away.
+    Raises `NodeLeavingError` after an epoch on a node that is about to be taken away, unless
+    `config["leaves"]` is false: then it goes on until Ray moves it.
     """
     work = Job.model_validate(job)
-    check_node()  # a worker that was used before may stand on a node that leaves
+    leaves = bool(config.get("leaves", True))
+    if leaves:
+        check_node()  # a worker that was used before may stand on a node that leaves
     dataset = open_dataset(work.dataset, work.fingerprint, threads=work.threads)
     teachers = {role: find_teacher(path) for role, path in work.teachers.items()}
     seeds, race = [int(seed) for seed in config["seeds"]], int(config["race"])
@@ -122,12 +125,13 @@ def train_student(config: dict[str, Any], *, job: dict[str, Any]) -> None:
                 report |= _final(freeze(racing))
             if result.epoch > int(config["inherited"]):
                 ray.tune.report(report)
-            if result.epoch < racing[0].total:
+            if leaves and result.epoch < racing[0].total:
                 check_node()
         if race < len(seeds):
             others = group(range(race, len(seeds)))
             for _ in others[0].epochs():
-                check_node()
+                if leaves:
+                    check_node()
             ray.tune.report(_final([*freeze(racing), *freeze(others)]))
     except (TrainingError, CheckpointError) as error:
         ray.tune.report({FAILED: str(error)})

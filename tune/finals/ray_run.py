@@ -59,6 +59,7 @@ def _config(run: FinalistRun) -> dict[str, Any]:
         "continues": None,
         "inherited": 0,
         "folder": str(run.folder),
+        "leaves": False,
     }
 
 
