@@ -17,8 +17,8 @@ STRANGERS = {
     "nobody": {"RAY_AUTH_MODE": "disabled"},
     "with a wrong token": {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64},
 }
-# What Ray listens at for other machines; anything else is a door that nobody has looked at.
-KNOWN = {"sshd", "gcs_server", "raylet", "python", "python3", "ray::DashboardA", "ray::RuntimeEnv"}
+# Who listens for other machines, beside Ray's workers; anything else is a door nobody looked at.
+KNOWN = {"sshd", "gcs_server", "raylet", "python", "python3"}
 JOB = """\
 import json, sys, urllib.error, urllib.request
 url, marker, token = sys.argv[1], sys.argv[2], sys.argv[3]
@@ -61,13 +61,14 @@ def mlflow(cluster: Cluster) -> Iterator[str]:
         assert server.poll() is None, (lab.folder / "mlflow.log").read_text()
     yield password
     lab.kill("head", "mlflow")
+    server.wait()
 
 
 @pytest.mark.parametrize("who", STRANGERS)
 def test_a_stranger_neither_sees_nor_joins_the_cluster(cluster: Cluster, who: str) -> None:
     seen = cluster.lab.on("laptop", *ASK_STATUS, seconds=300, **STRANGERS[who])
     assert seen.returncode != 0
-    assert "node_" not in seen.stdout
+    assert "Active:" not in seen.stdout
     joined = cluster.lab.on(
         "laptop", "ray", "start", f"--address={GCS}", seconds=300, **STRANGERS[who]
     )
@@ -78,14 +79,14 @@ def test_a_stranger_neither_sees_nor_joins_the_cluster(cluster: Cluster, who: st
 def test_whoever_has_the_token_sees_the_cluster(cluster: Cluster) -> None:
     seen = cluster.lab.on("laptop", *ASK_STATUS, seconds=300, **STRICT)
     assert seen.returncode == 0, seen.stderr
-    assert "node_" in seen.stdout
+    assert "Active:" in seen.stdout
 
 
 @pytest.mark.parametrize("name", ["head", "w1"])
 def test_no_port_takes_a_job_without_the_token(cluster: Cluster, name: str) -> None:
     lab, marker = cluster.lab, Path("/tmp/a-stranger-was-here")
     doors = listening(lab, name)
-    assert set(doors.values()) <= KNOWN, "a program that nobody has looked at listens to others"
+    assert {program for program in doors.values() if not program.startswith("ray::")} <= KNOWN
     for port in doors:
         for path in ("api/jobs/", "api/job_agent/jobs/"):
             for token in ("", "0" * 64):

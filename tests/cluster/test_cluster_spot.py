@@ -58,4 +58,5 @@ def test_a_spot_notice_moves_the_trials_and_counts_as_no_failure(cluster: Cluste
     assert most_lost(begun) == 0
     assert_sound(search.workspace, trials=6)
     assert {view.state for view in search.workspace.views()} == {"COMPLETE"}
-    service.kill()
+    lab.kill("laptop", "HTTPServer")
+    service.wait()
