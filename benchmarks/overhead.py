@@ -41,7 +41,7 @@ def run(smoke: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name, mlflow_server(Path(name)) as address:
         folder = Path(name)
         file = _study_file(folder, address, trials, reports)
-        dataset = simulate(out=file.dataset, config=SimulationConfig(videos=40))
+        dataset = simulate(out=Path(file.dataset), config=SimulationConfig(videos=40))
         job = make_job(file, dataset, teacher_epochs=1)
         study = SearchStudy(file, f"sqlite:///{file.folder / 'study.db'}")
         with ray_session(file.resources, address=None), warnings.catch_warnings():

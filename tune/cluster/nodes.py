@@ -32,7 +32,7 @@ class NodeFacts:
     dataset_error: str | None = None
 
 
-def ask_nodes(address: str, *, folder: Path, dataset: Path | None) -> dict[str, NodeFacts]:
+def ask_nodes(address: str, *, folder: Path, dataset: Path | str | None) -> dict[str, NodeFacts]:
     """Return the facts of every living node, by host name and the start of its id.
 
     Every node leaves a mark in the shared folder, then every node looks for all of them; the marks
@@ -104,16 +104,18 @@ def _describe(marks: str, name: str, dataset: str) -> dict[str, Any]:
     except OSError as error:
         told["storage_error"] = error.strerror or str(error)
     if dataset:
-        told |= _fingerprint(Path(dataset))
+        told |= _fingerprint(dataset)
     return told
 
 
-def _fingerprint(dataset: Path) -> dict[str, str | None]:
+def _fingerprint(dataset: str) -> dict[str, str | None]:
+    from refkd.data.local_copy import is_uri, local_copy
     from refkd.data.manifest import read_manifest
     from refkd.errors import RefKDError
 
     try:
-        return {"fingerprint": read_manifest(dataset).fingerprint}
+        folder = local_copy(dataset) if is_uri(dataset) else Path(dataset)
+        return {"fingerprint": read_manifest(folder).fingerprint}
     except (RefKDError, OSError) as error:
         return {"dataset_error": str(error).splitlines()[0]}
 
