@@ -6,12 +6,14 @@ INSTALLED := $(VENV)/.installed
 # The first Python of 3.11 or newer that is found; name another with `make test PYTHON=...`.
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-# More for pytest, such as `make tests ARGS="-n 2 -k grid"`.
+# Test files run side by side: two fill two cores.
+JOBS ?= 2
+# More for pytest, such as `make tests JOBS=0 ARGS="-x -k grid"`.
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install quickstart test system format lint types arrows spelling tests tidy wheel lock clean
+.PHONY: help install quickstart test system format lint types arrows spelling tests lab tidy wheel lock clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s%s\n", $$1, $$2}' Makefile
@@ -28,7 +30,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 quickstart: $(INSTALLED) ## Install, then run the main job: a small search on simulated data.
 	$(BIN)/refkd search studies/quickstart.yaml
 
-test: system format lint types arrows spelling tests ## Run every check that CI runs.
+test: system format lint types arrows spelling tests lab ## Run every check that CI runs.
 
 system: ## Install what some tests need of the machine, where apt may be used.
 	@sh .ci/system
@@ -48,8 +50,11 @@ arrows: $(INSTALLED)
 spelling: $(INSTALLED)
 	$(BIN)/codespell
 
-tests: $(INSTALLED) ## Run the tests and doctests alone; ARGS goes to pytest.
-	$(BIN)/pytest -m "not gpu" $(ARGS)
+tests: $(INSTALLED) ## Run the tests and doctests alone, JOBS files at once; ARGS goes to pytest.
+	$(BIN)/pytest -m "not gpu and not cluster" -n $(JOBS) --dist loadfile $(ARGS)
+
+lab: $(INSTALLED) ## Run the tests of a cluster of namespaces, one after the other.
+	$(BIN)/pytest -m cluster tests/cluster
 
 tidy: $(INSTALLED) ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff format .
