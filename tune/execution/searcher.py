@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from ray.tune.experiment import Trial as RayTrial
@@ -173,11 +174,20 @@ class StudyScheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:
         """Note why a worker failed."""
         super().on_trial_error(tune_controller, trial)
-        error = str(trial.get_error() or "").strip()
+        error = _error_of(trial)
         if error:
             self._board.causes[trial.trial_id] = error.splitlines()[-1]
-        if NodeLeavingError.__name__ in self._board.causes.get(trial.trial_id, ""):
+        if NodeLeavingError.__name__ in error:
             self._board.leaving.add(trial.trial_id)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def _error_of(trial: RayTrial) -> str:
+    """Return what Ray noted of a trial's last error.
+
+    `RayTrial.get_error` reads the storage, where the note comes only later.
+    """
+    file = None if trial.error_file is None else Path(trial.error_file)
+    return file.read_text(encoding="utf-8").strip() if file and file.is_file() else ""
