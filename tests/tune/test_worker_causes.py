@@ -1,0 +1,38 @@
+"""Why a worker ended, as the board of a search hears it from a real Ray run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import ray.tune
+
+from tune.execution.cluster import ray_session
+from tune.execution.searcher import Board, StudyScheduler
+from tune.execution.spot import NodeLeavingError
+from tune.spec.settings import Resources
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+@pytest.mark.parametrize("leaves", [True, False])
+def test_the_board_knows_who_left_its_node_and_who_failed(leaves: bool, tmp_path: Path) -> None:
+    def leave(config: dict[str, Any]) -> None:
+        ray.tune.report({"started": 1})
+        if config["leaves"]:
+            raise NodeLeavingError("its node is about to be taken away")
+        raise RuntimeError("out of memory")
+
+    board = Board(study=cast("Any", None), listeners=[])
+    with ray_session(Resources(), address=None):
+        ray.tune.Tuner(
+            leave,
+            param_space={"leaves": leaves},
+            tune_config=ray.tune.TuneConfig(scheduler=StudyScheduler(board)),
+            run_config=ray.tune.RunConfig(storage_path=str(tmp_path), name="one", verbose=0),
+        ).fit()
+    [cause] = board.causes.values()
+    assert cause.endswith("about to be taken away" if leaves else "out of memory")
+    assert bool(board.leaving) is leaves
