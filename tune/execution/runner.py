@@ -86,6 +86,7 @@ def fit(
     callbacks: list[Callback],
 ) -> None:
     """Run a Tuner of its own; its folder `scratch` is of no worth afterwards and is removed."""
+    _keep_credentials()
     name = f"launch-{secrets.token_hex(4)}"
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     tuner = ray.tune.Tuner(
@@ -107,6 +108,17 @@ def fit(
             tuner.fit()
     finally:
         _remove(scratch)
+
+
+def _keep_credentials() -> None:
+    """Let Tune pass none of the driver's AWS keys on: each node's runtime log would show them.
+
+    A worker uses its own machine's environment or role.
+    """
+    from ray.tune.execution import class_cache
+
+    kept = (name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_"))
+    class_cache.ENV_VARS_TO_PROPAGATE = type(class_cache.ENV_VARS_TO_PROPAGATE)(kept)
 
 
 def _remove(scratch: Path) -> None:
