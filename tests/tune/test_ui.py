@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
-from tune.beside.ui import HOST, pages
+from tune.beside.ui import CHARTS, HOST, pages
 from tune.cli import app
 from tune.record.record import experiment_name
 
@@ -43,8 +43,8 @@ def test_print_names_the_pages_and_starts_nothing(study: SmallStudy, mlflow_stor
     mlflow, dashboard = json.loads(run(study.path, "--print", "--json").stdout)
     runs = by_name(mlflow_store, experiment_name(study.file))
     number = runs["quick"].info.experiment_id
-    start = f"http://{HOST}:5000/#/experiments/{number}/runs"
-    assert mlflow["address"] == f"{start}?compareRunsMode=CHART"
+    start = f"http://{HOST}:5000/#/experiments/{number}/{CHARTS}"
+    assert mlflow["address"] == start
     (link,) = mlflow["links"].values()
     asked = unquote(link.partition("runs=")[2].partition("&")[0])
     expected = {runs[name].info.run_id for name in ("trial-0000", "teacher-id", "teacher-ood")}
