@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0b6e99", "#c2410c", "#4d7c0f", "#7e22ce")
+MARKERS = ("s", "D", "o")
+"""Of an ID teacher, an OOD teacher and their student."""
 QUERIES = 6
 """Queries of Figure 4."""
 
@@ -60,46 +62,50 @@ def _scatter(experiment: Experiment, scored: Scored) -> Figure:
     """ID against OOD mIoU; arrows go from each teacher to the student it has taught."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(6.4, 5.2))
+    figure, axes = pyplot.subplots(figsize=(8.4, 5.2))
     families: dict[str, list[str]] = {}
     for system in experiment.systems:
         families.setdefault(system.backbone, []).append(system.label)
     for colour, labels in zip(COLOURS, families.values(), strict=False):
         points = {label: _point(scored, label) for label in labels}
-        student = labels[-1]
-        for label, (inside, outside) in points.items():
+        end = points[labels[-1]]
+        for label, marker in zip(labels, MARKERS, strict=True):
+            inside, outside = points[label]
             axes.errorbar(
                 inside.value,
                 outside.value,
                 xerr=[[inside.value - inside.low], [inside.high - inside.value]],
                 yerr=[[outside.value - outside.low], [outside.high - outside.value]],
-                fmt="o" if label == student else "s",
+                fmt=marker,
                 color=colour,
                 elinewidth=0.6,
-                markersize=8 if label == student else 6,
-                markerfacecolor=colour if label == student else "white",
+                markersize=8 if marker == MARKERS[-1] else 6,
+                markerfacecolor=colour if marker == MARKERS[-1] else "white",
+                label=label,
                 zorder=3,
             )
-            axes.annotate(
-                label,
-                (inside.value, outside.value),
-                (6, 5),
-                fontsize=8,
-                textcoords="offset points",
-                color=colour,
-            )
-            if label != student:
-                end = points[student]
+            if marker != MARKERS[-1]:
                 axes.annotate(
                     "",
                     (end[0].value, end[1].value),
                     (inside.value, outside.value),
                     arrowprops={"arrowstyle": "->", "color": colour, "alpha": 0.6},
                 )
+    cells = [_point(scored, system.label) for system in experiment.systems]
+    axes.set_xlim(*_around([inside.value for inside, _ in cells]))
+    axes.set_ylim(*_around([outside.value for _, outside in cells]))
+    axes.set_title("Crosses: 95 % intervals; the table has the ends of those cut off", fontsize=8)
     axes.set_xlabel(f"mIoU in distribution ({scored.roles['id']}), percent")
     axes.set_ylabel(f"mIoU out of distribution ({scored.roles['ood']}), percent")
+    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=8)
     _plain(axes)
     return figure
+
+
+def _around(values: Sequence[float], least: float = 2.0) -> tuple[float, float]:
+    """Return limits that leave half the spread of the values on both sides, at least a little."""
+    margin = max(least, 0.5 * (max(values) - min(values)))
+    return min(values) - margin, max(values) + margin
 
 
 def _curve(experiment: Experiment, scored: Scored) -> Figure:
