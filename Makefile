@@ -54,7 +54,7 @@ tests: $(INSTALLED) ## Run the tests and doctests alone, JOBS files at once; ARG
 	$(BIN)/pytest -m "not gpu and not cluster" -n $(JOBS) --dist loadfile $(ARGS)
 
 lab: $(INSTALLED) ## Run the tests of a cluster of namespaces, one after the other.
-	$(BIN)/pytest -m cluster tests/cluster
+	$(BIN)/pytest -m cluster tests/lab
 
 tidy: $(INSTALLED) ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff format .

@@ -144,7 +144,8 @@ def environment_with(hooks: list[chaos_hooks.Hook], folder: Path) -> dict[str, s
         install = f"install({', '.join(map(repr, hooks))})"
         text = f"from chaos_hooks import Epochs, Kill, Slow, install\n\n{install}\n"
         (folder / "sitecustomize.py").write_text(text, encoding="utf-8")
-        environment["PYTHONPATH"] = f"{folder}{os.pathsep}{Path(__file__).parent}"
+        shutil.copy(chaos_hooks.__file__, folder)  # beside it, `tests/refkd` would hide refkd
+        environment["PYTHONPATH"] = str(folder)
     return environment
 
 

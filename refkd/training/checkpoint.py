@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor
 
 from refkd.errors import CheckpointError, RefKDError
@@ -124,10 +124,13 @@ class CheckpointFolder:
             return None
         if not isinstance(record, dict) or not {"facts", "sha256"} <= record.keys():
             return None
-        weights = self._tensors(epoch, str(record["sha256"]))
-        if not weights.is_file() or sha256_file(weights) != record["sha256"]:
+        try:
+            content = self._tensors(epoch, str(record["sha256"])).read_bytes()
+        except FileNotFoundError:  # removed meanwhile
             return None
-        return Checkpoint(epoch=epoch, tensors=load_file(weights), facts=record["facts"])
+        if hashlib.sha256(content).hexdigest() != record["sha256"]:
+            return None
+        return Checkpoint(epoch=epoch, tensors=load(content), facts=record["facts"])
 
     def _record(self, epoch: int) -> Path:
         return self.path / f"epoch-{epoch:04d}.json"

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,64 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browser import CHROMIUM, OPTIONS
+from tracking_server import Server
 
 if TYPE_CHECKING:
     from chaos import Workspace
     from playwright.sync_api import Page
-
-ROOT = Path(__file__).parents[2]
-
-
-class Server:
-    """MLflow's server as `mlflow/server.sh` starts it; it can be killed and started again."""
-
-    def __init__(self, workspace: Path) -> None:
-        self.workspace = workspace
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        log = self.workspace / "server.log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                ["sh", str(ROOT / "mlflow" / "server.sh")],
-                env={
-                    **os.environ,
-                    "PATH": path,
-                    "REFKD_WORKSPACE": str(self.workspace),
-                    "REFKD_PORT": str(self.port),
-                },
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        while not self._answers():
-            if self._process.poll() is not None:
-                pytest.fail(f"the server ended:\n{log.read_text()[-2000:]}")
-            time.sleep(0.2)
-
-    def kill(self) -> None:
-        """End it and its workers at once, as a crash would."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def uses(self, pid: int) -> bool:
-        """Return whether a process is one of the server's."""
-        return self._process is not None and os.getpgid(pid) == self._process.pid
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
-                return True
-        except (urllib.error.URLError, OSError):
-            return False
 
 
 @pytest.fixture(scope="module")

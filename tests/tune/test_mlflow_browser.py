@@ -17,7 +17,7 @@ from recording import SECONDS, by_name, tell_everything, tracker
 from tune.record.courier import Delivery
 
 if TYPE_CHECKING:
-    from tests.tune.conftest import Server
+    from tracking_server import Server
 
 EXPERIMENT = "refkd/shown"
 

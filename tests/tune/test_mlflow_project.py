@@ -23,7 +23,7 @@ from refkd.data.dataset import Dataset
 from tune.record.courier import Delivery
 
 if TYPE_CHECKING:
-    from tests.tune.conftest import Server
+    from tracking_server import Server
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = yaml.safe_load((ROOT / "mlflow" / "MLproject").read_text())
@@ -100,7 +100,7 @@ def test_mlflow_run_searches(tmp_path: Path, mlflow_store: str) -> None:
 @pytest.fixture
 def other_server(tmp_path: Path) -> Iterator[Server]:
     """A server whose settings come from the environment."""
-    from conftest import Server as Started  # type: ignore[attr-defined]
+    from tracking_server import Server as Started
 
     server = Started(tmp_path / "server")
     server.workspace.mkdir()

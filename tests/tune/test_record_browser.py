@@ -19,8 +19,7 @@ from tune.beside.ui import CHARTS
 
 if TYPE_CHECKING:
     from chaos import Workspace
-
-    from tests.tune.conftest import Server
+    from tracking_server import Server
 
 pytestmark = [
     *needs_chromium,
@@ -60,7 +59,7 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def lab(calm: Workspace, page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    from conftest import Server
+    from tracking_server import Server
 
     folder = tmp_path_factory.mktemp("lab")
     shutil.copy(calm.runs / "mlflow.db", folder / "mlflow.db")

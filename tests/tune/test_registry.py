@@ -27,7 +27,7 @@ from tune.study.results import Cost, Summary
 from tune.study.search_study import Ask
 
 if TYPE_CHECKING:
-    from tests.tune.conftest import Server
+    from tracking_server import Server
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports and its advice on optional environment managers.

@@ -114,7 +114,7 @@ def test_all_takes_back_what_a_server_refused(
 
     with server_at(study, mlflow_store):
         with monkeypatch.context() as patch:
-            patch.setattr("tune.record.sender.Sender._epoch", fail)
+            patch.setattr("tune.record.sender.Sender._epochs", fail)
             refused = sync(study.path).refused
             assert refused == sum(epochs for _, epochs in OUTCOMES.values()) + 2  # teachers'
         assert sync(study.path).sent == 0

@@ -238,6 +238,12 @@ def test_a_model_is_kept_once(mlflow_store: str, tmp_path: Path) -> None:
             [weights],
             model_type="teacher",
             digest="abc",
+            step=1,
+            metrics={},
+            dataset={
+                **dict.fromkeys(("name", "digest", "source", "context"), "quick"),
+                "profile": "{}",
+            },
             params={"seed": "0"},
             tags={"refkd.launched": launch},
         )

@@ -19,7 +19,7 @@ from tune.record import courier
 from tune.record.record import experiment_name
 
 if TYPE_CHECKING:
-    from tests.tune.conftest import Server
+    from tracking_server import Server
 
 pytestmark = [
     pytest.mark.slow,

@@ -15,7 +15,7 @@ from recording import SECONDS, by_name, check_everything, runs, tell_everything,
 from tune.record.courier import Delivery
 
 if TYPE_CHECKING:
-    from tests.tune.conftest import Server
+    from tracking_server import Server
 
 pytestmark = [
     pytest.mark.slow,
