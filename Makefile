@@ -30,7 +30,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 quickstart: $(INSTALLED) ## Install, then run the main job: a small search on simulated data.
 	$(BIN)/refkd search studies/quickstart.yaml
 
-test: system format lint types arrows spelling tests lab ## Run every check that CI runs.
+test: system format lint types arrows spelling tests ## Run every check that CI runs.
 
 system: ## Install what some tests need of the machine, where apt may be used.
 	@sh .ci/system
@@ -53,7 +53,7 @@ spelling: $(INSTALLED)
 tests: $(INSTALLED) ## Run the tests and doctests alone, JOBS files at once; ARGS goes to pytest.
 	$(BIN)/pytest -m "not gpu and not cluster" -n $(JOBS) --dist loadfile $(ARGS)
 
-lab: $(INSTALLED) ## Run the tests of a cluster of namespaces, one after the other.
+lab: system $(INSTALLED) ## Run the tests of a cluster of namespaces, which CI leaves out: ten minutes, alone.
 	$(BIN)/pytest -m cluster tests/lab
 
 tidy: $(INSTALLED) ## Format the code and mend what ruff can mend.
