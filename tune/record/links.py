@@ -43,12 +43,11 @@ def link_output(
     step: int,
     metrics: Mapping[str, float],
     dataset: Mapping[str, str],
-    *,
-    time: int,
 ) -> None:
     """Say that a run made a model at a step, and how good it is on a dataset.
 
-    The scores are those that the run holds of the step already, so no second row of them is made.
+    The scores are those that the run holds of the step already, with their time, so no second row
+    of them is made: where an epoch was refused, the model has no scores until it is told again.
     """
     run = client.get_run(run_id)
     outputs = run.outputs
@@ -65,8 +64,9 @@ def link_output(
     client.log_batch(
         run_id,
         metrics=[
-            Metric(name, value, stamps[name] or time, step, model_id=model_id, **scored)
-            for name, value in metrics.items()
+            Metric(name, metrics[name], stamp, step, model_id=model_id, **scored)
+            for name, stamp in stamps.items()
+            if stamp is not None
         ],
     )
 

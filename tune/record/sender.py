@@ -157,7 +157,6 @@ class Sender:
                 body["step"],
                 body["metrics"],
                 body["dataset"],
-                time=event.time,
             )
 
     def _end(self, event: Event) -> None:
