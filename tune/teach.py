@@ -36,6 +36,10 @@ class Taught(Config):
     """A teacher, and where it lies."""
 
     role: str
+    recipe: str
+    """Its label, which says where a recipe is a reconstruction, changed, or leaks."""
+    backbone: str
+    """Its label, which says where a network is a reconstruction."""
     folder: Path
     epoch: int
     metrics: dict[str, float]
@@ -251,4 +255,11 @@ def _taught(role: str, folder: Path) -> Taught:
     if teacher is None:
         raise TeachError(f"{folder}: the teacher is gone; run the same command again")
     record = teacher.record
-    return Taught(role=role, folder=folder, epoch=record.epoch, metrics=record.metrics)
+    return Taught(
+        role=role,
+        recipe=record.recipe.label,
+        backbone=record.backbone.label,
+        folder=folder,
+        epoch=record.epoch,
+        metrics=record.metrics,
+    )

@@ -85,7 +85,7 @@ def teachers(facts: Facts) -> Table:
         rows.append(
             [
                 f"{role.upper()} teacher",
-                recipe.preset,
+                recipe.label,
                 str(known.get("epoch", "")),
                 score(metrics, "val_id/miou"),
                 score(metrics, "val_ood/miou"),

@@ -24,11 +24,13 @@ HEADS = {
 def show_taught(console: Console, taught: Mapping[str, Taught]) -> None:
     """Print a row a teacher."""
     table = Table(title="Teachers (validation)", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("teacher")
+    for head in ("teacher", "recipe", "backbone"):
+        table.add_column(head)
     for head in ("epoch", *HEADS.values()):
         table.add_column(head, justify="right")
     for role, one in taught.items():
-        table.add_row(role, str(one.epoch), *(f"{one.metrics[name]:.2f}" for name in HEADS))
+        scores = (f"{one.metrics[name]:.2f}" for name in HEADS)
+        table.add_row(role, one.recipe, one.backbone, str(one.epoch), *scores)
     console.print(table)
     for one in taught.values():
         console.print(f"  {one.folder}", markup=False, highlight=False, soft_wrap=True)
