@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -149,9 +148,9 @@ def test_a_pruner_asked_again_after_a_kill_decides_the_same(
     calm = run(**settings)
     once = Judge.optuna_verdict
 
-    def twice(judge: Judge, study: optuna.Study, number: int) -> Verdict:
-        once(judge, study, number)
-        return once(judge, study, number)
+    def twice(judge: Judge, *asked: Any) -> Verdict:
+        once(judge, *asked)
+        return once(judge, *asked)
 
     monkeypatch.setattr(Judge, "optuna_verdict", twice)
     again = run(**settings)

@@ -70,12 +70,14 @@ class Judge:
         """Return whether a pruner of Optuna's decides."""
         return self._pruning.name in OPTUNA_PRUNERS
 
-    def optuna_verdict(self, study: optuna.Study, number: int) -> Verdict:
+    def optuna_verdict(
+        self, study: optuna.Study, number: int, views: Sequence[TrialView]
+    ) -> Verdict:
         """Return what a pruner of Optuna's makes of a trial and its epochs."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             pruner = self._optuna_pruner()
-        stops, written = rehearsal.ask(pruner, study, number, self._objectives[0])
+        stops, written = rehearsal.ask(pruner, study, number, views, self._objectives[0])
         verdict: Verdict = {"action": "stop" if stops else "go"}
         return {**verdict, rehearsal.WRITTEN: written} if written else verdict
 

@@ -15,24 +15,25 @@ from typing import TYPE_CHECKING, Any
 from optuna import Study
 from optuna.storages import InMemoryStorage
 
-from tune.study.view import view
-
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.trial import FrozenTrial
+
+    from tune.study.view import TrialView
 
 WRITTEN = "written"
 """In a stored decision, the attributes that the pruner gave the trial."""
 
 
 def ask(
-    pruner: BasePruner, study: Study, number: int, objective: str
+    pruner: BasePruner, study: Study, number: int, views: Sequence[TrialView], objective: str
 ) -> tuple[bool, dict[str, Any]]:
     """Return whether a pruner stops a trial, and the attributes that it would store.
 
-    `objective` is the metric that trials report, one value an epoch.
+    `views` are of all trials of the study; `objective` is the metric that they report, one value
+    an epoch.
     """
-    rehearsed = _copy(study, objective)
+    rehearsed = _copy(study, views, objective)
     trial = rehearsed.get_trials(deepcopy=True)[number]
     stops = pruner.prune(rehearsed, trial)
     after = rehearsed.get_trials(deepcopy=False)[number].system_attrs
@@ -40,19 +41,21 @@ def ask(
     return stops, {key: value for key, value in after.items() if key not in known}
 
 
-def _copy(study: Study, objective: str) -> Study:
+def _copy(study: Study, views: Sequence[TrialView], objective: str) -> Study:
     storage = InMemoryStorage()
     study_id = storage.create_new_study(study.directions, study.study_name)
-    for trial in _told(study.get_trials(deepcopy=False), objective):
+    for trial in _told(study.get_trials(deepcopy=False), views, objective):
         storage.create_new_trial(study_id, template_trial=trial)
     return Study(study.study_name, storage)
 
 
-def _told(trials: Sequence[FrozenTrial], objective: str) -> list[FrozenTrial]:
+def _told(
+    trials: Sequence[FrozenTrial], views: Sequence[TrialView], objective: str
+) -> list[FrozenTrial]:
     """Return the trials with what their events say of them, in place of what was reported."""
     copies = []
-    for trial in trials:
-        seen, told = view(trial), copy.copy(trial)
+    for trial, seen in zip(trials, views, strict=True):
+        told = copy.copy(trial)
         told.intermediate_values = {
             epoch: metrics[objective]
             for epoch, metrics in seen.curve.items()

@@ -282,7 +282,7 @@ class SearchStudy(StoredStudy):
 
     def _verdict(self, trial: Trial, epoch: int) -> Verdict | None:
         if self._judge.asks_optuna():
-            return self._judge.optuna_verdict(self._study, trial.number)
+            return self._judge.optuna_verdict(self._study, trial.number, self.views())
         return self._judge.verdict(trial.number, epoch, self.views())
 
     def _end_pruned(self, trial: Trial) -> None:
