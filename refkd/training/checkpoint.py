@@ -106,6 +106,8 @@ class CheckpointFolder:
         """Remove every checkpoint, as a finished run needs none."""
         for epoch in self.epochs():
             self.remove(epoch)
+        for tensors in self.path.glob("epoch-*.safetensors"):  # of a save that was cut off
+            tensors.unlink(missing_ok=True)
         (self.path / WRITER).unlink(missing_ok=True)
         if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()

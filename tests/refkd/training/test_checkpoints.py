@@ -210,3 +210,13 @@ def test_two_writers_at_once_leave_only_whole_checkpoints(tmp_path: Path) -> Non
     found = CheckpointFolder(tmp_path)
     assert found.epochs() == [58, 59]
     assert all(found._load(epoch) is not None for epoch in found.epochs())
+
+
+def test_nothing_is_left_of_a_save_that_was_cut_off(tmp_path: Path) -> None:
+    """Killed between the tensors and the JSON that names them, and then trained to its end."""
+    folder = CheckpointFolder(tmp_path / "checkpoints")
+    folder.save(Checkpoint(epoch=1, tensors={"w": torch.ones(2)}, facts={}))
+    (folder.path / "epoch-0002-0123456789ab.safetensors").write_bytes(b"half")
+    assert CheckpointFolder(folder.path).newest() is not None
+    folder.clear()
+    assert not folder.path.exists()
