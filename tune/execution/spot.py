@@ -21,6 +21,8 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tenacity import retry, stop_after_delay, wait_fixed
+
 from refkd.errors import RefKDError
 
 POLL = 5.0
@@ -53,8 +55,12 @@ def notice(endpoint: str) -> datetime | None:
         return None  # 404 while there is no notice
 
 
+@retry(stop=stop_after_delay(60), wait=wait_fixed(2), reraise=True)
 def drain(end: datetime) -> None:
-    """Tell Ray that this node goes at `end`: nothing is placed on it any more."""
+    """Tell Ray that this node goes at `end`: nothing is placed on it any more.
+
+    Tried for a minute: a head that is busy must not cost the notice.
+    """
     import ray
 
     ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
