@@ -116,10 +116,14 @@ def test_the_test_roles_are_looked_at_once(tiny_dataset: Dataset, workspace: Pat
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"name": "table9"}, "none of table1"), ({"scale": "large"}, "none of smoke")],
+    [
+        ({"name": "table9"}, "none of table1"),
+        ({"scale": "large"}, "none of smoke"),
+        ({"again": True}, "goes with --final"),
+    ],
 )
 def test_what_is_not_known_is_named(
-    changes: dict[str, str], message: str, tiny_dataset: Dataset, tmp_path: Path
+    changes: dict[str, object], message: str, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
     asked = {"name": "table3", "dataset": tiny_dataset.path, "workspace": tmp_path, **changes}
     with pytest.raises(ReproduceError, match=message):

@@ -45,6 +45,8 @@ class Request:
             raise ReproduceError(f"{self.name!r} is none of {', '.join(names())}")
         if self.scale not in SCALES:
             raise ReproduceError(f"scale {self.scale!r} is none of {', '.join(SCALES)}")
+        if self.again and not self.final:
+            raise ReproduceError("--again is about the test roles: it goes with --final")
         scale = SCALES[self.scale]
         if self.seeds is not None:
             scale = scale.with_seeds(self.seeds)
