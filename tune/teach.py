@@ -18,8 +18,9 @@ from tune.execution.cluster import ray_session
 from tune.execution.progress import Reporter
 from tune.launch import InterruptedSearchError, open_dataset
 from tune.spec.settings import TeacherTuning
-from tune.spec.space import Value, flat, put, suggest
+from tune.spec.space import Value, flat, suggest
 from tune.spec.study_file import TEACHER_ROLES, StudyFile
+from tune.spec.tuning import tuned
 from tune.study.lease import lease
 from tune.study.locate import place_of
 from tune.study.samplers import make_sampler
@@ -54,8 +55,8 @@ class Tuned(Config):
     trials: int
     failed: int
     best: Taught
-    preset: str
-    """The recipe that the settings change."""
+    recipe: dict[str, Any]
+    """Its recipe, as a study file takes it: the preset, and what differs from it."""
     values: dict[str, Value]
     """Settings of the best, by dotted key below `teachers.ROLE`."""
     scores: list[float]
@@ -167,10 +168,7 @@ class _Tuning:
 
 def tuned_config(file: StudyFile, role: str, values: Mapping[str, Value]) -> TeacherConfig:
     """Return the teacher that some values stand for; keys are those of a teacher's config."""
-    settings = file.teacher_config(role).model_dump(mode="json")
-    for path, value in values.items():
-        put(settings, path, value)
-    return TeacherConfig.model_validate(settings)
+    return tuned(file.teacher_config(role), values)
 
 
 def _best(file: StudyFile, role: str, study: optuna.Study, dataset: Dataset) -> Tuned:
@@ -179,14 +177,14 @@ def _best(file: StudyFile, role: str, study: optuna.Study, dataset: Dataset) -> 
     if not complete:
         raise TeachError(f"none of {len(trials)} teachers could be trained; see the reasons above")
     values = study.best_trial.user_attrs[VALUES]
-    home = _home(file, tuned_config(file, role, values), dataset)
+    config = tuned_config(file, role, values)
     return Tuned(
         role=role,
         study=study.study_name,
         trials=len(trials),
         failed=len(trials) - len(complete),
-        best=_taught(role, home),
-        preset=getattr(file.teachers, role).recipe.preset,
+        best=_taught(role, _home(file, config, dataset)),
+        recipe={"preset": config.recipe.preset, **config.recipe.changes()},
         values=values,
         scores=[float(t.value) for t in complete if t.value is not None],
     )

@@ -10,12 +10,15 @@ import pytest
 import yaml
 
 from refkd.data.dataset import Dataset
+from refkd.recipes import RecipeConfig
 from refkd.training.teacher import find_teacher
 from tune.execution.jobs import make_job
 from tune.execution.progress import Silent
 from tune.show.study import make_console
 from tune.show.teachers import show_tuned
+from tune.spec.space import flat, suggest
 from tune.spec.study_file import StudyFile, StudyFileError, load_study_file
+from tune.spec.tuning import tuned
 from tune.study.locate import place_of
 from tune.study.storage import open_storage
 from tune.teach import VALUES, TeachError, train_teachers, tune_teacher, tuned_config
@@ -27,7 +30,12 @@ SPACE: dict[str, Any] = {
 
 
 def study(
-    folder: Path, dataset: Dataset, *, trials: int = 3, space: dict[str, Any] | None = None
+    folder: Path,
+    dataset: Dataset,
+    *,
+    trials: int = 3,
+    space: dict[str, Any] | None = None,
+    recipe: Any = "refkd_text",
 ) -> StudyFile:
     content = {
         "name": "quick",
@@ -37,12 +45,12 @@ def study(
         "training": {"epochs": 2, "batch_size": 64},
         "distill": {"warmup_epochs": 1},
         "teachers": {
-            "ood": {"recipe": "refkd_text", "tune": {"space": space or SPACE, "trials": trials}}
+            "ood": {"recipe": recipe, "tune": {"space": space or SPACE, "trials": trials}}
         },
         "space": {"distill.lambda_id": {"float": [0.01, 1.0]}},
     }
     path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return load_study_file(path)
 
 
@@ -109,6 +117,16 @@ def test_a_teacher_without_a_space_cannot_be_tuned(tiny_dataset: Dataset, tmp_pa
         ({"recipe.w_kll": {"float": [0.1, 1.0]}}, "did you mean 'recipe.w_kl'"),
         ({"training.learning_rate": {"float": [-1.0, 1.0]}}, "greater than 0"),
         ({"distill.lambda_id": {"float": [0.1, 1.0]}}, "no key of a teacher"),
+        ({"recipe.oracle": {"choice": [False, True]}}, "an oracle learns of the pairs"),
+        ({"recipe.preset": {"choice": ["hao2022", "oracle"]}}, "every result of it leaks"),
+        ({"recipe.augment": {"choice": ["translate", "none"]}}, "needs a copy"),
+        (
+            {
+                "recipe.w_kl": {"float": [0.1, 1.0], "when": {"recipe.augment": "translate"}},
+                "recipe.augment": {"choice": ["translate", "truncate"]},
+            },
+            "neither fixed nor listed above",
+        ),
     ],
 )
 def test_a_space_that_no_teacher_fits_is_refused_by_name(
@@ -116,3 +134,50 @@ def test_a_space_that_no_teacher_fits_is_refused_by_name(
 ) -> None:
     with pytest.raises(StudyFileError, match=message):
         study(tmp_path, tiny_dataset, space=space)
+
+
+SWITCHES: dict[str, Any] = {
+    "recipe.augment": {
+        "choice": ["none", "translate", "truncate", "translate+truncate", "shift_pad"]
+    },
+    "recipe.w_span_aug": {
+        "float": [0.1, 2.0],
+        "when": {"recipe.augment": ["translate", "truncate", "translate+truncate", "shift_pad"]},
+    },
+    "recipe.w_kl": {
+        "float": [0.1, 2.0],
+        "when": {"recipe.augment": ["translate", "translate+truncate"]},
+    },
+    "recipe.w_ord": {
+        "float": [0.0, 1.0],
+        "when": {"recipe.augment": ["translate", "translate+truncate"]},
+    },
+    "recipe.bias_branch": {"choice": ["off", "rubi", "poe", "learned_mixin", "counterfactual"]},
+    "recipe.w_entropy": {"float": [0.0, 1.0], "when": {"recipe.bias_branch": "learned_mixin"}},
+}
+
+
+def test_every_switch_behind_the_teachers_can_be_searched_together(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    file = study(tmp_path, tiny_dataset, space=SWITCHES, recipe="none")
+    tuning = file.teachers.ood.tune
+    assert tuning is not None
+    fixed = flat(file.teacher_config("ood").model_dump(mode="json"))
+    drawn = [suggest(tuning.space, optuna.create_study().ask(), fixed) for _ in range(60)]
+    recipes = [tuned(file.teacher_config("ood"), values).recipe for values in drawn]
+    assert {r.augment for r in recipes} == set(SWITCHES["recipe.augment"]["choice"])
+    assert {r.bias_branch for r in recipes} == set(SWITCHES["recipe.bias_branch"]["choice"])
+    assert all((r.w_kl > 0) == ("translate" in r.augment) for r in recipes)
+
+
+def test_another_preset_brings_its_own_switches_and_keeps_what_the_recipe_changed(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    space = {"recipe.preset": {"choice": ["hao2022", "refkd_text", "combined"]}}
+    file = study(
+        tmp_path, tiny_dataset, space=space, recipe={"preset": "refkd_text", "w_match": 0.5}
+    )
+    for name in space["recipe.preset"]["choice"]:
+        found = tuned(file.teacher_config("ood"), {"recipe.preset": name}).recipe
+        assert found == RecipeConfig.model_validate({"preset": name, "w_match": 0.5})

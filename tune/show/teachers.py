@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich import box
@@ -42,11 +42,12 @@ def show_tuned(console: Console, tuned: Tuned) -> None:
         f"{tuned.study}: {tuned.trials} teachers, {tuned.failed} failed", highlight=False
     )
     show_taught(console, {tuned.role: tuned.best})
-    settings: dict[str, dict[str, object]] = {}
+    settings: dict[str, dict[str, Any]] = {}
     for name, value in sorted(tuned.values.items()):
         section, _, key = name.partition(".")
-        start = {"preset": tuned.preset} if section == "recipe" else {}
-        settings.setdefault(section, dict(start))[key] = value
+        settings.setdefault(section, {})[key] = value
+    if "recipe" in settings:
+        settings["recipe"] = tuned.recipe
     text = yaml.safe_dump({"teachers": {tuned.role: settings}}, sort_keys=False)
     console.print("To make it the study's, write into the study file:")
     console.print(text, markup=False, highlight=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, Protocol
 
 from pydantic import Field, model_validator
@@ -78,6 +79,10 @@ class Dimension(Config):
         low, high = self.float_range or self.int_range or (0, 0)
         return isinstance(value, int | float) and low <= value <= high
 
+    def conditions(self) -> Values:
+        """Return values under which the key is used."""
+        return {k: v[0] if isinstance(v, list) else v for k, v in self.when.items()}
+
     def active(self, values: Mapping[str, Value]) -> bool:
         """Return whether every condition holds for the values drawn so far."""
         return all(
@@ -101,6 +106,25 @@ def suggest(space: Mapping[str, Dimension], trial: Suggests, fixed: Mapping[str,
         if dimension.active({**fixed, **drawn}):
             drawn[name] = dimension.suggest(name, trial)
     return drawn
+
+
+def lowest(
+    space: Mapping[str, Dimension], given: Mapping[str, Value], fixed: Mapping[str, Value]
+) -> Values:
+    """Return the first of every active range, but for the keys that are given."""
+    drawn: Values = {}
+    for name, dimension in space.items():
+        if name in given:
+            drawn[name] = given[name]
+        elif dimension.active({**fixed, **given, **drawn}):
+            drawn[name] = dimension.examples()[0]
+    return {**drawn, **given}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error about an unknown key: the known one that is most like it."""
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def put(settings: dict[str, Any], path: str, value: Any) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +32,8 @@ from tune.spec.settings import (
     Tracking,
     WarmStart,
 )
-from tune.spec.space import Dimension, Value, Values, flat, put
+from tune.spec.space import Dimension, Value, Values, flat, lowest, nearest, put
+from tune.spec.tuning import check_tuning
 from tune.spec.yaml_file import YamlFile, read_yaml
 
 SECTIONS = ("backbone", "distill", "training")
@@ -181,7 +181,7 @@ def _check_space(study: StudyFile) -> None:
     earlier = set(known) - set(study.space)
     for name, dimension in study.space.items():
         if name not in known:
-            raise ValueError(f"space: {name!r} is no key of this study{_nearest(name, known)}")
+            raise ValueError(f"space: {name!r} is no key of this study{nearest(name, known)}")
         unknown = [key for key in dimension.when if key not in earlier]
         if unknown:
             raise ValueError(
@@ -190,39 +190,19 @@ def _check_space(study: StudyFile) -> None:
             )
         earlier.add(name)
         for value in dimension.examples():
-            _check_point(study, {**_conditions(dimension), name: value})
+            _check_point(study, {**dimension.conditions(), name: value})
 
 
 def _check_teacher(study: StudyFile, role: str) -> None:
-    """Build the teacher, and those at both ends of each range that `teach --tune` searches."""
+    """Build the teacher, and those that `teach --tune` may come to."""
     try:
-        settings = study.teacher_config(role).model_dump(mode="json")
+        config = study.teacher_config(role)
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ValueError(f"teachers.{role}: {message}") from None
     tuning = getattr(study.teachers, role).tune
-    known = flat(settings)
-    for name, dimension in (tuning.space if tuning else {}).items():
-        if name not in known:
-            raise ValueError(
-                f"teachers.{role}.tune.space: {name!r} is no key of a teacher"
-                f"{_nearest(name, known)}"
-            )
-        for value in dimension.examples():
-            changed = deepcopy(settings)
-            put(changed, name, value)
-            try:
-                TeacherConfig.model_validate(changed)
-            except ValidationError as error:
-                raise ValueError(
-                    f"teachers.{role}.tune.space: {name}={value!r} is not valid: "
-                    f"{error.errors()[0]['msg']}"
-                ) from None
-
-
-def _conditions(dimension: Dimension) -> Values:
-    """Return values under which a conditional key is used."""
-    return {k: v[0] if isinstance(v, list) else v for k, v in dimension.when.items()}
+    if tuning is not None:
+        check_tuning(f"teachers.{role}.tune.space", config, tuning.space)
 
 
 def _check_points(study: StudyFile) -> None:
@@ -236,10 +216,9 @@ def _check_points(study: StudyFile) -> None:
 
 
 def _check_point(study: StudyFile, values: Mapping[str, Value]) -> None:
-    """Build the student of some values, with the range's lowest for the rest of the space."""
-    lowest = {name: dimension.examples()[0] for name, dimension in study.space.items()}
+    """Build the student of some values, with the lowest of each active range beside."""
     try:
-        config = study.student_config({**lowest, **values}, seed=0)
+        config = study.student_config(lowest(study.space, values, study.fixed()), seed=0)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in _keys(first["loc"]))
@@ -249,13 +228,6 @@ def _check_point(study: StudyFile, values: Mapping[str, Value]) -> None:
             f"distill.warmup_epochs can be {config.distill.warmup_epochs}, more than "
             f"training.epochs={config.training.epochs}: no epoch would be left after the warm-up"
         )
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _faults(file: YamlFile, error: ValidationError) -> list[str]:
@@ -282,7 +254,7 @@ def _message(message: str, location: Sequence[str | int]) -> str:
     if message.startswith("Input tag"):
         return f"no backbone has that name; the known ones are {', '.join(NETWORKS)}"
     if message.startswith("Extra inputs"):
-        return "no such key" + _nearest(str(location[-1]), StudyFile.model_fields)
+        return "no such key" + nearest(str(location[-1]), StudyFile.model_fields)
     if message == "Field required":
         return "is missing; give it a value"
     return message
