@@ -190,6 +190,7 @@ def scored() -> Scored:
 @pytest.fixture
 def facts() -> Facts:
     return Facts(
+        command="refkd reproduce table1 --dataset tiny",
         dataset="charades-cd-clip (58bc1679ba2c)",
         family="charades-cd",
         scale="small",

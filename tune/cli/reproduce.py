@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -127,8 +128,13 @@ def _plan(console: Console, request: Request, *, as_json: bool) -> None:
         return
     console.print(
         f"{request.title}: {found.networks} networks, {found.done} of them trained already; "
-        f"{found.epochs} epochs left, about {found.cpu_hours:.1f} CPU hours, "
-        f"{found.wall_hours:.1f} hours with {request.workers} workers",
+        f"{found.epochs} epochs left, about {_spell(found.cpu_hours)} of CPU, "
+        f"{_spell(found.wall_hours)} with {request.workers} workers",
         markup=False,
         highlight=False,
     )
+
+
+def _spell(hours: float) -> str:
+    """Return a guessed time as hours, minutes and seconds."""
+    return str(timedelta(seconds=max(1, round(hours * 3600))))

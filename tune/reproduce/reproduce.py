@@ -79,7 +79,8 @@ def _reproduce(
         check_sealed(dataset)
     request.folder.mkdir(parents=True, exist_ok=True)
     told = {"table": request.name, "scale": scale.name, "seeds": str(scale.seeds)}
-    settings = write_settings(request.folder, asked, units, {**told, "dataset": dataset.name})
+    origin = {"command": request.command, **told, "dataset": dataset.name}
+    settings = write_settings(request.folder, asked, units, origin)
     with TableRecord(
         request.title, request.workspace, request.home / "spool", uri=request.tracking
     ) as record:
@@ -92,6 +93,7 @@ def _reproduce(
         reporter.stage(f"scoring on {roles['id'].role} and {roles['ood'].role}")
         scored = score_units(units, dataset, roles)
         facts = Facts(
+            command=request.command,
             dataset=f"{dataset.name} ({dataset.fingerprint[:12]})",
             family=family_of(dataset.name),
             scale=scale.name,

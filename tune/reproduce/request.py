@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +56,15 @@ class Request:
         dataset = Dataset.open(self.dataset)
         asked = experiment(self.name, sweep=scale.sweep)
         return asked, scale, dataset, units_of(asked, scale, dataset, self.workspace)
+
+    @property
+    def command(self) -> str:
+        """What to type for the same table, on a dataset folder of the same name."""
+        asked = {"seeds": self.seeds, "epochs": self.epochs, "reason": self.reason}
+        options = [f"--{name} {shlex.quote(str(v))}" for name, v in asked.items() if v is not None]
+        looks = [f"--{name}" for name in ("final", "again") if getattr(self, name)]
+        start = f"refkd reproduce {self.name} --dataset {shlex.quote(self.dataset.name)}"
+        return " ".join([start, f"--scale {self.scale}", *options, *looks])
 
     @property
     def title(self) -> str:

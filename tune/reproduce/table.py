@@ -32,6 +32,8 @@ CONVENTION = (
 class Facts:
     """What stands around the numbers."""
 
+    command: str
+    """What to type for the same table."""
     dataset: str
     family: str | None
     """Whose printed numbers stand beside ours."""
@@ -73,8 +75,10 @@ def lines(experiment: Experiment, scored: Scored, facts: Facts) -> list[Line]:
 def notes(experiment: Experiment, scored: Scored, facts: Facts) -> list[str]:
     """Return the sentences below a table."""
     roles = " and ".join(f"{scored.roles[s]} ({scored.pairs[s]:,} pairs)" for s in SIDES)
+    seeds = f"{facts.seeds} seeds" if facts.seeds > 1 else "1 seed"
     said = [
-        f"{facts.dataset}, scale {facts.scale}, {facts.seeds} seeds a row; {roles}; {CONVENTION}.",
+        f"Made by `{facts.command}`; every row's settings: settings.yaml, its runs: runs.jsonl.",
+        f"{facts.dataset}, scale {facts.scale}, {seeds} a row; {roles}; {CONVENTION}.",
         "Cell: mean ± standard deviation over seeds [95 % over videos and seeds]. Teachers and "
         "student of a seed belong together.",
     ]
