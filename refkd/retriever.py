@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from safetensors.numpy import load_file, save_file
 
 from refkd.config import Config
@@ -50,6 +51,8 @@ class RetrieverRecord(Config):
     characters: list[str]
     dataset: str
     """Name and fingerprint of the dataset it was trained on."""
+    marks: list[str] = Field(default_factory=list)
+    """Why its scores are not to be taken at its name: leakage, reconstructions."""
     sha256: dict[str, str]
     """Hash of each file beside this one, and under its own name of all that this one says."""
 
@@ -57,11 +60,20 @@ class RetrieverRecord(Config):
 class Retriever:
     """A trained network with its vocabulary; safetensors and JSON only, nothing is unpickled."""
 
-    def __init__(self, backbone: Backbone, words: Words, *, feature_dim: int, max_clips: int):
+    def __init__(
+        self,
+        backbone: Backbone,
+        words: Words,
+        *,
+        feature_dim: int,
+        max_clips: int,
+        marks: Sequence[str] = (),
+    ) -> None:
         self.backbone = backbone.eval()
         self.words = words
         self.feature_dim = feature_dim
         self.max_clips = max_clips
+        self.marks = list(marks)
 
     @classmethod
     def load(cls, folder: Path | str, *, device: torch.device | str = "cpu") -> Retriever:
@@ -83,6 +95,7 @@ class Retriever:
             words,
             feature_dim=record.feature_dim,
             max_clips=record.max_clips,
+            marks=record.marks,
         )
 
     @torch.inference_mode()
@@ -148,9 +161,17 @@ class Retriever:
 
 
 def export(
-    backbone: Backbone, config: BackboneConfig, dataset: Dataset, folder: Path
+    backbone: Backbone,
+    config: BackboneConfig,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    marks: Sequence[str] = (),
 ) -> RetrieverRecord:
-    """Write a network with the vocabulary of its dataset into a folder of its own."""
+    """Write a network with the vocabulary of its dataset into a folder of its own.
+
+    `marks` warn whoever loads it that its scores are not to be taken at its name.
+    """
     hashes = {WEIGHTS: save_tensors(folder / WEIGHTS, backbone.state_dict())}
     with replaced(folder / VECTORS) as temporary:
         save_file({"vectors": dataset.words.vectors}, temporary)
@@ -162,6 +183,7 @@ def export(
         words=list(dataset.words.tokens),
         characters=list(dataset.words.characters),
         dataset=f"{dataset.name} {dataset.fingerprint}",
+        marks=list(marks),
         sha256=hashes,
     )
     record = record.model_copy(update={"sha256": {**hashes, RECORD: _digest(record)}})
@@ -186,6 +208,8 @@ def _digest(record: RetrieverRecord) -> str:
     """Return the hash of all that a record says but its own hash."""
     content = record.model_dump(mode="json")
     content["sha256"].pop(RECORD, None)
+    if not record.marks:
+        del content["marks"]  # which earlier retrievers do not have
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 

@@ -21,6 +21,7 @@ from refkd.training.export import open_student
 from refkd.training.teacher import Teacher
 from refkd.training.validation import VALIDATION_ROLES, edges_to_seconds, predict_edges
 from tune.execution.progress import Reporter
+from tune.spec.marks import study_marks
 from tune.spec.study_file import StudyFile
 from tune.study.folders import trial_folder
 from tune.study.results import Summary
@@ -112,6 +113,12 @@ def _keep(file: StudyFile, summary: Summary, dataset: Dataset) -> dict[str, Path
         folder = file.folder / "champions" / alias
         if folder.exists():
             shutil.rmtree(folder)
-        export(student.backbone(dataset), student.record.config.backbone, dataset, folder)
+        export(
+            student.backbone(dataset),
+            student.record.config.backbone,
+            dataset,
+            folder,
+            marks=study_marks(file),
+        )
         folders[alias] = folder
     return folders

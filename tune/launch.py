@@ -17,6 +17,7 @@ from tune.execution.cluster import ray_session
 from tune.execution.jobs import CHECKPOINTS, Job, make_job
 from tune.execution.progress import Reporter, Silent
 from tune.record.record import Record
+from tune.spec.marks import study_marks
 from tune.spec.study_file import TEACHER_ROLES, StudyFile, load_study_file
 from tune.study.folders import trial_folder
 from tune.study.growth import check_growth, continue_survivors
@@ -127,6 +128,7 @@ class _Launch:
         self.study.bind("teachers", {r: p.name for r, p in self.job.teachers.items()})
         self.study.bind("seed", self.file.seed)
         self.study.note("epochs", self.file.training.epochs)
+        self.study.note("marks", study_marks(self.file))
         self.study.note("budget", self.file.budget.model_dump(mode="json"))
 
     def _teachers(self) -> dict[str, Teacher | None]:

@@ -77,14 +77,27 @@ class RecipeConfig(Config):
         >>> RecipeConfig.named("zhang2021b").label
         'zhang2021b (reconstruction)'
         """
-        marks = []
-        if self.oracle:
-            marks.append("leakage")
-        if self.augment in RECONSTRUCTED or self.bias_branch != "off":
-            marks.append("reconstruction")
-        if self != RecipeConfig.model_validate({"preset": self.preset, "oracle": self.oracle}):
-            marks.append("changed")
+        changed = ["changed"] if set(self.changes()) - {"oracle"} else []
+        marks = [*self.marks, *changed]
         return f"{self.preset} ({', '.join(marks)})" if marks else self.preset
+
+    @property
+    def marks(self) -> list[str]:
+        """Why the recipe is not to be taken at its name: `leakage`, `reconstruction`."""
+        marks = ["leakage"] if self.oracle else []
+        rebuilt = self.augment in RECONSTRUCTED or self.bias_branch != "off"
+        return [*marks, "reconstruction"] if rebuilt else marks
+
+    def changes(self) -> dict[str, Any]:
+        """Return the switches that are not as the preset sets them.
+
+        >>> RecipeConfig.model_validate({"preset": "refkd_text", "w_kl": 0.5}).changes()
+        {'w_kl': 0.5}
+        """
+        preset = RecipeConfig.model_validate({"preset": self.preset, "oracle": self.oracle})
+        plain = {**preset.model_dump(mode="json"), "oracle": False}
+        mine = self.model_dump(mode="json")
+        return {name: value for name, value in mine.items() if value != plain[name]}
 
     @property
     def trained_on(self) -> OpenRole:

@@ -58,7 +58,7 @@ def predict(
     Example: `refkd predict --model models:/refkd-quickstart@best-ood --features video.npy
     --query "a person opens the door" --duration 30.5 --png spans.png`
     """
-    from tune.show.study import make_console
+    from tune.show.study import make_console, say_marks
     from tune.use.predict import predict as ask
     from tune.use.timeline import draw_answers, show_answers
 
@@ -80,6 +80,7 @@ def predict(
     show_answers(console, found.answers, found.duration)
     origin = ", ".join([found.model, *(f"{k} {v}" for k, v in found.facts.items())])
     console.print(origin, style="dim", markup=False, highlight=False, soft_wrap=True)
+    say_marks(console, found.marks)
     if not found.duration_given:
         console.print("without --duration each row of the features counts as one second")
     if png is not None:

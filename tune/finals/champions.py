@@ -26,6 +26,7 @@ from tune.finals.choice import (
 )
 from tune.finals.comparison import Comparison, Frozen, compare
 from tune.finals.outcome import Outcome
+from tune.spec.marks import study_marks
 from tune.spec.space import Values
 from tune.study.results import FINALISTS
 from tune.study.view import TrialView
@@ -65,6 +66,8 @@ class Finalists(Config):
     """Which seed's student, counted from 0, is kept for each alias: the best on its metric."""
     comparison: Comparison
     """Champions (`trial-NNNN`, all their seeds) and teachers on the validation roles."""
+    marks: list[str] = Field(default_factory=list)
+    """Why they are not to be taken at their names: leakage, reconstructions."""
 
 
 def crown_finalists(
@@ -95,6 +98,7 @@ def crown_finalists(
         champions=champions,
         kept={alias: _best_seed(runs[n], ALIASES[alias]) for alias, n in champions.items()},
         comparison=_compare(outcome, {n: len(runs[n]) for n in sorted({*champions.values()})}),
+        marks=study_marks(outcome.file),
     )
     outcome.study.note(FINALISTS, found.model_dump(mode="json"))
     write_json(outcome.file.folder / "finalists" / "scores.json", found.model_dump(mode="json"))
@@ -143,7 +147,9 @@ def _export(outcome: Outcome, found: Finalists) -> dict[str, Path]:
         if folder.exists():
             shutil.rmtree(folder)
         backbone = student.backbone(outcome.dataset)
-        export(backbone, student.record.config.backbone, outcome.dataset, folder)
+        export(
+            backbone, student.record.config.backbone, outcome.dataset, folder, marks=found.marks
+        )
         folders[alias] = folder
     return folders
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+from pydantic import Field
+
 from refkd.config import Config
 from refkd.data.pairs import Pairs
 from refkd.errors import RefKDError
@@ -17,6 +19,7 @@ from tune.finals.comparison import Comparison, Frozen, compare
 from tune.finals.ledger import Evaluated, Look, check_look, read_looks
 from tune.finals.look import check_sealed, take_look
 from tune.finals.outcome import Outcome, outcome_of
+from tune.spec.marks import study_marks
 from tune.spec.study_file import StudyFile
 from tune.study.folders import seed_folder, trial_folder
 
@@ -38,6 +41,8 @@ class FinalReport(Config):
     """Who extracted the features."""
     comparison: Comparison
     """Champions (`trial-NNNN`) and teachers on `test_id` and `test_ood`."""
+    marks: list[str] = Field(default_factory=list)
+    """Why they are not to be taken at their names: leakage, reconstructions."""
 
     @property
     def look(self) -> Look:
@@ -87,6 +92,7 @@ def evaluate_final(
             seeds={alias: len(champions[number]) for alias, number in aliases.items()},
             features=outcome.dataset.manifest.features.extractor or "extractor not stated",
             comparison=_score(outcome, champions, roles),
+            marks=study_marks(outcome.file),
         )
         path = outcome.file.folder / f"final-{look.look}.json"
         write_json(path, report.model_dump(mode="json"))

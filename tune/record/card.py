@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from refkd.data.dataset import Dataset
@@ -20,8 +20,19 @@ Scores = Mapping[str, Mapping[str, Any]]
 """By role and metric: `value`, `low` and `high` in percent."""
 
 
-def model_card(study: str, number: int, run: str, dataset: Dataset, scores: Scores) -> str:
-    """Return the card in Markdown of the student that a run of a study made."""
+def model_card(
+    study: str,
+    number: int,
+    run: str,
+    dataset: Dataset,
+    scores: Scores,
+    *,
+    marks: Sequence[str] = (),
+) -> str:
+    """Return the card in Markdown of the student that a run of a study made.
+
+    `marks` say why it is not to be taken at its name; they stand on top.
+    """
     manifest = dataset.manifest
     return "\n".join(
         [
@@ -30,6 +41,7 @@ def model_card(study: str, number: int, run: str, dataset: Dataset, scores: Scor
             "Finds the moment of a sentence in a video (RefKD: a student distilled from two "
             f"frozen teachers). Made by the run `{run}`.",
             "",
+            *(f"**Beware.** {mark}.\n" for mark in marks),
             "## Training data",
             *_data(manifest),
             "",

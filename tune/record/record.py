@@ -19,6 +19,7 @@ from tune.record.environment import environment
 from tune.record.lineage import Lineage, dataset_input
 from tune.record.spool import STUDY_RUN
 from tune.record.tracking import Tracker, warn_of
+from tune.spec.marks import study_marks
 from tune.spec.space import Value, flat
 from tune.spec.study_file import StudyFile
 from tune.spec.urls import resolve
@@ -30,6 +31,8 @@ from tune.study.view import TrialView
 CLOSE_SECONDS = 30.0
 HASH_TAG = "refkd.sha256"
 """Tag of a student's model: the hash of its weights, by which a version is found again."""
+MARKS_TAG = "refkd.marks"
+"""Tag of runs and models: why they are not to be taken at their names."""
 _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
 _NOT_PARAMETERS = {"history", "metrics", "sha256", "dataset", "epoch"}
 
@@ -101,6 +104,7 @@ class Record:
             "refkd.dataset": dataset.name,
             "refkd.dataset_fingerprint": dataset.fingerprint,
             "refkd.seed": str(self._file.seed),
+            **marks_tag(self._file),
             **environment(),
         }
         path = self._file.folder / "study.yaml"
@@ -240,6 +244,12 @@ class Record:
         self._tracker.run_ended(
             key, "FINISHED", {"refkd.kept_epoch": str(teacher.record.epoch)}, kept, at=ended
         )
+
+
+def marks_tag(file: StudyFile) -> dict[str, str]:
+    """Return the tag that warns of leakage and reconstructions; nothing where there are none."""
+    marks = study_marks(file)
+    return {MARKS_TAG: "; ".join(marks)} if marks else {}
 
 
 def trial_key(number: int) -> str:

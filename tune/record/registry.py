@@ -25,6 +25,7 @@ from tune.record.record import (
     HASH_TAG,
     artifact_root,
     experiment_name,
+    marks_tag,
     spool_folder,
     tracking_uri,
     trial_key,
@@ -33,6 +34,7 @@ from tune.record.saved_model import save_served
 from tune.record.sender import find_run, keep_model, open_experiment
 from tune.record.spool import Spool
 from tune.record.tracking import client_settings, owner_of
+from tune.spec.marks import study_marks
 from tune.spec.study_file import StudyFile
 from tune.spec.urls import resolve, scrub
 from tune.study.results import Summary
@@ -117,7 +119,9 @@ class Registrar:
             "refkd.study_name": file.name,
             "refkd.dataset": dataset.name,
             "refkd.dataset_fingerprint": dataset.fingerprint,
+            **marks_tag(file),
         }
+        self._marks = study_marks(file)
         self._dataset = dataset
 
     def register(
@@ -150,7 +154,7 @@ class Registrar:
         version = self._version(digest)
         if version is None:
             self._create_registered_model()
-            card = model_card(self._study, number, run, self._dataset, scores)
+            card = model_card(self._study, number, run, self._dataset, scores, marks=self._marks)
             model = self._keep_model(number, folder, tags, run, card)
             version = self._client.create_model_version(
                 self._name,

@@ -15,6 +15,7 @@ from tune.report.facts import Facts, gather
 from tune.report.figure import Figure
 from tune.report.page import Content, head_facts, looks_text, plot_data, render
 from tune.report.verdict import judge, leakage
+from tune.spec.marks import study_marks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,7 @@ def compose(facts: Facts) -> Content:
         state=facts.state,
         facts=head_facts(facts),
         verdict=judge(facts),
+        names=study_marks(facts.file),
         marks=leakage(facts),
         looks_text=looks_text(facts),
         looks=sheets.looks(facts),

@@ -37,6 +37,8 @@ class Content:
     facts: list[str]
     """Short facts below the title."""
     verdict: Verdict
+    names: list[str] = field(default_factory=list)
+    """Why its systems are not to be taken at their names: leakage, reconstructions."""
     marks: list[str] = field(default_factory=list)
     """Reasons to trust a test result less."""
     looks_text: str = ""

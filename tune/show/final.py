@@ -10,6 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tune.show.study import say_marks
+
 if TYPE_CHECKING:
     from tune.finals.champions import Finalist, Finalists
     from tune.finals.comparison import Comparison, Figure
@@ -49,6 +51,7 @@ def show_finalists(console: Console, found: Finalists, folder: Path) -> None:
             _say(console, f"trial {row.trial}, seed {run.seed}: failed: {run.failed}", "red")
     _show_comparison(console, found.comparison)
     _say(console, CONVENTION)
+    say_marks(console, found.marks)
     _say(console, f"champions: {folder / 'finalists' / 'champions'}")
 
 
@@ -62,6 +65,7 @@ def show_final(console: Console, report: FinalReport, folder: Path) -> None:
         _say(console, f"  {alias}: trial {champion.trial}, {_counted(champion.students)}")
     _show_comparison(console, report.comparison)
     _say(console, CONVENTION)
+    say_marks(console, report.marks)
     origin = "finalists on fresh seeds" if report.from_finalists else "students of the search"
     _say(
         console,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def show_status(console: Console, summary: Summary) -> None:
             )
     if summary.front:
         console.print("* on the Pareto front")
+    say_marks(console, summary.marks)
     _say_crowned(console, summary)
 
 
@@ -60,6 +62,7 @@ def show_best(console: Console, summary: Summary) -> None:
         console.print()
         console.print(_interval_table(summary))
         console.print(_floor_table(summary))
+    say_marks(console, summary.marks)
 
 
 def show_end(console: Console, summary: Summary, study: Path) -> None:
@@ -90,6 +93,12 @@ def show_end(console: Console, summary: Summary, study: Path) -> None:
             "refkd search studies/charades-cd-clip.yaml",
         ),
     )
+
+
+def say_marks(console: Console, marks: Sequence[str]) -> None:
+    """Print why results are not to be taken at their names."""
+    for mark in marks:
+        console.print(f"! {mark}", style="bold yellow", markup=False, highlight=False)
 
 
 def _say_crowned(console: Console, summary: Summary) -> None:

@@ -69,6 +69,8 @@ class Summary(Config):
     cost: Cost
     teachers: dict[str, dict[str, float]]
     """Validation metrics of each teacher."""
+    marks: list[str] = Field(default_factory=list)
+    """Why its results are not to be taken at their names: leakage, reconstructions."""
     intervals: dict[str, Any] = Field(default_factory=dict)
     """Champions' and teachers' scores with 95 % intervals, and the bias floors."""
 
@@ -110,6 +112,7 @@ def summarise(
         crowned=_crowned(attributes),
         cost=_cost(views, attributes, teachers),
         teachers=teachers,
+        marks=attributes.get("marks", []),
         intervals=attributes.get("intervals", {}),
     )
 

@@ -23,6 +23,8 @@ class Prediction(Config):
     """Seconds of the video."""
     duration_given: bool
     """False where a row was taken for one second."""
+    marks: list[str]
+    """Why the model is not to be taken at its name: leakage, reconstructions."""
     answers: list[Answer]
     """Best spans first, in the order of the queries; seconds and scores."""
 
@@ -52,5 +54,6 @@ def predict(
         clips=len(rows),
         duration=seconds,
         duration_given=duration is not None,
+        marks=found.retriever.marks,
         answers=[Answer(query=q, spans=s) for q, s in zip(queries, spans, strict=True)],
     )

@@ -18,6 +18,7 @@ from tune.finals.choice import ALIASES, BALANCED, finalist_folder, run_key
 from tune.finals.comparison import compare
 from tune.record.alias import check_alias
 from tune.record.record import tracking_uri, trial_key
+from tune.spec.marks import study_marks
 from tune.spec.study_file import StudyFile, load_study_file
 from tune.spec.urls import resolve
 from tune.study.folders import trial_folder
@@ -164,5 +165,11 @@ def _export(file: StudyFile, alias: str, student: FrozenStudent, dataset: Datase
     folder = file.folder / "promoted" / alias
     if folder.exists():
         shutil.rmtree(folder)
-    export(student.backbone(dataset), student.record.config.backbone, dataset, folder)
+    export(
+        student.backbone(dataset),
+        student.record.config.backbone,
+        dataset,
+        folder,
+        marks=study_marks(file),
+    )
     return folder

@@ -1,0 +1,104 @@
+"""Leakage and reconstructions are said wherever a study's results are shown."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from refkd.data.dataset import Dataset
+from refkd.models import build_backbone
+from refkd.models.vslnet import VSLNetConfig
+from refkd.retriever import Retriever, export
+from tune.record.card import model_card
+from tune.record.record import MARKS_TAG, marks_tag
+from tune.show.study import show_best, show_status
+from tune.spec.marks import study_marks
+from tune.spec.study_file import StudyFile
+from tune.study.results import Cost, Summary, TrialSummary
+
+ORACLE = {"preset": "oracle", "oracle": True}
+LEAK = "OOD teacher oracle: it is trained on val_ood"
+
+
+def study(**changes: Any) -> StudyFile:
+    return StudyFile.model_validate(
+        {
+            "name": "marked",
+            "dataset": "data",
+            "space": {"distill.lambda_id": {"float": [0.01, 1.0]}},
+            **changes,
+        }
+    )
+
+
+def test_a_study_of_plain_names_bears_no_mark() -> None:
+    assert study_marks(study()) == []
+    assert marks_tag(study()) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "begins"),
+    [
+        ({"teachers": {"ood": {"recipe": ORACLE}}}, [LEAK]),
+        ({"teachers": {"ood": {"recipe": "zhang2021b"}}}, ["OOD teacher zhang2021b: rebuilt"]),
+        ({"backbone": {"name": "mrtnet"}}, ["backbone MRTNet: rebuilt"]),
+        (
+            {
+                "teachers": {
+                    "id": {"recipe": "id", "backbone": {"name": "mrtnet"}},
+                    "ood": {"recipe": {"preset": "combined", "oracle": True}},
+                }
+            },
+            [
+                "ID teacher MRTNet: rebuilt",
+                "OOD teacher combined: it is trained on val_ood",
+                "OOD teacher combined: rebuilt",
+            ],
+        ),
+    ],
+)
+def test_each_reason_is_a_sentence_of_its_own(changes: dict[str, Any], begins: list[str]) -> None:
+    marks = study_marks(study(**changes))
+    assert len(marks) == len(begins)
+    assert all(m.startswith(b) for m, b in zip(marks, begins, strict=True))
+    assert marks_tag(study(**changes)) == {MARKS_TAG: "; ".join(marks)}
+
+
+def test_tables_of_a_study_end_with_its_marks() -> None:
+    marks = study_marks(study(teachers={"ood": {"recipe": ORACLE}}))
+    metrics = {"val_id/miou": 30.0, "val_ood/miou": 20.0}
+    trial = TrialSummary(number=0, state="COMPLETE", epoch=1, values={}, metrics=metrics)
+    summary = Summary(
+        study="marked",
+        objectives=["val_id/miou", "val_ood/miou"],
+        wanted=1,
+        trials=[trial],
+        front=[0],
+        champions={"best-id": 0},
+        cost=Cost(),
+        teachers={},
+        marks=marks,
+    )
+    for show in (show_status, show_best):
+        out = StringIO()
+        show(Console(file=out, width=300), summary)
+        assert f"! {LEAK}" in out.getvalue()
+
+
+def test_a_model_tells_its_marks_wherever_it_is_taken(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    config = VSLNetConfig(hidden=8, heads=2)
+    network = build_backbone(config, tiny_dataset.model_inputs(), seed=0)
+    export(network, config, tiny_dataset, tmp_path / "marked", marks=[LEAK])
+    assert Retriever.load(tmp_path / "marked").marks == [LEAK]
+    export(network, config, tiny_dataset, tmp_path / "plain")
+    assert Retriever.load(tmp_path / "plain").marks == []
+    scores: dict[str, dict[str, Any]] = {}
+    card = model_card("marked", 0, "trial/0000", tiny_dataset, scores, marks=[LEAK])
+    assert card.index(f"**Beware.** {LEAK}.") < card.index("## Training data")
+    assert "Beware" not in model_card("marked", 0, "trial/0000", tiny_dataset, scores)
