@@ -91,9 +91,9 @@ class _Tally:
     def best_text(self) -> str:
         """The best seen in any epoch of any trial."""
         if not self.best:
-            return "best so far: none yet"
+            return "best mIoU of any epoch: none yet"
         texts = [f"{k.split('/')[0]} {v:.2f} (trial {n})" for k, (v, n) in self.best.items()]
-        return "best mIoU so far: " + ", ".join(texts)
+        return "best mIoU of any epoch: " + ", ".join(texts)
 
 
 class Lines(Silent):
