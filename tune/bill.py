@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from pydantic import Field
+
 from refkd.config import Config
 from tune.finals.choice import SeedResult, is_finalist
 from tune.spec.settings import Prices, Replicates, Resources
@@ -29,6 +31,19 @@ class BillRow(Config):
     money: float = 0.0
 
 
+class NodeRow(Config):
+    """Machines of one type while drivers were at work, busy or not."""
+
+    type: str
+    nodes: int
+    hours: float
+    """Added up over the machines."""
+    cpu_hours: float
+    gpu_hours: float
+    money: float | None = None
+    """None where `prices.node_hour` has no price of this type."""
+
+
 class Bill(Config):
     """Cost of the students by what became of them, of each teacher, and in proportion."""
 
@@ -36,6 +51,10 @@ class Bill(Config):
     currency: str
     rows: list[BillRow]
     total: BillRow
+    nodes: list[NodeRow] = Field(default_factory=list)
+    """What the machines took, of which the rows above are what trials held."""
+    busy: float | None = None
+    """Share of the machines' GPU time, or CPU time where they have no GPU, that students used."""
     money_an_epoch: float | None = None
     cpu_seconds_an_epoch: float | None = None
     hypervolume: float = 0.0
@@ -81,7 +100,35 @@ def make_bill(name: str, views: Sequence[TrialView], attributes: Mapping[str, An
     finalists = _finalists(attributes, resources, prices)
     if finalists.epochs:
         by_item["finalists"] = finalists
-    return _summed(name, prices.currency, by_item, counts, views)
+    nodes = _nodes(launches, prices)
+    return _summed(name, prices.currency, by_item, counts, views, nodes)
+
+
+def _nodes(launches: Sequence[Launch], prices: Prices) -> list[NodeRow]:
+    """Return the machines of all launches by type; a machine counts once a launch."""
+    by_type: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for node in (node for launch in launches for node in launch.nodes):
+        by_type[node["type"]].append(node)
+    return [
+        NodeRow(
+            type=kind,
+            nodes=len(nodes),
+            hours=(hours := sum(node["seconds"] for node in nodes) / 3600),
+            cpu_hours=sum(node["seconds"] * node["cpu"] for node in nodes) / 3600,
+            gpu_hours=sum(node["seconds"] * node["gpu"] for node in nodes) / 3600,
+            money=hours * prices.node_hour[kind] if kind in prices.node_hour else None,
+        )
+        for kind, nodes in sorted(by_type.items())
+    ]
+
+
+def _busy(rows: Sequence[BillRow], nodes: Sequence[NodeRow]) -> float | None:
+    students = [row for row in rows if row.item in NAMES.values()]
+    gpu_hours = sum(node.gpu_hours for node in nodes)
+    if gpu_hours > 0:
+        return sum(row.gpu_seconds for row in students) / 3600 / gpu_hours
+    used = sum(row.cpu_seconds for row in students) / 3600
+    return _ratio(used, sum(node.cpu_hours for node in nodes))
 
 
 def _finalists(attributes: Mapping[str, Any], resources: Resources, prices: Prices) -> Spent:
@@ -101,6 +148,7 @@ def _summed(
     by_item: Mapping[str, Spent],
     counts: Mapping[str, int],
     views: Sequence[TrialView],
+    nodes: list[NodeRow],
 ) -> Bill:
     rows = [_row(item, spent, counts.get(item, 0)) for item, spent in by_item.items()]
     total = _row("total", sum(by_item.values(), Spent()), sum(counts.values()))
@@ -111,6 +159,8 @@ def _summed(
         currency=currency,
         rows=rows,
         total=total,
+        nodes=nodes,
+        busy=_busy(rows, nodes),
         money_an_epoch=_ratio(total.money, total.epochs),
         cpu_seconds_an_epoch=_ratio(total.cpu_seconds, total.epochs),
         hypervolume=volume,

@@ -13,6 +13,7 @@ from refkd.errors import RefKDError
 from refkd.files import temporaries
 from refkd.training.teacher import Teacher, find_teacher
 from tune.champions import crown
+from tune.execution.census import Census
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import CHECKPOINTS, Job, make_job
 from tune.execution.progress import Reporter, Silent
@@ -86,7 +87,10 @@ class _Launch:
         with Record(self.file) as record:
             record.study_started(self.study, self.dataset)
             if needed or self.study.left():
-                with ray_session(self.file.resources, address=address):
+                with (
+                    ray_session(self.file.resources, address=address),
+                    self.study.launches.counting(Census()),
+                ):
                     if needed:
                         self._train_teachers(needed, record)
                     self._note_teachers(record)

@@ -29,6 +29,8 @@ def show_bill(console: Console, bill: Bill) -> None:
         amounts = (f"{row.cpu_seconds:.1f}", f"{row.gpu_seconds:.1f}", f"{row.money:.4f}")
         table.add_row(row.item, *counts, *amounts)
     console.print(table)
+    if bill.nodes:
+        console.print(_nodes(bill))
     if bill.cpu_seconds_an_epoch is not None:
         console.print(
             f"an epoch: {bill.cpu_seconds_an_epoch:.2f} CPU seconds, {bill.currency} "
@@ -42,6 +44,24 @@ def show_bill(console: Console, bill: Bill) -> None:
             f"{bill.money_a_point or 0:.6f}",
             highlight=False,
         )
+
+
+def _nodes(bill: Bill) -> Table:
+    """Return the machines by type, and what share of their time trials used."""
+    table = Table(
+        title="Machines while a driver was at work", title_justify="left", box=box.SIMPLE_HEAD
+    )
+    table.add_column("type")
+    for head in ("machines", "hours", "CPU hours", "GPU hours", bill.currency):
+        table.add_column(head, justify="right")
+    for row in bill.nodes:
+        hours = (f"{n:.3f}" for n in (row.hours, row.cpu_hours, row.gpu_hours))
+        money = "no price" if row.money is None else f"{row.money:.4f}"
+        table.add_row(row.type, str(row.nodes), *hours, money)
+    if bill.busy is not None:
+        table.caption = f"used by students: {bill.busy:.0%}"
+        table.caption_justify = "left"
+    return table
 
 
 def show_plan(console: Console, plan: Plan) -> None:

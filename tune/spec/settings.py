@@ -80,6 +80,9 @@ class Prices(Config):
     """One CPU core for an hour."""
     gpu_hour: float = Field(default=0.0, ge=0)
     """One GPU for an hour."""
+    node_hour: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """One machine for an hour, by its type: a name of `available_node_types` in the cluster file,
+    or what `refkd bill` calls it."""
     currency: str = "USD"
     """Printed beside amounts."""
 

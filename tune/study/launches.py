@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Launch:
     """When it was last known to work."""
     file: dict[str, Any]
     """The study file as it was."""
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+    """Machines that were there meanwhile: `type`, `cpu`, `gpu`, `seconds`."""
 
     @property
     def epochs(self) -> int:
@@ -49,6 +52,8 @@ class Launches:
         self.number = 0
         self.clock = time.time
         """Seconds since 1970; a simulation has its own."""
+        self.census: Callable[[], list[dict[str, Any]]] = list
+        """The machines at work; none where the driver has no cluster."""
         self._touched: float | None = None  # until a launch begins here
         self._facts: dict[str, Any] = {}
 
@@ -65,6 +70,18 @@ class Launches:
         self._study.set_user_attr(_key(self.number), facts)
         return Launch(number=self.number, **facts)
 
+    @contextmanager
+    def counting(self, census: Callable[[], list[dict[str, Any]]]) -> Iterator[None]:
+        """Note the machines at work, at each touch, while the body runs and at its end."""
+        self.census = census
+        self.touch()
+        try:
+            yield
+        finally:
+            self.touch()
+            held = self._facts["nodes"]
+            self.census = lambda: held
+
     def touch_sometimes(self) -> None:
         """Note that the driver still works, but not more often than once in `TOUCH` seconds."""
         if self._touched is not None and self.clock() - self._touched >= TOUCH:
@@ -73,7 +90,8 @@ class Launches:
     def touch(self) -> None:
         """Note that the driver still works; the wall time of the budget is counted up to here."""
         now = self._touched = self.clock()
-        self._study.set_user_attr(_key(self.number), {**self._facts, "last": now})
+        self._facts = {**self._facts, "last": now, "nodes": self.census()}
+        self._study.set_user_attr(_key(self.number), self._facts)
 
     def all(self) -> list[Launch]:
         """Return every launch, the first one first."""
