@@ -13,6 +13,8 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,7 +22,7 @@ import pyarrow as pa
 from filelock import FileLock
 from pyarrow import fs
 
-from refkd.data.manifest import MANIFEST, OPEN_FILES, check_files, read_manifest
+from refkd.data.manifest import MANIFEST, OPEN_FILES, Manifest, check_files, read_manifest
 from refkd.errors import DataError
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://")
@@ -47,27 +49,49 @@ def local_copy(uri: str) -> Path:
     with tempfile.TemporaryDirectory(dir=cache, prefix=".fetched-") as scratch:
         fetched = Path(scratch) / "dataset"
         fetched.mkdir()
-        _fetch(uri, (MANIFEST,), fetched)
+        fetch(uri, (MANIFEST,), fetched)
         manifest = read_manifest(fetched)
         kept = cache / manifest.fingerprint
         with FileLock(cache / f"{manifest.fingerprint}.lock"):
             if not kept.is_dir():
-                _fetch(uri, OPEN_FILES, fetched)
+                fetch(uri, OPEN_FILES, fetched)
                 check_files(fetched, manifest, OPEN_FILES, full=True)
                 fetched.rename(kept)
     return kept
 
 
-def _fetch(uri: str, names: tuple[str, ...], folder: Path) -> None:
-    """Copy files from an address into a folder."""
-    try:
-        system, root = fs.FileSystem.from_uri(uri)
+def fetch(uri: str, names: tuple[str, ...], folder: Path) -> None:
+    """Copy files from an address into a folder; `DataError` where they cannot be read."""
+    with _read(uri) as (system, root):
         for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             with (
-                system.open_input_stream(f"{root.rstrip('/')}/{name}") as source,
+                system.open_input_stream(f"{root}/{name}") as source,
                 (folder / name).open("wb") as target,
             ):
                 shutil.copyfileobj(source, target, 1 << 22)
+
+
+def check_address(uri: str, manifest: Manifest, names: tuple[str, ...]) -> None:
+    """Compare the sizes of files at an address with the manifest, opening none of them."""
+    with _read(uri) as (system, root):
+        for name, info in zip(
+            names, system.get_file_info([f"{root}/{n}" for n in names]), strict=True
+        ):
+            if info.size != manifest.files[name].bytes:
+                found = "missing" if info.size is None else f"{info.size:,} bytes"
+                raise DataError(
+                    f"{uri}/{name}: {found}, {manifest.files[name].bytes:,} bytes expected; copy "
+                    "the dataset there again"
+                )
+
+
+@contextmanager
+def _read(uri: str) -> Iterator[tuple[fs.FileSystem, str]]:
+    """Give the file system and the path of an address, and say what fails there."""
+    try:
+        system, root = fs.FileSystem.from_uri(uri)
+        yield system, root.rstrip("/")
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise DataError(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from refkd.data.dataset import read_words
+from refkd.data.local_copy import fetch
 from refkd.data.manifest import (
     FEATURES,
+    MANIFEST,
     MOMENTS,
     SEALED,
     SEALED_FILES,
@@ -19,6 +22,18 @@ from refkd.data.roles import SEALED_ROLES, SealedRole
 from refkd.data.store import open_store
 from refkd.data.tables import read_pairs
 from refkd.errors import DataError
+
+
+def sealed_copy(uri: str, path: Path, folder: Path) -> Path:
+    """Fetch the test roles from an address into an empty folder, and return it.
+
+    `path` is this machine's copy of the open files, to which nothing sealed is added. Raises
+    `DataError` where the address cannot be read.
+    """
+    for name in (MANIFEST, WORDS):
+        shutil.copyfile(path / name, folder / name)
+    fetch(uri, SEALED_FILES, folder)
+    return folder
 
 
 def open_sealed(path: Path | str, role: SealedRole) -> Pairs:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
+from ended_study import end_study
 
 from refkd.data.dataset import Dataset
+from refkd.errors import DataError
+from tune import evaluate_final
 from tune.execution.jobs import Job, make_job
 from tune.execution.trainables import open_dataset
+from tune.finals.ledger import read_looks
 from tune.spec.study_file import StudyFileError, load_study_file
 
 
@@ -44,3 +50,25 @@ def test_workers_open_a_copy_of_what_lies_at_the_address(
 def test_nothing_is_simulated_at_an_address(tmp_path: Path) -> None:
     with pytest.raises(StudyFileError, match="is an address, and `simulate` makes a folder"):
         load_study_file(write(tmp_path, "s3://bucket/far", simulate={"videos": 60}))
+
+
+def test_the_test_roles_are_fetched_for_a_look_alone(
+    tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    far = Path(shutil.copytree(tiny_dataset.path, tmp_path / "far"))
+    study = end_study(tmp_path, Dataset.open(far))
+    near = evaluate_final(study.path)
+    study.change(dataset=far.as_uri())
+    (far / "sealed").rename(tmp_path / "gone")
+    with pytest.raises(DataError, match=r"sealed/moments.parquet: missing, .* bytes expected"):
+        evaluate_final(study.path, again=True, reason="from its address")
+    assert len(read_looks(study.file.folder)) == 1
+    (tmp_path / "gone").rename(far / "sealed")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    found = evaluate_final(study.path, again=True, reason="from its address")
+    assert found.comparison == near.comparison
+    assert not list(scratch.iterdir())
+    assert not list((tmp_path / "cache").rglob("sealed"))

@@ -5,32 +5,56 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from refkd.data.dataset import Dataset
+from refkd.data.local_copy import check_address
 from refkd.data.manifest import SEALED_FILES, check_files
 from refkd.data.pairs import Pairs
 from refkd.data.roles import SEALED_ROLES
-from refkd.data.sealed import open_sealed
+from refkd.data.sealed import open_sealed, sealed_copy
 from refkd.errors import DataError
 from tune.finals.ledger import Evaluated, Look, append_look
 from tune.record.environment import environment
 
 
-def check_sealed(dataset: Dataset) -> None:
-    """Try all that can fail without a look; `DataError` where sealed files are missing."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SealedPlace:
+    """Where the test roles of a dataset lie, and a folder for a copy that goes after the look."""
+
+    at: Path | str
+    """The dataset's folder, or its address."""
+    scratch: Path
+
+    def folder(self, dataset: Dataset) -> Path:
+        """Return the folder to open them in; from an address they are fetched now."""
+        if isinstance(self.at, str):
+            return sealed_copy(self.at, dataset.path, self.scratch)
+        return dataset.path
+
+
+def check_sealed(dataset: Dataset, at: Path | str) -> None:
+    """Try all that can fail without a look; `DataError` where sealed files are missing.
+
+    `at` is the dataset's folder or address.
+    """
     missing = [role for role in SEALED_ROLES if role not in dataset.manifest.roles]
     if missing:
         raise DataError(
             f"{dataset.path}: has no role {missing[0]!r}; prepare it from all split files"
         )
-    check_files(dataset.path, dataset.manifest, SEALED_FILES, full=False)
+    if isinstance(at, str):
+        check_address(at, dataset.manifest, SEALED_FILES)
+    else:
+        check_files(dataset.path, dataset.manifest, SEALED_FILES, full=False)
 
 
 def take_look(
     folder: Path,
     dataset: Dataset,
+    place: SealedPlace,
     *,
     number: int,
     study: str,
@@ -63,5 +87,5 @@ def take_look(
     )
     append_look(folder, look)
     written(look)
-    path = dataset.path
+    path = place.folder(dataset)
     return look, (open_sealed(path, "test_id"), open_sealed(path, "test_ood"))

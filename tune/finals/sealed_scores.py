@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydantic import Field
 
@@ -17,7 +18,7 @@ from tune.finals.champions import Finalists, read_finalists, system_name
 from tune.finals.choice import finalist_folder, is_finalist
 from tune.finals.comparison import Comparison, Frozen, compare
 from tune.finals.ledger import Evaluated, Look, check_look, read_looks
-from tune.finals.look import check_sealed, take_look
+from tune.finals.look import SealedPlace, check_sealed, take_look
 from tune.finals.outcome import Outcome, outcome_of
 from tune.spec.marks import study_marks
 from tune.spec.study_file import StudyFile
@@ -68,7 +69,10 @@ def evaluate_final(
     that is not allowed, `FinalError` where finalists are begun and not ended, `DataError` where
     sealed files are missing. Source: evaluation protocol, "One sealed evaluation".
     """
-    with outcome_of(study) as outcome:
+    with (
+        outcome_of(study) as outcome,
+        TemporaryDirectory(prefix="refkd-sealed-") as scratch,
+    ):
         looks = read_looks(outcome.file.folder)
         noted = int(outcome.study.optuna.user_attrs.get(LOOKS, 0))
         check_look(looks, study=outcome.file.name, again=again, reason=reason, noted=noted)
@@ -79,6 +83,7 @@ def evaluate_final(
         look, roles = take_look(
             outcome.file.folder,
             outcome.dataset,
+            SealedPlace(at=outcome.file.dataset, scratch=Path(scratch)),
             number=len(looks) + 1,
             study=outcome.file.name,
             champions=_evaluated(outcome, aliases, champions),
@@ -150,7 +155,7 @@ def _check(outcome: Outcome, champions: Champions) -> None:
     systems: list[Frozen] = [*outcome.teachers.values(), *chain(*champions.values())]
     for frozen in systems:
         frozen.backbone(dataset)
-    check_sealed(dataset)
+    check_sealed(dataset, outcome.file.dataset)
 
 
 def _evaluated(

@@ -14,7 +14,7 @@ from refkd.data.pairs import Pairs
 from refkd.training.validation import VALIDATION_ROLES
 from tune.execution.progress import Reporter
 from tune.finals.ledger import Evaluated, Look, check_look, read_looks
-from tune.finals.look import check_sealed, take_look
+from tune.finals.look import SealedPlace, check_sealed, take_look
 from tune.reproduce import figures
 from tune.reproduce.experiments import Experiment
 from tune.reproduce.paper import family_of
@@ -76,7 +76,7 @@ def _reproduce(
     looks = read_looks(request.home)
     if request.final:
         check_look(looks, study=request.title, again=request.again, reason=request.reason)
-        check_sealed(dataset)
+        check_sealed(dataset, request.dataset)
     request.folder.mkdir(parents=True, exist_ok=True)
     told = {"table": request.name, "scale": scale.name, "seeds": str(scale.seeds)}
     origin = {"command": request.command, **told, "dataset": dataset.name}
@@ -128,6 +128,7 @@ def _sealed(
     _, roles = take_look(
         request.home,
         dataset,
+        SealedPlace(at=request.dataset, scratch=request.home),
         number=number,
         study=request.title,
         champions=systems,

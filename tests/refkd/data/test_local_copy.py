@@ -45,13 +45,13 @@ def test_processes_that_open_it_together_fetch_it_once(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched: list[tuple[str, ...]] = []
-    original = module._fetch
+    original = module.fetch
 
     def counted(uri: str, names: tuple[str, ...], folder: Path) -> None:
         fetched.append(names)
         original(uri, names, folder)
 
-    monkeypatch.setattr(module, "_fetch", counted)
+    monkeypatch.setattr(module, "fetch", counted)
     with ThreadPoolExecutor(4) as pool:
         paths = set(pool.map(module.local_copy, [place.as_uri()] * 4))
     assert len(paths) == 1
