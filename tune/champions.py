@@ -14,6 +14,7 @@ from refkd.data.roles import OpenRole
 from refkd.evaluation.floors import bias_floors
 from refkd.evaluation.intervals import cluster_bootstrap
 from refkd.evaluation.metrics import score
+from refkd.evaluation.probes import probe
 from refkd.files import write_json
 from refkd.models.backbone import Backbone
 from refkd.retriever import export
@@ -49,9 +50,13 @@ def crown(
     if kept and study.optuna.user_attrs.get("crowned") == crowned:
         return
     reporter.stage("scoring the champions and registering them")
-    table = score_systems(file, summary, dataset, teachers)
+    systems = systems_of(file, summary, dataset, teachers)
+    table = score_systems(systems, dataset, seed=file.seed)
     folders = _keep(file, summary, dataset)
     study.note("intervals", table)
+    roles = (dataset.role("val_id"), dataset.role("val_ood"))
+    probes = {name: probe(network, *roles, seed=file.seed) for name, network in systems.items()}
+    study.note("probes", {name: found.model_dump() for name, found in probes.items()})
     write_json(file.folder / "champions" / "scores.json", table)
     if file.tracking.enabled and summary.crowned is None:
         from tune.record.registry import register_champions
@@ -61,24 +66,29 @@ def crown(
     study.note("crowned", crowned)
 
 
-def score_systems(
+def systems_of(
     file: StudyFile, summary: Summary, dataset: Dataset, teachers: Mapping[str, Teacher]
-) -> Table:
-    """Return, for each validation role, every system's mIoU and R1@0.5 with 95 % intervals.
-
-    Intervals are bootstrapped over videos (evaluation conventions: the project's default); the
-    bias floors are fitted on the fit role and never look at a video.
-    """
+) -> dict[str, Backbone]:
+    """Return the networks of teachers and champions by name."""
     systems: dict[str, Backbone] = {
         f"teacher-{role}": teacher.backbone(dataset) for role, teacher in teachers.items()
     }
     for alias, number in summary.champions.items():
         systems[alias] = open_student(trial_folder(file.folder, number)).backbone(dataset)
+    return systems
+
+
+def score_systems(systems: Mapping[str, Backbone], dataset: Dataset, *, seed: int) -> Table:
+    """Return, for each validation role, every system's mIoU and R1@0.5 with 95 % intervals.
+
+    Intervals are bootstrapped over videos (evaluation conventions: the project's default); the
+    bias floors are fitted on the fit role and never look at a video.
+    """
     table: Table = {}
     for role in VALIDATION_ROLES:
         pairs = dataset.role(role)
         table[role] = {
-            name: _interval_row(backbone, dataset, role, seed=file.seed)
+            name: _interval_row(backbone, dataset, role, seed=seed)
             for name, backbone in systems.items()
         }
         table[role]["floors"] = {

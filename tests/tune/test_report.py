@@ -20,7 +20,7 @@ from test_engine import study_file
 
 from refkd.data.dataset import Dataset
 from tune import evaluate_final, finalists
-from tune.champions import score_systems
+from tune.champions import score_systems, systems_of
 from tune.finals.outcome import outcome_of
 from tune.report.examples import Bar, Example, Examples, choose_rows
 from tune.report.facts import gather
@@ -28,6 +28,7 @@ from tune.report.figure import Table
 from tune.report.make import compose
 from tune.report.page import render
 from tune.report.rungs import pruning
+from tune.report.standing_tables import system_words
 from tune.study.lease import lease
 from tune.study.search_study import SearchStudy
 
@@ -131,6 +132,7 @@ def test_without_finalists_no_difference_is_claimed(study: EndedStudy) -> None:
     assert "Best out of distribution: best-ood (trial 2)" in page.words
     assert "No difference to a teacher is claimed" in page.words
     assert "No finalists yet." in page.words
+    assert "No probes yet" in page.words
     assert "Nobody has looked at the test roles" in page.words
 
 
@@ -139,7 +141,11 @@ def test_intervals_belong_to_the_champions_they_were_made_for(
 ) -> None:
     with outcome_of(study.path) as outcome:
         summary = outcome.summary()
-        table = score_systems(outcome.file, summary, tiny_dataset, outcome.teachers)
+        table = score_systems(
+            systems_of(outcome.file, summary, tiny_dataset, outcome.teachers),
+            tiny_dataset,
+            seed=outcome.file.seed,
+        )
         outcome.study.note("intervals", table)
         outcome.study.note("crowned", {"champions": summary.champions, "trials": 4})
     scores = figures(study.path)["search-scores"]
@@ -268,3 +274,24 @@ def test_a_driver_at_work_is_named(study: EndedStudy) -> None:
     assert facts.driver is not None
     assert any(facts.driver in fact for fact in content.facts)
     assert "Best out of distribution so far" in content.verdict.headline
+
+
+def test_probes_stand_beside_the_strongest_evidence(
+    chosen: EndedStudy, tiny_dataset: Dataset
+) -> None:
+    held = figures(chosen.path)["probes"]
+    assert held.text.startswith("On validation, of the first fresh seed.")
+    systems, places = held.tables
+    found = gather(chosen.path).finalists
+    assert found is not None
+    probes = found.comparison.probes
+    assert [row[0] for row in systems.rows] == [system_words(name) for name in probes]
+    first = next(iter(probes.values()))
+    assert systems.rows[0][1:5] == [
+        f"{getattr(first.id, kind)['miou']:.2f}"
+        for kind in ("own", "query_blind", "video_blind", "shuffled_clips")
+    ]
+    pairs = {"ID": len(tiny_dataset.role("val_id")), "OOD": len(tiny_dataset.role("val_ood"))}
+    counted = [(row[1], int(row[4])) for row in places.rows if row[0] == systems.rows[0][0]]
+    assert {side: sum(n for s, n in counted if s == side) for side in pairs} == pairs
+    assert len(held.panels) == 2

@@ -33,6 +33,9 @@ def test_a_search_ends_with_champions_and_everything_agrees(calm: Workspace) -> 
     assert set(summary.champions.values()) <= set(summary.front)
     assert set(calm.champions()) == set(summary.champions)
     assert set(summary.intervals["val_id"]) > {"teacher-id", "teacher-ood", "best-id"}
+    own = summary.probes["best-ood"]["ood"]["own"]["miou"]
+    assert own == pytest.approx(summary.intervals["val_ood"]["best-ood"]["miou"]["value"])
+    assert set(summary.probes) == set(summary.intervals["val_id"]) - {"floors"}
 
 
 def test_champions_are_registered_under_their_aliases(calm: Workspace) -> None:

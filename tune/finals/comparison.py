@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from refkd.config import Config
 from refkd.data.dataset import Dataset
@@ -17,6 +18,7 @@ from refkd.evaluation.compat import DEFAULT
 from refkd.evaluation.floors import bias_floors
 from refkd.evaluation.intervals import Interval, cluster_bootstrap, paired_bootstrap
 from refkd.evaluation.metrics import LOGGED, Scores
+from refkd.evaluation.probes import Probes, probe
 from refkd.models.backbone import Backbone
 from refkd.training.validation import evaluate_role
 
@@ -62,6 +64,8 @@ class Comparison(Config):
     """mIoU in - mIoU out of distribution, by system; 95 % by the normal approximation."""
     floors: dict[str, dict[str, dict[str, float]]]
     """Bias floors, fitted on the fit role, by role, predictor and metric."""
+    probes: dict[str, Probes] = Field(default_factory=dict)
+    """What is left of each system without query, video or order, and by place; its first seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +113,10 @@ def compare(
         differences={p.role: _differences(measured, pairings, p, seed=seed) for p in roles},
         gaps={name: _gap(inside[name], outside[name]) for name in systems},
         floors={pairs.role: _floors(dataset.role("fit"), pairs) for pairs in roles},
+        probes={
+            name: probe(frozen[0].backbone(dataset), *roles, seed=seed)
+            for name, frozen in systems.items()
+        },
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from refkd.errors import RefKDError
 from refkd.files import replaced, write_json
-from tune.report import curves, front, influence, parallel, rungs, sheets, standing
+from tune.report import curves, front, influence, parallel, probes, rungs, sheets, standing
 from tune.report.artefacts import Sent, send
 from tune.report.examples import examples
 from tune.report.facts import Facts, gather
@@ -79,6 +79,7 @@ def _figures(facts: Facts) -> list[Figure]:
         front.front(facts),
         standing.search_standing(facts),
         *([] if chosen else finalists),
+        probes.probes(facts),
         curves.curves(facts),
         parallel.parallel(facts),
         influence.importance(facts),

@@ -29,7 +29,7 @@ def search_standing(facts: Facts) -> Figure:
         text = "No intervals yet: they are made when the search ends with a complete trial."
         return Figure(key=key, title=title, text=text)
     champions = facts.crowned
-    names = _search_names(champions, next(iter(tables.values())))
+    names = search_names(champions, next(iter(tables.values())))
     bars = {
         role: [
             (shown, Score.model_validate(systems[name]["miou"])) for name, shown in names.items()
@@ -232,7 +232,7 @@ def _who(champions: Mapping[str, int]) -> str:
     return f"{'; '.join(held)}." if held else ""
 
 
-def _search_names(champions: Mapping[str, int], systems: Mapping[str, Any]) -> dict[str, str]:
+def search_names(champions: Mapping[str, int], systems: Mapping[str, Any]) -> dict[str, str]:
     """Return the systems of the search's own table in words, a trial with two aliases once."""
     names: dict[str, str] = {}
     for system in (name for name in systems if name != "floors"):

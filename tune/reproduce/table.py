@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tune.finals.probe_rows import PROBE_HEADS, probe_row
 from tune.reproduce.experiments import Experiment
 from tune.reproduce.paper import printed
 from tune.reproduce.scores import SIDES, Cell, Scored
@@ -144,17 +145,8 @@ is reached from where moments usually lie. By place of the moment: in the JSON f
 
 def probe_table(scored: Scored) -> str:
     """Return the bias probes as Markdown: mIoU with everything, and without something."""
-    kinds = {
-        "own": "own",
-        "query blind": "query_blind",
-        "video blind": "video_blind",
-        "clips shuffled": "shuffled_clips",
-    }
-    heads = [f"{side.upper()} {kind}" for side in SIDES for kind in kinds]
-    rows = [["system", *heads, "ID - OOD"], ["---", *["---:"] * (len(heads) + 1)]]
-    for label, found in scored.probes.items():
-        parts = [getattr(getattr(found, s), k)["miou"] for s in SIDES for k in kinds.values()]
-        rows.append([label, *(f"{v:.2f}" for v in parts), f"{found.gap['miou']:+.2f}"])
+    rows = [["system", *PROBE_HEADS], ["---", *["---:"] * len(PROBE_HEADS)]]
+    rows += [[label, *probe_row(found.model_dump())] for label, found in scored.probes.items()]
     return "\n".join([_PROBED, *_piped(rows), ""])
 
 

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tune.show.probes import probe_table
 from tune.show.study import say_marks
 
 if TYPE_CHECKING:
@@ -91,6 +92,9 @@ def _show_comparison(console: Console, comparison: Comparison) -> None:
                 cells = (_figure(row[m], sign=True) for m in _PAIRED.values())
                 table.add_row(_named(student), _named(teacher), role, *cells)
     console.print(table)
+    if comparison.probes:
+        held = {system: found.model_dump() for system, found in comparison.probes.items()}
+        console.print(probe_table(held, _named))
     table = _table("ID - OOD gap of mIoU", "system", "gap")
     for system, gap in comparison.gaps.items():
         table.add_row(_named(system), _figure(gap, sign=True))

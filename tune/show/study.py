@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tune.show.probes import probe_table
 from tune.spec.urls import without_password
 from tune.study.locate import locate
 from tune.study.results import Summary, TrialSummary
@@ -62,6 +63,8 @@ def show_best(console: Console, summary: Summary) -> None:
         console.print()
         console.print(_interval_table(summary))
         console.print(_floor_table(summary))
+    if summary.probes:
+        console.print(probe_table(summary.probes, lambda name: _system(summary, name)))
     say_marks(console, summary.marks)
 
 
@@ -143,9 +146,13 @@ def _interval_table(summary: Summary) -> Table:
             for metric in ("miou", "r1_iou0.5")
             for by_role in (by_id, by_ood)
         ]
-        trial = summary.champions.get(system)
-        table.add_row(system if trial is None else f"{system} (trial {trial})", *cells)
+        table.add_row(_system(summary, system), *cells)
     return table
+
+
+def _system(summary: Summary, name: str) -> str:
+    trial = summary.champions.get(name)
+    return name if trial is None else f"{name} (trial {trial})"
 
 
 def _floor_table(summary: Summary) -> Table:

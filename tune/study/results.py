@@ -73,6 +73,9 @@ class Summary(Config):
     """Why its results are not to be taken at their names: leakage, reconstructions."""
     intervals: dict[str, Any] = Field(default_factory=dict)
     """Champions' and teachers' scores with 95 % intervals, and the bias floors."""
+    probes: dict[str, Any] = Field(default_factory=dict)
+    """What is left of these systems' scores without query, video or order of clips, and by place
+    of the moment, as `refkd.evaluation.probes.Probes`."""
 
     def trial(self, number: int) -> TrialSummary:
         """Return a trial by its number."""
@@ -114,6 +117,7 @@ def summarise(
         teachers=teachers,
         marks=attributes.get("marks", []),
         intervals=attributes.get("intervals", {}),
+        probes=attributes.get("probes", {}),
     )
 
 
