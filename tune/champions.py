@@ -18,7 +18,7 @@ from refkd.evaluation.probes import probe
 from refkd.files import write_json
 from refkd.models.backbone import Backbone
 from refkd.retriever import export
-from refkd.training.export import open_student
+from refkd.training.export import FrozenStudent, open_student
 from refkd.training.teacher import Teacher
 from refkd.training.validation import VALIDATION_ROLES, edges_to_seconds, predict_edges
 from tune.execution.progress import Reporter
@@ -115,20 +115,22 @@ def _interval_row(
     return row
 
 
+def keep_retriever(
+    file: StudyFile, student: FrozenStudent, dataset: Dataset, folder: Path
+) -> Path:
+    """Export a student into a folder, in the place of what is there; it needs no study then."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    network = student.record.config.backbone
+    export(student.backbone(dataset), network, dataset, folder, marks=study_marks(file))
+    return folder
+
+
 def _keep(file: StudyFile, summary: Summary, dataset: Dataset) -> dict[str, Path]:
-    """Export each champion as a retriever that needs neither study nor dataset."""
+    """Export each champion."""
     folders = {}
     for alias, number in summary.champions.items():
         student = open_student(trial_folder(file.folder, number))
         folder = file.folder / "champions" / alias
-        if folder.exists():
-            shutil.rmtree(folder)
-        export(
-            student.backbone(dataset),
-            student.record.config.backbone,
-            dataset,
-            folder,
-            marks=study_marks(file),
-        )
-        folders[alias] = folder
+        folders[alias] = keep_retriever(file, student, dataset, folder)
     return folders

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from pydantic import Field
 from refkd.config import Config
 from refkd.errors import RefKDError
 from refkd.files import write_json
-from refkd.retriever import export
 from refkd.training.export import open_student
+from tune.champions import keep_retriever
 from tune.execution.progress import Reporter
 from tune.execution.replicates import mean
 from tune.finals.choice import (
@@ -144,12 +143,7 @@ def _export(outcome: Outcome, found: Finalists) -> dict[str, Path]:
     for alias, number in found.champions.items():
         student = open_student(finalist_folder(outcome.file.folder, number, found.kept[alias]))
         folder = outcome.file.folder / "finalists" / "champions" / alias
-        if folder.exists():
-            shutil.rmtree(folder)
-        backbone = student.backbone(outcome.dataset)
-        export(
-            backbone, student.record.config.backbone, outcome.dataset, folder, marks=found.marks
-        )
+        keep_retriever(outcome.file, student, outcome.dataset, folder)
         folders[alias] = folder
     return folders
 

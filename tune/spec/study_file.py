@@ -32,7 +32,7 @@ from tune.spec.settings import (
     Tracking,
     WarmStart,
 )
-from tune.spec.space import Dimension, Value, Values, flat, lowest, nearest, put
+from tune.spec.space import Dimension, Value, Values, check_keys, flat, lowest, nearest, put
 from tune.spec.tuning import check_tuning
 from tune.spec.yaml_file import YamlFile, read_yaml
 
@@ -178,17 +178,8 @@ def load_study_file(path: Path | str) -> StudyFile:
 
 def _check_space(study: StudyFile) -> None:
     known = flat({s: getattr(study, s).model_dump(mode="json") for s in SECTIONS})
-    earlier = set(known) - set(study.space)
+    check_keys("space", study.space, known, "this study")
     for name, dimension in study.space.items():
-        if name not in known:
-            raise ValueError(f"space: {name!r} is no key of this study{nearest(name, known)}")
-        unknown = [key for key in dimension.when if key not in earlier]
-        if unknown:
-            raise ValueError(
-                f"space: {name!r} depends on {unknown[0]!r}, which is neither fixed nor listed "
-                "above it"
-            )
-        earlier.add(name)
         for value in dimension.examples():
             _check_point(study, {**dimension.conditions(), name: value})
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from refkd.training.teacher import TeacherConfig
-from tune.spec.space import Dimension, Value, Values, flat, lowest, nearest, put
+from tune.spec.space import Dimension, Value, Values, check_keys, flat, lowest, put
 
 ORACLE, PRESET = "recipe.oracle", "recipe.preset"
 
@@ -36,17 +36,7 @@ def check_tuning(where: str, config: TeacherConfig, space: Mapping[str, Dimensio
             f"tune; remove `tune`, or `oracle` from the recipe and {ORACLE} from the space"
         )
     known = flat(config.model_dump(mode="json"))
-    earlier = set(known) - set(space)
-    for name, dimension in space.items():
-        if name not in known:
-            raise ValueError(f"{where}: {name!r} is no key of a teacher{nearest(name, known)}")
-        late = [key for key in dimension.when if key not in earlier]
-        if late:
-            raise ValueError(
-                f"{where}: {name!r} depends on {late[0]!r}, which is neither fixed nor listed "
-                "above it"
-            )
-        earlier.add(name)
+    check_keys(where, space, known, "a teacher")
     for values in _corners(space, known):
         try:
             tuned(config, values)

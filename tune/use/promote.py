@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Any
 from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
-from refkd.retriever import export
 from refkd.training.export import FrozenStudent, open_student
+from tune.champions import keep_retriever
 from tune.finals.champions import Finalist, read_finalists, system_name
 from tune.finals.choice import ALIASES, BALANCED, finalist_folder, run_key
 from tune.finals.comparison import compare
 from tune.record.alias import check_alias
 from tune.record.record import tracking_uri, trial_key
-from tune.spec.marks import study_marks
 from tune.spec.study_file import StudyFile, load_study_file
 from tune.spec.urls import resolve
 from tune.study.folders import trial_folder
@@ -75,7 +73,8 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> Promotion:
     if uri is None:
         raise PromotionError(f"{study}: tracking is off, so there is no registry; enable it first")
     chosen, dataset = _open(study, file, trial, alias)
-    folder = _export(file, alias, chosen.student, dataset)
+    folder = file.folder / "promoted" / alias
+    keep_retriever(file, chosen.student, dataset, folder)
     scores = _scores(file, dataset, trial, chosen.seeds)
     try:
         with client_settings(), tracking_at(resolve(uri)):
@@ -159,17 +158,3 @@ def _scores(
         role: {m: f.model_dump() for m, f in systems[name].items() if f.low is not None}
         for role, systems in made.scores.items()
     }
-
-
-def _export(file: StudyFile, alias: str, student: FrozenStudent, dataset: Dataset) -> Path:
-    folder = file.folder / "promoted" / alias
-    if folder.exists():
-        shutil.rmtree(folder)
-    export(
-        student.backbone(dataset),
-        student.record.config.backbone,
-        dataset,
-        folder,
-        marks=study_marks(file),
-    )
-    return folder
