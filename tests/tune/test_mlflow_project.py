@@ -1,35 +1,22 @@
-"""What `mlflow/` deploys: projects that run, a server on PostgreSQL, a closed door."""
+"""`mlflow run` on every entry point of `mlflow/`, and what its environments are made of."""
 
 from __future__ import annotations
 
-import base64
 import os
+import re
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import psutil
 import pytest
 import yaml
 from commands import parse
-from recording import SECONDS, check_everything, tell_everything, tracker
-from simulated_search import check, recorded_file, search
+from packaging.requirements import Requirement
+from project import ROOT
 
-from refkd.data.dataset import Dataset
-from tune.record.courier import Delivery
-
-if TYPE_CHECKING:
-    from tracking_server import Server
-
-ROOT = Path(__file__).parents[2]
-PROJECT: dict[str, Any] = yaml.safe_load((ROOT / "mlflow" / "MLproject").read_text())
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*"
-)
+FOLDER = ROOT / "mlflow"
+PROJECT: dict[str, Any] = yaml.safe_load((FOLDER / "MLproject").read_text())
 STUDY = {
     "name": "tiny",
     "simulate": {
@@ -49,149 +36,116 @@ STUDY = {
 }
 
 
-def programs() -> str:
-    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+def locked() -> dict[str, str]:
+    """Return the exact version of every package by its name."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return dict(line.lower().split("==") for line in lines if not line.startswith("#"))
 
 
 @pytest.mark.parametrize("name", ["quickstart", "search", "finalists", "report"])
 def test_every_entry_point_is_a_command_that_is_accepted(name: str) -> None:
     entry = PROJECT["entry_points"][name]
     given = {
-        key: value["default"] if isinstance(value, dict) else "study.yaml"
+        key: value["default"] if isinstance(value, dict) and "default" in value else "study.yaml"
         for key, value in entry["parameters"].items()
     }
-    words = entry["command"].format(**given).removeprefix("cd .. && refkd ").split()
-    parse(words)
+    parse(entry["command"].format(**given).removeprefix("sh run.sh ").split())
 
 
-def test_the_compose_file_is_closed_to_other_machines() -> None:
-    compose = yaml.safe_load((ROOT / "mlflow" / "compose.yaml").read_text())
+class Project:
+    """A study file, and `mlflow run` on it as a user without an active environment calls it."""
+
+    def __init__(self, folder: Path, store: Path) -> None:
+        self.folder = folder
+        self.store = f"sqlite:///{store}"
+        content = {
+            **STUDY,
+            "dataset": str(folder / "dataset"),
+            "workspace": str(folder / "runs"),
+            "tracking": {"uri": self.store},
+        }
+        self.study = folder / "a study.yaml"
+        self.study.write_text(yaml.safe_dump(content))
+
+    def run(self, entry: str, **parameters: str) -> str:
+        given = {"study": str(self.study), **parameters}
+        environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"}
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "mlflow", "run", str(FOLDER)),
+                *("-e", entry, "--env-manager", "local"),
+                *(word for key, value in given.items() for word in ("-P", f"{key}={value}")),
+            ],
+            env={**environment, "PATH": programs, "MLFLOW_TRACKING_URI": self.store},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Project:
+    """A study that the entry point `quickstart` has searched."""
+    folder = tmp_path_factory.mktemp("project")
+    store = folder / "mlflow.db"
+    store.write_bytes(empty_store.read_bytes())
+    project = Project(folder, store)
+    assert "Pareto front" in project.run("quickstart")
+    return project
+
+
+@pytest.mark.slow
+def test_mlflow_run_searches_and_goes_on_with_what_is_there(project: Project) -> None:
+    champion = project.folder / "runs" / "studies" / "tiny" / "champions" / "best-ood"
+    made = champion.stat().st_mtime_ns
+    assert "Pareto front" in project.run("search")
+    assert champion.stat().st_mtime_ns == made
+
+
+@pytest.mark.slow
+def test_mlflow_run_trains_finalists(project: Project) -> None:
+    assert "best-balanced" in project.run("finalists", top="1", seeds="1")
+
+
+@pytest.mark.slow
+def test_mlflow_run_writes_the_report(project: Project) -> None:
+    project.run("report")
+    page = project.folder / "runs" / "studies" / "tiny" / "report" / "report.html"
+    assert "tiny" in page.read_text(encoding="utf-8")
+
+
+def test_an_environment_that_mlflow_makes_holds_the_locked_versions() -> None:
+    made_of = yaml.safe_load((FOLDER / "python_env.yaml").read_text())
+    assert re.fullmatch(r"3\.\d+", made_of["python"])
+    (line,) = made_of["dependencies"]
+    # MLflow gives pip the folder alone: what is named must lie in it.
+    named = FOLDER / line.removeprefix("-r ")
+    assert named.parent == FOLDER
+    assert named.read_text() == (ROOT / "requirements.lock").read_text()
+    assert "setuptools" in locked(), "run.sh needs it where refkd is not installed"
+
+
+def test_the_compose_file_is_closed_and_installs_the_locked_versions() -> None:
+    text = (FOLDER / "compose.yaml").read_text()
+    compose = yaml.safe_load(text)
+    assert set(compose["services"]) == {"mlflow", "database"}
     server, database = compose["services"]["mlflow"], compose["services"]["database"]
     assert all(port.startswith("127.0.0.1:") for port in server["ports"])
     assert "ports" not in database
     assert server["environment"]["REFKD_AUTH"] == "basic"
-
-
-@pytest.mark.slow
-def test_mlflow_run_searches(tmp_path: Path, mlflow_store: str) -> None:
-    content = {
-        **STUDY,
-        "dataset": str(tmp_path / "dataset"),
-        "workspace": str(tmp_path / "runs"),
-        "tracking": {"uri": mlflow_store},
-    }
-    study = tmp_path / "a study.yaml"
-    study.write_text(yaml.safe_dump(content))
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "mlflow", "run", str(ROOT / "mlflow")),
-            *("-e", "quickstart", "--env-manager", "local", "-P", f"study={study}"),
-        ],
-        env={**os.environ, "PATH": programs(), "MLFLOW_TRACKING_URI": mlflow_store},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Pareto front" in done.stdout
-    assert (tmp_path / "runs" / "studies" / "tiny" / "champions" / "best-ood").is_dir()
-
-
-@pytest.fixture
-def other_server(tmp_path: Path) -> Iterator[Server]:
-    """A server whose settings come from the environment."""
-    from tracking_server import Server as Started
-
-    server = Started(tmp_path / "server")
-    server.workspace.mkdir()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def empty_database(postgres_url: str) -> Iterator[str]:
-    from conftest import _database  # type: ignore[attr-defined]
-
-    yield from _database(postgres_url)
-
-
-@pytest.mark.slow
-def test_a_server_on_postgresql_holds_the_record(
-    empty_database: str,
-    tiny_dataset: Dataset,
-    other_server: Server,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("REFKD_STORE", empty_database)
-    other_server.start()
-    assert not (other_server.workspace / "mlflow.db").exists()
-    arguments = [p.cmdline() for p in psutil.process_iter() if other_server.uses(p.pid)]
-    assert arguments
-    assert empty_database not in str(arguments), "everybody here can read the password"
-    file = recorded_file(tmp_path, other_server.uri)
-    check(search(file, tiny_dataset, tmp_path), other_server.uri)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"REFKD_HOST": "0.0.0.0"}, "without REFKD_AUTH=basic everybody there could write"),
-        ({"REFKD_AUTH": "token"}, "REFKD_AUTH is 'token'; say basic or none"),
-    ],
-)
-def test_an_open_server_is_refused(settings: dict[str, str], message: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        ["sh", str(ROOT / "mlflow" / "server.sh")],
-        env={**os.environ, "REFKD_WORKSPACE": str(tmp_path / "runs"), **settings},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert not (tmp_path / "runs").exists()
-
-
-def test_the_first_start_needs_a_password(tmp_path: Path) -> None:
-    done = subprocess.run(
-        ["sh", str(ROOT / "mlflow" / "server.sh")],
-        env={
-            **os.environ,
-            "PATH": programs(),
-            "REFKD_WORKSPACE": str(tmp_path),
-            "REFKD_AUTH": "basic",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 2
-    assert "set MLFLOW_AUTH_ADMIN_PASSWORD" in done.stderr
-
-
-@pytest.mark.slow
-def test_a_server_with_passwords_takes_a_search_that_knows_one(
-    other_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    password = "a long enough passphrase"
-    monkeypatch.setenv("REFKD_AUTH", "basic")
-    monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", password)
-    other_server.start()
-    for name in ("basic_auth.ini", "basic_auth.db", "server.key"):
-        assert (other_server.workspace / name).stat().st_mode & 0o077 == 0
-    address = f"{other_server.uri}/api/2.0/mlflow/experiments/search?max_results=1"
-    with pytest.raises(urllib.error.HTTPError) as refusal:
-        urllib.request.urlopen(address, timeout=30)
-    assert refusal.value.code == 401
-    refusal.value.close()
-    secret = base64.b64encode(f"admin:{password}".encode()).decode()
-    request = urllib.request.Request(address, headers={"Authorization": f"Basic {secret}"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        assert answer.status == 200
-    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
-    track = tracker(other_server.uri, tmp_path, "refkd/auth")
-    tell_everything(track, tmp_path)
-    assert track.close(SECONDS) == Delivery()
-    check_everything(other_server.uri, "refkd/auth")
+    for service, password in (
+        (database, "POSTGRES_PASSWORD"),
+        (server, "MLFLOW_AUTH_ADMIN_PASSWORD"),
+    ):
+        assert service["environment"][password].startswith(f"${{{password}:?"), "no default"
+    assert ":-" not in text
+    recipe = server["build"]["dockerfile_inline"]
+    installed = [Requirement(one) for one in re.findall(r"'([^']+)'", recipe)]
+    assert {one.name for one in installed} == {"mlflow", "psycopg"}
+    for one in installed:
+        assert str(one.specifier) == f"=={locked()[one.name]}"
+    assert (FOLDER / re.findall(r"COPY (\S+)", recipe)[0]).is_file()

@@ -1,0 +1,133 @@
+"""The server that `mlflow/` deploys: on PostgreSQL, and behind a closed door."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from recording import SECONDS, check_everything, tell_everything, tracker
+from simulated_search import check, recorded_file, search
+
+from refkd.data.dataset import Dataset
+from tune.record.courier import Delivery
+
+if TYPE_CHECKING:
+    from tracking_server import Server
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*"
+)
+
+
+def programs() -> str:
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.fixture
+def other_server(tmp_path: Path) -> Iterator[Server]:
+    """A server whose settings come from the environment."""
+    from tracking_server import Server as Started
+
+    server = Started(tmp_path / "server")
+    server.workspace.mkdir()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def empty_database(postgres_url: str) -> Iterator[str]:
+    from conftest import _database  # type: ignore[attr-defined]
+
+    yield from _database(postgres_url)
+
+
+@pytest.mark.slow
+def test_a_server_on_postgresql_holds_the_record(
+    empty_database: str,
+    tiny_dataset: Dataset,
+    other_server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REFKD_STORE", empty_database)
+    other_server.start()
+    assert not (other_server.workspace / "mlflow.db").exists()
+    arguments = [p.cmdline() for p in psutil.process_iter() if other_server.uses(p.pid)]
+    assert arguments
+    assert empty_database not in str(arguments), "everybody here can read the password"
+    file = recorded_file(tmp_path, other_server.uri)
+    check(search(file, tiny_dataset, tmp_path), other_server.uri)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"REFKD_HOST": "0.0.0.0"}, "without REFKD_AUTH=basic everybody there could write"),
+        ({"REFKD_AUTH": "token"}, "REFKD_AUTH is 'token'; say basic or none"),
+    ],
+)
+def test_an_open_server_is_refused(settings: dict[str, str], message: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", str(ROOT / "mlflow" / "server.sh")],
+        env={**os.environ, "REFKD_WORKSPACE": str(tmp_path / "runs"), **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_first_start_needs_a_password(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", str(ROOT / "mlflow" / "server.sh")],
+        env={
+            **os.environ,
+            "PATH": programs(),
+            "REFKD_WORKSPACE": str(tmp_path),
+            "REFKD_AUTH": "basic",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "set MLFLOW_AUTH_ADMIN_PASSWORD" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_server_with_passwords_takes_a_search_that_knows_one(
+    other_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = "a long enough passphrase"
+    monkeypatch.setenv("REFKD_AUTH", "basic")
+    monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", password)
+    other_server.start()
+    for name in ("basic_auth.ini", "basic_auth.db", "server.key"):
+        assert (other_server.workspace / name).stat().st_mode & 0o077 == 0
+    address = f"{other_server.uri}/api/2.0/mlflow/experiments/search?max_results=1"
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(address, timeout=30)
+    assert refusal.value.code == 401
+    refusal.value.close()
+    secret = base64.b64encode(f"admin:{password}".encode()).decode()
+    request = urllib.request.Request(address, headers={"Authorization": f"Basic {secret}"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+    track = tracker(other_server.uri, tmp_path, "refkd/auth")
+    tell_everything(track, tmp_path)
+    assert track.close(SECONDS) == Delivery()
+    check_everything(other_server.uri, "refkd/auth")
