@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run
-from recording import by_name, rows
+from recording import SECONDS, by_name, rows, tracker
 from small_study import EPOCHS, SmallStudy, make_study, metrics
 
 from refkd.data.dataset import Dataset
+from tune.record.courier import Delivery
 from tune.record.record import experiment_name
 from tune.sync import sync
 
@@ -126,3 +127,36 @@ def test_telling_everything_again_changes_nothing(study: SmallStudy, mlflow_stor
     told = sync(study.path, everything=True)
     assert (told.left, told.refused) == (0, 0)
     assert timeless(state()) == before
+
+
+def test_a_model_of_a_later_launch_has_the_scores_of_its_epoch_and_adds_no_row(
+    mlflow_store: str, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"weights")
+    data = {**dict.fromkeys(("name", "digest", "source", "context"), "quick"), "profile": "{}"}
+    scores = {"val_id/miou": 31.0, "val_ood/miou": 22.0}
+    told = tracker(mlflow_store, tmp_path)
+    told.epoch("trial/0000", 2, scores)
+    assert told.close(SECONDS) == Delivery()
+    again = tracker(mlflow_store, tmp_path)
+    again.epoch("trial/0000", 2, scores)
+    again.model(
+        "trial/0000",
+        "student-0000",
+        [weights],
+        model_type="student",
+        digest="abc",
+        step=2,
+        metrics=scores,
+        dataset=data,
+        params={},
+        tags={},
+    )
+    assert again.close(SECONDS) == Delivery()
+    kept = models(mlflow_store)["student-0000"].metrics or []
+    assert {one.key: (one.value, one.step) for one in kept} == {
+        name: (value, 2) for name, value in scores.items()
+    }
+    run = by_name(mlflow_store)["trial/0000"]
+    assert rows(mlflow_store, run, "val_ood/miou") == [(2, 22.0)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
     DatasetInput,
     InputTag,
+    LoggedModel,
     LoggedModelInput,
     LoggedModelOutput,
     Metric,
@@ -20,78 +21,68 @@ CONTEXT, NOTE = "mlflow.data.context", "mlflow.note.content"
 
 
 def link_inputs(
-    client: MlflowClient, run_id: str, datasets: Iterable[Mapping[str, str]], models: Iterable[str]
+    client: MlflowClient,
+    run_id: str,
+    datasets: Sequence[Mapping[str, str]],
+    models: Sequence[LoggedModel],
 ) -> None:
     """Say which datasets and logged models went into a run; MLflow takes a model but once."""
-    inputs = client.get_run(run_id).inputs
-    held = {one.model_id for one in inputs.model_inputs} if inputs else set()
-    models = list(models)
+    run = client.get_run(run_id)
+    held = {one.model_id for one in run.inputs.model_inputs} if run.inputs else set()
     client.log_inputs(
         run_id,
         datasets=[_dataset(one) for one in datasets],
-        models=[LoggedModelInput(model_id) for model_id in models if model_id not in held],
+        models=[LoggedModelInput(m.model_id) for m in models if m.model_id not in held],
     )
-    run = client.get_run(run_id)
     if models and NOTE not in run.data.tags:
-        client.set_tag(run_id, NOTE, _note(client, run))
+        client.set_tag(run_id, NOTE, _note(datasets, models))
 
 
 def link_output(
     client: MlflowClient,
-    run_id: str,
+    run: Run,
     model_id: str,
     step: int,
     metrics: Mapping[str, float],
     dataset: Mapping[str, str],
+    *,
+    at: int,
 ) -> None:
     """Say that a run made a model at a step, and how good it is on a dataset.
 
-    The scores are those that the run holds of the step already, with their time, so no second row
-    of them is made: where an epoch was refused, the model has no scores until it is told again.
+    `at` is when the run's scores of that step were told, in milliseconds since 1970: with their
+    time the model's scores are theirs, and no second row of them is made.
     """
-    run = client.get_run(run_id)
-    outputs = run.outputs
-    if (
-        run.inputs
-        and run.inputs.model_inputs
-        and NOTE not in client.get_logged_model(model_id).tags
-    ):
-        client.set_logged_model_tags(model_id, {NOTE: _note(client, run)})
-    if model_id not in {one.model_id for one in (outputs.model_outputs if outputs else [])}:
-        client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
+    outputs = run.outputs.model_outputs if run.outputs else []
+    if model_id not in {one.model_id for one in outputs}:
+        client.log_outputs(run.info.run_id, [LoggedModelOutput(model_id, step)])
     scored = {f"dataset_{part}": dataset[part] for part in ("name", "digest")}
-    stamps = {name: _stamp(client, run_id, name, step) for name in metrics}
     client.log_batch(
-        run_id,
+        run.info.run_id,
         metrics=[
-            Metric(name, metrics[name], stamp, step, model_id=model_id, **scored)
-            for name, stamp in stamps.items()
-            if stamp is not None
+            Metric(name, value, at, step, model_id=model_id, **scored)
+            for name, value in metrics.items()
         ],
     )
 
 
-def _note(client: MlflowClient, run: Run) -> str:
+def note_of(run: Run) -> dict[str, str]:
+    """Return the description of what a run makes, as a tag; none where the run has none."""
+    return {NOTE: run.data.tags[NOTE]} if NOTE in run.data.tags else {}
+
+
+def _note(datasets: Sequence[Mapping[str, str]], models: Sequence[LoggedModel]) -> str:
     """Describe a student by what it was made of, with links to the pages of both teachers."""
-    inputs = run.inputs
-    assert inputs is not None
-    models = [client.get_logged_model(one.model_id) for one in inputs.model_inputs]
     teachers = [
         f"[{m.name}](#/experiments/{m.experiment_id}/models/{m.model_id})"
         for m in sorted(models, key=lambda model: str(model.name))
     ]
-    datasets = sorted((d.dataset.name, d.dataset.digest) for d in inputs.dataset_inputs)
+    made_of = sorted((one["name"], one["digest"]) for one in datasets)
     return (
         f"Distilled from {' and '.join(teachers)}. Made of "
-        f"{', '.join(f'{name} `{digest}`' for name, digest in datasets)}. The metrics `kept/...` "
+        f"{', '.join(f'{name} `{digest}`' for name, digest in made_of)}. The metrics `kept/...` "
         "are the validation scores of the epoch that was kept."
     )
-
-
-def _stamp(client: MlflowClient, run_id: str, name: str, step: int) -> int | None:
-    """Return when a run's metric of a step was measured."""
-    history = client.get_metric_history(run_id, name)
-    return next((int(point.timestamp) for point in history if point.step == step), None)
 
 
 def _dataset(facts: Mapping[str, str]) -> DatasetInput:

@@ -24,7 +24,7 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import MlflowException
 
-from tune.record.links import link_inputs, link_output
+from tune.record.links import link_inputs, link_output, note_of
 from tune.record.spool import STUDY_RUN, Event, RefusedError
 from tune.spec.urls import resolve
 
@@ -55,7 +55,7 @@ class Sender:
         self._client = MlflowClient(tracking_uri=resolve(uri))
         self._owner = owner
         self._runs: dict[str, str] = {}
-        self._models: dict[str, str] = {}
+        self._models: dict[str, LoggedModel] = {}
         self._doubtful: set[str] = set()
         self.is_new = self._client.get_experiment_by_name(experiment) is None
         """Whether the experiment was not there: then it lacks what was sent before."""
@@ -119,16 +119,16 @@ class Sender:
 
     def _inputs(self, event: Event) -> None:
         """Say what went into a run; of the models, those that the store holds."""
-        found = [self._model_id(digest) for digest in event.body["models"]]
-        models = [model_id for model_id in found if model_id is not None]
+        found = [self._made(digest) for digest in event.body["models"]]
+        models = [model for model in found if model is not None]
         link_inputs(self._client, self._run(event.run), event.body["datasets"], models)
 
-    def _model_id(self, digest: str) -> str | None:
+    def _made(self, digest: str) -> LoggedModel | None:
         if digest not in self._models:
             model = find_model(self._client, self._experiment, f"{self._owner}/{digest}")
             if model is None:
                 return None
-            self._models[digest] = str(model.model_id)
+            self._models[digest] = model
         return self._models[digest]
 
     def _model(self, event: Event) -> None:
@@ -140,24 +140,19 @@ class Sender:
             for path in paths:
                 self._client.log_model_artifact(model_id, str(path))
 
-        run_id = self._run(event.run)
+        run = self._client.get_run(self._run(event.run))
         model_id = keep_model(
             self._client,
             self._experiment,
             f"{self._owner}/{body['digest']}",
             fill,
-            source_run_id=run_id,
-            **{key: body[key] for key in ("name", "model_type", "tags", "params")},
+            source_run_id=run.info.run_id,
+            tags={**body["tags"], **note_of(run)},
+            **{key: body[key] for key in ("name", "model_type", "params")},
         )
-        if "step" in body:  # older spools do not say it
-            link_output(
-                self._client,
-                run_id,
-                model_id,
-                body["step"],
-                body["metrics"],
-                body["dataset"],
-            )
+        step, metrics, dataset = body["step"], body["metrics"], body["dataset"]
+        at = event.time if body["scored"] is None else body["scored"]
+        link_output(self._client, run, model_id, step, metrics, dataset, at=at)
 
     def _end(self, event: Event) -> None:
         """Close a run: the state comes last, so that a closed run is complete."""

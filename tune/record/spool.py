@@ -74,6 +74,7 @@ class Spool:
         self._path.touch()
         _cut_torn_line(self._path)
         self._told: dict[str, str] = {}
+        self._times: dict[str, int] = {}
         self._unwritten: deque[str] = deque()
         self.problem: OSError | None = None
         """Why events wait in memory."""
@@ -111,6 +112,10 @@ class Spool:
         """Return whether a run has begun (`run`) or, after it last began, has ended (`end`)."""
         return f"{kind}/{run}" in self._told
 
+    def time_of(self, run: str, epoch: int) -> int | None:
+        """Return when an epoch was told, in milliseconds since 1970; None where it was not."""
+        return self._times.get(f"epoch/{run}/{epoch}")
+
     def read(self, offset: int, *, size: int = 1 << 18) -> list[tuple[int, Event | str]]:
         """Return whole events from `offset` on, each with the offset behind it.
 
@@ -145,6 +150,8 @@ class Spool:
 
     def _note(self, event: Event) -> None:
         self._told[event.topic] = event.content
+        if event.kind == "epoch":
+            self._times.setdefault(event.topic, event.time)
         if event.kind == "run":
             self._told.pop(f"end/{event.run}", None)
 

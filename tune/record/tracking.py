@@ -123,6 +123,8 @@ class Tracker:
         `digest` says which one it is, `step` the epoch it was made at, `metrics` how good it is
         on the dataset.
         """
+        if self._spool is None:
+            return
         self._tell(
             "model",
             run,
@@ -132,6 +134,7 @@ class Tracker:
             digest=digest,
             step=step,
             metrics=dict(metrics),
+            scored=self._spool.time_of(run, step),
             dataset=dataset,
             params=dict(params),
             tags=dict(tags),
