@@ -6,11 +6,12 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run, ViewType
-from small_study import OUTCOMES, SmallStudy, make_study, metrics
+from mlflow.entities import LoggedModel, Run, ViewType
+from small_study import EPOCHS, OUTCOMES, SmallStudy, make_study, metrics
 
 from refkd.data.dataset import Dataset
 from tune.doctor.examine import Diagnosis, examine
@@ -18,6 +19,10 @@ from tune.record.record import spool_folder
 from tune.record.sender import RUN_TAG
 from tune.record.spool import Spool
 from tune.record.tracking import owner_of, target_of
+from tune.sync import sync
+
+if TYPE_CHECKING:
+    from tracking_server import Server
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports
@@ -118,6 +123,37 @@ def no_teacher_run(study: SmallStudy) -> None:
     purge(study, "teacher/id")
 
 
+def no_student_model(study: SmallStudy) -> None:
+    forget_model(study, "student-0000")
+
+
+def no_teacher_model(study: SmallStudy) -> None:
+    forget_model(study, "teacher-ood")
+
+
+def no_ancestors(study: SmallStudy) -> None:
+    """Put a run in place of trial 1's that is whole but for what it is made of."""
+    old = run_of(study, "trial/0001")
+    purge(study, "trial/0001")
+    kept = {k: v for k, v in old.data.tags.items() if k.startswith("refkd.")}
+    run = client(study).create_run(experiment(study), tags=kept, run_name="again")
+    for epoch in range(1, OUTCOMES[1][1] + 1):
+        for name, value in metrics(1, epoch).items():
+            client(study).log_metric(run.info.run_id, name, value, step=epoch)
+    client(study).set_terminated(run.info.run_id)
+
+
+def forget_model(study: SmallStudy, name: str) -> None:
+    client(study).delete_logged_model(models(study)[name].model_id)
+
+
+def models(study: SmallStudy, asked: str = "") -> dict[str, LoggedModel]:
+    found = client(study).search_logged_models([experiment(study)], filter_string=asked or None)
+    named = {str(model.name): model for model in found}
+    assert len(named) == len(found), "two models bear one name"
+    return named
+
+
 def unsent(study: SmallStudy) -> None:
     spool(study).set_mark(target_of(uri(study), EXPERIMENT), 0)
 
@@ -133,6 +169,9 @@ def unsent(study: SmallStudy) -> None:
         (two_runs, "duplicate", "trial/0001 has 2 runs"),
         (running_study, "status", "the study's run is RUNNING"),
         (no_teacher_run, "record", "teacher id"),
+        (no_student_model, "lineage", "its student is no logged model"),
+        (no_teacher_model, "record", "teacher ood has no logged model"),
+        (no_ancestors, "lineage", "names no teachers"),
         (unsent, "spool", "have not reached MLflow"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -162,6 +201,28 @@ def check_record(study: SmallStudy) -> None:
         assert rows(study, f"trial/{number:04d}") == [
             (epoch, metrics(number, epoch)["val_id/miou"]) for epoch in range(1, epochs + 1)
         ]
+    check_lineage(study)
+
+
+def check_lineage(study: SmallStudy) -> None:
+    """Assert that every trial names its teachers, and that search goes both ways."""
+    found = models(study)
+    assert set(found) == {"teacher-id", "teacher-ood", "student-0000"}
+    student = found["student-0000"]
+    scores = {m.key: (m.value, m.step) for m in student.metrics or []}
+    assert scores == {name: (value, EPOCHS) for name, value in metrics(0, EPOCHS).items()}
+    teachers = {found[f"teacher-{role}"].model_id for role in ("id", "ood")}
+    for number in OUTCOMES:
+        run = client(study).get_run(run_of(study, f"trial/{number:04d}").info.run_id)
+        # MLflow never takes a link back, not even one to a model that was deleted since.
+        assert teachers <= {one.model_id for one in run.inputs.model_inputs}
+        outputs = {one.model_id for one in run.outputs.model_outputs} if run.outputs else set()
+        assert (student.model_id in outputs) == (number == 0)
+    for role in ("id", "ood"):
+        digest = student.tags[f"refkd.teacher_{role}"]
+        assert set(models(study, f"tags.`refkd.digest` = '{digest}'")) == {f"teacher-{role}"}
+        down = models(study, f"tags.`refkd.teacher_{role}` = '{digest}'")
+        assert set(down) == {"student-0000"}
 
 
 @pytest.mark.parametrize("key", ["trial/0000", "trial/0002"])
@@ -187,12 +248,34 @@ def test_a_lost_store_is_filled_again(study: SmallStudy) -> None:
     check_record(study)
 
 
-def test_a_study_killed_before_it_told_anything_of_a_trial(study: SmallStudy) -> None:
+@pytest.mark.slow
+def test_a_server_that_lost_all_is_told_all_again(
+    mlflow_server: Server, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    study = make_study(tmp_path, tiny_dataset, tracking=mlflow_server.uri)
+    check_record(study)
+    client(study).rename_experiment(experiment(study), "lost")
+    assert examine(study.path, fix=True).findings == []
+    check_record(study)
+    client(study).rename_experiment(experiment(study), "lost again")
+    assert sync(study.path).left == 0
+    check_record(study)
+    client(study).delete_experiment(experiment(study))
+    assert examine(study.path, fix=True).findings == []
+    check_record(study)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_study_killed_before_it_told_anything_of_a_trial(study: SmallStudy, number: int) -> None:
+    """Its run, its ancestors and its student are told from what the study and its folder hold."""
+    key = f"trial/{number:04d}"
     path = spool_folder(study.file) / "events.jsonl"
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if "trial/0001" not in line))
+    path.write_text("".join(line for line in lines if key not in line))
     spool(study).set_mark(target_of(uri(study), EXPERIMENT), path.stat().st_size)
-    purge(study, "trial/0001")
+    purge(study, key)
+    if number == 0:
+        forget_model(study, "student-0000")
     assert [row.check for row in examine(study.path).findings] == ["steps"]
     assert examine(study.path, fix=True).findings == []
     check_record(study)

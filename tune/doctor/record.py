@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from refkd.training.export import open_student, student_is_frozen
 from tune.doctor.findings import ENDED_STATES, Case, Finding
-from tune.doctor.retell import STATUS, drain, retell
-from tune.record.record import experiment_name, spool_folder, tracking_uri, trial_key
+from tune.doctor.retell import ancestors, drain, retell
+from tune.record.record import STATUS, experiment_name, spool_folder, tracking_uri, trial_key
 from tune.record.spool import STUDY_RUN, Spool
 from tune.record.tracking import client_settings, owner_of, target_of
 from tune.spec.urls import resolve, scrub
+from tune.study.folders import trial_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,6 +73,8 @@ def _against_store(case: Case, uri: str, spool: Spool) -> Iterator[Finding]:
     client = MlflowClient(tracking_uri=resolve(uri))
     try:
         experiment = client.get_experiment_by_name(experiment_name(case.file))
+        if experiment is not None and experiment.lifecycle_stage == "deleted":
+            experiment = None
         runs = None if experiment is None else _runs(client, experiment.experiment_id, case, spool)
     except MlflowException as error:
         yield Finding(
@@ -89,9 +93,11 @@ def _against_store(case: Case, uri: str, spool: Spool) -> Iterator[Finding]:
         return
     yield from _duplicates(client, experiment.experiment_id, case, spool, runs)
     yield from _study_run(client, case, spool, runs)
-    yield from _teacher_runs(case, spool, runs)
+    models = _models(client, experiment.experiment_id, case, spool)
+    yield from _teacher_runs(case, spool, runs, models)
     for view in case.ended():
-        yield from _trial_run(client, case, spool, view, runs.get(trial_key(view.number), []))
+        found = runs.get(trial_key(view.number), [])
+        yield from _trial_run(client, case, spool, view, found, models)
 
 
 def _duplicates(
@@ -126,15 +132,22 @@ def _study_run(client: MlflowClient, case: Case, spool: Spool, runs: Runs) -> It
         )
 
 
-def _teacher_runs(case: Case, spool: Spool, runs: Runs) -> Iterator[Finding]:
-    for role in case.attributes.get("teacher_results", {}):
+def _teacher_runs(case: Case, spool: Spool, runs: Runs, models: set[str]) -> Iterator[Finding]:
+    for role, facts in case.attributes.get("teacher_results", {}).items():
         found = runs.get(f"teacher/{role}", [])
         if not found or found[0].info.status != "FINISHED":
             yield _missing(f"teacher {role}", case, spool)
+        elif facts["digest"] not in models:
+            yield _missing(f"teacher {role}", case, spool, what="logged model")
 
 
 def _trial_run(
-    client: MlflowClient, case: Case, spool: Spool, view: TrialView, found: Sequence[Run]
+    client: MlflowClient,
+    case: Case,
+    spool: Spool,
+    view: TrialView,
+    found: Sequence[Run],
+    models: set[str],
 ) -> Iterator[Finding]:
     """Compare the run of a trial that has ended with its curve and its outcome."""
     run = found[0] if found else None
@@ -148,14 +161,21 @@ def _trial_run(
             check="steps",
             what=f"trial {view.number} has {what} in MLflow",
             remedy="log what the study holds",
-            fix=partial(retell, case, spool, view, lacking or sorted(view.curve), run is None),
+            fix=partial(retell, case, spool, view, lacking or sorted(view.curve)),
         )
     elif run.info.status != STATUS[view.state]:
         yield Finding(
             check="status",
             what=f"trial {view.number} is {view.state}, its run in MLflow {run.info.status}",
             remedy=f"close it as {STATUS[view.state]}",
-            fix=partial(retell, case, spool, view, [], False),
+            fix=partial(retell, case, spool, view, []),
+        )
+    elif unlinked := _unlinked(case, view, run, models):
+        yield Finding(
+            check="lineage",
+            what=f"trial {view.number}: {unlinked}",
+            remedy="tell it what the study and its folder hold",
+            fix=partial(retell, case, spool, view, []),
         )
     wrong = sorted(e for e in set(steps) & set(held) if not _ALIKE(steps[e], held[e]))
     if wrong:
@@ -167,10 +187,25 @@ def _trial_run(
         )
 
 
-def _missing(who: str, case: Case, spool: Spool) -> Finding:
+def _unlinked(case: Case, view: TrialView, run: Run, models: set[str]) -> str | None:
+    """Return what MLflow lacks of a trial's teachers and its student, where it can be told."""
+    from tune.record.links import NOTE
+
+    if not case.attributes.get("teacher_results") or ancestors(case) is None:
+        return None
+    folder = trial_folder(case.file.folder, view.number)
+    if NOTE not in run.data.tags:
+        return "its run in MLflow names no teachers"
+    kept = view.state == "COMPLETE" and student_is_frozen(folder)
+    if kept and open_student(folder).record.sha256 not in models:
+        return "its student is no logged model in MLflow"
+    return None
+
+
+def _missing(who: str, case: Case, spool: Spool, *, what: str = "finished run") -> Finding:
     return Finding(
         check="record",
-        what=f"{who} has no finished run in MLflow",
+        what=f"{who} has no {what} in MLflow",
         remedy="send everything again",
         fix=partial(drain, case, spool, again=True),
     )
@@ -192,6 +227,24 @@ def _runs(client: MlflowClient, experiment: str, case: Case, spool: Spool) -> Ru
         token = page.token or ""
     for runs in found.values():
         runs.sort(key=lambda r: (-len(r.data.metrics), r.info.start_time, r.info.run_id))
+    return found
+
+
+def _models(client: MlflowClient, experiment: str, case: Case, spool: Spool) -> set[str]:
+    """Return the digests of the study's models that MLflow keeps."""
+    from mlflow.entities import LoggedModelStatus
+
+    from tune.record.sender import MODEL_TAG
+
+    owner = owner_of(spool, case.file.name)
+    asked = f"tags.`refkd.study_name` = '{case.file.name}'"
+    found: set[str] = set()
+    token: str | None = None
+    while token is None or token:
+        page = client.search_logged_models([experiment], filter_string=asked, page_token=token)
+        ready = [model for model in page if model.status == LoggedModelStatus.READY]
+        found |= {model.tags.get(MODEL_TAG, "").removeprefix(f"{owner}/") for model in ready}
+        token = page.token or ""
     return found
 
 

@@ -2,26 +2,59 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
+from refkd.errors import RefKDError
+from tune.record.lineage import Lineage
 from tune.record.record import (
     CLOSE_SECONDS,
+    Record,
     artifact_root,
     experiment_name,
     tracking_uri,
     trial_key,
 )
-from tune.record.spool import Event, Kind, Spool
-from tune.record.tracking import Tracker, client_settings, owner_of, target_of
+from tune.record.tracking import Tracker, target_of
+from tune.study.view import EPOCH, key_of
 
 if TYPE_CHECKING:
+    from refkd.data.dataset import Dataset
+    from refkd.training.teacher import Teacher
     from tune.doctor.findings import Case
+    from tune.record.spool import Spool
     from tune.study.view import TrialView
 
-STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
-"""MLflow's word for each way in which a trial ends."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ancestors:
+    """What the students of a study are made of."""
+
+    dataset: Dataset
+    teachers: Mapping[str, Teacher]
+
+
+def ancestors(case: Case) -> Ancestors | None:
+    """Return the study's own dataset and teachers, None where they do not lie here any more."""
+    from refkd.data.dataset import Dataset
+    from refkd.training.teacher import find_teacher
+
+    digests = {r: facts["digest"] for r, facts in case.attributes["teacher_results"].items()}
+    try:
+        dataset = Dataset.open(case.file.dataset)
+        found = {role: find_teacher(folder) for role, folder in case.teacher_folders().items()}
+    except (RefKDError, OSError):
+        return None
+    teachers = {role: one for role, one in found.items() if one is not None}
+    if {role: one.digest for role, one in teachers.items()} != digests:
+        return None
+    if dataset.fingerprint != case.attributes.get("dataset"):
+        return None
+    return Ancestors(dataset=dataset, teachers=teachers)
 
 
 def drain(case: Case, spool: Spool, *, again: bool) -> None:
@@ -34,55 +67,54 @@ def drain(case: Case, spool: Spool, *, again: bool) -> None:
     Tracker(uri, experiment, spool.folder, study=name, artifact_root=root).close(CLOSE_SECONDS)
 
 
-def retell(case: Case, spool: Spool, view: TrialView, epochs: Sequence[int], is_new: bool) -> None:
-    """Write to MLflow what the study holds of a trial that has ended."""
-    from tune.record.sender import Sender
+def retell(case: Case, spool: Spool, view: TrialView, epochs: Sequence[int]) -> None:
+    """Write to MLflow what the study holds of a trial that has ended: of its curve, some epochs.
 
-    def event(kind: Kind, seconds: float, **body: Any) -> Event:
-        return Event(kind=kind, run=key, time=round(1000 * seconds), body=body)
-
-    key, stamps = trial_key(view.number), view.stamps
-    end = stamps["ended"].time if "ended" in stamps else max(s.time for s in stamps.values())
-    events = [
-        event("epoch", view.time_of(epoch), step=epoch, metrics=view.curve[epoch])
-        for epoch in epochs
-    ]
-    if is_new:
-        begun = stamps["asked"].time if "asked" in stamps else end
-        told = {"params": _params(case, view), "tags": _tags(case, view)}
-        events.insert(0, event("run", begun, name=f"trial-{view.number:04d}", **told))
-    tags = {"refkd.state": view.state, **({"refkd.reason": view.reason} if view.reason else {})}
-    events.append(event("end", end, status=STATUS[view.state], tags=tags, metrics=_kept(view)))
-    uri, owner = tracking_uri(case.file), owner_of(spool, case.file.name)
-    assert uri is not None
-    with client_settings():
-        root, experiment = artifact_root(case.file), experiment_name(case.file)
-        sender = Sender(uri, experiment, owner=owner, artifact_root=root)
-        for told_event in events:
-            sender.send(told_event)
+    What the trial is made of and its student are told where dataset and teachers still lie where
+    they lay.
+    """
+    with TemporaryDirectory(prefix="refkd-") as name:
+        shutil.copy(spool.folder / "identity", name)  # so that its runs are found again
+        with _Again(case, _as_told(view, spool), name) as record:
+            record.tell(epochs)
 
 
-def _params(case: Case, view: TrialView) -> dict[str, str]:
-    values = {**case.file.fixed(), **view.values}
-    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
+def _as_told(view: TrialView, spool: Spool) -> TrialView:
+    """Return a trial whose epochs have the times under which the spool told them, where it did.
+
+    What reached MLflow is then told with its own time, which makes no second row of it.
+    """
+    stamps = dict(view.stamps)
+    for epoch in view.curve:
+        key, told = key_of(EPOCH, epoch), spool.time_of(trial_key(view.number), epoch)
+        if told is not None:
+            stamps[key] = replace(stamps[key], time=told / 1000)
+    return replace(view, stamps=stamps)
 
 
-def _kept(view: TrialView) -> dict[str, float]:
-    """Return the scores that a complete trial is judged by, under the record's names."""
-    kept = view.kept if view.state == "COMPLETE" else {}
-    return {f"kept/{name}": value for name, value in kept.items() if name.startswith("val_")}
+class _Again(Record):
+    """A record of one trial, through a spool that is thrown away."""
 
+    def __init__(self, case: Case, view: TrialView, folder: str) -> None:
+        super().__init__(case.file, spool=Path(folder))
+        self._view = view
+        found = ancestors(case) if case.attributes.get("teacher_results") else None
+        self._tags = {
+            "refkd.study_name": case.file.name,
+            "refkd.dataset_fingerprint": str(case.attributes.get("dataset", "unknown")),
+            "refkd.seed": str(case.file.seed),
+        }
+        if found is not None:
+            self._dataset = found.dataset
+            self._tags["refkd.dataset"] = found.dataset.name
+            self._descend(Lineage(found.dataset, found.teachers, self._knowledge))
 
-def _tags(case: Case, view: TrialView) -> dict[str, str]:
-    tags = {
-        "refkd.study_name": case.file.name,
-        "refkd.dataset_fingerprint": str(case.attributes.get("dataset", "unknown")),
-        "refkd.seed": str(case.file.seed),
-        "refkd.trial": str(view.number),
-        "refkd.role": "student",
-        "refkd.attempt": str(view.attributes.get("attempt", 1)),
-    }
-    if "continues" in view.attributes:
-        tags["refkd.continues"] = str(view.attributes["continues"])
-    results: Mapping[str, Any] = case.attributes.get("teacher_results", {})
-    return tags | {f"refkd.teacher_{role}": facts["digest"] for role, facts in results.items()}
+    def tell(self, epochs: Sequence[int]) -> None:
+        """Tell of the trial from start to end, but of its curve no other epochs."""
+        view = self._view
+        for epoch in view.curve:
+            self._tracker.knows(trial_key(view.number), epoch, view.time_of(epoch))
+        self._catch_up(replace(view, curve={epoch: view.curve[epoch] for epoch in epochs}))
+
+    def _views(self) -> list[TrialView]:
+        return [self._view]

@@ -33,7 +33,8 @@ HASH_TAG = "refkd.sha256"
 """Tag of a student's model: the hash of its weights, by which a version is found again."""
 MARKS_TAG = "refkd.marks"
 """Tag of runs and models: why they are not to be taken at their names."""
-_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
+STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
+"""MLflow's word for each way in which a trial ends."""
 _NOT_PARAMETERS = {"history", "metrics", "sha256", "dataset", "epoch"}
 
 
@@ -68,16 +69,18 @@ class Record:
     What an earlier launch stored in the study but was killed before it told is told first.
     """
 
-    def __init__(self, file: StudyFile) -> None:
+    def __init__(self, file: StudyFile, *, spool: Path | None = None) -> None:
+        """`spool` is another folder than the study's own."""
         self._file = file
         self._study: SearchStudy | None = None
         self._tags: dict[str, str] = {}
         self._dataset: Dataset | None = None
         self._lineage: Lineage | None = None
+        self._spool = spool or spool_folder(file)
         self._tracker = Tracker(
             tracking_uri(file),
             experiment_name(file),
-            spool_folder(file),
+            self._spool,
             study=file.name,
             artifact_root=artifact_root(file),
         )
@@ -94,7 +97,7 @@ class Record:
         if self._study is not None:
             done = kind is None and self._study.left() == 0
             self._tracker.run_ended(STUDY_RUN, "FINISHED" if done else "KILLED", {}, {})
-        warn_of(self._tracker.close(CLOSE_SECONDS), spool_folder(self._file))
+        warn_of(self._tracker.close(CLOSE_SECONDS), self._spool)
 
     def study_started(self, study: SearchStudy, dataset: Dataset) -> None:
         """Describe the study: its file, its dataset and the environment."""
@@ -124,9 +127,7 @@ class Record:
         for role, teacher in teachers.items():
             if not self._tracker.has_ended(f"teacher/{role}"):
                 self._write_teacher(role, teacher, self._dataset)
-        knowledge = self._file.workspace.absolute() / "knowledge"
-        self._lineage = Lineage(self._dataset, teachers, str(knowledge))
-        self._tags |= self._lineage.tags()
+        self._descend(Lineage(self._dataset, teachers, self._knowledge))
         for view in self._views():
             self._catch_up(view)
 
@@ -147,9 +148,10 @@ class Record:
             folder = trial_folder(self._file.folder, number)
             self.student_kept(trial_key(number), f"student-{number:04d}", folder)
         tags = {"refkd.state": state, **({"refkd.reason": reason} if reason else {})}
-        complete = [v for v in self._views() if v.number == number and v.state == "COMPLETE"]
-        kept = kept_scores(complete[0].kept) if complete else {}
-        self._tracker.run_ended(trial_key(number), _STATUS[state], tags, kept)
+        view = next((v for v in self._views() if v.number == number), None)
+        kept = kept_scores(view.kept) if view and view.state == "COMPLETE" else {}
+        at = view.ended if view else None
+        self._tracker.run_ended(trial_key(number), STATUS[state], tags, kept, at=at)
 
     def student_begun(
         self,
@@ -184,6 +186,14 @@ class Record:
             tags={**self._tags, "refkd.role": "student", HASH_TAG: found.sha256},
         )
 
+    @property
+    def _knowledge(self) -> str:
+        return str(self._file.workspace.absolute() / "knowledge")
+
+    def _descend(self, lineage: Lineage) -> None:
+        self._lineage = lineage
+        self._tags |= lineage.tags()
+
     def _views(self) -> list[TrialView]:
         return [] if self._study is None else self._study.views()
 
@@ -202,7 +212,7 @@ class Record:
     def _catch_up(self, view: TrialView) -> None:
         """Tell what the study holds of a trial; the tracker leaves out what it was told before."""
         key = trial_key(view.number)
-        if view.state not in {*_STATUS, "RUNNING"} or self._tracker.has_ended(key):
+        if view.state not in {*STATUS, "RUNNING"} or self._tracker.has_ended(key):
             return
         if not self._tracker.has_begun(key):
             known = view.attributes
@@ -211,7 +221,7 @@ class Record:
             )
         for epoch, metrics in view.curve.items():
             self._tracker.epoch(key, epoch, metrics, at=view.time_of(epoch))
-        if view.state in _STATUS:
+        if view.state in STATUS:
             self.trial_ended(view.number, view.state, view.reason)
 
     def _write_teacher(self, role: str, teacher: Teacher, dataset: Dataset) -> None:

@@ -116,6 +116,10 @@ class Spool:
         """Return when an epoch was told, in milliseconds since 1970; None where it was not."""
         return self._times.get(f"epoch/{run}/{epoch}")
 
+    def set_time(self, run: str, epoch: int, time: int) -> None:
+        """Remember when an epoch was told that stands in no event here."""
+        self._times[f"epoch/{run}/{epoch}"] = time
+
     def read(self, offset: int, *, size: int = 1 << 18) -> list[tuple[int, Event | str]]:
         """Return whole events from `offset` on, each with the offset behind it.
 

@@ -94,6 +94,11 @@ class Tracker:
         """Log the metrics of an epoch, once; `at` is its time in seconds since 1970, else now."""
         self._tell("epoch", run, at=at, step=epoch, metrics=dict(metrics))
 
+    def knows(self, run: str, epoch: int, at: float) -> None:
+        """Take it that an epoch was told, at a time as for `epoch`."""
+        if self._spool is not None:
+            self._spool.set_time(run, epoch, round(1000 * at))
+
     def artifact(self, run: str, path: Path, folder: str | None) -> None:
         """Keep a copy of a file with the run, in a folder of the run or at its top."""
         if self._spool is not None:

@@ -101,6 +101,11 @@ class TrialView:
         reason: str | None = self.attributes.get("reason")
         return reason
 
+    @property
+    def ended(self) -> float | None:
+        """When the trial ended, in seconds since 1970."""
+        return self.stamps[ENDED].time if ENDED in self.stamps else None
+
     def time_of(self, epoch: int) -> float:
         """Return when an epoch was stored, in seconds since 1970."""
         return self.stamps[key_of(EPOCH, epoch)].time
