@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
 from tune.spec.yaml_file import read_yaml
@@ -86,21 +87,30 @@ def open_study(place: StudyPlace) -> optuna.Study:
         raise NoStudyError(
             f"study {place.name!r} is not in its storage; run `refkd search` to begin it"
         ) from None
-    schema = study.user_attrs.get("schema", SCHEMA)
+    _check_schema(place, study.user_attrs)
+    return study
+
+
+def _check_schema(place: StudyPlace, attributes: Mapping[str, Any]) -> None:
+    schema = attributes.get("schema", SCHEMA)
     if schema != SCHEMA:
         raise NoStudyError(
             f"study {place.name!r} is stored in version {schema}, this refkd reads {SCHEMA}; use "
             "the release that wrote it, or give the study file another name"
         )
-    return study
 
 
 def read_summary(path: Path | str) -> Summary:
     """Return what the study of a study file has found so far."""
+    from tune.study.glance import glance
     from tune.study.results import summarise
     from tune.study.view import view
 
     place = locate(path)
+    seen = glance(place.storage, place.name)
+    if seen is not None:
+        _check_schema(place, seen.attributes)
+        return summarise(place.name, [view(t) for t in seen.trials], seen.attributes)
     study = open_study(place)
     views = [view(trial) for trial in study.get_trials(deepcopy=False)]
     return summarise(place.name, views, dict(study.user_attrs))

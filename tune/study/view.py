@@ -16,6 +16,8 @@ from tune.spec.space import Values
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from tune.study.glance import StoredTrial
+
 EPOCH, RUNG, PROMOTION = "epoch:", "rung:", "promotion:"
 ASKED, ENDED = "asked", "ended"
 CONTINUES = "continues"
@@ -116,7 +118,7 @@ def key_of(prefix: str, epoch: int) -> str:
     return f"{prefix}{epoch:04d}"
 
 
-def view(trial: FrozenTrial) -> TrialView:
+def view(trial: FrozenTrial | StoredTrial) -> TrialView:
     """Return an Optuna trial in the study's own words."""
     attributes = trial.user_attrs
     return TrialView(
