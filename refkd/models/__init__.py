@@ -12,6 +12,7 @@ from pydantic import Discriminator, Tag
 
 from refkd.data.inputs import ModelInputs
 from refkd.models import (
+    attention,
     backbone,
     blocks,
     decode,
@@ -92,7 +93,7 @@ def source_digest(config: BackboneConfig) -> str:
     Knowledge is filed under it, so logits of older code are never mistaken for today's.
     """
     digest = hashlib.sha256()
-    for module in (backbone, decode, layers, *NETWORKS[config.name].code):
+    for module in (attention, backbone, decode, layers, *NETWORKS[config.name].code):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from refkd.data.batch import Batch
 from refkd.data.inputs import ModelInputs
 from refkd.models.backbone import SpanLogits
+from refkd.models.dropout import Dropout
 from refkd.models.layers import ConvBlock, Embedding, init_weights, mask_logits
 
 DROPOUT = 0.2
@@ -35,7 +36,7 @@ class VideoBias(nn.Module):
         self.place = Place(width)
         self.encoder = ConvBlock(width, dropout=DROPOUT, mask_conv=True)
         self.head = _TwoLogits(2 * width, width)
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = Dropout(DROPOUT)
         init_weights(self)
 
     def forward(self, batch: Batch) -> SpanLogits:

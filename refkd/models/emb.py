@@ -37,6 +37,7 @@ from refkd.models.blocks import (
     proposal_guides,
 )
 from refkd.models.config import AttentionConfig
+from refkd.models.dropout import Dropout
 from refkd.models.elastic import elastic_loss, iou_threshold, rank_labels, trusted_spans
 from refkd.models.guided import AttentionLayer, GuidedAttentionLayer, clip_guides
 from refkd.models.layers import (
@@ -101,7 +102,7 @@ class EMB(SpanBackbone):
         self.clip_fuser, self.proposal_fuser = Fuser(config), Fuser(config)
         self.highlight = nn.Linear(d, 1)
         self.ranker = Ranker(d, config.ranker_layers)
-        self.dropout = nn.Dropout(p)
+        self.dropout = Dropout(p)
         init_weights(self)
         self.span_head = self.new_span_head()
         self.begin_epoch(0, 1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refkd.models.backbone import NEGATIVE
+from refkd.models.dropout import Dropout
 from refkd.models.layers import layer_norm
 
 GUIDES = 2
@@ -27,7 +28,7 @@ class _PostNorm(nn.Module):
         self.value = nn.Linear(hidden, hidden)
         self.dense = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
         self.norm1, self.norm2 = layer_norm(hidden), layer_norm(hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def attend(self, x: Tensor, query: Tensor, source: Tensor, source_mask: Tensor) -> Tensor:
         """Return (B, T, D), targets `x` plus what their `query` (B, T, D) finds in the source."""

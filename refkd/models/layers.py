@@ -14,7 +14,9 @@ from torch.nn import functional as F
 
 from refkd.data.inputs import ModelInputs
 from refkd.errors import DataError
+from refkd.models.attention import attend
 from refkd.models.backbone import NEGATIVE
+from refkd.models.dropout import Dropout
 
 LAYER_NORM_EPS = 1e-6
 CHARACTER_CONVOLUTIONS = ((1, 10), (2, 20), (3, 30), (4, 40))
@@ -58,7 +60,7 @@ class WordEmbedding(nn.Module):
         self.register_buffer("vectors", torch.cat([special, table]), persistent=False)
         self.unknown = nn.Parameter(torch.empty(1, self.width))
         nn.init.xavier_uniform_(self.unknown)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def look_up(self, words: Tensor) -> Tensor:
         """Return (B, M, d_w) from word ids (B, M)."""
@@ -136,6 +138,20 @@ class SinePositions(nn.Module):
         return x + self.table[: x.shape[1]]
 
 
+class Depthwise(nn.Conv1d):
+    """A convolution of every channel by itself, without bias, over (B, L, D) as it lies."""
+
+    def __init__(self, hidden: int, kernel: int) -> None:
+        super().__init__(hidden, hidden, kernel, padding=kernel // 2, groups=hidden, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, L, D): a 2D convolution in the layout of channels last, which copies none."""
+        image = x[:, None].permute(0, 3, 1, 2)
+        padding = (0, self.kernel_size[0] // 2)
+        y = F.conv2d(image, self.weight[:, :, None], padding=padding, groups=self.groups)
+        return y.permute(0, 2, 3, 1)[:, 0]
+
+
 class ConvBlock(nn.Module):
     """Four residual steps of layer norm, depthwise convolution of width 7, linear map, ReLU."""
 
@@ -144,12 +160,9 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.norms = nn.ModuleList(layer_norm(hidden) for _ in range(steps))
-        self.depthwise = nn.ModuleList(
-            nn.Conv1d(hidden, hidden, kernel, padding=kernel // 2, groups=hidden, bias=False)
-            for _ in range(steps)
-        )
+        self.depthwise = nn.ModuleList(Depthwise(hidden, kernel) for _ in range(steps))
         self.pointwise = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(steps))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.mask_conv = mask_conv
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -160,32 +173,8 @@ class ConvBlock(nn.Module):
             y = norm(x)
             if self.mask_conv:
                 y = y * mask[..., None]
-            y = depthwise(y.transpose(1, 2)).transpose(1, 2)
-            x = x + self.dropout(F.relu(pointwise(y)))
+            x = x + self.dropout(F.relu(pointwise(depthwise(y))))
         return x
-
-
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, heads: int, dropout: nn.Dropout
-) -> Tensor:
-    """Return (B, L, D): multi-head attention of L positions to K others, heads side by side.
-
-    `mask` (B, L or 1, K) is true where a position may be attended to; a row without any attends
-    to all K evenly.
-    """
-
-    def split(x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], heads, x.shape[2] // heads).transpose(1, 2)
-
-    bias = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, NEGATIVE)
-    attended = F.scaled_dot_product_attention(
-        split(query),
-        split(key),
-        split(value),
-        attn_mask=bias[:, None],
-        dropout_p=dropout.p if dropout.training else 0.0,
-    )
-    return attended.transpose(1, 2).flatten(2)
 
 
 class AttentionBlock(nn.Module):
@@ -206,7 +195,7 @@ class AttentionBlock(nn.Module):
         self.key = nn.Linear(hidden, hidden)
         self.value = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return (B, L, D); padded positions are attended to by none."""
@@ -259,7 +248,7 @@ class ContextQueryAttention(nn.Module):
         self.query = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
         self.product = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
         self.linear = nn.Linear(4 * hidden, hidden, bias=bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, v: Tensor, q: Tensor, v_mask: Tensor, q_mask: Tensor) -> Tensor:
         """Return (B, L, D) from context (B, L, D), query (B, M, D) and their masks."""

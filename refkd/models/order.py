@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refkd.models.dropout import Dropout
 from refkd.models.layers import init_weights
 
 
@@ -24,7 +25,7 @@ class OrderHead(nn.Module):
     def __init__(self, width: int, *, dropout: float = 0.5) -> None:
         super().__init__()
         self.neighbours = nn.Linear(2 * width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classes = nn.Linear(3 * width, 2)
         init_weights(self)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from refkd.models.dropout import Dropout
+
 
 class BiLSTM(nn.Module):
     """Layers of two LSTMs, one over each sequence and one over the same read backwards.
@@ -21,7 +23,7 @@ class BiLSTM(nn.Module):
         widths = [width] + [2 * hidden] * (layers - 1)
         self.forwards = nn.ModuleList(nn.LSTM(w, hidden, batch_first=True) for w in widths)
         self.backwards = nn.ModuleList(nn.LSTM(w, hidden, batch_first=True) for w in widths)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return (B, L, 2H) states from (B, L, D) and its prefix mask (B, L); 0 on padding."""

@@ -16,15 +16,16 @@ from torch.nn import functional as F
 
 from refkd.data.batch import Batch
 from refkd.data.inputs import ModelInputs
+from refkd.models.attention import attend
 from refkd.models.backbone import BackboneOutput, SpanBackbone, SpanOutput, widened
 from refkd.models.config import NetworkConfig
+from refkd.models.dropout import Dropout
 from refkd.models.layers import (
     ContextQueryAttention,
     ConvBlock,
     Embedding,
     PositionTable,
     QueryConcat,
-    attend,
     init_weights,
     layer_norm,
     mask_logits,
@@ -82,7 +83,7 @@ class SeqPAN(SpanBackbone):
         self.concat = QueryConcat(hidden)
         self.match = nn.Linear(hidden, 4)
         self.labels = nn.Parameter(torch.empty(4, hidden))
-        self.dropout = nn.Dropout(p)
+        self.dropout = Dropout(p)
         init_weights(self)
         nn.init.orthogonal_(self.labels)
         self.span_head = self.new_span_head()
@@ -164,7 +165,7 @@ class ParallelAttention(nn.Module):
         self.score_from, self.score_other = linear(), linear(bias=False)
         self.value_from, self.value_other = linear(), linear(bias=False)
         self.linear1, self.linear2 = linear(), linear()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, other: Tensor, mask: Tensor, other_mask: Tensor) -> Tensor:
         """Return (B, L, D) from (B, L, D), the other (B, M, D) and their masks."""

@@ -17,6 +17,7 @@ from refkd.data.batch import Batch
 from refkd.data.inputs import ModelInputs
 from refkd.models.backbone import BackboneOutput, SpanBackbone, SpanHead, SpanLogits, SpanOutput
 from refkd.models.config import NetworkConfig
+from refkd.models.dropout import Dropout
 from refkd.models.layers import (
     ContextQueryAttention,
     Embedding,
@@ -63,7 +64,7 @@ class VSLNetTrunk(SpanBackbone):
         self.encoder = _encoder(config)
         self.attention = ContextQueryAttention(config.hidden, dropout=p, bias=cqa_bias)
         self.concat = QueryConcat(config.hidden)
-        self.dropout = nn.Dropout(p)
+        self.dropout = Dropout(p)
 
     def fuse(self, batch: Batch) -> Tensor:
         """Return F (B, L, D): clips that know the query."""

@@ -1,0 +1,69 @@
+"""Attention is torch's, with and without dropout; depthwise convolution is that of a `Conv1d`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refkd.models import attention, dropout
+from refkd.models.attention import attend
+from refkd.models.dropout import Dropout
+from refkd.models.layers import Depthwise
+
+HEADS, HIDDEN = 4, 16
+
+
+def inputs(dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
+    parts = [torch.randn(3, n, HIDDEN, dtype=dtype, requires_grad=True) for n in (7, 5, 5)]
+    mask = torch.arange(5) < torch.tensor([5, 2, 1])[:, None]
+    return parts, mask[:, None]
+
+
+def test_training_with_dropout_weighs_as_evaluation_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, mask = inputs(torch.float64)
+    monkeypatch.setattr(attention, "drop", lambda weights, p: weights)
+    found = []
+    for training in (True, False):
+        out = attend(*parts, mask, heads=HEADS, dropout=Dropout(0.3).train(training))
+        found.append((out, *torch.autograd.grad(out.square().sum(), parts)))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_dropout_falls_on_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, mask = inputs(torch.float64)
+    monkeypatch.setattr(attention, "drop", dropout.drop)
+    torch.manual_seed(0)
+    out = attend(*parts, mask, heads=HEADS, dropout=Dropout(0.3))
+    q, k, v = (x.view(3, -1, HEADS, 4).transpose(1, 2) for x in parts)
+    scores = (q @ k.transpose(2, 3) / 2).masked_fill(~mask[:, None], -torch.inf)
+    torch.manual_seed(0)
+    expected = F.softmax(scores, dim=3) * dropout.keep_mask(scores, 0.3) @ v
+    torch.testing.assert_close(out, expected.transpose(1, 2).flatten(2))
+
+
+def test_a_row_that_may_attend_to_none_attends_to_all_evenly() -> None:
+    parts, _ = inputs(torch.float32)
+    nothing = torch.zeros(3, 1, 5, dtype=torch.bool)
+    for training in (True, False):
+        block = Dropout(1e-9).train(training)
+        out = attend(*parts, nothing, heads=HEADS, dropout=block)
+        torch.testing.assert_close(out, parts[2].mean(dim=1, keepdim=True).expand_as(out))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("length", [1, 3, 20])
+def test_depthwise_equals_a_grouped_convolution(length: int, dtype: torch.dtype) -> None:
+    ours = Depthwise(HIDDEN, 7).to(dtype)
+    stock = nn.Conv1d(HIDDEN, HIDDEN, 7, padding=3, groups=HIDDEN, bias=False, dtype=dtype)
+    stock.load_state_dict(ours.state_dict())
+    x = torch.randn(3, length, HIDDEN, dtype=dtype, requires_grad=True)
+    found = ours(x)
+    expected = stock(x.transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(found, expected)
+    ours_grads = torch.autograd.grad(found.square().sum(), [x, ours.weight])
+    theirs = torch.autograd.grad(expected.square().sum(), [x, stock.weight])
+    for mine, other in zip(ours_grads, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4)
