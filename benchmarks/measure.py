@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -65,6 +65,16 @@ def in_turns(
         for work, told in order if turn % 2 == 0 else reversed(order):
             told.append(timed(work, clock))
     return turns
+
+
+def in_rotation(works: Sequence[Work], *, repeats: int) -> list[list[float]]:
+    """Return the processor's seconds of each of several ways, every way once a turn."""
+    told: list[list[float]] = [[] for _ in works]
+    for turn in range(repeats):
+        order = list(zip(works, told, strict=True))
+        for work, times in order if turn % 2 == 0 else reversed(order):
+            times.append(timed(work))
+    return told
 
 
 def seconds(value: float) -> str:

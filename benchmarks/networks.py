@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 
-from refkd.data.batches import training_batches
+from benchmarks.lengths import write_annotations
 from refkd.data.dataset import Dataset
 from refkd.data.simulate import SimulationConfig, simulate
 from refkd.distill import DistillConfig
@@ -23,12 +23,13 @@ from refkd.training.teacher import TeacherTask
 from refkd.training.trainer import Trainer
 
 
-def make_dataset(folder: Path, *, smoke: bool) -> Dataset:
-    """Return videos of 24 to 96 clips, 60 on average as in Charades, of I3D's width."""
+def make_dataset(folder: Path, *, smoke: bool, lengths: str = "Charades") -> Dataset:
+    """Return videos and queries of published lengths, at most 128 clips, of I3D's width."""
     wide = {} if smoke else {"feature_dim": 1024, "word_dim": 300}
-    lengths = {"min_clips": 8, "max_clips": 12} if smoke else {"min_clips": 24, "max_clips": 96}
-    config = SimulationConfig.model_validate({"videos": 40, **wide, **lengths})
-    return simulate(out=folder / "dataset", config=config)
+    config = SimulationConfig.model_validate({"min_clips": 4, "max_clips": 128, **wide})
+    pairs = 60 if smoke else 560
+    annotations = write_annotations(folder / "annotations", lengths, pairs=pairs)
+    return simulate(out=folder / "dataset", config=config, annotations=annotations)
 
 
 def backbone_config(*, smoke: bool, **settings: object) -> BackboneConfig:
@@ -53,13 +54,15 @@ def make_knowledge(teachers: list[Backbone], dataset: Dataset, folder: Path) -> 
     return found
 
 
-def student_trainer(config: BackboneConfig, dataset: Dataset, source: TeacherSource) -> Trainer:
+def student_trainer(
+    config: BackboneConfig, dataset: Dataset, source: TeacherSource, *, precision: str = "float32"
+) -> Trainer:
     """Return a RefKD student's trainer past its warm-up, without validation."""
     torch.set_num_threads(1)
     student = StudentConfig(
         backbone=config,
         distill=DistillConfig(warmup_epochs=0),
-        training=TrainingConfig(epochs=100),
+        training=TrainingConfig.model_validate({"epochs": 100, "precision": precision}),
     )
     task = StudentTask(build_student(student, dataset.model_inputs()), student.distill, source)
     return Trainer(task, dataset, student.training, seed=0, validation=lambda _: {})
@@ -78,5 +81,5 @@ def one_epoch(trainer: Trainer, dataset: Dataset) -> None:
     """Take every step of an epoch."""
     pairs = dataset.role("fit")
     trainer.task.module.train()
-    for rows in training_batches(pairs, batch_size=32, seed=0, epoch=0):
+    for rows in trainer.batches(0):
         trainer.step(pairs.batch(rows), 0)

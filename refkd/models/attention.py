@@ -6,15 +6,14 @@ Shapes: B pairs, H heads, L positions that attend to K others, D hidden size.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refkd.models.backbone import NEGATIVE
-from refkd.models.dropout import Dropout, drop
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, heads: int, dropout: Dropout
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, heads: int, dropout: nn.Dropout
 ) -> Tensor:
     """Return (B, L, D): multi-head attention of L positions to K others, heads side by side.
 
@@ -30,7 +29,7 @@ def attend(
     p = dropout.p if dropout.training else 0.0
     if p > 0.0 and query.device.type == "cpu":
         # torch's kernel for CPUs knows no dropout; what it falls back on looks for empty rows too.
-        attended = drop(_weights(q, k, bias), p) @ v
+        attended: Tensor = dropout(_weights(q, k, bias)) @ v
     else:
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=p)
     return attended.transpose(1, 2).flatten(2)

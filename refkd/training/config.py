@@ -23,6 +23,8 @@ class TrainingConfig(Config):
     """E, passes over the fit role."""
     batch_size: int = Field(default=32, ge=1)
     """B, pairs a step."""
+    pool: int = Field(default=16, ge=1)
+    """Batches drawn together and cut by length, so that each is padded little; 1 for none."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Step size at the first step; it falls linearly to 0 over all steps."""
     weight_decay: float = Field(default=0.0, ge=0)

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from refkd.data.batch import Batch
@@ -182,11 +184,7 @@ class Trainer:
         self.task.module.train()
         self.task.backbone.begin_epoch(epoch, self.config.epochs)
         sums: dict[str, Tensor] = {}
-        batches = list(
-            training_batches(
-                self._pairs, batch_size=self.config.batch_size, seed=self._seed, epoch=epoch
-            )
-        )
+        batches = list(self.batches(epoch))
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(derive_seed(self._seed, "dropout", epoch))
@@ -198,6 +196,16 @@ class Trainer:
                 for name, value in parts.items():
                     sums[name] = sums.get(name, torch.zeros_like(value)) + value * len(batch)
         return {f"train/{name}": float(value) / len(self._pairs) for name, value in sums.items()}
+
+    def batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
+        """Yield the positions of each batch of an epoch, counted from 0."""
+        return training_batches(
+            self._pairs,
+            batch_size=self.config.batch_size,
+            seed=self._seed,
+            epoch=epoch,
+            pool=self.config.pool,
+        )
 
     def step(self, batch: Batch, epoch: int) -> LossTerms:
         """Take one optimiser step; `TrainingError` where the loss is not finite."""

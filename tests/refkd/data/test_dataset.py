@@ -81,28 +81,47 @@ def test_pairs_without_features_are_scored_not_read(tiny_dataset: Dataset) -> No
         pairs.batch([0])
 
 
-@given(size=st.integers(1, 300), seed=st.integers(0, 5), epoch=st.integers(0, 5))
-def test_every_pair_is_read_once(tiny_dataset: Dataset, size: int, seed: int, epoch: int) -> None:
+@given(size=st.integers(1, 300), pool=st.integers(1, 20), seed=st.integers(0, 5))
+def test_every_pair_is_read_once(tiny_dataset: Dataset, size: int, pool: int, seed: int) -> None:
     pairs = tiny_dataset.role("fit")
     for batches in (
-        list(training_batches(pairs, batch_size=size, seed=seed, epoch=epoch)),
+        list(training_batches(pairs, batch_size=size, seed=seed, epoch=1, pool=pool)),
         list(evaluation_batches(pairs, batch_size=size)),
     ):
         assert sorted(np.concatenate(batches).tolist()) == list(range(len(pairs)))
-        assert {len(batch) for batch in batches[:-1]} <= {size}
+        short = [len(batch) for batch in batches if len(batch) != size]
+        assert short in ([], [len(pairs) % size])
         assert batches[0].dtype == np.int64
 
 
-def test_the_order_is_named_by_seed_and_epoch(tiny_dataset: Dataset) -> None:
+@pytest.mark.parametrize("pool", [1, 4])
+def test_the_order_is_named_by_seed_and_epoch(tiny_dataset: Dataset, pool: int) -> None:
     pairs = tiny_dataset.role("fit")
 
     def order(seed: int, epoch: int) -> list[int]:
-        batches = training_batches(pairs, batch_size=10, seed=seed, epoch=epoch)
+        batches = training_batches(pairs, batch_size=10, seed=seed, epoch=epoch, pool=pool)
         return [int(i) for batch in batches for i in batch]
 
     assert order(1, 2) == order(1, 2)
     assert order(1, 2) != order(1, 3)
     assert order(1, 2) != order(2, 2)
+
+
+def test_a_pool_cuts_padding_and_still_mixes_what_is_read_together(tiny_dataset: Dataset) -> None:
+    pairs = tiny_dataset.role("fit")
+
+    def batches(pool: int, epoch: int) -> list[list[int]]:
+        drawn = training_batches(pairs, batch_size=8, seed=0, epoch=epoch, pool=pool)
+        return [batch.tolist() for batch in drawn]
+
+    def padded(drawn: list[list[int]]) -> int:
+        return sum(int(pairs.clips[rows].max()) * len(rows) for rows in drawn)
+
+    assert padded(batches(8, 0)) < padded(batches(2, 0)) < padded(batches(1, 0))
+    longest = [int(pairs.clips[rows].max()) for rows in batches(8, 0)]
+    assert longest != sorted(longest)
+    mates = [{frozenset(rows) for rows in batches(8, epoch)} for epoch in (0, 1)]
+    assert len(mates[0] & mates[1]) < len(mates[0]) / 2
 
 
 def test_evaluation_reads_videos_of_like_length_together(tiny_dataset: Dataset) -> None:

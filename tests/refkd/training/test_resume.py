@@ -157,6 +157,16 @@ def test_a_checkpoint_of_another_run_is_refused(
         other.restore(trainer.checkpoint())
 
 
+def test_a_checkpoint_of_batches_drawn_otherwise_is_refused(
+    tiny_dataset: Dataset, network: VSLNetConfig
+) -> None:
+    trainer = teacher_trainer(teacher_config(network), tiny_dataset)
+    run(trainer, until=1)
+    other = teacher_trainer(teacher_config(network, pool=1), tiny_dataset)
+    with pytest.raises(CheckpointError, match="pool=16, not 1; use another folder"):
+        other.restore(trainer.checkpoint())
+
+
 def test_a_loss_that_is_not_finite_ends_training_with_the_reason(
     tiny_dataset: Dataset, network: VSLNetConfig
 ) -> None:

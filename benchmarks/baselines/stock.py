@@ -1,0 +1,40 @@
+"""A network with the layers that the published codes have, in the place of refkd's."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from refkd.models.dropout import Dropout
+from refkd.models.layers import Depthwise
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class ChannelsFirst(nn.Module):
+    """A grouped `Conv1d`, with its input turned round and back."""
+
+    def __init__(self, ours: Depthwise) -> None:
+        super().__init__()
+        width, (kernel,) = ours.out_channels, ours.kernel_size
+        self.convolution = nn.Conv1d(
+            width, width, kernel, padding=kernel // 2, groups=width, bias=False
+        )
+        self.convolution.load_state_dict(ours.state_dict())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, L, D) from (B, L, D)."""
+        y: Tensor = self.convolution(x.transpose(1, 2))
+        return y.transpose(1, 2)
+
+
+def with_stock_layers(network: Network) -> Network:
+    """Return the network after its dropout and its depthwise convolutions have become torch's."""
+    for part in list(network.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, Dropout):
+                setattr(part, name, nn.Dropout(child.p).train(child.training))
+            elif isinstance(child, Depthwise):
+                setattr(part, name, ChannelsFirst(child).train(child.training))
+    return network
