@@ -99,7 +99,7 @@ def mixed(
         start_from=[{RATE: rate, LAMBDA: 0.1 * (i + 1)} for i, rate in enumerate(rates)],
         budget={"trials": len(rates)},
         replicates={"seeds": 2, "race": 1},
-        pruning={"type": "promote", "min_epochs": 1},
+        pruning={"type": "promote", "min_epochs": 1, "reduction": 2},
         workers=2,
     )
     for marker in ("worker", "retry"):
