@@ -38,12 +38,14 @@ def crown(
     dataset: Dataset,
     teachers: Mapping[str, Teacher],
     reporter: Reporter,
+    *,
+    register: bool = True,
 ) -> None:
     """Score champions and teachers with intervals, keep the champions, register them in MLflow.
 
     Does nothing where the champions are those that were crowned before. A search gives an alias of
     the registry only while nobody bears it: to move one, `refkd finalists` chooses on fresh seeds
-    or a person does with `refkd promote`.
+    or a person does with `refkd promote`. Without `register` that is left to the next launch.
     """
     crowned = {"champions": summary.champions, "trials": summary.ended}
     kept = all((file.folder / "champions" / alias).is_dir() for alias in summary.champions)
@@ -61,6 +63,8 @@ def crown(
     if file.tracking.enabled and summary.crowned is None:
         from tune.record.registry import register_champions
 
+        if not register:
+            return
         if not register_champions(file, summary, dataset, folders, table, move=False):
             return
     study.note("crowned", crowned)

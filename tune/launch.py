@@ -98,6 +98,7 @@ class _Launch:
                         self._train_students(record)
             else:
                 self._note_teachers(record)
+        self._recorded = record.delivery.left == 0
         self._clean()
         self.study.launches.touch()
         if self.study.left():
@@ -206,7 +207,15 @@ class _Launch:
         summary = self.summary()
         if summary.champions:
             teachers = {r: t for r, t in self._teachers().items() if t is not None}
-            crown(self.file, self.study, summary, self.dataset, teachers, self.reporter)
+            crown(
+                self.file,
+                self.study,
+                summary,
+                self.dataset,
+                teachers,
+                self.reporter,
+                register=self._recorded,  # a server that does not keep up is not waited for
+            )
         return self.summary()
 
     def summary(self) -> Summary:

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from tune.record import courier
-from tune.record.courier import PATIENCE, Courier, Delivery, parcels
+from tune.record.courier import LATE, PATIENCE, Courier, Delivery, parcels
 from tune.record.sender import Sender
 from tune.record.spool import Event, Kind, RefusedError, Spool
 
@@ -188,3 +188,33 @@ def test_epochs_of_a_run_go_together_and_never_past_what_else_it_tells() -> None
         assert offset == 10 * (min(unsent, default=len(batch) + 1) - 1), "all before it is sent"
     assert sent == [1, 2, 4, 3, 9, 5, 6, 7, 8, 10]
     assert done[-1] == 10 * len(batch)
+
+
+@pytest.mark.parametrize("trouble", ["slow", "down"])
+def test_a_server_that_struggles_is_not_waited_for_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """Without the bound of `struggling` the test would never end."""
+    monkeypatch.setattr(courier, "SLOW", 0.0 if trouble == "slow" else 60.0)
+    again = threading.Event()
+
+    def fails(step: int, tries: int) -> Exception | None:
+        if step < LATE:
+            return None
+        if trouble == "slow":
+            again.wait()
+        return ConnectionError("down")
+
+    receiver, spool = Receiver(fails, alive=False), Spool(tmp_path)
+    monkeypatch.setattr(courier, "PATIENCE", 10**9)
+    worker = Courier(spool, "there", lambda: cast(Sender, receiver))
+    try:
+        for step in range(LATE + 1):
+            body = {"step": step, "metrics": {}}
+            spool.append(Event(kind="epoch", run=f"run {step}", time=0, body=body))
+        worker.wake()
+        delivery = worker.close(threading.TIMEOUT_MAX, struggling=0.2)
+    finally:
+        again.set()
+    assert (delivery.left, delivery.rejected) == (1, 0)
+    assert receiver.taken == list(range(LATE))

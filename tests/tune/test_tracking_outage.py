@@ -36,6 +36,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(courier, "FIRST_WAIT", 0.05)
     monkeypatch.setattr(courier, "LONGEST_WAIT", 0.5)
     monkeypatch.setattr("tune.record.record.CLOSE_SECONDS", 120.0)
+    monkeypatch.setattr("tune.record.record.STRUGGLING_SHARE", 1e6)  # until all is delivered
 
 
 def test_a_server_killed_in_the_middle_and_started_again(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,8 +29,12 @@ T = TypeVar("T")
 
 PATIENCE = 5
 """How often an event may fail while the server answers other requests."""
+LOOK = 0.1
+"""Seconds between two looks at how the server does while a courier is closed."""
 GATHER = 0.5
 """Seconds in which epochs gather between two looks at the spool: a run's are sent at once."""
+SLOW, LATE = 0.5, 3
+"""A server is slow where each of the last few deliveries took longer than so many seconds."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0
 """Seconds between the first two tries, doubled from then on, and at most."""
 
@@ -66,6 +73,8 @@ class Courier:
         self._offset = spool.mark(target)
         self._rejected = 0
         self._problem: BaseException | None = None
+        self._took: deque[float] = deque(maxlen=LATE)
+        self._struggles = False
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._given_up = threading.Event()
@@ -76,12 +85,21 @@ class Courier:
         """Say that the spool has grown."""
         self._wake.set()
 
-    def close(self, seconds: float) -> Delivery:
-        """Send what is left for at most so many seconds, then say what became of it."""
+    def close(self, seconds: float, *, struggling: float = math.inf) -> Delivery:
+        """Send what is left for at most so many seconds, then say what became of it.
+
+        `struggling` bounds them while the server is down or slow.
+        """
         self._spool.flush()
         self._closing.set()
         self._wake.set()
-        self._thread.join(seconds)
+        begun = time.monotonic()
+        while self._thread.is_alive():
+            limit = min(seconds, struggling) if self._struggles else seconds
+            left = begun + limit - time.monotonic()
+            if left <= 0:
+                break
+            self._thread.join(min(left, LOOK))
         self._given_up.set()
         unwritten = self._spool.flush()
         left = len(self._spool.read(self._offset, size=-1)) + unwritten
@@ -132,12 +150,15 @@ class Courier:
         def once() -> None:
             nonlocal tries
             tries += 1
+            begun = time.monotonic()
             try:
                 sender.send(*known)
             except Exception as error:
                 if isinstance(error, RefusedError) or (tries >= PATIENCE and sender.answers()):
                     raise RefusedError(f"{type(error).__name__}: {error}") from error
                 raise
+            self._took.append(time.monotonic() - begun)
+            self._struggles = len(self._took) == LATE and min(self._took) > SLOW
 
         try:
             self._insist(once)
@@ -159,8 +180,12 @@ class Courier:
             wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
             stop=self._is_hopeless,
             sleep=sleep_using_event(self._given_up),
+            before_sleep=self._note_failure,
         )
         return retrying(action)
+
+    def _note_failure(self, _: RetryCallState) -> None:
+        self._struggles = True
 
     def _is_hopeless(self, state: RetryCallState) -> bool:
         """Return whether to leave the rest to the next launch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from refkd.data.dataset import Dataset
 from refkd.files import replaced
 from refkd.training.export import RECORD, WEIGHTS, open_student, student_is_frozen
 from refkd.training.teacher import Teacher
+from tune.record.courier import Delivery
 from tune.record.environment import environment
 from tune.record.lineage import Lineage, dataset_input
 from tune.record.spool import STUDY_RUN
@@ -29,6 +31,9 @@ from tune.study.search_study import Ask, SearchStudy
 from tune.study.view import TrialView
 
 CLOSE_SECONDS = 30.0
+"""How long the end of a launch waits for the tracking server."""
+STRUGGLING_SHARE = 0.01
+"""Part of a launch that its end waits longer, at most, for a server that is down or slow."""
 HASH_TAG = "refkd.sha256"
 """Tag of a student's model: the hash of its weights, by which a version is found again."""
 MARKS_TAG = "refkd.marks"
@@ -77,6 +82,9 @@ class Record:
         self._dataset: Dataset | None = None
         self._lineage: Lineage | None = None
         self._spool = spool or spool_folder(file)
+        self._begun = time.monotonic()
+        self.delivery = Delivery()
+        """What had not reached MLflow at the end."""
         self._tracker = Tracker(
             tracking_uri(file),
             experiment_name(file),
@@ -97,7 +105,9 @@ class Record:
         if self._study is not None:
             done = kind is None and self._study.left() == 0
             self._tracker.run_ended(STUDY_RUN, "FINISHED" if done else "KILLED", {}, {})
-        warn_of(self._tracker.close(CLOSE_SECONDS), self._spool)
+        struggling = STRUGGLING_SHARE * (time.monotonic() - self._begun)
+        self.delivery = self._tracker.close(CLOSE_SECONDS, struggling=struggling)
+        warn_of(self.delivery, self._spool)
 
     def study_started(self, study: SearchStudy, dataset: Dataset) -> None:
         """Describe the study: its file, its dataset and the environment."""

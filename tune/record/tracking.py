@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -165,11 +166,14 @@ class Tracker:
         """Return whether a run was closed and not opened again."""
         return self._spool is not None and self._spool.holds("end", run)
 
-    def close(self, seconds: float) -> Delivery:
-        """Send what is left for at most so many seconds; the rest waits for the next launch."""
+    def close(self, seconds: float, *, struggling: float = math.inf) -> Delivery:
+        """Send what is left for at most so many seconds; the rest waits for the next launch.
+
+        `struggling` bounds them while the server is down or slow.
+        """
         if self._spool is None:
             return Delivery()
-        delivery = self._courier.close(seconds)
+        delivery = self._courier.close(seconds, struggling=struggling)
         self._after.close()
         return delivery
 
