@@ -9,6 +9,7 @@ import sys
 
 NAMES = (
     "overhead",
+    "outage",
     "startup",
     "simulator",
     "scale",

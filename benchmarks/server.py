@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).parents[1] / "mlflow" / "server.sh"
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[str]:
     """Yield the address of a server that keeps all in `folder`."""
-    port = _free_port()
+    port = free_port()
     settings = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "REFKD_WORKSPACE": str(folder),
@@ -46,7 +46,8 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback at which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
