@@ -382,7 +382,7 @@ def test_a_trial_that_was_cut_off_from_telling_is_ended_by_the_next_launch(
     for epoch in range(1, EPOCHS + 1):
         study.record(ask.number, epoch, TABLE.curves[0].at(epoch))
     with monkeypatch.context() as killed:
-        killed.setattr(study.optuna, "tell", lambda *_, **__: pytest.exit("killed"))
+        killed.setattr(study, "_tell", lambda *_, **__: pytest.exit("killed"))
         with pytest.raises(pytest.exit.Exception):
             study.complete(ask.number, TABLE.curves[0].at(EPOCHS))
     again = SearchStudy(study_file(workers=2), storage)

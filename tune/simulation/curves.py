@@ -37,11 +37,16 @@ class Curve(Config):
 
     def seconds(self, epoch: int) -> float:
         """Return how long an epoch took; as long as those known on average, beyond them."""
-        known = (m.get("cost/wall_seconds", float(i)) for i, m in enumerate(self.metrics, 1))
-        walls = [0.0, *known]
+        walls = self._walls
         if epoch < len(walls):
             return max(1e-3, walls[epoch] - walls[epoch - 1])
         return max(1e-3, walls[-1] / (len(walls) - 1))
+
+    @cached_property
+    def _walls(self) -> list[float]:
+        """Wall seconds at the end of each epoch, from 0 before the first."""
+        known = (m.get("cost/wall_seconds", float(i)) for i, m in enumerate(self.metrics, 1))
+        return [0.0, *known]
 
 
 class CurveTable(Config):
@@ -75,8 +80,11 @@ class CurveTable(Config):
         names, places = self._scaled
         point = np.array([self._place(name, values.get(name)) for name in names])
         distance = np.square(places - point).sum(axis=1)
-        lengths = np.array([-len(c.metrics) for c in self.curves])
-        return self.curves[int(np.lexsort((lengths, distance))[0])]
+        return self.curves[int(np.lexsort((self._lengths, distance))[0])]
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        return np.array([-len(c.metrics) for c in self.curves])
 
     def _place(self, name: str, value: Value) -> float:
         if value is None:

@@ -29,6 +29,7 @@ from tune.study.view import (
     Action,
     TrialView,
     key_of,
+    last_epoch,
     view,
 )
 
@@ -86,7 +87,7 @@ class SearchStudy(StoredStudy):
         for frozen in [t for t in self._interrupted if ENDED in t.user_attrs]:
             ended = frozen.user_attrs[ENDED]
             state = TrialState[ended["state"]]
-            self._study.tell(frozen.number, ended.get("values"), state=state)
+            self._tell(frozen.number, state, ended.get("values"))
             self._interrupted.remove(frozen)
         return launch
 
@@ -181,7 +182,7 @@ class SearchStudy(StoredStudy):
         missed = self._constrain(trial, final)
         content = {"state": "COMPLETE", "values": values, "final": kept, "violations": missed}
         self._write(trial, ENDED, content)
-        self._study.tell(trial, values)
+        self._tell(trial, TrialState.COMPLETE, values)
         self._let_go(number)
         return "COMPLETE"
 
@@ -205,7 +206,7 @@ class SearchStudy(StoredStudy):
         trial = self._live[number]
         self._set(trial, "reason", reason[:2000])
         self._write(trial, ENDED, {"state": "FAIL"})
-        self._study.tell(trial, state=TrialState.FAIL)
+        self._tell(trial, TrialState.FAIL)
         self._let_go(number)
         return "FAIL"
 
@@ -248,7 +249,7 @@ class SearchStudy(StoredStudy):
         known = self._attributes(trial)
         attempt = int(known.get("attempt", 0)) + 1
         self._set(trial, "attempt", attempt)
-        reached = view(trial.storage.get_trial(trial._trial_id)).epoch
+        reached = last_epoch(known)
         before, times = known.get("taken_up_at", [reached, 0])
         self._set(trial, "taken_up_at", [reached, times + 1 if before == reached else 1])
         # One that was begun keeps its values, also where the space has changed since.
@@ -289,17 +290,18 @@ class SearchStudy(StoredStudy):
         metrics = view(trial.storage.get_trial(trial._trial_id)).last
         self._constrain(trial, metrics)
         self._write(trial, ENDED, {"state": "PRUNED"})
-        self._study.tell(trial, state=TrialState.PRUNED)
+        self._tell(trial, TrialState.PRUNED)
 
     def _stopped(self, views: list[TrialView]) -> str | None:
         return reached(self.file, views, self.launches.wall_seconds)
 
     def _unbegun(self, views: list[TrialView]) -> int:
         """Return how many trials may still begin, those that continue others included."""
-        begun = [v for v in views if v.state != "WAITING"]
-        continuing = sum(v.continues for v in begun)
-        growing = sum(v.continues for v in views) - continuing
-        return max(0, self.file.budget.trials - len(begun) + continuing) + growing
+        waiting = sum(v.state == "WAITING" for v in views)
+        continuing = [v.state for v in views if CONTINUES in v.attributes]
+        growing = continuing.count("WAITING")
+        begun = len(views) - waiting - (len(continuing) - growing)
+        return max(0, self.file.budget.trials - begun) + growing
 
 
 def _report(trial: Trial, value: float, epoch: int) -> None:

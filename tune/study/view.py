@@ -118,22 +118,38 @@ def key_of(prefix: str, epoch: int) -> str:
     return f"{prefix}{epoch:04d}"
 
 
+def last_epoch(attributes: Mapping[str, Any]) -> int:
+    """Return the last epoch among a trial's facts; 0 before the first."""
+    return max((int(k.removeprefix(EPOCH)) for k in attributes if k.startswith(EPOCH)), default=0)
+
+
 def view(trial: FrozenTrial | StoredTrial) -> TrialView:
     """Return an Optuna trial in the study's own words."""
-    attributes = trial.user_attrs
+    attributes: dict[str, Any] = {}
+    stamps: dict[str, Stamp] = {}
+    numbered: dict[str, dict[int, Any]] = {EPOCH: {}, RUNG: {}, PROMOTION: {}}
+    for key, value in trial.user_attrs.items():
+        if isinstance(value, dict) and STAMP in value:
+            stamps[key] = read_stamp(value)
+        prefix, colon, number = key.partition(":")
+        if not colon:
+            attributes[key] = value
+        elif prefix + colon in numbered:
+            numbered[prefix + colon][int(number)] = value
+    curve, decisions, promotions = (dict(sorted(found.items())) for found in numbered.values())
     return TrialView(
         number=trial.number,
         state=trial.state.name,
         values=dict(trial.params),
         curve={
             epoch: {k: v for k, v in metrics.items() if k != STAMP}
-            for epoch, metrics in _numbered(attributes, EPOCH).items()
+            for epoch, metrics in curve.items()
         },
-        stamps={k: read_stamp(v) for k, v in attributes.items() if _is_event(v)},
-        decisions=_numbered(attributes, RUNG),
-        promotions=_numbered(attributes, PROMOTION),
+        stamps=stamps,
+        decisions=decisions,
+        promotions=promotions,
         objectives=list(trial.values) if trial.values else None,
-        attributes={k: v for k, v in attributes.items() if ":" not in k},
+        attributes=attributes,
     )
 
 
@@ -141,12 +157,3 @@ def read_stamp(event: Mapping[str, Any]) -> Stamp:
     """Return the stamp of a stored event."""
     place, time, digest, launch = event[STAMP]
     return Stamp(place=place, time=time, digest=digest, launch=launch)
-
-
-def _is_event(value: Any) -> bool:
-    return isinstance(value, dict) and STAMP in value
-
-
-def _numbered(attributes: Mapping[str, Any], prefix: str) -> dict[int, Any]:
-    found = {int(k.removeprefix(prefix)): v for k, v in attributes.items() if k.startswith(prefix)}
-    return dict(sorted(found.items()))
