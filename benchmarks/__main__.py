@@ -6,13 +6,21 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.rows import Row
+    from benchmarks.run import Outcome
 
 NAMES = (
     "overhead",
     "outage",
+    "workers",
     "startup",
     "simulator",
     "scale",
+    "front",
     "evaluate",
     "prepare",
     "memory",
@@ -33,17 +41,38 @@ def main() -> None:
     asked = parser.parse_args()
     _one_thread()
 
-    from benchmarks.page import PAGE, write_page
     from benchmarks.run import run, told
 
-    rows = []
-    for name in NAMES if asked.name == "all" else [asked.name]:
-        for row in run(name, smoke=asked.smoke):
-            print(json.dumps(row.facts()) if asked.json else told(row), flush=True)
-            rows.append(row)
-    if asked.name == "all" and not asked.smoke:
-        write_page(rows)
+    def tell(row: Row) -> None:
+        print(json.dumps(row.facts()) if asked.json else told(row), flush=True)
+
+    if asked.name != "all":
+        outcomes = [run(asked.name, tell, smoke=asked.smoke)]
+    else:
+        outcomes = _all(tell, smoke=asked.smoke)
+    failed = [f"{o.name} failed: {o.failure}" for o in outcomes if o.failure]
+    if failed:
+        sys.exit("\n".join(failed))
+
+
+def _all(tell: Callable[[Row], None], *, smoke: bool) -> list[Outcome]:
+    """Run every benchmark and write the page, also where one fails."""
+    from benchmarks.page import PAGE, write_page
+    from benchmarks.peaks import measure_peaks
+    from benchmarks.run import run
+
+    peaks = measure_peaks()
+    outcomes = []
+    for place, name in enumerate(NAMES, 1):
+        print(f"[{place}/{len(NAMES)}] {name}", file=sys.stderr, flush=True)
+        outcome = run(name, tell, smoke=smoke)
+        end = outcome.failure or f"{len(outcome.rows)} cases"
+        print(f"      {end} in {outcome.seconds:.0f} s", file=sys.stderr, flush=True)
+        outcomes.append(outcome)
+    if not smoke:
+        write_page(outcomes, peaks)
         print(f"wrote {PAGE}", file=sys.stderr)
+    return outcomes
 
 
 def _one_thread() -> None:

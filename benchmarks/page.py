@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.peaks import Peaks
 from benchmarks.rows import Row
+from benchmarks.run import Outcome
 from refkd.files import replaced
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -27,15 +29,34 @@ and their highest. Times of the processor (`cpu`) leave out what other users of 
 """
 
 
-def write_page(rows: Sequence[Row], path: Path = PAGE) -> None:
-    """Write all rows with machine, versions and date."""
+def write_page(outcomes: Sequence[Outcome], peaks: Peaks, path: Path = PAGE) -> None:
+    """Write all rows with machine, versions and date, the misses with their reasons."""
+    rows = [row for outcome in outcomes for row in outcome.rows]
     columns = "| benchmark | case | figure | spread | repeats | clock | aim | holds |"
-    lines = [HEAD + _machine(), "", columns, "|" + " --- |" * 8]
-    lines += [_line(row) for row in rows]
+    parts = [HEAD + f"{_machine()} {peaks}", columns + "\n|" + " --- |" * 8]
+    parts[-1] += "".join(f"\n{_line(row)}" for row in rows)
+    failures = [f"- `{o.name}` failed: {o.failure}." for o in outcomes if o.failure]
+    misses = [f"- `{o.name}`: {_missed(o)}" for o in outcomes if _missed(o)]
     notes = [f"- `{row.name}`, {row.case}: {row.note}." for row in rows if row.note]
-    text = "\n".join([*lines, "", "## What stands behind the figures", "", *notes]) + "\n"
+    times = [f"| `python -m benchmarks {o.name}` | {o.seconds:.0f} s |" for o in outcomes]
+    for title, lines in (
+        ("What could not be measured", failures),
+        ("Aims that are missed, and why", misses),
+        ("What stands behind the figures", notes),
+        ("Commands, and how long each took", ["| command | time |", "| --- | --- |", *times]),
+    ):
+        if lines:
+            parts += [f"## {title}", "\n".join(lines)]
     with replaced(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _missed(outcome: Outcome) -> str:
+    """Return which cases miss their aims and the reason; nothing where none does."""
+    missed = [row for row in outcome.rows if row.holds is False]
+    cases = [f"{row.case} ({row.ratio:.3g}, aim {row.aim})" for row in missed]
+    reason = " ".join((outcome.why or "No reason is known yet.").split())
+    return f"{'; '.join(cases)}. {reason}" if cases else ""
 
 
 def _line(row: Row) -> str:

@@ -1,17 +1,45 @@
-"""Running a benchmark by its name, and a row for the terminal."""
+"""Running benchmarks by their names, one after the other, and a row for the terminal."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import ModuleType
 
+from benchmarks.measure import wall_seconds
 from benchmarks.rows import Row
 
 
-def run(name: str, *, smoke: bool) -> Iterable[Row]:
-    """Yield the rows of a benchmark; with `smoke` of as little work as possible."""
-    rows: Iterable[Row] = importlib.import_module(f"benchmarks.{name}").run(smoke)
-    return rows
+@dataclass(kw_only=True, slots=True)
+class Outcome:
+    """What became of a benchmark."""
+
+    name: str
+    rows: list[Row] = field(default_factory=list)
+    seconds: float = 0.0
+    """Of wall time."""
+    failure: str | None = None
+    """The error that ended it early; None where it ran to its end."""
+    why: str | None = None
+    """Its module's `WHY`: the reason for an aim that it misses."""
+
+
+def run(name: str, tell: Callable[[Row], None], *, smoke: bool) -> Outcome:
+    """Run a benchmark, whatever it raises; `smoke` asks for as little work as possible."""
+    outcome, begun = Outcome(name=name), wall_seconds()
+    try:
+        module: ModuleType = importlib.import_module(f"benchmarks.{name}")
+        outcome.why = getattr(module, "WHY", None)
+        for row in module.run(smoke):
+            outcome.rows.append(row)
+            tell(row)
+    except Exception as error:
+        traceback.print_exc()
+        outcome.failure = " ".join(f"{type(error).__name__}: {error}".split())
+    outcome.seconds = wall_seconds() - begun
+    return outcome
 
 
 def told(row: Row) -> str:

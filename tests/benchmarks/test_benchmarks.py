@@ -6,7 +6,9 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from project import ROOT
@@ -14,7 +16,11 @@ from project import ROOT
 from benchmarks.__main__ import NAMES
 from benchmarks.measure import Turns, in_turns
 from benchmarks.page import write_page
-from benchmarks.rows import Aim, row
+from benchmarks.peaks import Peaks, measure_peaks
+from benchmarks.rows import Aim, Row, row
+from benchmarks.run import Outcome, run
+from benchmarks.workers import epochs_a_second
+from tune.study.view import Stamp, TrialView
 
 KEYS = ("name", "case", "ratio", "spread", "aim", "holds")
 
@@ -60,11 +66,69 @@ def test_ratios_are_taken_turn_by_turn() -> None:
     assert Turns(baseline=[6.0, 8.0], ours=[2.0, 1.0]).ratios == [3.0, 8.0]
 
 
-def test_the_page_shows_every_row_and_says_which_aim_is_missed(tmp_path: Path) -> None:
+def test_the_page_shows_every_row_and_says_why_an_aim_is_missed(tmp_path: Path) -> None:
     missed = row("made", "slow", [1.0], aim=Aim(at=">=", bound=3), note="bytes moved")
     held = row("made", "fast", [4.0, 6.0], aim=Aim(at=">=", bound=3))
-    write_page([missed, held], tmp_path / "page.md")
+    outcomes = [
+        Outcome(name="made", rows=[missed, held], seconds=61.2, why="The bus\nis full."),
+        Outcome(name="gone", failure="ValueError: no server"),
+    ]
+    write_page(outcomes, Peaks(gflops=99.6, gbytes=12.34), tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
-    assert "| `made` | slow | 1 x | 1 to 1 | 1 | cpu | >= 3 | **no** |" in page
-    assert "| `made` | fast | 5 x | 4 to 6 | 2 | cpu | >= 3 | yes |" in page
-    assert "- `made`, slow: bytes moved." in page
+    for line in (
+        "| `made` | slow | 1 x | 1 to 1 | 1 | cpu | >= 3 | **no** |",
+        "| `made` | fast | 5 x | 4 to 6 | 2 | cpu | >= 3 | yes |",
+        "- `made`, slow: bytes moved.",
+        "- `made`: slow (1, aim >= 3). The bus is full.",
+        "- `gone` failed: ValueError: no server.",
+        "| `python -m benchmarks made` | 61 s |",
+    ):
+        assert line in page.splitlines()
+    assert "100 GFLOP/s" in page
+    assert "12.3 GB/s" in page
+
+
+def test_a_benchmark_that_fails_says_so_and_keeps_its_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run_some(_: bool) -> Iterator[Row]:
+        yield row("made", "first", [1.0])
+        raise ValueError("no\nserver")
+
+    made = ModuleType("benchmarks.made")
+    made.run, made.WHY = run_some, "A reason."  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "benchmarks.made", made)
+    told: list[Row] = []
+    outcome = run("made", told.append, smoke=True)
+    assert outcome.failure == "ValueError: no server"
+    assert outcome.rows == told != []
+    assert outcome.why == "A reason."
+
+
+def test_both_peaks_are_measured() -> None:
+    peaks = measure_peaks(side=8, size=1 << 12)
+    assert peaks.gflops > 0
+    assert peaks.gbytes > 0
+
+
+def test_the_rate_of_workers_counts_what_was_stored_while_all_were_at_work() -> None:
+    def trained(number: int, first: float, ended: float) -> TrialView:
+        def at(time: float) -> Stamp:
+            return Stamp(place=0, time=time, digest="", launch=1)
+
+        times = {"epoch:0001": first, "epoch:0002": first + 1, "ended": ended}
+        return TrialView(
+            number=number,
+            state="COMPLETE",
+            values={},
+            curve={1: {}, 2: {}},
+            stamps={key: at(time) for key, time in times.items()},
+            decisions={},
+            promotions={},
+            objectives=None,
+            attributes={},
+        )
+
+    views = [trained(0, 10.0, 11.5), trained(1, 10.5, 12.0), trained(2, 13.5, 15.0)]
+    assert epochs_a_second(views, workers=1) == 5 / (15.0 - 10.0)
+    assert epochs_a_second(views, workers=2) == 2 / (12.0 - 10.5)

@@ -30,9 +30,7 @@ DRIVER: dict[str, dict[str, Any]] = {
     "between a trial's creation and its values": {"before": f"{STUDY}._hand_out"},
     "between ask and start": {"after": f"{STUDY}.ask"},
     "between an epoch and its decision": {"before": f"{STUDY}.decide", "call": 2},
-    "between the decision to end a trial and tell": {
-        "before": f"{STUDY}._tell"
-    },
+    "between the decision to end a trial and tell": {"before": f"{STUDY}._tell"},
     "between tell and MLflow": {"after": f"{STUDY}.complete"},
     "between registration and its note": {"after": "tune.record.registry:register_champions"},
 }
