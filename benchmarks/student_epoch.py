@@ -10,6 +10,7 @@ from statistics import median
 
 from benchmarks.baselines.student_loop import Loop
 from benchmarks.lengths import LENGTHS
+from benchmarks.limit import at_peak
 from benchmarks.measure import Work, in_rotation, seconds
 from benchmarks.networks import (
     backbone_config,
@@ -60,12 +61,13 @@ def _case(
     works += [partial(one_epoch, t, dataset) for t in ours]
     baseline, *found = in_rotation(works, repeats=1 if smoke else 3)
     fit = dataset.role("fit")
-    for precision, taken in zip(PRECISIONS, found, strict=True):
+    for precision, trainer, taken in zip(PRECISIONS, ours, found, strict=True):
+        limit = at_peak(trainer, dataset, precision)
         times = f"{seconds(median(baseline))} / {seconds(median(taken))}"
         yield row(
             "student_epoch",
             f"{case}, {precision}",
             [b / o for b, o in zip(baseline, taken, strict=True)],
             aim=Aim(at=">=", bound=3),
-            note=f"{times}, {len(fit)} pairs of {fit.clips.mean():.0f} clips on average",
+            note=f"{times} for {len(fit)} pairs of {fit.clips.mean():.0f} clips; ours: {limit}",
         )

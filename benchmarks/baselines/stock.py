@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from refkd.models.convolution import Depthwise
 from refkd.models.dropout import Dropout
-from refkd.models.layers import Depthwise
+from refkd.models.layers import Embedding
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -29,9 +32,22 @@ class ChannelsFirst(nn.Module):
         return y.transpose(1, 2)
 
 
+class EveryWord(Embedding):
+    """Reads the characters of padding too, with features first."""
+
+    def _spelling(self, characters: Tensor) -> Tensor:
+        batch, count, length = characters.shape
+        char = self.dropout(self.characters(characters))
+        char = char.reshape(batch * count, length, -1).transpose(1, 2)
+        pooled = [F.relu(conv(char)).amax(dim=2) for conv in self.convolutions]
+        return torch.cat(pooled, dim=1).view(batch, count, -1)
+
+
 def with_stock_layers(network: Network) -> Network:
-    """Return the network after its dropout and its depthwise convolutions have become torch's."""
+    """Return the network after its dropout and its convolutions have become torch's."""
     for part in list(network.modules()):
+        if isinstance(part, Embedding):
+            part.__class__ = EveryWord
         for name, child in part.named_children():
             if isinstance(child, Dropout):
                 setattr(part, name, nn.Dropout(child.p).train(child.training))

@@ -15,6 +15,7 @@ from refkd.models import (
     attention,
     backbone,
     blocks,
+    convolution,
     decode,
     elastic,
     emb,
@@ -93,7 +94,7 @@ def source_digest(config: BackboneConfig) -> str:
     Knowledge is filed under it, so logits of older code are never mistaken for today's.
     """
     digest = hashlib.sha256()
-    for module in (attention, backbone, decode, layers, *NETWORKS[config.name].code):
+    for module in (attention, backbone, convolution, decode, layers, *NETWORKS[config.name].code):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()
 

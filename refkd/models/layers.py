@@ -7,6 +7,7 @@ are bool, true on what is valid. Source: 26hzhang/VSLNet, `layers_t7.py`.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from refkd.data.inputs import ModelInputs
 from refkd.errors import DataError
 from refkd.models.attention import attend
 from refkd.models.backbone import NEGATIVE
+from refkd.models.convolution import Depthwise, convolve
 from refkd.models.dropout import Dropout
 
 LAYER_NORM_EPS = 1e-6
@@ -83,13 +85,17 @@ class Embedding(WordEmbedding):
     def forward(self, words: Tensor, characters: Tensor) -> Tensor:
         """Return (B, M, D) from word ids (B, M) and character ids (B, M, C), C at least 4."""
         word = self.look_up(words)
-        batch, count, length = characters.shape
-        char = self.dropout(self.characters(characters))
-        char = char.reshape(batch * count, length, -1).transpose(1, 2)
-        pooled = [F.relu(conv(char)).amax(dim=2) for conv in self.convolutions]
-        return self.linear(  # type: ignore[no-any-return]
-            torch.cat([word, torch.cat(pooled, dim=1).view(batch, count, -1)], dim=2)
-        )
+        return self.linear(torch.cat([word, self._spelling(characters)], dim=2))  # type: ignore[no-any-return]
+
+    def _spelling(self, characters: Tensor) -> Tensor:
+        """Return (B, M, 100) of character ids; all words without characters are read once."""
+        spelled = (characters != 0).any(dim=2)
+        rows = F.pad(characters[spelled], (0, 0, 1, 0))
+        char = self.dropout(self.characters(rows))
+        convolutions: Iterable[nn.Conv1d] = self.convolutions  # type: ignore[assignment]
+        pooled = [F.relu(convolve(conv, char)).amax(dim=1) for conv in convolutions]
+        place = spelled.flatten().cumsum(0).view_as(spelled) * spelled
+        return F.embedding(place, torch.cat(pooled, dim=1))
 
 
 def character_convolutions(char_dim: int) -> nn.ModuleList:
@@ -136,24 +142,6 @@ class SinePositions(nn.Module):
         """Return x + table; `DataError` where x is longer than the table."""
         check_length(x.shape[1], len(self.table))
         return x + self.table[: x.shape[1]]
-
-
-class Depthwise(nn.Conv1d):
-    """A convolution of every channel by itself, without bias, over (B, L, D) as it lies."""
-
-    def __init__(self, hidden: int, kernel: int) -> None:
-        super().__init__(hidden, hidden, kernel, padding=kernel // 2, groups=hidden, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, L, D): a 2D convolution in the layout of channels last, which copies none.
-
-        In the weights' precision even under autocast, as half of it takes twice as long.
-        """
-        with torch.autocast(x.device.type, enabled=False):
-            image = x.to(self.weight.dtype)[:, None].permute(0, 3, 1, 2)
-            padding = (0, self.kernel_size[0] // 2)
-            y = F.conv2d(image, self.weight[:, :, None], padding=padding, groups=self.groups)
-        return y.permute(0, 2, 3, 1)[:, 0]
 
 
 class ConvBlock(nn.Module):

@@ -1,4 +1,4 @@
-"""Attention is torch's, with and without dropout; depthwise convolution is that of a `Conv1d`."""
+"""Attention, convolutions and spelling equal their plain forms, gradients included."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refkd.data.inputs import ModelInputs
 from refkd.models.attention import attend
+from refkd.models.convolution import Depthwise
 from refkd.models.dropout import Dropout, keep_mask
-from refkd.models.layers import Depthwise
+from refkd.models.layers import Embedding
 
 HEADS, HIDDEN = 4, 16
 
@@ -71,3 +73,26 @@ def test_depthwise_equals_a_grouped_convolution(length: int, dtype: torch.dtype)
     theirs = torch.autograd.grad(expected.square().sum(), [x, stock.weight])
     for mine, other in zip(ours_grads, theirs, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_spelling_equals_convolutions_over_every_word(dtype: torch.dtype) -> None:
+    vectors = torch.randn(5, 6).numpy()
+    inputs = ModelInputs(feature_dim=3, word_vectors=vectors, characters=9)
+    embedding = Embedding(inputs, char_dim=4, hidden=HIDDEN, dropout=0.3).to(dtype).eval()
+    for parameter in embedding.parameters():
+        parameter.data.normal_()
+    characters = torch.randint(1, 9, (3, 5, 16)) * (
+        torch.arange(16) < torch.randint(1, 16, (3, 5, 1))
+    )
+    characters[0, 2:] = characters[2] = 0
+    words = torch.ones(3, 5, dtype=torch.int64)
+    char = embedding.characters(characters).flatten(0, 1).transpose(1, 2)
+    pooled = torch.cat([F.relu(conv(char)).amax(dim=2) for conv in embedding.convolutions], dim=1)
+    both = torch.cat([embedding.look_up(words), pooled.view(3, 5, -1)], dim=2)
+    answers = embedding(words, characters), embedding.linear(both)
+    torch.testing.assert_close(*answers)
+    parameters = list(embedding.parameters())
+    ours, plain = (torch.autograd.grad(y.square().sum(), parameters) for y in answers)
+    for mine, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-3)
