@@ -196,15 +196,19 @@ class Courier:
 def parcels(batch: list[tuple[int, Event | str]]) -> Iterator[tuple[list[Event | str], int]]:
     """Yield what is sent at once, and the offset up to which all is sent then.
 
-    The epochs of a run go together as far as nothing else of that run lies between them.
+    The epochs of a run go together, and with its end, as far as nothing else of that run lies
+    between them.
     """
     found: list[list[int]] = []
     growing: dict[str, list[int]] = {}
     for place, (_, event) in enumerate(batch):
-        if not isinstance(event, Event) or event.kind != "epoch":
+        if not isinstance(event, Event):
             found.append([place])
-            if isinstance(event, Event):
-                growing.pop(event.run, None)
+        elif event.kind == "end" and event.run in growing:
+            growing.pop(event.run).append(place)
+        elif event.kind != "epoch":
+            found.append([place])
+            growing.pop(event.run, None)
         elif event.run in growing:
             growing[event.run].append(place)
         else:

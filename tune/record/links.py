@@ -23,18 +23,21 @@ CONTEXT, NOTE = "mlflow.data.context", "mlflow.note.content"
 def link_inputs(
     client: MlflowClient,
     run_id: str,
+    run: Run | None,
     datasets: Sequence[Mapping[str, str]],
     models: Sequence[LoggedModel],
 ) -> None:
-    """Say which datasets and logged models went into a run; MLflow takes a model but once."""
-    run = client.get_run(run_id)
-    held = {one.model_id for one in run.inputs.model_inputs} if run.inputs else set()
+    """Say which datasets and logged models went into a run; MLflow takes a model but once.
+
+    `run` is what the run holds already, None for a new one.
+    """
+    held = {one.model_id for one in run.inputs.model_inputs} if run and run.inputs else set()
     client.log_inputs(
         run_id,
         datasets=[_dataset(one) for one in datasets],
         models=[LoggedModelInput(m.model_id) for m in models if m.model_id not in held],
     )
-    if models and NOTE not in run.data.tags:
+    if models and (run is None or NOTE not in run.data.tags):
         client.set_tag(run_id, NOTE, _note(datasets, models))
 
 

@@ -36,6 +36,7 @@ EXPERIMENT = {
     "percent by epoch; `kept/...` are those of the epoch that was kept.",
 }
 """Tags of a new experiment: its description."""
+PAGE = 1000
 _FINAL = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"}
 
 for _name in ("mlflow", "alembic"):  # what they do is no news in a search
@@ -57,12 +58,15 @@ class Sender:
         self._runs: dict[str, str] = {}
         self._models: dict[str, LoggedModel] = {}
         self._doubtful: set[str] = set()
+        self._fresh: set[str] = set()
+        """Runs that were created here and hold nothing yet but their tags."""
+        self._before: set[str] | None = None
         self.is_new = self._client.get_experiment_by_name(experiment) is None
         """Whether the experiment was not there: then it lacks what was sent before."""
         self._experiment = open_experiment(self._client, experiment, artifact_root)
 
     def send(self, *events: Event) -> None:
-        """Write an event, or several epochs of one run at once.
+        """Write an event, or epochs of one run and perhaps its end at once.
 
         Raises `RefusedError` where no repetition can help, else MLflow's error.
         """
@@ -71,10 +75,9 @@ class Sender:
             "file": self._file,
             "inputs": self._inputs,
             "model": self._model,
-            "end": self._end,
         }
         try:
-            if events[0].kind == "epoch":
+            if events[0].kind in ("epoch", "end"):
                 self._epochs(events)
             else:
                 handlers[events[0].kind](*events)
@@ -93,7 +96,14 @@ class Sender:
         """Open a run or find it again; a parameter that changed since becomes a tag."""
         params, tags = dict(event.body["params"]), dict(event.body["tags"])
         parent = event.body.get("parent", STUDY_RUN)
-        run_id = self._run(event.run, name=event.body["name"], time=event.time, parent=parent)
+        known = event.run in self._runs
+        run_id = self._run(
+            event.run, name=event.body["name"], time=event.time, parent=parent, tags=tags
+        )
+        if not known and event.run in self._fresh:
+            if params:
+                self._client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
+            return
         run = self._client.get_run(run_id)
         if run.info.status != "RUNNING":
             self._client.update_run(run_id, status="RUNNING")
@@ -106,12 +116,27 @@ class Sender:
         )
 
     def _epochs(self, events: Sequence[Event]) -> None:
+        """Log epochs, and close the run where its end comes last: a closed run is complete."""
+        end = events[-1] if events[-1].kind == "end" else None
+        key = events[0].run
+        if end is not None and key in self._doubtful:
+            # A creation that seemed to fail may have come to be later: look for its run again.
+            self._runs.pop(key, None)
+            self._run(key)
+            self._doubtful.discard(key)
+        run_id = self._run(key)
         metrics = [
-            Metric(name, value, event.time, event.body["step"])
+            Metric(name, value, event.time, event.body.get("step", 0))
             for event in events
             for name, value in event.body["metrics"].items()
         ]
-        self._client.log_batch(self._run(events[0].run), metrics=metrics)
+        tags = {} if end is None else end.body["tags"]
+        self._client.log_batch(
+            run_id, metrics=metrics, tags=[RunTag(k, v) for k, v in tags.items()]
+        )
+        if end is not None:
+            status = end.body["status"]
+            self._client.set_terminated(run_id, status=status, end_time=end.time)
 
     def _file(self, event: Event) -> None:
         path = _existing(event.body["path"])
@@ -121,7 +146,10 @@ class Sender:
         """Say what went into a run; of the models, those that the store holds."""
         found = [self._made(digest) for digest in event.body["models"]]
         models = [model for model in found if model is not None]
-        link_inputs(self._client, self._run(event.run), event.body["datasets"], models)
+        run_id = self._run(event.run)
+        run = None if event.run in self._fresh else self._client.get_run(run_id)
+        self._fresh.discard(event.run)
+        link_inputs(self._client, run_id, run, event.body["datasets"], models)
 
     def _made(self, digest: str) -> LoggedModel | None:
         if digest not in self._models:
@@ -154,23 +182,6 @@ class Sender:
         at = event.time if body["scored"] is None else body["scored"]
         link_output(self._client, run, model_id, step, metrics, dataset, at=at)
 
-    def _end(self, event: Event) -> None:
-        """Close a run: the state comes last, so that a closed run is complete."""
-        if event.run in self._doubtful:
-            # A creation that seemed to fail may have come to be later: look for its run again.
-            self._runs.pop(event.run, None)
-            self._run(event.run)
-            self._doubtful.discard(event.run)
-        run_id = self._run(event.run)
-        tags: Mapping[str, str] = event.body["tags"]
-        metrics: Mapping[str, float] = event.body["metrics"]
-        self._client.log_batch(
-            run_id,
-            metrics=[Metric(k, v, event.time, 0) for k, v in metrics.items()],
-            tags=[RunTag(k, v) for k, v in tags.items()],
-        )
-        self._client.set_terminated(run_id, status=event.body["status"], end_time=event.time)
-
     def _run(
         self,
         key: str,
@@ -178,13 +189,14 @@ class Sender:
         name: str | None = None,
         time: int | None = None,
         parent: str = STUDY_RUN,
+        tags: Mapping[str, str] | None = None,
     ) -> str:
         """Return the id of the run with a key: remembered, found by its tag, or created."""
         if key not in self._runs:
-            tags = {RUN_TAG: f"{self._owner}/{key}"}
+            tags = {**(tags or {}), RUN_TAG: f"{self._owner}/{key}"}
             if key != STUDY_RUN:
                 tags[PARENT_TAG] = self._run(parent)
-            run = find_run(self._client, self._experiment, tags[RUN_TAG])
+            run = self._found(key, tags[RUN_TAG])
             if run is None:
                 known = key in self._doubtful
                 self._doubtful.add(key)
@@ -193,8 +205,33 @@ class Sender:
                 )
                 if not known:
                     self._doubtful.discard(key)
+                self._fresh.add(key)
             self._runs[key] = run.info.run_id
         return self._runs[key]
+
+    def _found(self, key: str, label: str) -> Run | None:
+        """Return the run with a label; only what may be there is asked for.
+
+        This writer is the study's only one: what was not there at first, others did not make.
+        """
+        if self._before is None:
+            self._before = run_labels(self._client, self._experiment, self._owner)
+        if label not in self._before and key not in self._doubtful:
+            return None
+        return find_run(self._client, self._experiment, label)
+
+
+def run_labels(client: MlflowClient, experiment: str, owner: str) -> set[str]:
+    """Return the labels of all runs of an owner, also of those that were deleted."""
+    asked, found, token = f"tags.`{RUN_TAG}` LIKE '{owner}/%'", set[str](), None
+    while True:
+        page = client.search_runs(
+            [experiment], asked, ViewType.ALL, max_results=PAGE, page_token=token
+        )
+        found |= {run.data.tags[RUN_TAG] for run in page}
+        token = page.token
+        if not token:
+            return found
 
 
 def find_run(client: MlflowClient, experiment: str, label: str) -> Run | None:
