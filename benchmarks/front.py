@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -16,12 +16,13 @@ from tune.study.budget import hypervolume
 
 RECORDED = Path(__file__).parent / "curves" / "charades-cd-clip.yaml"
 SHARE = 0.95
-"""Of the hypervolume of all that was recorded, above 0 as everywhere in a study."""
+"""Of the hypervolume of all that was recorded: above 0, as everywhere in a study, and above the
+worst value recorded of each objective, where nothing is won by what every student reaches."""
 WHY = """The curves are of 107 to 193 validation pairs, and their noise from epoch to epoch is as
 large as the distance between most students: the first rung, after two of nine epochs, can tell bad
 students from good ones, but not the best from the good."""
 
-Points = Iterable[Sequence[float]]
+Points = list[list[float]]
 
 
 def run(smoke: bool) -> Iterator[Row]:
@@ -29,20 +30,55 @@ def run(smoke: bool) -> Iterator[Row]:
     seeds, trials = (2, 8) if smoke else (20, 60)
     table = read_curves(RECORDED.with_suffix(".json"))
     ours = _study(load_study_file(RECORDED), trials)
-    needed = [_ours(ours, table, seed) for seed in range(seeds)]
-    told = f"{median(needed):.0f} epochs [{min(needed)}, {max(needed)}]"
-    cases: list[tuple[str, float | None, Callable[[int], int]]] = [
-        ("random, no pruning", 3.0, lambda s: _ours(_plain(ours, "random"), table, s)),
-        ("TPE, no pruning", 2.0, lambda s: _ours(_plain(ours, "tpe"), table, s)),
-        ("Ray's ASHA on the mean of both", 1.3, lambda s: _asha(ours, table, table.objectives, s)),
-        ("Ray's ASHA on ID", None, lambda s: _asha(ours, table, table.objectives[:1], s)),
+    both = table.objectives
+    others: list[tuple[str, float | None, Callable[[int], Points]]] = [
+        ("random, no pruning", 3.0, lambda s: _simulated(_plain(ours, "random"), table, s)),
+        ("TPE, no pruning", 2.0, lambda s: _simulated(_plain(ours, "tpe"), table, s)),
+        ("Ray's ASHA on the mean of both", 1.3, lambda s: _asha(ours, table, both, s)),
+        ("Ray's ASHA on ID", None, lambda s: _asha(ours, table, both[:1], s)),
     ]
-    for case, bound, others in cases:
-        epochs = [others(seed) for seed in range(seeds)]
-        ratios = [found / median(needed) for found in epochs]
-        note = f"{median(epochs):.0f} epochs against {told}, {len(table.curves)} recorded curves"
-        aim = None if bound is None else Aim(at=">=", bound=bound)
-        yield row("front", f"{case} / ours", ratios, clock="none", aim=aim, note=note)
+    found = [_simulated(ours, table, seed) for seed in range(seeds)]
+    recorded = [[m[name] for name in both] for curve in table.curves for m in curve.metrics]
+    worst = [min(column) for column in zip(*recorded, strict=True)]
+    for case, bound, search in others:
+        theirs = [search(seed) for seed in range(seeds)]
+        for reference, above in (([0.0] * len(both), "above 0"), (worst, "above the worst")):
+            needed, epochs = (
+                [epochs_to(SHARE, points, recorded, reference) for points in searches]
+                for searches in (found, theirs)
+            )
+            ratios = [count / median(needed) for count in epochs]
+            note = (
+                f"{median(epochs):.0f} epochs against {median(needed):.0f} [{min(needed)}, "
+                f"{max(needed)}], {len(table.curves)} recorded curves"
+            )
+            aim = None if bound is None else Aim(at=">=", bound=bound)
+            told = f"{case} / ours, volume {above}"
+            yield row("front", told, ratios, clock="none", aim=aim, note=note)
+
+
+def epochs_to(share: float, points: Points, recorded: Points, reference: Sequence[float]) -> int:
+    """Return after how many points their volume is a share of the recorded; all where never.
+
+    >>> epochs_to(0.5, [[1.0, 1.0], [0.5, 0.5], [2.0, 1.0]], [[2.0, 2.0]], [0.0, 0.0])
+    3
+    """
+
+    def moved(all_points: Points) -> Points:
+        return [
+            [max(0.0, value - low) for value, low in zip(point, reference, strict=True)]
+            for point in all_points
+        ]
+
+    wanted = share * hypervolume(moved(recorded))
+    front: Points = []
+    for count, point in enumerate(moved(points), 1):
+        if any(all(a >= b for a, b in zip(known, point, strict=True)) for known in front):
+            continue
+        front.append(point)
+        if hypervolume(front) >= wanted:
+            return count
+    return len(points)
 
 
 def _study(recorded: StudyFile, trials: int) -> StudyFile:
@@ -60,12 +96,13 @@ def _plain(file: StudyFile, sampler: str) -> StudyFile:
     return file.model_copy(update=changes)
 
 
-def _ours(file: StudyFile, table: CurveTable, seed: int) -> int:
+def _simulated(file: StudyFile, table: CurveTable, seed: int) -> Points:
+    """Return what each epoch of a search measured, in the order in which they ended."""
     run = simulate_search(file.model_copy(update={"seed": seed}), table)
-    return _epochs([point for _, point in run.points], table)
+    return [point for _, point in run.points]
 
 
-def _asha(file: StudyFile, table: CurveTable, metrics: Sequence[str], seed: int) -> int:
+def _asha(file: StudyFile, table: CurveTable, metrics: Sequence[str], seed: int) -> Points:
     fixed = file.fixed()
 
     def curve_of(trial: Suggests) -> Curve:
@@ -81,20 +118,4 @@ def _asha(file: StudyFile, table: CurveTable, metrics: Sequence[str], seed: int)
         workers=file.workers,
         seed=seed,
     )
-    return _epochs(([m[name] for name in table.objectives] for m in found), table)
-
-
-def _epochs(points: Points, table: CurveTable) -> int:
-    """Return how many epochs were measured until the volume was found, or all there were."""
-    recorded = [[m[n] for n in table.objectives] for c in table.curves for m in c.metrics]
-    wanted = SHARE * hypervolume(recorded)
-    front: list[Sequence[float]] = []
-    measured = 0
-    for point in points:
-        measured += 1
-        if any(all(a >= b for a, b in zip(known, point, strict=True)) for known in front):
-            continue
-        front.append(point)
-        if hypervolume(front) >= wanted:
-            break
-    return measured
+    return [[measured[name] for name in table.objectives] for measured in found]
