@@ -155,7 +155,7 @@ def crowding_distances(
     distances = np.zeros(len(values))
     if values.shape[1] == 1:
         return distances
-    for front in np.unique(fronts):
+    for front in set(fronts.tolist()):
         rows = np.flatnonzero(fronts == front)
         for column in values[rows].T:
             _add_gaps(distances, rows, column)
@@ -189,7 +189,8 @@ def epsilon_net_places(
 def _add_gaps(
     distances: NDArray[np.float64], rows: NDArray[np.int64], column: NDArray[np.float64]
 ) -> None:
-    ordered, places = np.unique(column, return_inverse=True)
+    ordered = np.array(sorted(set(column.tolist())))
+    places = np.searchsorted(ordered, column)
     if len(ordered) == 1:
         return
     ends = (places == 0) | (places == len(ordered) - 1)
