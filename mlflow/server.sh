@@ -70,6 +70,8 @@ fi
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
 # No model of refkd is a pickle, so none is ever loaded.
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false
+# It tells its makers nothing of what is done with it.
+export MLFLOW_DISABLE_TELEMETRY=true
 # Not on the command line, where everybody on this machine could read the password.
 export MLFLOW_BACKEND_STORE_URI="${REFKD_STORE:-sqlite:///$workspace/mlflow.db}"
 

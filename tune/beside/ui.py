@@ -49,6 +49,8 @@ class Page:
     """What gives the server another port."""
     links: dict[str, str] = field(default_factory=dict)
     """Further addresses on the same server, by what they show."""
+    hint: str = ""
+    """What to do there first."""
 
 
 def pages(study: Path, *, mlflow_port: int, dashboard_port: int) -> list[Page]:
@@ -89,12 +91,14 @@ def _mlflow(uri: str, experiment: str, champions: set[int], port: int) -> Page:
     links = _links(uri, experiment, champions)
     shown = {what: f"{without_password(root)}/#/{path}" for what, path in links.items()}
     address = shown.pop("runs", without_password(root))
+    hint = "unfold the study's run: its trials and teachers are below it" if links else ""
     if served:
-        return Page(name="MLflow", address=address, links=shown)
+        return Page(name="MLflow", address=address, links=shown, hint=hint)
     return Page(
         name="MLflow",
         address=address,
         links=shown,
+        hint=hint,
         command=[
             *(_program("mlflow"), "ui", "--host", HOST, "--port", str(port), "--workers", "1"),
             *("--allowed-hosts", f"{HOST}:{port},localhost:{port}"),
@@ -104,6 +108,7 @@ def _mlflow(uri: str, experiment: str, champions: set[int], port: int) -> Page:
             "MLFLOW_BACKEND_STORE_URI": resolve(uri),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
         },
         shown=f"mlflow ui --backend-store-uri {without_password(uri)} --host {HOST} --port {port}",
         port=port,

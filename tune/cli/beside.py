@@ -125,7 +125,7 @@ def ui(
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     for page in found:
-        say(f"{page.name}: {page.address}")
+        say(f"{page.name}: {page.address}{f' ({page.hint})' if page.hint else ''}")
         for what, address in page.links.items():
             say(f"  {what}: {address}")
         if only_print and page.command:

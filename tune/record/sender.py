@@ -179,7 +179,7 @@ class Sender:
             **{key: body[key] for key in ("name", "model_type", "params")},
         )
         step, metrics, dataset = body["step"], body["metrics"], body["dataset"]
-        at = event.time if body["scored"] is None else body["scored"]
+        at = event.time if body.get("scored") is None else body["scored"]  # or an older spool's
         link_output(self._client, run, model_id, step, metrics, dataset, at=at)
 
     def _run(

@@ -27,8 +27,9 @@ CLIENT_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-"""MLflow's own client would wait for minutes, and print; the spool does the waiting."""
+"""MLflow's own client would wait for minutes, print, and tell its makers; the spool waits."""
 
 
 class Tracker:
