@@ -21,8 +21,8 @@ worst value recorded of each objective, where nothing is won by what every stude
 WHY = """On 107 pairs of `val_ood` the noise from epoch to epoch (a deviation of 0.9) is as
 large as what tells two students apart at their end (0.8). Above 0 a few whole students already
 hold nearly all there is, and nobody can need fewer epochs than one of them. Above the worst,
-most students on the recorded front are not among the best third at the first rung, after two of
-nine epochs, so whoever prunes there, ASHA as well, must meet their like again and again."""
+most students on the recorded front are not among the best third at the first rung, after two
+of nine epochs, so whoever prunes there, ASHA as well, must meet their like again and again."""
 
 Points = list[list[float]]
 

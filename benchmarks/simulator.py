@@ -16,7 +16,7 @@ from tune.simulation.simulator import simulate_search
 from tune.spec.study_file import StudyFile
 
 WHY = """Four tenths of an event are Optuna's own: asking, drawing, and a copy of the trial for
-each fact that is stored. The rest is the views, the standing at a rung and the hashes of the
+each fact that is stored. The rest is views, the standing at a rung and the hashes of the
 events."""
 
 
