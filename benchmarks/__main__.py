@@ -41,6 +41,7 @@ def main() -> None:
     asked = parser.parse_args()
     _one_thread()
 
+    from benchmarks.kept import code_version, keep
     from benchmarks.run import run, told
 
     def tell(row: Row) -> None:
@@ -48,6 +49,8 @@ def main() -> None:
 
     if asked.name != "all":
         outcomes = [run(asked.name, tell, smoke=asked.smoke)]
+        if not asked.smoke:
+            keep(outcomes[0], code_version())
     else:
         outcomes = _all(tell, smoke=asked.smoke)
     failed = [f"{o.name} failed: {o.failure}" for o in outcomes if o.failure]
@@ -56,16 +59,24 @@ def main() -> None:
 
 
 def _all(tell: Callable[[Row], None], *, smoke: bool) -> list[Outcome]:
-    """Run every benchmark and write the page, also where one fails."""
+    """Run every benchmark and write the page, also where one fails.
+
+    What this very code has ended already is taken from there.
+    """
+    from benchmarks.kept import code_version, keep, kept
     from benchmarks.page import PAGE, write_page
     from benchmarks.peaks import measure_peaks
     from benchmarks.run import run
 
-    peaks = measure_peaks()
+    peaks, version = measure_peaks(), code_version()
     outcomes = []
     for place, name in enumerate(NAMES, 1):
         print(f"[{place}/{len(NAMES)}] {name}", file=sys.stderr, flush=True)
-        outcome = run(name, tell, smoke=smoke)
+        outcome = None if smoke else kept(name, version)
+        if outcome is None:
+            outcome = run(name, tell, smoke=smoke)
+            if not smoke:
+                keep(outcome, version)
         end = outcome.failure or f"{len(outcome.rows)} cases"
         print(f"      {end} in {outcome.seconds:.0f} s", file=sys.stderr, flush=True)
         outcomes.append(outcome)

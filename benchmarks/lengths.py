@@ -14,7 +14,7 @@ TENTHS = np.linspace(0.0, 1.0, 11)
 
 
 class Lengths(NamedTuple):
-    """The lowest, the deciles and the highest over the train pairs, and how they are published."""
+    """The lowest, the deciles and the highest over pairs, and how they are published."""
 
     prefix: str
     duration: str

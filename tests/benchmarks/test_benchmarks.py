@@ -14,6 +14,7 @@ import pytest
 from project import ROOT
 
 from benchmarks.__main__ import NAMES
+from benchmarks.kept import keep, kept
 from benchmarks.measure import Turns, in_turns
 from benchmarks.page import write_page
 from benchmarks.peaks import Peaks, measure_peaks
@@ -132,3 +133,17 @@ def test_the_rate_of_workers_counts_what_was_stored_while_all_were_at_work() -> 
     views = [trained(0, 10.0, 11.5), trained(1, 10.5, 12.0), trained(2, 13.5, 15.0)]
     assert epochs_a_second(views, workers=1) == 5 / (15.0 - 10.0)
     assert epochs_a_second(views, workers=2) == 2 / (12.0 - 10.5)
+
+
+def test_an_outcome_is_kept_for_the_code_that_it_is_of(tmp_path: Path) -> None:
+    held = row("made", "fast", [4.0, 6.0], aim=Aim(at=">=", bound=3), note="why")
+    bare = row("made", "plain", [1.0])
+    outcome = Outcome(name="made", rows=[held, bare], seconds=2.0, why="A reason.")
+    keep(outcome, "abc", tmp_path)
+    assert kept("made", "abc", tmp_path) == outcome
+    for name, version in (("made", "other"), ("made", None), ("gone", "abc")):
+        assert kept(name, version, tmp_path) is None
+    keep(Outcome(name="gone", failure="ValueError: no server"), "abc", tmp_path)
+    keep(Outcome(name="changed"), None, tmp_path)
+    assert kept("gone", "abc", tmp_path) is None
+    assert kept("changed", None, tmp_path) is None
