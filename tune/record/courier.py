@@ -103,7 +103,7 @@ class Courier:
         self._given_up.set()
         unwritten = self._spool.flush()
         left = len(self._spool.read(self._offset, size=-1)) + unwritten
-        slow = TimeoutError("the server is slow") if left else None
+        slow = TimeoutError("the server does not answer in time") if left else None
         problem = self._problem or self._spool.problem or slow
         told = None if problem is None else self._show(str(problem))
         return Delivery(left=left, rejected=self._rejected, problem=told)
