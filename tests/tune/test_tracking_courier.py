@@ -148,7 +148,7 @@ def test_a_slow_server_holds_up_nobody(tmp_path: Path) -> None:
     receiver = Slow(lambda step, n: None)
     try:
         delivery = carry(Spool(tmp_path), receiver, range(3), seconds=0.05)
-        assert delivery == Delivery(left=3, problem="the server is slow")
+        assert delivery == Delivery(left=3, problem="the server does not answer in time")
     finally:
         release.set()
 
