@@ -76,6 +76,8 @@ def test_another_store_gets_everything(mlflow_store: str, tmp_path: Path) -> Non
     check_everything(mlflow_store)
 
 
+MANY = 16
+"""Runs enough that the writer is at work when it is killed."""
 WRITER = """
 import sys, time
 from pathlib import Path
@@ -83,7 +85,7 @@ sys.path.insert(0, sys.argv[3])
 from recording import tell_everything, tracker
 folder = Path(sys.argv[2])
 track = tracker(sys.argv[1], folder)
-tell_everything(track, folder, trials=4, epochs=30)
+tell_everything(track, folder, trials=int(sys.argv[4]), epochs=30)
 print("told", flush=True)
 time.sleep(600)
 """
@@ -93,21 +95,22 @@ def test_a_killed_writer_is_continued(mlflow_store: str, tmp_path: Path) -> None
     """Kill -9 while the thread is sending; what is left goes out in the next launch."""
     here = str(Path(__file__).parent)
     with subprocess.Popen(
-        [sys.executable, "-c", WRITER, mlflow_store, str(tmp_path), here], stdout=subprocess.PIPE
+        [sys.executable, "-c", WRITER, mlflow_store, str(tmp_path), here, str(MANY)],
+        stdout=subprocess.PIPE,
     ) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"told\n"
         while len(runs(mlflow_store)) < 3:
             assert writer.poll() is None
         writer.send_signal(signal.SIGKILL)
-    assert len(runs(mlflow_store)) < 5, "killed too late to show anything"
+    assert len(runs(mlflow_store)) < 1 + MANY, "killed too late to show anything"
     with (tmp_path / "spool" / "events.jsonl").open("ab") as torn:
         torn.write(b'{"kind": "epoch", "run": "trial/0003", "ti')
 
     track = tracker(mlflow_store, tmp_path)
-    tell_everything(track, tmp_path, trials=4, epochs=30)
+    tell_everything(track, tmp_path, trials=MANY, epochs=30)
     assert track.close(SECONDS) == Delivery()
-    check_everything(mlflow_store, trials=4, epochs=30)
+    check_everything(mlflow_store, trials=MANY, epochs=30)
 
 
 def test_a_refused_event_is_put_aside_and_the_rest_arrives(
