@@ -156,8 +156,9 @@ def test_strong_signal_is_learnt(name: str, signal: Dataset) -> None:
 def test_without_signal_videos_tell_nothing(name: str, noise: Dataset) -> None:
     trainer = finished(teacher_trainer(teacher_config(CONFIGS[name]), noise))
     found = gains(trainer.task.backbone, noise)
-    for role in ROLES:
-        assert found.over_shuffled[role].low[0] <= 0.0, role
+    for role in ROLES:  # so many roles and networks that one in forty would stand out by chance
+        gain = found.over_shuffled[role]
+        assert gain.mean[0] <= 3.5 * gain.standard_error[0], role
     # Queries tell where moments usually lie; for shifted moments that is no help.
     assert found.over_prior["test_ood"].low[0] <= 0.0
     assert found.over_prior["val_id"].mean[0] < 0.15
