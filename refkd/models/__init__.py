@@ -17,6 +17,7 @@ from refkd.models import (
     blocks,
     convolution,
     decode,
+    dropout,
     elastic,
     emb,
     guided,
@@ -57,6 +58,10 @@ BackboneConfig = Annotated[
 """The configuration of any backbone; `name` says which."""
 
 
+_SHARED = (attention, backbone, convolution, decode, dropout, layers)
+"""The contract and the layers that every network may be made of."""
+
+
 class _Network(NamedTuple):
     network: type[Backbone]
     code: tuple[ModuleType, ...]
@@ -94,7 +99,7 @@ def source_digest(config: BackboneConfig) -> str:
     Knowledge is filed under it, so logits of older code are never mistaken for today's.
     """
     digest = hashlib.sha256()
-    for module in (attention, backbone, convolution, decode, layers, *NETWORKS[config.name].code):
+    for module in (*_SHARED, *NETWORKS[config.name].code):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()
 

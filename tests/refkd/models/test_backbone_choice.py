@@ -12,8 +12,11 @@ from refkd.models import (
     NETWORKS,
     BackboneConfig,
     VSLNetConfig,
+    attention,
     backbone,
+    convolution,
     decode,
+    dropout,
     is_student,
     layers,
     source_digest,
@@ -23,7 +26,7 @@ from refkd.training.config import TrainingConfig
 from refkd.training.teacher import TeacherConfig
 
 ADAPTER: TypeAdapter[BackboneConfig] = TypeAdapter(BackboneConfig)
-SHARED = {backbone, decode, layers}
+SHARED = {attention, backbone, convolution, decode, dropout, layers}
 
 names = pytest.mark.parametrize("name", list(NETWORKS))
 
