@@ -1,4 +1,4 @@
-"""A proxy on loopback that passes everything on and is late with every answer."""
+"""Proxies on loopback, for what a server does badly: one that is late with every answer."""
 
 from __future__ import annotations
 
@@ -8,56 +8,85 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 _OF_THE_CONNECTION = ("transfer-encoding", "connection", "content-length")
 
 
-@contextmanager
-def slow_proxy(server: str, delay: float) -> Iterator[str]:
-    """Yield the address of a proxy of a server whose answers come so many seconds later."""
-    facts = {"target": urlsplit(server), "delay": delay}
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), facts))
-    proxy.daemon_threads = True
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{proxy.server_port}"
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
+class Answer(NamedTuple):
+    """What the server said to a request."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Relay(BaseHTTPRequestHandler):
+    """Passes every request on to `target`; a subclass may come between in `relay`."""
+
     target: SplitResult
-    delay: float
 
-    def _pass_on(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status, headers, answer = self._ask(body)
-        time.sleep(self.delay)
-        try:
-            self.send_response(status)
-            for name, value in headers:
-                if name.lower() not in _OF_THE_CONNECTION:
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-        except (BrokenPipeError, ConnectionResetError):  # the client did not wait
-            self.close_connection = True
+    def relay(self, body: bytes) -> None:
+        """Ask the server and give its answer."""
+        self.reply(self.ask(body))
 
-    def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def ask(self, body: bytes) -> Answer:
+        """Return what the server says to this request."""
         connection = http.client.HTTPConnection(self.target.netloc, timeout=60)
         headers = {k: v for k, v in self.headers.items() if k.lower() != "host"}
         try:
             connection.request(self.command, self.path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.getheaders(), answer.read()
+            found = connection.getresponse()
+            return Answer(found.status, found.getheaders(), found.read())
         finally:
             connection.close()
 
-    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _pass_on  # noqa: N815
+    def reply(self, answer: Answer) -> None:
+        """Give an answer to whoever asked, if they still wait."""
+        try:
+            self.send_response(answer.status)
+            for name, value in answer.headers:
+                if name.lower() not in _OF_THE_CONNECTION:
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def _take(self) -> None:
+        self.relay(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _take  # noqa: N815
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
+
+
+@contextmanager
+def proxy(server: str, relay: type[Relay]) -> Iterator[str]:
+    """Yield the address of a proxy of a server."""
+    handler = type("Handler", (relay,), {"target": urlsplit(server)})
+    served = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    served.daemon_threads = True
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{served.server_port}"
+    finally:
+        served.shutdown()
+        served.server_close()
+
+
+@contextmanager
+def slow_proxy(server: str, delay: float) -> Iterator[str]:
+    """Yield the address of a proxy whose answers come so many seconds later."""
+
+    class Late(Relay):
+        def relay(self, body: bytes) -> None:
+            answer = self.ask(body)
+            time.sleep(delay)
+            self.reply(answer)
+
+    with proxy(server, Late) as address:
+        yield address
