@@ -16,6 +16,7 @@ from tune.record.record import (
     Record,
     artifact_root,
     experiment_name,
+    marks_tag,
     tracking_uri,
     trial_key,
 )
@@ -103,6 +104,7 @@ class _Again(Record):
             "refkd.study_name": case.file.name,
             "refkd.dataset_fingerprint": str(case.attributes.get("dataset", "unknown")),
             "refkd.seed": str(case.file.seed),
+            **marks_tag(case.file),
         }
         if found is not None:
             self._dataset = found.dataset
