@@ -49,7 +49,8 @@ def crown(
     """
     crowned = {"champions": summary.champions, "trials": summary.ended}
     kept = all((file.folder / "champions" / alias).is_dir() for alias in summary.champions)
-    if kept and study.optuna.user_attrs.get("crowned") == crowned:
+    known = study.optuna.user_attrs
+    if kept and known.get("crowned") == crowned and "probes" in known:
         return
     reporter.stage("scoring the champions and registering them")
     systems = systems_of(file, summary, dataset, teachers)

@@ -98,7 +98,6 @@ class _Launch:
                         self._train_students(record)
             else:
                 self._note_teachers(record)
-        self._recorded = record.delivery.left == 0
         self._clean()
         self.study.launches.touch()
         if self.study.left():
@@ -106,7 +105,8 @@ class _Launch:
                 f"stopped with {self.study.left()} of {self.file.budget.trials} trials left; run "
                 "the same command again to continue"
             )
-        return self._finish()
+        # A server that does not keep up is not waited for.
+        return self._finish(register=record.delivery.left == 0)
 
     def _begin(self) -> None:
         """Record the launch and put in line what is to be tried first."""
@@ -203,7 +203,7 @@ class _Launch:
                     shutil.rmtree(folder)
         _remove_temporaries(self.file.folder / "trials")
 
-    def _finish(self) -> Summary:
+    def _finish(self, *, register: bool) -> Summary:
         summary = self.summary()
         if summary.champions:
             teachers = {r: t for r, t in self._teachers().items() if t is not None}
@@ -214,7 +214,7 @@ class _Launch:
                 self.dataset,
                 teachers,
                 self.reporter,
-                register=self._recorded,  # a server that does not keep up is not waited for
+                register=register,
             )
         return self.summary()
 
