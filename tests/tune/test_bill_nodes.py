@@ -96,3 +96,18 @@ def test_a_study_of_earlier_launches_has_no_machines() -> None:
     out = StringIO()
     show_bill(Console(file=out, width=120), made)
     assert "Machines" not in out.getvalue()
+
+
+def test_a_cluster_that_is_gone_is_counted_up_to_then() -> None:
+    moment = [0.0]
+    census = Census(clock=lambda: moment[0])
+    assert not ray.is_initialized()
+    assert census() == []
+    there = [node("a")]
+    census = Census(lambda: there, lambda: moment[0])
+    census()
+    moment[0] = 10.0
+    census()
+    there.clear()
+    moment[0] = 99.0
+    assert [n["seconds"] for n in census()] == [10.0]

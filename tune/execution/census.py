@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+_log = logging.getLogger(__name__)
 NODE_TYPE = "ray.io/node-group"
 """Ray's label of a node: the name of its type in the cluster file."""
 
@@ -48,7 +50,14 @@ def _described(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ray_nodes() -> list[dict[str, Any]]:
+    """Return Ray's nodes; none where the cluster is gone, which others have to say."""
     import ray
 
-    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    if not ray.is_initialized():
+        return []
+    try:
+        found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        _log.warning("the machines at work cannot be counted now (%s)", error)
+        return []
     return found
