@@ -168,6 +168,15 @@ def session(leader: int) -> list[int]:
     return found
 
 
+def wait_for_end(driver: subprocess.Popen[bytes]) -> None:
+    """Wait until nothing that a driver started lives; what stays for good meets the timeout.
+
+    Ray's processes notice the end of the one above them a moment after it.
+    """
+    while session(driver.pid):
+        time.sleep(0.1)
+
+
 def copy_made(source: Workspace, folder: Path, store: Path) -> Workspace:
     """Return a workspace with the teachers of another, and an empty MLflow store."""
     made = Workspace(folder, source.dataset)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chaos import REFKD, environment_with, kill_all, session, wait_for
+from chaos import REFKD, environment_with, kill_all, wait_for, wait_for_end
 from chaos_hooks import Hook, Kill, Slow
 
 from refkd.data.dataset import Dataset
@@ -100,7 +100,7 @@ def test_ctrl_c_says_how_to_continue_and_the_same_command_does(
         assert "is being made by another process" in table.said()
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(timeout=120) == INTERRUPTED, table.said()
-        assert session(process.pid) == []
+        wait_for_end(process)
     finally:
         kill_all(process)
     assert "run the same command again to continue" in " ".join(table.said().split())

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from chaos import Workspace, assert_sound, session, wait_for
+from chaos import Workspace, assert_sound, wait_for, wait_for_end
 from chaos_hooks import Epochs
 
 pytestmark = [
@@ -43,7 +43,7 @@ def test_ctrl_c_stops_once_cleanly_and_twice_at_once(slow: Workspace) -> None:
         wait_for(lambda: begun(slow) >= 3, driver)
         interrupt(driver)
         assert driver.wait(timeout=60) == STOPPED
-        assert session(driver.pid) == []
+        wait_for_end(driver)
     assert "run the same command again to continue" in " ".join(slow.said().split())
     assert "Traceback" not in slow.said()
     assert [v.state for v in slow.views()] == ["RUNNING", "RUNNING"]
@@ -60,12 +60,6 @@ def test_ctrl_c_stops_once_cleanly_and_twice_at_once(slow: Workspace) -> None:
     assert slow.search() == 0, slow.said()
     assert_sound(slow, trials=TRIALS)
     assert slow.refkd("doctor").returncode == 0
-
-
-def wait_for_end(driver: subprocess.Popen[bytes]) -> None:
-    """Wait until nothing that a driver started lives; a hang meets the timeout."""
-    while session(driver.pid):
-        time.sleep(0.1)
 
 
 def test_ctrl_c_before_the_first_trial_says_how_to_continue(slow: Workspace) -> None:
