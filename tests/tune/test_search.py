@@ -170,5 +170,5 @@ def test_a_finished_study_grows_in_trials_and_epochs(workspace: Workspace) -> No
 def test_what_could_never_start_is_refused_before_a_trial_begins(workspace: Workspace) -> None:
     workspace.write(resources={"cpu": 4096})
     assert workspace.search() == 2
-    assert "resources.cpu is 4096, but there are" in workspace.said()
+    assert "resources ask for cpu 4096 and gpu 0 on one machine" in workspace.said()
     assert workspace.views() == []

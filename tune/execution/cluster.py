@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from refkd.errors import RefKDError
+from tune.execution.machines import check_resources, machines_coming, machines_there
 from tune.spec.settings import Resources
 
 # Set before Ray is imported: its own loggers and metrics would write what the study holds already.
@@ -21,10 +22,6 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-
-
-class ResourceError(RefKDError):
-    """Trials that ask for more than any machine here has."""
 
 
 class ClusterConnectionError(RefKDError):
@@ -48,7 +45,8 @@ def ray_session(resources: Resources, *, address: str | None) -> Iterator[None]:
     else:
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     try:
-        check_resources(resources, ray.cluster_resources())
+        coming = [] if address is None else machines_coming()
+        check_resources(resources, machines_there(), coming)
         yield
     finally:
         ray.shutdown()
@@ -70,19 +68,6 @@ def joined(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def check_resources(wanted: Resources, there: dict[str, float]) -> None:
-    """Refuse a trial that could never start; `ResourceError` names what is short."""
-    for name, amount, have in (
-        ("cpu", wanted.cpu, there.get("CPU", 0.0)),
-        ("gpu", wanted.gpu, there.get("GPU", 0.0)),
-    ):
-        if amount > have:
-            raise ResourceError(
-                f"resources.{name} is {amount:g}, but there are {have:g} in all: no trial could "
-                f"ever start; lower resources.{name} or add machines"
-            )
 
 
 def _ray() -> Any:
