@@ -74,3 +74,10 @@ def test_a_mistake_is_one_line_and_exit_code_2() -> None:
 def split(example: str) -> list[str]:
     """Return the words of an example up to its first pipe or redirection."""
     return shlex.split(re.split(r"\s[|>&]", example)[0], comments=True)
+
+
+def test_version_names_what_a_bug_report_needs() -> None:
+    told = CliRunner().invoke(app, ["--version"])
+    assert told.exit_code == 0
+    for name in ("refkd", "torch", "ray", "optuna", "mlflow"):
+        assert re.search(rf"\b{name} \d+\.\d+", told.output)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hosts import Cluster
 from lab import Lab, why_not
+from laptop import Laptop, provision
 
 
 @pytest.fixture(scope="session")
@@ -15,8 +16,10 @@ def _cluster() -> Iterator[Cluster]:
     if reason is not None:
         pytest.skip(reason)
     with Lab() as lab:
-        made = Cluster(lab)
-        made.write()
+        for name in lab.running - {"laptop"}:
+            provision(lab, name)
+        made = Cluster(lab, Laptop(lab))
+        made.prepare()
         yield made
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,22 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from chaos import SIMULATE, Workspace, environment_with
 from chaos_hooks import Epochs
+from documented import FIRST, LAUNCH, command, commands
 from lab import ADDRESSES, Lab
+from laptop import Laptop, provision
 
 STRICT = {"RAY_AUTH_MODE": "token"}
 WORKERS = ("w1", "w2")
-_HEALTH = (
-    "RAY_health_check_initial_delay_ms=1000 RAY_health_check_period_ms=1000 "
-    "RAY_health_check_timeout_ms=2000 RAY_health_check_failure_threshold=3"
-)
-# With ports that are known, a node need not wait 15 seconds at most for its agents to name theirs.
-_PORTS = (
-    "--dashboard-agent-listen-port=52365 --dashboard-agent-grpc-port=52366 "
-    "--runtime-env-agent-port=52367 --metrics-export-port=52368"
-)
 _ALIVE = """\
 import ray, sys, time
 ray.init(address="auto", logging_level="ERROR", log_to_driver=False)
@@ -44,50 +35,26 @@ class Cluster:
     """Three nodes, of which the head has a driver too, and a folder that all of them share."""
 
     lab: Lab
+    laptop: Laptop
     whole: bool = False
     """Whether all nodes are up, as far as the tests know."""
 
     @property
     def file(self) -> Path:
-        return self.lab.folder / "onprem.yaml"
+        return self.laptop.file
 
-    def write(self) -> None:
-        """Write the cluster file, and a token that only its nodes are given."""
-        start = f"--num-cpus=1 --object-store-memory=100000000 {_PORTS}"
-        content: dict[str, Any] = {
-            "cluster_name": "refkd",
-            "provider": {
-                "type": "local",
-                "head_ip": ADDRESSES["head"],
-                "worker_ips": [ADDRESSES[name] for name in WORKERS],
-            },
-            "auth": {"ssh_user": "root", "ssh_private_key": str(self.lab.key)},
-            "file_mounts": {"~/.ray/auth_token": "~/.ray/auth_token"},
-            "setup_commands": [
-                "chmod 600 ~/.ray/auth_token",
-                "grep -q AUTH_MODE ~/.bashrc || echo export RAY_AUTH_MODE=token >> ~/.bashrc",
-            ],
-            "head_start_ray_commands": [
-                "ray stop",
-                f"RAY_AUTH_MODE=token {_HEALTH} ray start --head --port=6379 {start} "
-                "--autoscaling-config=~/ray_bootstrap_config.yaml",
-            ],
-            "worker_start_ray_commands": [
-                "ray stop",
-                f"RAY_AUTH_MODE=token ray start --address=$RAY_HEAD_IP:6379 {start} "
-                # `ray down` stops Ray on the head alone; a log monitor would stay for ever.
-                "--include-log-monitor=false",
-            ],
-        }
-        self.file.write_text(yaml.safe_dump(content))
-        made = self.lab.on("laptop", "ray", "get-auth-token", "--generate")
-        assert made.returncode == 0, made.stderr
+    def prepare(self) -> None:
+        """Do what the documentation asks for before the first launch."""
+        for start in ("make wheel", "ray get-auth-token", "ssh-keygen"):
+            self.laptop.run(command(FIRST, start))
+        self.lab.authorize(self.laptop.run("cat ~/.ssh/refkd-cluster.pub"))
 
     def make_whole(self) -> None:
         """Start what is not there: at first, and after a test that has lost something."""
         for name in ADDRESSES:
             if name not in self.lab.running:
                 self.lab.boot(name)
+                provision(self.lab, name)
                 self.whole = False
         if not self.whole:
             self.up()
@@ -100,18 +67,18 @@ class Cluster:
         """
         for _ in range(3):
             told = self.lab.on(
-                "laptop", "ray", "up", "-y", "--no-config-cache", self.file,
-                seconds=300, RAY_UP_enable_autoscaler_v2="0",
+                "laptop", "sh", "-c", f"cd {self.laptop.root} && {command(LAUNCH, 'ray up')}",
+                seconds=300,
             )  # fmt: skip
             if told.returncode == 0 and self.alive("head", *WORKERS).returncode == 0:
                 return
         pytest.fail(f"the cluster does not start: {(told.stdout + told.stderr)[-3000:]}")
 
     def down(self) -> None:
-        """`ray down`."""
+        """Stop MLflow on the head, then `ray down`."""
         self.whole = False
-        told = self.lab.on("laptop", "ray", "down", "-y", self.file, seconds=240)
-        assert told.returncode == 0, (told.stdout + told.stderr)[-3000:]
+        for line in commands(LAUNCH)[-2:]:
+            self.laptop.run(line)
 
     def gone(self, name: str, *, seconds: float = 120) -> None:
         """Wait until nothing of Ray is left on a host: workers notice the head's end late."""
@@ -165,7 +132,7 @@ class Search:
         folder = cluster.lab.shared / f"{name}-{secrets.token_hex(3)}"
         folder.mkdir()
         log = folder / "epochs"
-        environment_with([Epochs(path=str(log), seconds=seconds)], cluster.lab.folder / "hooks")
+        environment_with([Epochs(path=str(log), seconds=seconds)], cluster.lab.hooks)
         workspace = Workspace(folder, folder / "dataset")
         workspace.write(**{"simulate": SIMULATE, "workers": 3, **changes})
         return cls(cluster, workspace, log)
@@ -173,7 +140,7 @@ class Search:
     def start(self, **variables: str) -> None:
         """Begin or continue the search, with more variables in the driver's environment."""
         self.driver = self.cluster.lab.start(
-            "head", Path(sys.prefix) / "bin" / "refkd", "search", self.workspace.study,
+            "head", "refkd", "search", self.workspace.study,
             "--address", "auto", log=self.workspace.output, **STRICT, **variables,
         )  # fmt: skip
 

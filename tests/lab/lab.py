@@ -22,12 +22,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("ip", "sshd", "ssh", "ssh-keygen", "rsync", "unshare", "nsenter")
-ADDRESSES = {"laptop": "10.77.0.10", "head": "10.77.0.11", "w1": "10.77.0.12", "w2": "10.77.0.13"}
+ADDRESSES = {
+    "laptop": "192.168.1.5",
+    "head": "192.168.1.10",
+    "w1": "192.168.1.11",
+    "w2": "192.168.1.12",
+}
+"""Those of `cluster/onprem.yaml`."""
 HOME = Path.home()
 _SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SSHD = """\
 HostKey {keys}/host
-AuthorizedKeysFile {keys}/id.pub
+AuthorizedKeysFile {keys}/authorized
 PermitRootLogin prohibit-password
 PasswordAuthentication no
 StrictModes no
@@ -69,21 +75,20 @@ class Lab:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="refkd-lab-", dir="/var/tmp"))
         self.shared = self.folder / "shared"
-        self.key = self.folder / "keys" / "id"
+        self.keys = self.folder / "keys"
         self._net = self.folder.name
         self._first: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Lab:
         self.shared.mkdir()
-        self.key.parent.mkdir()
+        self.keys.mkdir()
         Path("/run/sshd").mkdir(exist_ok=True)
-        for key in ("id", "host"):
-            _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key.parent / key)
+        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.keys / "host")
         _run("ip", "netns", "add", self._net)
         # Its own address: else it changes with each host, and what the others know goes stale.
         _run("ip", "-n", self._net, "link", "add", "hub", "address", "02:00:00:00:00:01",
              "type", "bridge")  # fmt: skip
-        _run("ip", "-n", self._net, "addr", "add", "10.77.0.1/24", "dev", "hub")
+        _run("ip", "-n", self._net, "addr", "add", "192.168.1.1/24", "dev", "hub")
         _run("ip", "-n", self._net, "link", "set", "hub", "up")
         for name in ADDRESSES:
             self.boot(name)
@@ -94,6 +99,20 @@ class Lab:
             self.halt(name)
         _run("ip", "netns", "del", self._net)
         shutil.rmtree(self.folder)
+
+    @property
+    def hooks(self) -> Path:
+        """What every Python on every host imports first, where a test has put something there."""
+        return self.folder / "hooks"
+
+    def authorize(self, public: str) -> None:
+        """Let whoever has the key into every host, as `ssh-copy-id` does."""
+        with (self.keys / "authorized").open("a", encoding="ascii") as file:
+            file.write(public)
+
+    def home(self, name: str) -> Path:
+        """Return where the home of a host lies on this machine."""
+        return self.folder / "hosts" / name / "home"
 
     @property
     def running(self) -> set[str]:
@@ -109,9 +128,9 @@ class Lab:
         (folder / "tmp").chmod(0o1777)
         others = [f"{address} rk-{other}\n" for other, address in ADDRESSES.items()]
         (folder / "hosts").write_text("".join(["127.0.0.1 localhost\n", *others]))
-        (folder / "sshd_config").write_text(_SSHD.format(keys=self.key.parent))
+        (folder / "sshd_config").write_text(_SSHD.format(keys=self.keys))
         (folder / "home" / ".bashrc").write_text(
-            f"export PATH={sys.prefix}/bin:{_SEARCHED} PYTHONPATH={self._python_path()}\n"
+            f"export PATH={sys.base_prefix}/bin:{_SEARCHED} PYTHONPATH={self.hooks}\n"
         )
         _run("ip", "netns", "add", net)
         _run("ip", "-n", self._net, "link", "add", name, "type", "veth", "peer", "name", "eth0",
@@ -197,19 +216,17 @@ class Lab:
     def _netns(self, name: str) -> str:
         return f"{self._net}-{name}"
 
-    def _python_path(self) -> str:
-        return f"{self.folder / 'hooks'}:{ROOT}:{ROOT / 'tests'}"
-
     def _inside(
         self, name: str, command: Sequence[str | Path], variables: Mapping[str, str]
     ) -> list[str]:
         parent = self._first[name].pid
         first = _output("pgrep", "-P", str(parent)).split()[0]
+        ours = Path(sys.prefix) if name == "laptop" else HOME / "refkd-env"
         environment = {
             "HOME": str(HOME),
             "TERM": "xterm",
-            "PATH": f"{sys.prefix}/bin:{_SEARCHED}",
-            "PYTHONPATH": self._python_path(),
+            "PATH": f"{ours}/bin:{sys.base_prefix}/bin:{_SEARCHED}",
+            "PYTHONPATH": str(self.hooks),
             "OMP_NUM_THREADS": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
             **variables,

@@ -29,14 +29,13 @@ def test_a_search_uses_every_node_and_ray_down_leaves_nothing(cluster: Cluster) 
     assert_sound(search.workspace, trials=TRIALS)
     assert {begun.host for begun in search.begun()} == {f"rk-{name}" for name in NODES}
     for name in NODES:
-        home = lab.folder / "hosts" / name / "home"
-        copies = [path.name for path in (home / ".cache/refkd/datasets").iterdir()]
+        copies = [p.name for p in (lab.home(name) / ".cache/refkd/datasets").iterdir()]
         assert sorted(copies) == [made.fingerprint, f"{made.fingerprint}.lock"]
 
     cluster.down()
     for name in NODES:
         cluster.gone(name)
-    token = (lab.folder / "hosts/laptop/home/.ray/auth_token").read_text().strip()
+    token = (lab.home("laptop") / ".ray/auth_token").read_text().strip()
     assert holders(lab.folder, secret) == []
     assert {path.name for path in holders(lab.folder, token)} == {"auth_token"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -36,7 +35,7 @@ def test_a_spot_notice_moves_the_trials_and_counts_as_no_failure(cluster: Cluste
         "laptop", "python", "-c", METADATA, notice, log=lab.folder / "metadata.log"
     )
     endpoint = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://{ADDRESSES['laptop']}"}
-    watch = [sys.executable, "-m", "tune.execution.spot"]
+    watch = ["python", "-m", "tune.execution.spot"]
     watcher = lab.start("w1", *watch, log=log, **STRICT, **endpoint)
 
     search = Search.prepare(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -47,6 +48,32 @@ teach.register(app)
 report.register(app)
 use.register(app)
 beside.register(app)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        told = ", ".join(
+            f"{name} {version(name)}" for name in ("torch", "ray", "optuna", "mlflow")
+        )
+        typer.echo(f"refkd {version('refkd')} ({told})")
+        raise typer.Exit
+
+
+@app.callback()
+def _refkd(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the versions of refkd and of what it builds on.",
+            callback=_say_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
