@@ -18,7 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+Place = Literal["host", "node"]
+"""The machine's name, or the number that Ray gave to its node."""
 
 
 class Hook(Protocol):
@@ -92,10 +95,11 @@ class Slow:
 
 @dataclass(frozen=True, kw_only=True)
 class Epochs:
-    """Writes `trial epoch process host` to a file as a student's epoch begins; makes it longer."""
+    """Writes `trial epoch process place` to a file as a student's epoch begins, and delays it."""
 
     path: str
     seconds: float = 0.0
+    place: Place = "host"
     module: str = "tune.execution.trainables"
 
     def apply(self, module: ModuleType) -> None:
@@ -117,7 +121,7 @@ class Epochs:
                 if trial is None:  # a teacher's
                     return original(trainer, number)
                 with Path(self.path).open("a", encoding="ascii") as file:
-                    file.write(f"{trial} {number + 1} {os.getpid()} {socket.gethostname()}\n")
+                    file.write(f"{trial} {number + 1} {os.getpid()} {_where(self.place)}\n")
                 time.sleep(self.seconds)
                 return original(trainer, number)
 
@@ -125,6 +129,14 @@ class Epochs:
 
         _change(module, "train_student", student)
         _change(module, "Trainer._one_epoch", epoch)
+
+
+def _where(place: Place) -> str:
+    if place == "host":
+        return socket.gethostname()
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def install(*hooks: Hook) -> None:

@@ -43,6 +43,15 @@ def test_make_targets_exist(path: Path) -> None:
     assert {name for name in blocks | inline if "=" not in name} - targets == set()
 
 
+def test_the_readme_starts_a_cluster_as_the_guide_does() -> None:
+    """The tests of a cluster run the guide's commands, and so those of the README."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```\n(make wheel\n.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    guide = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8").splitlines()
+    places = [guide.index(line) for line in block.splitlines()]
+    assert places == sorted(places)
+
+
 def test_every_file_ships_without_a_word_about_one_machine() -> None:
     found = []
     for path in project_files():

@@ -19,7 +19,14 @@ STEPS = 5
 
 
 def epoch_of_student(config: StudentConfig, dataset: Dataset) -> float:
-    """Return the seconds of a student's epoch; its own first answers stand for its teachers'."""
+    """Return the seconds of a student's epoch."""
+    return _timed(lone_student(config, dataset), dataset)
+
+
+def lone_student(
+    config: StudentConfig, dataset: Dataset, *, device: torch.device | str = "cpu"
+) -> Trainer:
+    """Return a student's trainer without teachers: its own first answers stand for theirs."""
     student = build_student(config, dataset.model_inputs())
 
     def itself(batch: Batch) -> TeacherLogits:
@@ -28,7 +35,7 @@ def epoch_of_student(config: StudentConfig, dataset: Dataset) -> float:
         return TeacherLogits(id=spans, ood=spans)
 
     task = StudentTask(student, config.distill, itself)
-    return _timed(Trainer(task, dataset, config.training, seed=0), dataset)
+    return Trainer(task, dataset, config.training, seed=0, device=device)
 
 
 def epoch_of_teacher(config: TeacherConfig, dataset: Dataset) -> float:

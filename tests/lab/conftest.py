@@ -18,7 +18,9 @@ def _cluster() -> Iterator[Cluster]:
     with Lab() as lab:
         for name in lab.running - {"laptop"}:
             provision(lab, name)
-        made = Cluster(lab, Laptop(lab))
+        laptop = Laptop(lab)
+        laptop.change("--metrics-export-port", "--num-cpus=1 --metrics-export-port")
+        made = Cluster(lab, laptop)
         made.prepare()
         yield made
 

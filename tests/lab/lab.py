@@ -29,7 +29,10 @@ ADDRESSES = {
     "w2": "192.168.1.12",
 }
 """Those of `cluster/onprem.yaml`."""
+STRICT = {"RAY_AUTH_MODE": "token"}
 HOME = Path.home()
+SHARED = Path("/mnt/refkd")
+"""Where hosts have the folder that they share; outside of them, and inside, it is `Lab.shared`."""
 _SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SSHD = """\
 HostKey {keys}/host
@@ -47,6 +50,9 @@ hostname {name}
 mount -t proc proc /proc
 mount -t tmpfs -o size=4g tmpfs /dev/shm
 {binds}
+mount -t tmpfs tmpfs /mnt
+mkdir {mount}
+mount --bind {shared} {mount}
 mount --rbind {folder}/tmp /tmp
 mount --rbind {folder}/home {home}
 mount --bind {folder}/hosts /etc/hosts
@@ -72,7 +78,10 @@ def why_not() -> str | None:
 class Lab:
     """Hosts, the folder they share, and what can happen to them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *names: str) -> None:
+        self._names = names or tuple(ADDRESSES)
+        self.profile = ""
+        """Further lines of every host's `~/.bashrc`, for what is booted from now on."""
         self.folder = Path(tempfile.mkdtemp(prefix="refkd-lab-", dir="/var/tmp"))
         self.shared = self.folder / "shared"
         self.keys = self.folder / "keys"
@@ -90,7 +99,7 @@ class Lab:
              "type", "bridge")  # fmt: skip
         _run("ip", "-n", self._net, "addr", "add", "192.168.1.1/24", "dev", "hub")
         _run("ip", "-n", self._net, "link", "set", "hub", "up")
-        for name in ADDRESSES:
+        for name in self._names:
             self.boot(name)
         return self
 
@@ -119,28 +128,36 @@ class Lab:
         """The hosts that have power."""
         return set(self._first)
 
-    def boot(self, name: str) -> None:
-        """Start a host with an empty home and an empty `/tmp`."""
+    def boot(self, name: str, *addresses: str) -> None:
+        """Start a host with an empty home and `/tmp`, at its own or at other addresses."""
         folder, net = self.folder / "hosts" / name, self._netns(name)
+        given = addresses or (f"{ADDRESSES[name]}/24",)
+        first = given[0].partition("/")[0]
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "home").mkdir(parents=True)
         (folder / "tmp").mkdir()
         (folder / "tmp").chmod(0o1777)
-        others = [f"{address} rk-{other}\n" for other, address in ADDRESSES.items()]
+        known = {**ADDRESSES, name: first}
+        others = [f"{address} rk-{other}\n" for other, address in known.items()]
         (folder / "hosts").write_text("".join(["127.0.0.1 localhost\n", *others]))
         (folder / "sshd_config").write_text(_SSHD.format(keys=self.keys))
         (folder / "home" / ".bashrc").write_text(
             f"export PATH={sys.base_prefix}/bin:{_SEARCHED} PYTHONPATH={self.hooks}\n"
+            + self.profile
         )
         _run("ip", "netns", "add", net)
         _run("ip", "-n", self._net, "link", "add", name, "type", "veth", "peer", "name", "eth0",
              "netns", net)  # fmt: skip
         _run("ip", "-n", self._net, "link", "set", name, "master", "hub", "up")
-        _run("ip", "-n", net, "addr", "add", f"{ADDRESSES[name]}/24", "dev", "eth0")
+        for address in given:
+            _run("ip", "-n", net, "addr", "add", address, "dev", "eth0")
         _run("ip", "-n", net, "link", "set", "lo", "up")
         _run("ip", "-n", net, "link", "set", "eth0", "up")
-        _run("ip", "-n", net, "route", "add", "default", "dev", "eth0", "src", ADDRESSES[name])
-        script = _BOOT.format(name=f"rk-{name}", folder=folder, home=HOME, binds=_binds(folder))
+        _run("ip", "-n", net, "route", "add", "default", "dev", "eth0", "src", first)
+        script = _BOOT.format(
+            name=f"rk-{name}", folder=folder, home=HOME, binds=_binds(folder),
+            shared=self.shared, mount=SHARED,
+        )  # fmt: skip
         with (folder / "sshd.log").open("wb") as log:
             self._first[name] = subprocess.Popen(
                 ["ip", "netns", "exec", net, "unshare", "--mount", "--pid", "--uts", "--ipc",
@@ -170,13 +187,18 @@ class Lab:
         _run("ip", "-n", self._net, "link", "set", name, "up")
 
     def start(
-        self, name: str, *command: str | Path, log: Path, **variables: str
+        self,
+        name: str,
+        *command: str | Path,
+        log: Path,
+        stdin: int = subprocess.DEVNULL,
+        **variables: str,
     ) -> subprocess.Popen[bytes]:
         """Start a command on a host, its output into `log`."""
         with log.open("ab") as output:
             return subprocess.Popen(
                 self._inside(name, command, variables),
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -193,6 +215,10 @@ class Lab:
             text=True,
             timeout=seconds,
         )
+
+    def on_the_network(self, *command: str | Path) -> list[str]:
+        """Return a command as it runs at the hub, 192.168.1.1, outside of all hosts."""
+        return ["ip", "netns", "exec", self._net, *map(str, command)]
 
     def processes(self, name: str) -> dict[int, str]:
         """Return the command line of each process of a host but `sshd`, by its number outside."""

@@ -14,17 +14,16 @@ import sysconfig
 from pathlib import Path
 
 import yaml
-from lab import HOME, ROOT, Lab
+from lab import HOME, ROOT, SHARED, Lab
 from project import MADE
 
 STUDY = {
     "budget": {"trials": 3},
     "simulate": {"videos": 40},
-    "training": {"epochs": 2, "learning_rate": 3.0e-3},
+    "training": {"epochs": 9, "learning_rate": 3.0e-3},
 }
 """A smaller study than the shipped one."""
 _PORT = "--metrics-export-port=52368"
-_LIMITS = f"{_PORT} --num-cpus=1 --object-store-memory=100000000"
 ENVIRONMENT = HOME / "refkd-env"
 """Where the cluster file installs everything."""
 
@@ -37,7 +36,7 @@ def provision(lab: Lab, name: str, *folders: Path) -> None:
     packages = [sysconfig.get_path("purelib"), *map(str, folders)]
     (site,) = ours.glob("lib/*/site-packages")
     (site / "packages.pth").write_text("\n".join(packages), encoding="utf-8")
-    for script in Path(sysconfig.get_path("scripts")).iterdir():
+    for script in filter(Path.is_file, Path(sysconfig.get_path("scripts")).iterdir()):
         first, _, rest = script.read_bytes().partition(b"\n")
         if script.name != "refkd" and first == b"#!" + os.fsencode(sys.executable):
             (ours / "bin" / script.name).write_bytes(
@@ -49,38 +48,34 @@ def provision(lab: Lab, name: str, *folders: Path) -> None:
 class Laptop:
     """A checkout on the laptop; the documentation's `/shared/refkd` is the lab's shared folder."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, name: str = "cluster/onprem.yaml") -> None:
         self.lab, self.root = lab, lab.folder / "refkd"
-        self.file = self.root / "cluster" / "onprem.yaml"
+        self.file = self.root / name
         shutil.copytree(ROOT, self.root, ignore=shutil.ignore_patterns(*MADE, ".*", "*.egg-info"))
         (self.root / ".venv").symlink_to(sys.prefix)
-        for name in ("requirements.lock", "pyproject.toml"):
-            os.utime(self.root / name, (0, 0))  # else `make` would install them once more
-        self._change_lines()
+        for made in ("requirements.lock", "pyproject.toml"):
+            os.utime(self.root / made, (0, 0))  # else `make` would install them once more
+        # What the head of the file asks for; then, that several hosts share one machine.
+        self.change("ssh_user: ubuntu", "ssh_user: root")
+        self.change("/shared/refkd", str(SHARED))
+        self.change(_PORT, f"{_PORT} --object-store-memory=100000000")
         self._make_study_small()
 
-    def run(self, command: str, *, seconds: float = 300) -> str:
+    def change(self, old: str, new: str) -> None:
+        """Change a text of the cluster file, wherever it stands."""
+        text = self.file.read_text(encoding="utf-8")
+        assert old in text, old
+        self.file.write_text(text.replace(old, new), encoding="utf-8")
+
+    def run(self, command: str, *, seconds: float = 300, **variables: str) -> str:
         """Run a line of the documentation in the checkout; return what it prints."""
-        line = self.as_here(command)
-        told = self.lab.on(
-            "laptop", "bash", "-c", f"cd {self.root} && {line}", seconds=seconds
-        )  # fmt: skip
+        line = command.replace("/shared/refkd", str(SHARED))
+        script = f"cd {self.root} && {line}"
+        told = self.lab.on("laptop", "bash", "-c", script, seconds=seconds, **variables)
         assert told.returncode == 0, f"{line}\n{(told.stdout + told.stderr)[-3000:]}"
         return told.stdout + told.stderr
 
-    def as_here(self, text: str) -> str:
-        """Return a text of the documentation with the lab's shared folder in it."""
-        return text.replace("/shared/refkd", str(self.lab.shared))
-
-    def _change_lines(self) -> None:
-        """Change what the head of the file asks for, and let three hosts share one machine."""
-        text = self.file.read_text(encoding="utf-8")
-        assert text.count("ssh_user: ubuntu") == 1
-        assert text.count(_PORT) == 2
-        text = self.as_here(text).replace("ssh_user: ubuntu", "ssh_user: root")
-        self.file.write_text(text.replace(_PORT, _LIMITS), encoding="utf-8")
-
     def _make_study_small(self) -> None:
         path = self.root / "studies" / "cluster.yaml"
-        study = yaml.safe_load(self.as_here(path.read_text(encoding="utf-8")))
-        path.write_text(yaml.safe_dump(study | STUDY), encoding="utf-8")
+        text = path.read_text(encoding="utf-8").replace("/shared/refkd", str(SHARED))
+        path.write_text(yaml.safe_dump(yaml.safe_load(text) | STUDY), encoding="utf-8")

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from hosts import STRICT, WORKERS, Cluster
-from lab import ADDRESSES, HOME, Lab
+from hosts import WORKERS, Cluster
+from lab import ADDRESSES, HOME, STRICT, Lab
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
 GCS = f"{ADDRESSES['head']}:6379"

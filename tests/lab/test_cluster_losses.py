@@ -6,7 +6,8 @@ import time
 
 import pytest
 from chaos import assert_sound
-from hosts import WORKERS, Begun, Cluster, Search, most_lost
+from hosts import WORKERS, Cluster
+from searches import Begun, Search, most_lost
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
 EPOCHS = {"training": {"epochs": 8, "batch_size": 64}, "pruning": {"name": "none"}}
@@ -15,7 +16,7 @@ SECONDS = 1.5
 
 def test_nodes_are_lost_and_their_trials_go_on_elsewhere(cluster: Cluster) -> None:
     search = Search.prepare(
-        cluster, "nodes", seconds=SECONDS, retries=3, budget={"trials": 8}, **EPOCHS
+        cluster.lab, "nodes", seconds=SECONDS, retries=3, budget={"trials": 8}, **EPOCHS
     )
     search.start()
     lost = search.busy("w1")
@@ -41,7 +42,7 @@ def test_nodes_are_lost_and_their_trials_go_on_elsewhere(cluster: Cluster) -> No
 
 
 def test_driver_and_head_are_lost_and_the_same_command_goes_on(cluster: Cluster) -> None:
-    search = Search.prepare(cluster, "head", seconds=SECONDS, budget={"trials": 6}, **EPOCHS)
+    search = Search.prepare(cluster.lab, "head", seconds=SECONDS, budget={"trials": 6}, **EPOCHS)
     search.start()
     search.busy("w1")
     search.lose_driver()

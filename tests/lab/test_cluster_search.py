@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from chaos import SIMULATE, assert_sound
-from hosts import WORKERS, Cluster, Search
+from hosts import WORKERS, Cluster
+from searches import Search
 
 from refkd.data.simulate import SimulationConfig, simulate
 
@@ -21,7 +22,7 @@ def test_a_search_uses_every_node_and_ray_down_leaves_nothing(cluster: Cluster) 
     lab, secret = cluster.lab, secrets.token_hex(16)
     made = simulate(out=lab.shared / "data", config=SimulationConfig.model_validate(SIMULATE))
     search = Search.prepare(
-        cluster, "calm", seconds=0.5, budget={"trials": TRIALS}, simulate=None,
+        cluster.lab, "calm", seconds=0.5, budget={"trials": TRIALS}, simulate=None,
         dataset=made.path.as_uri(),
     )  # fmt: skip
     search.start(AWS_SECRET_ACCESS_KEY=secret)

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from chaos import assert_sound
-from hosts import STRICT, Cluster, Search, most_lost
-from lab import ADDRESSES
+from hosts import Cluster
+from lab import ADDRESSES, STRICT
+from searches import Search, most_lost
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
 METADATA = """\
@@ -39,7 +40,7 @@ def test_a_spot_notice_moves_the_trials_and_counts_as_no_failure(cluster: Cluste
     watcher = lab.start("w1", *watch, log=log, **STRICT, **endpoint)
 
     search = Search.prepare(
-        cluster, "spot", seconds=1.5, retries=0, budget={"trials": 6},
+        cluster.lab, "spot", seconds=1.5, retries=0, budget={"trials": 6},
         training={"epochs": 8, "batch_size": 64}, pruning={"name": "none"},
     )  # fmt: skip
     search.start()

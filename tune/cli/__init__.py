@@ -18,6 +18,7 @@ from tune.cli import (
     report,
     reproduce,
     search,
+    share,
     study,
     teach,
     use,
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data", help="Prepare, simulate and show datasets.")
 app.add_typer(cluster.app, name="cluster", help="Check cluster files and running clusters.")
 search.register(app)
+share.register(app)
 study.register(app)
 finalists.register(app)
 doctor.register(app)

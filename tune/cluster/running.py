@@ -23,11 +23,11 @@ VERSIONS = ("python", "refkd", "ray", "torch", "optuna", "numpy")
 def check_running(address: str, *, study: Path | None, storage: Path | None) -> Checked:
     """Check versions, shared storage, clocks and the dataset on every node of a cluster.
 
-    `storage` is the shared folder; without it the study's workspace is. Raises `ClusterError`
-    where the cluster cannot be joined.
+    `storage` is the shared folder; without it the study's workspace is, or what of its path is
+    there before the first search. Raises `ClusterError` where the cluster cannot be joined.
     """
     file = None if study is None else load_study_file(study)
-    folder = storage or (file.workspace if file else None)
+    folder = storage or (_begun(file.workspace) if file else None)
     if folder is None:
         raise ClusterError("give --storage or --study: the folder that all nodes share")
     if not folder.is_absolute():
@@ -37,6 +37,12 @@ def check_running(address: str, *, study: Path | None, storage: Path | None) -> 
     findings = compare(address, nodes, folder=folder, study=file)
     subject = f"{address}, {len(nodes)} nodes"
     return Checked(subject=subject, kind="running", findings=in_order(findings))
+
+
+def _begun(workspace: Path) -> Path:
+    """Return the part of an absolute path that is there; all of it where only the root is."""
+    there = (path for path in (workspace, *workspace.parents[:-1]) if path.is_dir())
+    return next(there, workspace) if workspace.is_absolute() else workspace
 
 
 def compare(

@@ -72,7 +72,8 @@ def run(
 
 def study_of(folder: Path, dataset: Path) -> Path:
     content = yaml.safe_load((ROOT / "studies" / "cluster.yaml").read_text(encoding="utf-8"))
-    content |= {"dataset": str(dataset), "workspace": str(folder)}
+    # Before the first search there is no workspace yet.
+    content |= {"dataset": str(dataset), "workspace": str(folder / "runs" / "of-mine")}
     del content["simulate"]
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")

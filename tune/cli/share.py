@@ -1,0 +1,43 @@
+"""`refkd share`: how many trials one machine or GPU carries."""
+
+from __future__ import annotations
+
+import typer
+
+from tune.cli.options import AddressOption, JsonOption, StudyArgument
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command()(share)
+
+
+def share(
+    study: StudyArgument, address: AddressOption = None, as_json: JsonOption = False
+) -> None:
+    """Measure how many trials fit on a GPU, or on a machine without, and change nothing.
+
+    Trains the largest of some students of the space for a few steps, on a whole GPU where there
+    is one, and looks at its memory and at the time in which the GPU computes.
+
+    Example: `refkd share studies/quickstart.yaml`
+    """
+    from tune.execution.cluster import ray_session
+    from tune.execution.machines import machines_coming, machines_there
+    from tune.execution.progress import Silent, reporter
+    from tune.execution.share import measure
+    from tune.launch import open_dataset
+    from tune.show.share import show_share
+    from tune.show.study import make_console
+    from tune.spec.study_file import load_study_file
+
+    console, file = make_console(), load_study_file(study)
+    with Silent() if as_json else reporter(console) as told:
+        open_dataset(file, told)
+    with ray_session(file.resources.model_copy(update={"gpu": 0.0}), address=address):
+        coming = [] if address is None else machines_coming()
+        found = measure(file, [*machines_there(), *coming])
+    if as_json:
+        print(found.model_dump_json(indent=2))
+    else:
+        show_share(console, found)
