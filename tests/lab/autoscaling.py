@@ -38,9 +38,13 @@ class Cluster(AutoscalingCluster):
                 "launch_multiple": True,
                 "head_node_id": FAKE_HEAD_NODE_ID,
             },
-            "head_node_type": "head",
+            "head_node_type": "ray.head.default",  # the provider's own name for it
             "available_node_types": {
-                "head": {"resources": {"CPU": 0, **STORE}, "node_config": {}, "max_workers": 0},
+                "ray.head.default": {
+                    "resources": {"CPU": 0, **STORE},
+                    "node_config": {},
+                    "max_workers": 0,
+                },
                 "spot": {
                     "resources": {"CPU": 1, **STORE},
                     "node_config": {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from chaos import assert_sound
 from lab import STRICT, Lab, why_not
 from searches import Begun, Search, most_lost
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 NODES = """\
 import ray
 ray.init(address="auto", logging_level="ERROR", log_to_driver=False)
@@ -30,14 +31,17 @@ def machine() -> Iterator[Lab]:
     if reason is not None:
         pytest.skip(reason)
     with Lab("laptop") as lab:
+        made = lab.on("laptop", "ray", "get-auth-token", "--generate")
+        assert made.returncode == 0, made.stderr
         log = lab.folder / "autoscaling.log"
         script = Path(__file__).with_name("autoscaling.py")
         begun = lab.start("laptop", "python", script, log=log, stdin=subprocess.PIPE, **STRICT)
-        while "started" not in log.read_text():
-            assert begun.poll() is None, log.read_text()
-            time.sleep(0.1)
-        yield lab
-        begun.communicate()
+        with begun:
+            while "started" not in log.read_text():
+                assert begun.poll() is None, log.read_text()
+                time.sleep(0.1)
+            yield lab
+            begun.communicate()
 
 
 def test_machines_come_for_trials_and_leave_after_them(machine: Lab) -> None:
@@ -45,7 +49,6 @@ def test_machines_come_for_trials_and_leave_after_them(machine: Lab) -> None:
     search = Search.prepare(
         machine, "scale", host="laptop", seconds=1.0, place="node", retries=0, workers=2,
         budget={"trials": 4}, training={"epochs": 6, "batch_size": 64}, pruning={"name": "none"},
-        prices={"node_hour": {"spot": 0.5}},
     )  # fmt: skip
     began = time.monotonic()
     search.start()
@@ -71,7 +74,8 @@ def test_machines_come_for_trials_and_leave_after_them(machine: Lab) -> None:
         time.sleep(1)
     print(f"the last node left {time.monotonic() - began:.1f} s after the end")
     bill = machine.on("laptop", "refkd", "bill", search.workspace.study)
-    assert "spot" in bill.stdout, bill.stdout + bill.stderr
+    # The provider of this lab gives its nodes no label with their type.
+    assert re.search(r"1 CPU +3 ", bill.stdout), bill.stdout + bill.stderr
 
 
 def moved(begun: list[Begun], lost: Begun) -> bool:
