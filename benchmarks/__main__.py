@@ -1,4 +1,7 @@
-"""`python -m benchmarks NAME [--json] [--smoke]`; `all` runs every one and writes the page."""
+"""`python -m benchmarks NAME [--json] [--smoke]`; `all` runs every one and writes the page.
+
+`page` writes it of the last outcome of each, whatever code that is of.
+"""
 
 from __future__ import annotations
 
@@ -35,20 +38,25 @@ NAMES = (
 def main() -> None:
     """Run what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=[*NAMES, "all"], metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument(
+        "name", choices=[*NAMES, "all", "page"], metavar="NAME", help=", ".join(NAMES)
+    )
     parser.add_argument("--json", action="store_true", help="print one line of JSON a case")
     parser.add_argument("--smoke", action="store_true", help="as little work as possible")
     asked = parser.parse_args()
     _one_thread()
 
-    from benchmarks.kept import code_version, keep
+    from benchmarks.kept import code_version, commit, keep
     from benchmarks.run import run, told
 
     def tell(row: Row) -> None:
         print(json.dumps(row.facts()) if asked.json else told(row), flush=True)
 
-    if asked.name != "all":
+    if asked.name == "page":
+        outcomes = _page()
+    elif asked.name != "all":
         outcomes = [run(asked.name, tell, smoke=asked.smoke)]
+        outcomes[0].commit = commit()
         if not asked.smoke:
             keep(outcomes[0], code_version())
     else:
@@ -63,7 +71,7 @@ def _all(tell: Callable[[Row], None], *, smoke: bool) -> list[Outcome]:
 
     What this very code has ended already is taken from there.
     """
-    from benchmarks.kept import code_version, keep, kept
+    from benchmarks.kept import code_version, commit, keep, kept
     from benchmarks.page import PAGE, write_page
     from benchmarks.peaks import measure_peaks
     from benchmarks.run import run
@@ -75,6 +83,7 @@ def _all(tell: Callable[[Row], None], *, smoke: bool) -> list[Outcome]:
         outcome = None if smoke else kept(name, version)
         if outcome is None:
             outcome = run(name, tell, smoke=smoke)
+            outcome.commit = commit()
             if not smoke:
                 keep(outcome, version)
         end = outcome.failure or f"{len(outcome.rows)} cases"
@@ -83,6 +92,18 @@ def _all(tell: Callable[[Row], None], *, smoke: bool) -> list[Outcome]:
     if not smoke:
         write_page(outcomes, peaks)
         print(f"wrote {PAGE}", file=sys.stderr)
+    return outcomes
+
+
+def _page() -> list[Outcome]:
+    """Write the page of what was measured last."""
+    from benchmarks.kept import latest
+    from benchmarks.page import PAGE, write_page
+    from benchmarks.peaks import measure_peaks
+
+    outcomes = [latest(name) for name in NAMES]
+    write_page(outcomes, measure_peaks())
+    print(f"wrote {PAGE}", file=sys.stderr)
     return outcomes
 
 

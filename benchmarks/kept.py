@@ -1,4 +1,4 @@
-"""Outcomes of benchmarks on disk, so that `all` goes on where it was cut off."""
+"""Outcomes of benchmarks on disk: `all` goes on where it was cut off, `page` takes all of them."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ def code_version() -> str | None:
     return " ".join(name[:12] for name in found.stdout.split())
 
 
+def commit() -> str | None:
+    """Return the commit of the code; None where it has changes that are not committed."""
+    if code_version() is None:
+        return None
+    command = ["git", "log", "-1", "--format=%h", "--", *CODE]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout[
+        :-1
+    ]
+
+
 def keep(outcome: Outcome, version: str | None, folder: Path = FOLDER) -> None:
     """Write an outcome that is whole, of code that has a name."""
     if version is not None and outcome.failure is None:
@@ -41,13 +51,31 @@ def keep(outcome: Outcome, version: str | None, folder: Path = FOLDER) -> None:
 
 def kept(name: str, version: str | None, folder: Path = FOLDER) -> Outcome | None:
     """Return the outcome of a benchmark that this very code has ended; None without one."""
+    facts = _facts(name, folder)
+    if version is None or facts is None or facts["version"] != version:
+        return None
+    return _outcome(facts["outcome"])
+
+
+def latest(name: str, folder: Path = FOLDER) -> Outcome:
+    """Return the outcome of a benchmark of whatever code; one that says so where there is none."""
+    facts = _facts(name, folder)
+    return (
+        Outcome(name=name, failure="not measured yet")
+        if facts is None
+        else _outcome(facts["outcome"])
+    )
+
+
+def _facts(name: str, folder: Path) -> dict[str, Any] | None:
     path = folder / f"{name}.json"
-    if version is None or not path.is_file():
+    if not path.is_file():
         return None
-    facts = json.loads(path.read_text(encoding="utf-8"))
-    if facts["version"] != version:
-        return None
-    told: dict[str, Any] = facts["outcome"]
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return facts
+
+
+def _outcome(told: dict[str, Any]) -> Outcome:
     return Outcome(**{**told, "rows": [_row(row) for row in told["rows"]]})
 
 

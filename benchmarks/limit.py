@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measure import Work, seconds, timed
+from benchmarks.measure import Work, timed
 from benchmarks.networks import one_epoch
 from refkd.data.dataset import Dataset
 from refkd.training.trainer import Trainer
@@ -35,11 +35,10 @@ def matmul_peak(precision: str) -> float:
     return 2.0 * SIDE**3 / min(timed(lambda: a @ b) for _ in range(TRIES))
 
 
-def at_peak(trainer: Trainer, dataset: Dataset, precision: str) -> str:
-    """Return in words what an epoch would take if all of it ran as a large matrix product does."""
+def at_peak(trainer: Trainer, dataset: Dataset, precision: str) -> tuple[int, float]:
+    """Return an epoch's operations, and its seconds if all ran as a large matrix product does."""
     count = operations(partial(one_epoch, trainer, dataset))
-    peak = matmul_peak(precision)
-    return f"{count:.3g} operations, {seconds(count / peak)} at this core's {peak:.3g} a second"
+    return count, count / matmul_peak(precision)
 
 
 def _forward(x: Any, from_input: Any, from_state: Any, *_: Any, **__: Any) -> int:

@@ -19,7 +19,8 @@ PACKAGES = ("torch", "numpy", "h5py", "ray", "optuna", "mlflow")
 HEAD = """\
 # Benchmarks
 
-Each figure is measured by `python -m benchmarks NAME`; `python -m benchmarks all` wrote this page.
+Each figure is measured by `python -m benchmarks NAME`; `python -m benchmarks all` measures all of
+them and writes this page, `python -m benchmarks page` writes it of the last figures of each.
 A figure in `x` is what a baseline takes over what refkd takes for the same work, on one thread
 unless the case says otherwise. The baselines stand in `benchmarks/baselines/`. Both are measured
 in turns in one process run; a figure is the median of the repeats, and the spread is their lowest
@@ -38,12 +39,18 @@ def write_page(outcomes: Sequence[Outcome], peaks: Peaks, path: Path = PAGE) -> 
     failures = [f"- `{o.name}` failed: {o.failure}." for o in outcomes if o.failure]
     misses = [f"- `{o.name}`: {_missed(o)}" for o in outcomes if _missed(o)]
     notes = [f"- `{row.name}`, {row.case}: {row.note}." for row in rows if row.note]
-    times = [f"| `python -m benchmarks {o.name}` | {o.seconds:.0f} s |" for o in outcomes]
+    times = [
+        f"| `python -m benchmarks {o.name}` | {o.seconds:.0f} s | {o.commit or ''} |"
+        for o in outcomes
+    ]
     for title, lines in (
         ("What could not be measured", failures),
         ("Aims that are missed, and why", misses),
         ("What stands behind the figures", notes),
-        ("Commands, and how long each took", ["| command | time |", "| --- | --- |", *times]),
+        (
+            "Commands, and how long each took",
+            ["| command | time | commit |", "| --- | --- | --- |", *times],
+        ),
     ):
         if lines:
             parts += [f"## {title}", "\n".join(lines)]

@@ -22,6 +22,8 @@ class Outcome:
     """Of wall time."""
     failure: str | None = None
     """The error that ended it early; None where it ran to its end."""
+    commit: str | None = None
+    """Of the code that was measured; None where it had changes that were not committed."""
     why: str | None = None
     """Its module's `WHY`: the reason for an aim that it misses."""
 

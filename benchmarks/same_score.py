@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ SEEDS = 5
 NETWORK = VSLNetConfig(hidden=32, heads=4, char_dim=8)
 
 
-def score_rows(smoke: bool) -> Iterator[Row]:
+def score_rows(precisions: Sequence[str], smoke: bool) -> Iterator[Row]:
     """Yield how far the scores of our way lie from those of the published one.
 
     Both ways train the same small students on the same seeds. The figure is the difference of the
@@ -43,7 +43,7 @@ def score_rows(smoke: bool) -> Iterator[Row]:
         teachers = [_teacher(dataset, recipe, epochs) for recipe in ("id", "refkd_text")]
         cached = CachedTeachers(*make_knowledge(teachers, dataset, folder))
         theirs = [_published(dataset, teachers, seed, epochs) for seed in range(seeds)]
-        for precision in ("float32", "bfloat16"):
+        for precision in precisions:
             ours = [_ours(dataset, cached, seed, epochs, precision) for seed in range(seeds)]
             yield _row(theirs, ours, precision)
 

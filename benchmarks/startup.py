@@ -20,6 +20,8 @@ from tune.study.search_study import SearchStudy
 
 LIBRARIES = "import numpy, pydantic, yaml, sqlite3, rich.table, typer"
 """What reads, checks and prints a study."""
+WHY = """What is left is importing: Typer and click for `--help`, and for `status` what the notes
+measure alone."""
 COMMAND = "import sys; sys.argv[0] = 'refkd'; from tune.cli import main; main()"
 
 

@@ -11,6 +11,7 @@ from refkd.data.dataset import Dataset
 from refkd.data.simulate import simulate
 from refkd.errors import RefKDError
 from refkd.files import temporaries
+from refkd.training.precision import advice
 from refkd.training.teacher import Teacher, find_teacher
 from tune.champions import crown
 from tune.execution.census import Census
@@ -80,6 +81,10 @@ class _Launch:
         self._bind()
 
     def run(self, address: str | None) -> Summary:
+        if address is None:
+            slow = advice(self.file.training.precision, self.job.device)
+            if slow is not None:
+                self.reporter.stage(slow)
         teachers = self._teachers()
         needed = [role for role in TEACHER_ROLES if teachers[role] is None]
         self._begin()

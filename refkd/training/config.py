@@ -32,7 +32,8 @@ class TrainingConfig(Config):
     clip_norm: float | None = Field(default=1.0, gt=0)
     """Largest gradient norm; null for no clipping (the paper names none, VSLNet uses 1.0)."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the forward pass; bfloat16 is autocast, weights stay float32."""
+    """Arithmetic of the forward pass; bfloat16 is autocast, weights stay float32. Slower than
+    float32 on processors without instructions for it, which a warning says."""
     select: Selection = "last"
     """Which epoch's weights are kept: the last one, or the best by `select_by`."""
     select_by: SelectionMetric = "harmonic"

@@ -14,7 +14,7 @@ import pytest
 from project import ROOT
 
 from benchmarks.__main__ import NAMES
-from benchmarks.kept import keep, kept
+from benchmarks.kept import keep, kept, latest
 from benchmarks.measure import Turns, in_turns
 from benchmarks.page import write_page
 from benchmarks.peaks import Peaks, measure_peaks
@@ -71,7 +71,13 @@ def test_the_page_shows_every_row_and_says_why_an_aim_is_missed(tmp_path: Path) 
     missed = row("made", "slow", [1.0], aim=Aim(at=">=", bound=3), note="bytes moved")
     held = row("made", "fast", [4.0, 6.0], aim=Aim(at=">=", bound=3))
     outcomes = [
-        Outcome(name="made", rows=[missed, held], seconds=61.2, why="The bus\nis full."),
+        Outcome(
+            name="made",
+            rows=[missed, held],
+            seconds=61.2,
+            why="The bus\nis full.",
+            commit="abc1234",
+        ),
         Outcome(name="gone", failure="ValueError: no server"),
     ]
     write_page(outcomes, Peaks(gflops=99.6, gbytes=12.34), tmp_path / "page.md")
@@ -82,7 +88,7 @@ def test_the_page_shows_every_row_and_says_why_an_aim_is_missed(tmp_path: Path) 
         "- `made`, slow: bytes moved.",
         "- `made`: slow (1, aim >= 3). The bus is full.",
         "- `gone` failed: ValueError: no server.",
-        "| `python -m benchmarks made` | 61 s |",
+        "| `python -m benchmarks made` | 61 s | abc1234 |",
     ):
         assert line in page.splitlines()
     assert "100 GFLOP/s" in page
@@ -143,6 +149,8 @@ def test_an_outcome_is_kept_for_the_code_that_it_is_of(tmp_path: Path) -> None:
     assert kept("made", "abc", tmp_path) == outcome
     for name, version in (("made", "other"), ("made", None), ("gone", "abc")):
         assert kept(name, version, tmp_path) is None
+    assert latest("made", tmp_path) == outcome
+    assert latest("gone", tmp_path).failure == "not measured yet"
     keep(Outcome(name="gone", failure="ValueError: no server"), "abc", tmp_path)
     keep(Outcome(name="changed"), None, tmp_path)
     assert kept("gone", "abc", tmp_path) is None

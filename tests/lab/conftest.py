@@ -9,6 +9,8 @@ from hosts import Cluster
 from lab import Lab, why_not
 from laptop import Laptop, provision
 
+collect_ignore = ["ec2.py"]  # runs beside moto, in an environment with boto3
+
 
 @pytest.fixture(scope="session")
 def _cluster() -> Iterator[Cluster]:
