@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,8 @@ class Cluster:
     laptop: Laptop
     whole: bool = False
     """Whether all nodes are up, as far as the tests know."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """What whoever joins it needs in the environment beside the token."""
 
     @property
     def file(self) -> Path:
@@ -98,5 +100,11 @@ class Cluster:
     ) -> subprocess.CompletedProcess[str]:
         """Run Python on a host."""
         return self.lab.on(
-            on, "python", "-c", code, *arguments, seconds=seconds, **{**STRICT, **variables}
+            on,
+            "python",
+            "-c",
+            code,
+            *arguments,
+            seconds=seconds,
+            **{**STRICT, **self.variables, **variables},
         )

@@ -99,6 +99,7 @@ class Lab:
              "type", "bridge")  # fmt: skip
         _run("ip", "-n", self._net, "addr", "add", "192.168.1.1/24", "dev", "hub")
         _run("ip", "-n", self._net, "link", "set", "hub", "up")
+        _run("ip", "-n", self._net, "link", "set", "lo", "up")
         for name in self._names:
             self.boot(name)
         return self

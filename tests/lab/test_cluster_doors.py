@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from asks import ASK_FOR_A_JOB
 from hosts import WORKERS, Cluster
 from lab import ADDRESSES, HOME, STRICT, Lab
 
@@ -18,21 +19,6 @@ STRANGERS = {
 }
 # Who listens for other machines, beside Ray's workers; anything else is a door nobody looked at.
 KNOWN = {"sshd", "gcs_server", "raylet", "python", "python3"}
-JOB = """\
-import json, sys, urllib.error, urllib.request
-url, marker, token = sys.argv[1], sys.argv[2], sys.argv[3]
-body = json.dumps({"entrypoint": f"touch {marker}"}).encode()
-headers = {"Content-Type": "application/json"}
-if token:
-    headers["Authorization"] = f"Bearer {token}"
-try:
-    request = urllib.request.Request(url, data=body, headers=headers)
-    print(urllib.request.urlopen(request, timeout=10).status)
-except urllib.error.HTTPError as error:
-    print(error.code)
-except Exception as error:
-    print(type(error).__name__)
-"""
 MLFLOW = """\
 import base64, sys, urllib.error, urllib.request
 url, password = sys.argv[1:]
@@ -81,7 +67,9 @@ def test_no_port_takes_a_job_without_the_token(cluster: Cluster, name: str) -> N
         for path in ("api/jobs/", "api/job_agent/jobs/"):
             for token in ("", "0" * 64):
                 url = f"http://{ADDRESSES[name]}:{port}/{path}"
-                answer = lab.on("laptop", "python", "-c", JOB, url, marker, token, seconds=60)
+                answer = lab.on(
+                    "laptop", "python", "-c", ASK_FOR_A_JOB, url, marker, token, seconds=60
+                )
                 assert answer.stdout.strip() != "200", url
     assert lab.on(name, "test", "-e", marker).returncode != 0
 
