@@ -53,7 +53,7 @@ spelling: $(INSTALLED)
 tests: $(INSTALLED) ## Run the tests and doctests alone, JOBS files at once; ARGS goes to pytest.
 	$(BIN)/pytest -m "not gpu and not cluster" -n $(JOBS) --dist loadfile $(ARGS)
 
-lab: system $(INSTALLED) ## Run the tests of a cluster of namespaces, which CI leaves out: ten minutes, alone.
+lab: system $(INSTALLED) ## Run the tests of a cluster of namespaces, which CI leaves out: 25 minutes, alone.
 	$(BIN)/pytest -m cluster tests/lab
 
 tidy: $(INSTALLED) ## Format the code and mend what ruff can mend.

@@ -50,7 +50,14 @@ class Batch:
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
         """Return the batch on `device`, its features as `dtype` where one is given."""
-        moved = self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        wanted = torch.device(device)
+
+        def move(tensor: Tensor) -> Tensor:
+            if wanted.type == "cuda" and tensor.device.type == "cpu":
+                tensor = tensor.pin_memory()  # else the copy waits for the device
+            return tensor.to(wanted, non_blocking=True)
+
+        moved = self._each(move)
         return replace(moved, features=moved.features.to(dtype=dtype))
 
     def select(self, rows: Tensor) -> Batch:

@@ -6,16 +6,20 @@ C characters a word, U distinct tokens, B pairs of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from refkd.data.batch import Batch
 from refkd.data.roles import Role
 from refkd.errors import DataError
+
+Gather = Callable[[NDArray[np.int64], NDArray[np.int64]], Tensor]
+"""From the first rows and the clips of B videos, both (B,), to their features, (B, L, V)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -60,8 +64,13 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.pair_ids)
 
-    def batch(self, indices: NDArray[np.int64] | Sequence[int]) -> Batch:
-        """Return the pairs at these positions, padded to the longest of them."""
+    def batch(
+        self, indices: NDArray[np.int64] | Sequence[int], *, features: Gather | None = None
+    ) -> Batch:
+        """Return the pairs at these positions, padded to the longest of them.
+
+        `features` gathers clips from elsewhere than the memory map, such as from a device.
+        """
         if self.contents is None:
             raise DataError(f"the pairs of {self.role} have no features; open a prepared dataset")
         rows = np.asarray(indices, dtype=np.int64)
@@ -69,7 +78,7 @@ class Pairs:
         tokens = self.contents.tokens[rows, : self.contents.lengths[rows].max()]
         spans = self.spans[rows]
         return Batch(
-            features=_padded(self.contents.clips, self.contents.first[rows], clips),
+            features=(features or self._gather)(self.contents.first[rows], clips),
             clips=torch.from_numpy(clips),
             words=torch.from_numpy(self.contents.words[tokens]),
             characters=torch.from_numpy(self.contents.characters[tokens]),
@@ -78,6 +87,10 @@ class Pairs:
             moment=torch.from_numpy(self._moments_in_clips(rows)),
             pairs=torch.from_numpy(rows.copy()),
         )
+
+    def _gather(self, first: NDArray[np.int64], clips: NDArray[np.int64]) -> Tensor:
+        assert self.contents is not None
+        return _padded(self.contents.clips, first, clips)
 
     def _moments_in_clips(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         duration = self.duration[rows, None]

@@ -79,6 +79,11 @@ class StudentTask:
         return self.student
 
     @property
+    def called(self) -> nn.Module:
+        """A step calls them together."""
+        return self.student
+
+    @property
     def backbone(self) -> SpanBackbone:
         """The backbone alone is kept."""
         return self.student.backbone
@@ -110,6 +115,8 @@ def student_trainer(
     knowledge: Path,
     *,
     device: torch.device | str = "cpu",
+    resident: bool = False,
+    compiled: bool = False,
 ) -> Trainer:
     """Return the trainer of a student, before its first epoch.
 
@@ -124,7 +131,15 @@ def student_trainer(
     leaks = any(teacher.leaks for teacher in found.values())
     task = StudentTask(student, config.distill, source, leaks=leaks)
     training = config.training.model_copy(update={"epochs": config.total_epochs()})
-    return Trainer(task, dataset, training, seed=config.seed, device=device)
+    return Trainer(
+        task,
+        dataset,
+        training,
+        seed=config.seed,
+        device=device,
+        resident=resident,
+        compiled=compiled,
+    )
 
 
 def _present(teachers: Mapping[str, Teacher | None], role: str) -> Teacher:

@@ -94,6 +94,11 @@ class TeacherTask:
         return self._module
 
     @property
+    def called(self) -> nn.Module:
+        """A step calls the network; an order head is asked by the loss."""
+        return self.network
+
+    @property
     def backbone(self) -> Backbone:
         """The backbone is kept, with the bias branches where they have a say at inference."""
         return kept_part(self.network)
@@ -156,7 +161,12 @@ class Teacher:
 
 
 def teacher_trainer(
-    config: TeacherConfig, dataset: Dataset, *, device: torch.device | str = "cpu"
+    config: TeacherConfig,
+    dataset: Dataset,
+    *,
+    device: torch.device | str = "cpu",
+    resident: bool = False,
+    compiled: bool = False,
 ) -> Trainer:
     """Return the trainer of a teacher, before its first epoch."""
     recipe, pairs = config.recipe, dataset.role(config.recipe.trained_on)
@@ -169,7 +179,16 @@ def teacher_trainer(
         augment=augmentation(recipe, pairs, longest=longest),
         order=_order_head(network, pairs, seed=config.seed) if recipe.w_ord > 0 else None,
     )
-    return Trainer(task, dataset, config.training, seed=config.seed, device=device, pairs=pairs)
+    return Trainer(
+        task,
+        dataset,
+        config.training,
+        seed=config.seed,
+        device=device,
+        resident=resident,
+        compiled=compiled,
+        pairs=pairs,
+    )
 
 
 @torch.no_grad()

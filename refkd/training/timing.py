@@ -24,7 +24,11 @@ def epoch_of_student(config: StudentConfig, dataset: Dataset) -> float:
 
 
 def lone_student(
-    config: StudentConfig, dataset: Dataset, *, device: torch.device | str = "cpu"
+    config: StudentConfig,
+    dataset: Dataset,
+    *,
+    device: torch.device | str = "cpu",
+    compiled: bool = False,
 ) -> Trainer:
     """Return a student's trainer without teachers: its own first answers stand for theirs."""
     student = build_student(config, dataset.model_inputs())
@@ -35,7 +39,7 @@ def lone_student(
         return TeacherLogits(id=spans, ood=spans)
 
     task = StudentTask(student, config.distill, itself)
-    return Trainer(task, dataset, config.training, seed=0, device=device)
+    return Trainer(task, dataset, config.training, seed=0, device=device, compiled=compiled)
 
 
 def epoch_of_teacher(config: TeacherConfig, dataset: Dataset) -> float:

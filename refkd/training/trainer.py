@@ -18,6 +18,7 @@ from refkd.data.batch import Batch
 from refkd.data.batches import training_batches
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
+from refkd.data.resident import ResidentFeatures
 from refkd.distill.terms import LossTerms
 from refkd.errors import CheckpointError, TrainingError
 from refkd.models.backbone import Backbone
@@ -46,6 +47,11 @@ class Task(Protocol):
     @property
     def module(self) -> nn.Module:
         """All that is trained."""
+        ...
+
+    @property
+    def called(self) -> nn.Module:
+        """What a step calls: this is compiled where compilation is asked for."""
         ...
 
     @property
@@ -81,6 +87,8 @@ class Trainer:
         *,
         seed: int,
         device: torch.device | str = "cpu",
+        resident: bool = False,
+        compiled: bool = False,
         validation: Callable[[Backbone], Metrics] | None = None,
         pairs: Pairs | None = None,
     ) -> None:
@@ -94,6 +102,9 @@ class Trainer:
             lambda backbone: validate(backbone, dataset, device=self._device)
         )
         task.module.to(self._device)
+        self._features = ResidentFeatures(self._pairs, self._device) if resident else None
+        if compiled:
+            task.called.compile(dynamic=True)
         self._optimizer = make_optimizer(task.module, config)
         self._best: dict[str, Tensor] | None = None
 
@@ -190,7 +201,7 @@ class Trainer:
             torch.manual_seed(derive_seed(self._seed, "dropout", epoch))
             for number, rows in enumerate(batches):
                 self._set_rate((epoch + number / len(batches)) / self.config.epochs)
-                batch = self._pairs.batch(rows).to(self._device)
+                batch = self._pairs.batch(rows, features=self._features).to(self._device)
                 terms = self.step(batch, epoch)
                 parts = {"loss": terms.total.detach(), **terms.parts}
                 for name, value in parts.items():

@@ -82,7 +82,7 @@ class Cloud:
         finally:
             watcher.kill()
             hosts.join()
-            watcher.wait()
+            watcher.communicate()
             server.kill()
             server.wait()
             log.close()

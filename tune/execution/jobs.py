@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from refkd.config import Config
 from tune.spec.study_file import TEACHER_ROLES, Address, StudyFile
@@ -32,6 +32,12 @@ class Job(Config):
     device: str
     threads: int
     study: StudyFile
+
+    def place(self) -> dict[str, Any]:
+        """Return where and how networks are trained, as both trainers are told."""
+        resources = self.study.resources
+        chosen = {"resident": resources.resident, "compiled": resources.compiled}
+        return {"device": self.device, **chosen}
 
     def trial_folder(self, number: int) -> Path:
         """Return where a trial keeps its checkpoints and its student."""

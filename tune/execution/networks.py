@@ -98,7 +98,8 @@ def train_network(config: dict[str, Any], *, work: dict[str, Any]) -> None:
             _distil(one, folder, dataset, told)
         else:
             teacher = TeacherConfig.model_validate(one["config"])
-            teach(teacher, folder, dataset, knowledge=knowledge, device=told.device)
+            place = {"device": told.device}
+            teach(teacher, folder, dataset, knowledge=knowledge, place=place)
     except (TrainingError, CheckpointError) as error:
         ray.tune.report({FAILED: str(error)})
 

@@ -49,13 +49,18 @@ def train_teacher(config: dict[str, Any], *, job: dict[str, Any]) -> None:
     settings = work.study.teacher_config(role, epochs=work.teacher_epochs)
     folder = work.teachers[role]
     try:
-        teach(settings, folder, dataset, knowledge=work.knowledge, device=work.device)
+        teach(settings, folder, dataset, knowledge=work.knowledge, place=work.place())
     except (TrainingError, CheckpointError) as error:
         ray.tune.report({FAILED: str(error)})
 
 
 def teach(
-    settings: TeacherConfig, folder: Path, dataset: Dataset, *, knowledge: Path, device: str
+    settings: TeacherConfig,
+    folder: Path,
+    dataset: Dataset,
+    *,
+    knowledge: Path,
+    place: dict[str, Any],
 ) -> None:
     """Train a teacher into `folder` unless it is there, reporting its epochs; then its knowledge.
 
@@ -68,13 +73,13 @@ def teach(
             path.unlink()
         teacher = find_teacher(folder)
         if teacher is None:
-            trainer = teacher_trainer(settings, dataset, device=device)
+            trainer = teacher_trainer(settings, dataset, **place)
             checkpoints = CheckpointFolder(folder / CHECKPOINTS)
             report_epochs(trainer, checkpoints)
             checkpoints.check_claim()
             teacher = freeze_teacher(trainer, settings, dataset, folder)
             checkpoints.clear()
-        make_knowledge(teacher, dataset, knowledge, device=device)
+        make_knowledge(teacher, dataset, knowledge, device=place["device"])
     ray.tune.report({"epoch": teacher.record.epoch, "frozen": True, **teacher.record.metrics})
 
 
@@ -103,8 +108,7 @@ def train_student(config: dict[str, Any], *, job: dict[str, Any]) -> None:
             for r, folder in zip(replicates, folders, strict=True):
                 _inherit(seed_folder(work.trial_folder(int(continues)), r), folder)
         trainers = [
-            student_trainer(s, dataset, teachers, work.knowledge, device=work.device)
-            for s in settings
+            student_trainer(s, dataset, teachers, work.knowledge, **work.place()) for s in settings
         ]
         checkpoints = [CheckpointFolder(folder / CHECKPOINTS) for folder in folders]
         return Lockstep(trainers, checkpoints), folders, settings

@@ -183,6 +183,10 @@ class Resources(Config):
     """CPU cores; a trial computes with this many threads, at least one."""
     gpu: float = Field(default=0.0, ge=0)
     """GPUs; a fraction lets trials share one."""
+    resident: bool = False
+    """Each trial keeps all features on its device: for GPUs whose memory holds them so often."""
+    compiled: bool = False
+    """Let torch compile networks before their first step: pays off on a GPU, not on a CPU."""
 
 
 class Tracking(Config):
