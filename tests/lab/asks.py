@@ -16,10 +16,3 @@ except Exception as error:
     print(type(error).__name__)
 """
 """With a URL, a file that the job is to make, and a token: the status of the answer."""
-ASK_A_CLIENT = """\
-import socket, sys
-import ray
-ray.init(sys.argv[1], logging_level="ERROR", log_to_driver=False)
-print(ray.get(ray.remote(socket.gethostname).remote()))
-"""
-"""With the address of Ray's client server: the host that a task ran on."""

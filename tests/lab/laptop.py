@@ -38,7 +38,7 @@ def provision(lab: Lab, name: str, *folders: Path) -> None:
     (site / "packages.pth").write_text("\n".join(packages), encoding="utf-8")
     for script in filter(Path.is_file, Path(sysconfig.get_path("scripts")).iterdir()):
         first, _, rest = script.read_bytes().partition(b"\n")
-        if script.name != "refkd" and first == b"#!" + os.fsencode(sys.executable):
+        if script.name != "refkd" and first.startswith(b"#!") and b"python" in first:
             (ours / "bin" / script.name).write_bytes(
                 f"#!{ENVIRONMENT}/bin/python\n".encode() + rest
             )

@@ -1,4 +1,4 @@
-"""With Ray's dashboard, job API and client installed, nobody without the token may use them."""
+"""With Ray's dashboard and job API installed, nobody without the token may use them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
-from asks import ASK_A_CLIENT, ASK_FOR_A_JOB
+from asks import ASK_FOR_A_JOB
 from clouds import bring
 from hosts import Cluster
-from lab import ADDRESSES, STRICT, Lab, why_not
+from lab import ADDRESSES, Lab, why_not
 from laptop import Laptop, provision
 from packaging.requirements import Requirement
 
@@ -21,7 +21,6 @@ pytestmark = [
 ]  # fmt: skip
 AGENT = f"http://{ADDRESSES['head']}:52365/api/job_agent/jobs/"
 DASHBOARD = "http://127.0.0.1:8265/api/jobs/"
-CLIENT = f"ray://{ADDRESSES['head']}:10001"
 MARKER = Path("/tmp/a-job-was-here")
 REFUSED = {"": "401", "0" * 64: "403"}
 """The answer to no token, and to a wrong one."""
@@ -44,15 +43,6 @@ class Opened:
         lab = self.cluster.lab
         told = lab.on(host, "python", "-c", ASK_FOR_A_JOB, url, MARKER, token, seconds=60)
         return told.stdout.strip()
-
-    def client(self, **variables: str) -> str:
-        """Return the host that a client on the laptop runs a task on; nothing where it may not."""
-        lab = self.cluster.lab
-        paths = {"PYTHONPATH": f"{lab.hooks}:{self.packages}"}
-        told = lab.on(
-            "laptop", "python", "-c", ASK_A_CLIENT, CLIENT, seconds=200, **paths, **variables
-        )
-        return told.stdout.strip() if told.returncode == 0 else ""
 
     def marked(self) -> bool:
         """Return whether a job of ours has run on the head."""
@@ -101,9 +91,3 @@ def test_a_job_needs_the_token(opened: Opened, host: str, url: str) -> None:
 def test_the_dashboard_cannot_be_reached_from_another_host(opened: Opened) -> None:
     url = f"http://{ADDRESSES['head']}:8265/api/jobs/"
     assert opened.job("laptop", url, opened.token) == "URLError"
-
-
-def test_a_client_needs_the_token(opened: Opened) -> None:
-    assert opened.client(RAY_AUTH_MODE="disabled") == ""
-    assert opened.client(**STRICT, RAY_AUTH_TOKEN="0" * 64) == ""
-    assert opened.client(**STRICT) in {"rk-head", "rk-w1", "rk-w2"}
