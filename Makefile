@@ -51,10 +51,10 @@ spelling: $(INSTALLED)
 	$(BIN)/codespell
 
 tests: $(INSTALLED) ## Run the tests and doctests alone, JOBS files at once; ARGS goes to pytest.
-	$(BIN)/pytest -m "not gpu and not cluster" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -m "not gpu and not cluster and not nightly" -n $(JOBS) --dist loadfile $(ARGS)
 
 lab: system $(INSTALLED) ## Run the tests of a cluster of namespaces, which CI leaves out: 25 minutes, alone.
-	$(BIN)/pytest -m cluster tests/lab
+	$(BIN)/pytest -m "cluster or nightly" tests
 
 tidy: $(INSTALLED) ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff format .

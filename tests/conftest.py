@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,16 +24,6 @@ settings.load_profile("refkd")
 TINY = SimulationConfig(
     videos=60, queries=2, feature_dim=16, word_dim=12, min_clips=8, max_clips=16
 )
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slowest files, so that test processes side by side end at the same time."""
-    slow, every = Counter[Path](), Counter[Path]()
-    for item in items:
-        every[item.path] += 1
-        slow[item.path] += item.get_closest_marker("slow") is not None
-    items.sort(key=lambda item: -slow[item.path] / every[item.path])
 
 
 @pytest.fixture(autouse=True)

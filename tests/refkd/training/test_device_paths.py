@@ -19,7 +19,8 @@ from refkd.training.teacher import TeacherConfig, teacher_trainer
 from refkd.training.timing import lone_student
 from refkd.training.trainer import Trainer
 
-PLACES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+GPU = pytest.param("cuda", marks=pytest.mark.gpu)
+PLACES = ["cpu", GPU]
 NETWORK = VSLNetConfig(hidden=8, heads=2, char_dim=4)
 
 
@@ -59,7 +60,7 @@ def test_training_on_them_is_the_same_to_the_bit(tiny_dataset: Dataset) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of torch's own tracing
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
-@pytest.mark.parametrize("device", PLACES)
+@pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.nightly), GPU])
 def test_a_compiled_student_loses_as_much(
     tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
