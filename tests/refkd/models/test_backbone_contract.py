@@ -360,9 +360,14 @@ def test_a_seed_names_the_weights(config: BackboneConfig) -> None:
 @backbones
 def test_half_precision_is_finite_forwards_and_backwards(config: BackboneConfig) -> None:
     model, batch = built(config), make_batch([20, 5, 1], [6, 3, 1])
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = model(batch)
-        loss = full_loss(model, output, batch)
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            output = model(batch)
+            loss = full_loss(model, output, batch)
+    except RuntimeError as error:
+        if "primitive descriptor for the LSTM" not in str(error):
+            raise
+        pytest.skip("this processor has no such LSTM in bfloat16")
     for value in outputs(output).values():
         assert torch.isfinite(value).all()
     assert output.spans.start[2, 1:].max() < -1e29

@@ -192,8 +192,8 @@ def test_a_loss_that_is_not_finite_stops_with_its_reason(
     trainer = make_trainer(tiny_dataset, network, epochs=3)
     whole = Pairs.batch
 
-    def broken(self: Pairs, indices: Any) -> Batch:
-        batch = whole(self, indices)
+    def broken(self: Pairs, indices: Any, **where: Any) -> Batch:
+        batch = whole(self, indices, **where)
         if trainer.epoch == 1:
             batch.features[0, 0, 0] = torch.inf
         return batch
