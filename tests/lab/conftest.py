@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hosts import Cluster
-from lab import Lab, why_not
-from laptop import Laptop, provision
+from hosts import Cluster, on_three_hosts
+from lab import Lab, require_lab
 
 collect_ignore = ["ec2.py"]  # runs beside moto, in an environment with boto3
 
 
 @pytest.fixture(scope="session")
 def _cluster() -> Iterator[Cluster]:
-    reason = why_not()
-    if reason is not None:
-        pytest.skip(reason)
+    require_lab()
     with Lab() as lab:
-        for name in lab.running - {"laptop"}:
-            provision(lab, name)
-        laptop = Laptop(lab)
-        laptop.change("--metrics-export-port", "--num-cpus=1 --metrics-export-port")
-        made = Cluster(lab, laptop)
+        made = on_three_hosts(lab)
         made.prepare()
         yield made
 

@@ -24,6 +24,15 @@ while (found := sorted(n["NodeManagerHostname"] for n in ray.nodes() if n["Alive
 """
 
 
+def on_three_hosts(lab: Lab, *packages: Path) -> Cluster:
+    """Return a cluster of the shipped file, not prepared yet; its nodes have a core each."""
+    for name in lab.running - {"laptop"}:
+        provision(lab, name, *packages)
+    laptop = Laptop(lab)
+    laptop.change("--metrics-export-port", "--num-cpus=1 --metrics-export-port")
+    return Cluster(lab, laptop)
+
+
 @dataclass
 class Cluster:
     """Three nodes, of which the head has a driver too, and a folder that all of them share."""

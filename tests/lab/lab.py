@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 NEEDED = ("ip", "sshd", "ssh", "ssh-keygen", "rsync", "unshare", "nsenter")
 ADDRESSES = {
@@ -59,6 +61,13 @@ mount --bind {folder}/hosts /etc/hosts
 cd {home}
 exec $(command -v sshd) -D -e -f {folder}/sshd_config
 """
+
+
+def require_lab() -> None:
+    """Skip, with the reason, where no lab can be made."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
 
 
 def why_not() -> str | None:

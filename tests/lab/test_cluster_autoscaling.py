@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from chaos import assert_sound
-from lab import STRICT, Lab, why_not
+from lab import STRICT, Lab, require_lab
 from searches import Begun, Search, most_lost
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -27,9 +27,7 @@ DRAIN = "--reason DRAIN_NODE_REASON_PREEMPTION --reason-message spot --deadline-
 @pytest.fixture
 def machine() -> Iterator[Lab]:
     """A host with a head of no CPUs, whose autoscaler runs nodes on the same host."""
-    reason = why_not()
-    if reason is not None:
-        pytest.skip(reason)
+    require_lab()
     with Lab("laptop") as lab:
         made = lab.on("laptop", "ray", "get-auth-token", "--generate")
         assert made.returncode == 0, made.stderr

@@ -10,7 +10,7 @@ import pytest
 from chaos import assert_sound
 from clouds import AWS, PACKAGES, Cloud, bring
 from documented import FIRST, LAUNCH, command
-from lab import Lab, why_not
+from lab import Lab, require_lab
 from laptop import Laptop
 from searches import Search, most_lost
 
@@ -27,9 +27,7 @@ print(boto3.client("ec2").create_security_group(GroupName="g", Description="g")[
 
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
-    reason = why_not()
-    if reason is not None:
-        pytest.skip(reason)
+    require_lab()
     with Lab("laptop") as lab:
         packages = lab.folder / "packages"
         reason = bring(packages, *PACKAGES)

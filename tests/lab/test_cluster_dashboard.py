@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from asks import ASK_FOR_A_JOB
 from clouds import bring
-from hosts import Cluster
-from lab import ADDRESSES, Lab, why_not
-from laptop import Laptop, provision
+from hosts import Cluster, on_three_hosts
+from lab import ADDRESSES, Lab, require_lab
 from packaging.requirements import Requirement
 
 pytestmark = [
@@ -51,20 +50,14 @@ class Opened:
 
 @pytest.fixture(scope="module")
 def opened() -> Iterator[Opened]:
-    reason = why_not()
-    if reason is not None:
-        pytest.skip(reason)
+    require_lab()
     with Lab() as lab:
         packages = lab.folder / "packages"
         reason = bring(packages, *extras("ray", "default"))
         if reason is not None:
             pytest.skip(f"ray[default] cannot be installed: {reason}")
-        for name in lab.running - {"laptop"}:
-            provision(lab, name, packages)
-        laptop = Laptop(lab)
-        laptop.change("# - ~/refkd-env/bin/pip", "- ~/refkd-env/bin/pip")
-        laptop.change("--metrics-export-port", "--num-cpus=1 --metrics-export-port")
-        cluster = Cluster(lab, laptop)
+        cluster = on_three_hosts(lab, packages)
+        cluster.laptop.change("# - ~/refkd-env/bin/pip", "- ~/refkd-env/bin/pip")
         cluster.prepare()
         cluster.make_whole()
         yield Opened(cluster, packages)

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from chaos import assert_sound
 from documented import commands
-from hosts import Cluster
-from lab import ADDRESSES, HOME, STRICT, Lab, why_not
-from laptop import Laptop, provision
+from hosts import Cluster, on_three_hosts
+from lab import ADDRESSES, HOME, STRICT, Lab, require_lab
 from searches import Search
 
 pytestmark = [
@@ -26,20 +25,15 @@ ASK = ("ray", "status", "--address", f"{ADDRESSES['head']}:6379")
 
 @pytest.fixture
 def encrypted() -> Iterator[Cluster]:
-    reason = why_not()
-    if reason is not None:
-        pytest.skip(reason)
+    require_lab()
     with Lab() as lab:
-        for name in lab.running - {"laptop"}:
-            provision(lab, name)
-        laptop = Laptop(lab)
+        cluster = on_three_hosts(lab)
+        laptop = cluster.laptop
         for word in SWITCH.split():
             assert word in laptop.file.read_text(encoding="utf-8")
         laptop.change('# "~/.ray/tls": "./tls"', '"~/.ray/tls": "./tls"')
         laptop.change("RAY_AUTH_MODE=token RAY_USAGE", f"RAY_AUTH_MODE=token {SWITCH} RAY_USAGE")
         laptop.change("export RAY_AUTH_MODE=token", f"export RAY_AUTH_MODE=token {SWITCH}")
-        laptop.change("--metrics-export-port", "--num-cpus=1 --metrics-export-port")
-        cluster = Cluster(lab, laptop)
         cluster.prepare()
         laptop.run("\n".join(commands("TLS")))
         yield cluster
