@@ -37,9 +37,8 @@ def commit() -> str | None:
     if code_version() is None:
         return None
     command = ["git", "log", "-1", "--format=%h", "--", *CODE]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout[
-        :-1
-    ]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return told.stdout.strip()
 
 
 def keep(outcome: Outcome, version: str | None, folder: Path = FOLDER) -> None:

@@ -19,7 +19,7 @@ class ResidentFeatures:
             raise DataError(f"the pairs of {pairs.role} have no features; open a prepared dataset")
         clips = pairs.contents.clips
         store = torch.zeros(len(clips) + 1, clips.shape[1], dtype=torch.float16)
-        store[:-1] = torch.from_numpy(np.array(clips))
+        np.copyto(store[:-1].numpy(), clips)
         self._store = store.to(device)
 
     def __call__(self, first: NDArray[np.int64], clips: NDArray[np.int64]) -> Tensor:

@@ -14,8 +14,9 @@ from refkd.data.dataset import Dataset
 from refkd.models import VSLNetConfig
 from refkd.training.student import StudentConfig
 from tune.cli import app
+from tune.execution.cluster import ray_session
 from tune.execution.machines import ResourceError
-from tune.execution.share import Taken, largest_student, measure, share_of, taken_by
+from tune.execution.share import ShareError, Taken, largest_student, measure, share_of, taken_by
 from tune.spec.settings import Resources
 from tune.spec.study_file import StudyFile
 
@@ -84,6 +85,13 @@ def test_the_command_says_what_to_write(tiny_dataset: Dataset, tmp_path: Path) -
     assert told.exit_code == 0, told.output
     assert "resources: {cpu: 1, gpu: 0}\nworkers: " in told.output
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_dataset_that_a_worker_cannot_read_is_one_line(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "dataset": str(tmp_path / "gone")}
+    with ray_session(Resources(), address=None), pytest.raises(ShareError, match="gone"):
+        measure(StudyFile.model_validate(settings), [{"CPU": 2.0}])
 
 
 @pytest.mark.gpu

@@ -68,7 +68,11 @@ def machines_coming() -> list[Machine]:
 
 
 def _autoscaling_files() -> Iterator[Path]:
-    for process in psutil.process_iter(["cmdline"]):
+    """Yield the files of this user's autoscalers: another user's cluster is not the one joined."""
+    for process in psutil.process_iter(["cmdline", "uids"]):
+        uids = process.info["uids"]
+        if uids is None or uids.real != os.getuid():
+            continue
         for word in process.info["cmdline"] or ():
             path = Path(word.removeprefix(_OPTION)).expanduser()
             if word.startswith(_OPTION) and path.is_file():

@@ -18,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from refkd.config import Config
 from refkd.data.batch import Batch
 from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
 from refkd.training.student import StudentConfig
 from refkd.training.timing import lone_student
 from refkd.training.trainer import Trainer
@@ -29,6 +30,10 @@ from tune.spec.study_file import StudyFile
 DRAWS, STEPS = 16, 10
 MARGIN = 0.9
 """Share of the memory that trials may take together."""
+
+
+class ShareError(RefKDError):
+    """A student that cannot be trained where it was to be measured."""
 
 
 class Taken(Config):
@@ -69,7 +74,8 @@ def measure(file: StudyFile, machines: Sequence[Machine]) -> Share:
     """Train the largest of some drawn students for a few steps and return what fits.
 
     It is placed by Ray, where there are GPUs on a whole one. Raises `ResourceError` where trials
-    ask for a GPU and no machine has one.
+    ask for a GPU and no machine has one, `ShareError` where the student cannot be trained, such as
+    for want of memory.
     """
     gpus = [machine for machine in machines if machine.get("GPU", 0.0) >= 1]
     if file.resources.gpu and not gpus:
@@ -79,9 +85,13 @@ def measure(file: StudyFile, machines: Sequence[Machine]) -> Share:
         )
     wanted = {"num_cpus": file.resources.cpu, "num_gpus": 1 if gpus else 0, "max_retries": 0}
     task = ray.remote(**wanted)(_taken)  # type: ignore[call-overload]
-    told: dict[str, Any] = ray.get(
-        task.remote(file.model_dump(mode="json", by_alias=True), bool(gpus))
-    )
+    try:
+        told: dict[str, Any] = ray.get(
+            task.remote(file.model_dump(mode="json", by_alias=True), bool(gpus))
+        )
+    except ray.exceptions.RayTaskError as error:
+        reason = str(error.cause).strip().splitlines()[0]
+        raise ShareError(f"a student of {file.name} cannot be trained there: {reason}") from None
     return share_of(Taken.model_validate(told), file.resources, gpus or machines)
 
 
