@@ -1,7 +1,8 @@
-"""With Ray's dashboard and job API installed, nobody without the token may use them."""
+"""With Ray's dashboard, job API and client installed, nobody without the token may use them."""
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,10 +10,10 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
-from asks import ASK_FOR_A_JOB
+from asks import ASK_A_CLIENT, ASK_FOR_A_JOB, STRANGERS
 from clouds import bring
-from hosts import Cluster, on_three_hosts
-from lab import ADDRESSES, Lab, require_lab
+from hosts import WORKERS, Cluster, on_three_hosts
+from lab import ADDRESSES, STRICT, Lab, require_lab
 from packaging.requirements import Requirement
 
 pytestmark = [
@@ -20,6 +21,7 @@ pytestmark = [
 ]  # fmt: skip
 AGENT = f"http://{ADDRESSES['head']}:52365/api/job_agent/jobs/"
 DASHBOARD = "http://127.0.0.1:8265/api/jobs/"
+CLIENT = f"ray://{ADDRESSES['head']}:10001"
 MARKER = Path("/tmp/a-job-was-here")
 REFUSED = {"": "401", "0" * 64: "403"}
 """The answer to no token, and to a wrong one."""
@@ -42,6 +44,14 @@ class Opened:
         lab = self.cluster.lab
         told = lab.on(host, "python", "-c", ASK_FOR_A_JOB, url, MARKER, token, seconds=60)
         return told.stdout.strip()
+
+    def client(self, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a task of a client on the laptop, which has what Ray's client needs."""
+        lab = self.cluster.lab
+        paths = {"PYTHONPATH": f"{lab.hooks}:{self.packages}"}
+        return lab.on(
+            "laptop", "python", "-c", ASK_A_CLIENT, CLIENT, seconds=300, **paths, **variables
+        )
 
     def marked(self) -> bool:
         """Return whether a job of ours has run on the head."""
@@ -84,3 +94,12 @@ def test_a_job_needs_the_token(opened: Opened, host: str, url: str) -> None:
 def test_the_dashboard_cannot_be_reached_from_another_host(opened: Opened) -> None:
     url = f"http://{ADDRESSES['head']}:8265/api/jobs/"
     assert opened.job("laptop", url, opened.token) == "URLError"
+
+
+def test_a_client_needs_the_token(opened: Opened) -> None:
+    for stranger in STRANGERS.values():
+        refused = opened.client(**stranger)
+        assert refused.returncode != 0
+        assert refused.stdout == ""
+    known = opened.client(**STRICT)
+    assert known.stdout.strip() in {f"rk-{name}" for name in ("head", *WORKERS)}, known.stderr

@@ -6,17 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from asks import ASK_FOR_A_JOB
+from asks import ASK_FOR_A_JOB, STRANGERS
 from hosts import WORKERS, Cluster
 from lab import ADDRESSES, HOME, STRICT, Lab
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
 GCS = f"{ADDRESSES['head']}:6379"
 ASK_STATUS = ("ray", "status", "--address", GCS)
-STRANGERS = {
-    "nobody": {"RAY_AUTH_MODE": "disabled"},
-    "with a wrong token": {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64},
-}
 # Who listens for other machines, beside Ray's workers; anything else is a door nobody looked at.
 KNOWN = {"sshd", "gcs_server", "raylet", "python", "python3"}
 MLFLOW = """\
