@@ -11,8 +11,8 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.student import student_trainer
 from refkd.training.teacher import find_teacher
+from refkd.training.threads import use_threads
 from refkd.training.trainer import Trainer
-from tune.execution.jobs import threads_of
 from tune.execution.replicates import mean
 from tune.replay import Difference
 from tune.spec.study_file import TEACHER_ROLES, load_study_file
@@ -57,7 +57,7 @@ def retrain(path: Path, number: int) -> Retrained:
         )
         for role in TEACHER_ROLES
     }
-    torch.set_num_threads(threads_of(file))
+    use_threads(file.resources.cpu)
     trainers = [
         student_trainer(
             then.student_config(trial.values, seed=seed),

@@ -214,7 +214,13 @@ def _train(
             Network(key=key, config=config, folder=_home(file, config, dataset))
             for key, config in missing.items()
         ],
-        work_on(dataset, file.workspace, file.resources, scratch=file.folder / "ray-teachers"),
+        work_on(
+            file.dataset,
+            dataset,
+            file.workspace,
+            file.resources,
+            scratch=file.folder / "ray-teachers",
+        ),
         file.resources,
         workers=file.workers,
         told=told,

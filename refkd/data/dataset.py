@@ -40,13 +40,14 @@ class Dataset:
         self._roles = roles
 
     @classmethod
-    def open(cls, path: Path | str) -> Dataset:
+    def open(cls, path: Path | str, *, fingerprint: str | None = None) -> Dataset:
         """Open a folder, or this machine's copy of what lies at an address such as `s3://…`.
 
         Raises `DataError` where it is missing, foreign or damaged. The manifest is checked by its
-        own hash and the files by their sizes; `verify` reads them.
+        own hash and the files by their sizes; `verify` reads them. Whoever knows the fingerprint
+        of what lies at an address needs it no more once this machine has its copy.
         """
-        folder = local_copy(str(path)) if is_uri(path) else Path(path)
+        folder = local_copy(str(path), fingerprint=fingerprint) if is_uri(path) else Path(path)
         manifest = read_manifest(folder)
         check_files(folder, manifest, OPEN_FILES, full=False)
         words = read_words(folder / WORDS)

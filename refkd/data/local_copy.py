@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pyarrow as pa
 from filelock import FileLock
@@ -25,6 +25,10 @@ from pyarrow import fs
 from refkd.data.manifest import MANIFEST, OPEN_FILES, Manifest, check_files, read_manifest
 from refkd.errors import DataError
 
+OPTIONS = frozenset(
+    ("region", "scheme", "endpoint_override", "project_id", "retry_limit_seconds", "enable_tls")
+)
+"""What may stand behind the `?` of an address, of the options that pyarrow knows."""
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://")
 
 
@@ -37,27 +41,42 @@ def is_uri(path: Path | str) -> bool:
     return isinstance(path, str) and _URI.match(path) is not None
 
 
-def local_copy(uri: str) -> Path:
+def local_copy(uri: str, *, fingerprint: str | None = None) -> Path:
     """Return the folder of this machine's copy of a dataset, made now unless it is there.
 
-    The sealed test roles are left where they are. Raises `DataError` where the address cannot be
-    read, or what was copied is not what the manifest says.
+    The sealed test roles are left where they are. With a `fingerprint` a copy that is there is
+    taken without a word to the address, which may be out of reach by now. Raises `DataError` where
+    the address cannot be read, or what was copied is not what the manifest says.
     """
-    _refuse_password(uri)
+    _refuse_secrets(uri)
     cache = _cache()
     cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=cache, prefix=".fetched-") as scratch:
-        fetched = Path(scratch) / "dataset"
-        fetched.mkdir()
-        fetch(uri, (MANIFEST,), fetched)
-        manifest = read_manifest(fetched)
+    if fingerprint is not None and (cache / fingerprint).is_dir():
+        return cache / fingerprint
+    with tempfile.TemporaryDirectory() as scratch:
+        fetch(uri, (MANIFEST,), Path(scratch))
+        manifest = read_manifest(Path(scratch))
         kept = cache / manifest.fingerprint
         with FileLock(cache / f"{manifest.fingerprint}.lock"):
             if not kept.is_dir():
-                fetch(uri, OPEN_FILES, fetched)
-                check_files(fetched, manifest, OPEN_FILES, full=True)
-                fetched.rename(kept)
+                _fill(kept, uri, Path(scratch) / MANIFEST, manifest)
     return kept
+
+
+def _fill(kept: Path, uri: str, described: Path, manifest: Manifest) -> None:
+    """Fetch the open files, in place of what a process that was killed has left of them."""
+    part = kept.with_name(f".fetched-{kept.name}")
+    if part.exists():
+        shutil.rmtree(part)
+    part.mkdir()
+    shutil.copyfile(described, part / MANIFEST)
+    try:
+        fetch(uri, OPEN_FILES, part)
+        check_files(part, manifest, OPEN_FILES, full=True)
+        part.rename(kept)
+    finally:
+        if part.exists():
+            shutil.rmtree(part)
 
 
 def fetch(uri: str, names: tuple[str, ...], folder: Path) -> None:
@@ -105,12 +124,18 @@ def _cache() -> Path:
     return Path(base) / "refkd" / "datasets"
 
 
-def _refuse_password(uri: str) -> None:
-    """Refuse an address that holds a password: it would be written into the study."""
+def _refuse_secrets(uri: str) -> None:
+    """Refuse an address that may hold a secret: it would be written into the study."""
     parts = urlsplit(uri)
+    unknown = sorted(set(parse_qs(parts.query, keep_blank_values=True)) - OPTIONS)
     if parts.password is not None:
-        raise DataError(
-            f"{parts.scheme}://***@{parts.hostname}{parts.path}: holds a password, which would be "
-            f"stored with the study; give it by the environment (AWS_ACCESS_KEY_ID, "
-            f"AWS_SECRET_ACCESS_KEY) or the machine's role"
-        )
+        what = "holds a password"
+    elif unknown:
+        what = f"holds {', '.join(unknown)} (known: {', '.join(sorted(OPTIONS))})"
+    else:
+        return
+    raise DataError(
+        f"{parts.scheme}://***@{parts.hostname}{parts.path}: {what}, which would be stored with "
+        "the study; give secrets by the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or "
+        "the machine's role"
+    )

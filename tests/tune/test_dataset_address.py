@@ -14,8 +14,10 @@ from refkd.data.dataset import Dataset
 from refkd.errors import DataError
 from tune import evaluate_final
 from tune.execution.jobs import Job, make_job
+from tune.execution.networks import Work, work_on
 from tune.execution.trainables import open_dataset
 from tune.finals.ledger import read_looks
+from tune.spec.settings import Resources
 from tune.spec.study_file import StudyFileError, load_study_file
 
 
@@ -42,9 +44,18 @@ def test_workers_open_a_copy_of_what_lies_at_the_address(
     made = make_job(file, Dataset.open(address), teacher_epochs=1)
     told = made.model_dump(mode="json", by_alias=True)
     job = Job.model_validate(told)
-    opened = open_dataset(job.dataset, job.fingerprint, threads=1)
+    opened = open_dataset(job.dataset, job.fingerprint, cpu=1)
     assert opened.path.is_relative_to(tmp_path / "cache")
     assert opened.fingerprint == tiny_dataset.fingerprint
+
+
+def test_workers_of_teachers_alone_are_told_the_address(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    work = work_on(
+        tiny_dataset.path.as_uri(), tiny_dataset, tmp_path, Resources(), scratch=tmp_path
+    )
+    assert Work.model_validate(work.model_dump(mode="json")).dataset == tiny_dataset.path.as_uri()
 
 
 def test_nothing_is_simulated_at_an_address(tmp_path: Path) -> None:

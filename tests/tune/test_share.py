@@ -76,6 +76,15 @@ def test_a_gpu_that_is_not_there_is_named(tiny_dataset: Dataset) -> None:
         measure(StudyFile.model_validate(settings), [{"CPU": 2.0}])
 
 
+@pytest.mark.parametrize("gpu", [0, 0.5])
+def test_machines_of_which_nothing_is_known_have_to_be_there(
+    tiny_dataset: Dataset, gpu: float
+) -> None:
+    settings = {**SETTINGS, "dataset": str(tiny_dataset.path), "resources": {"gpu": gpu}}
+    with pytest.raises(ResourceError, match="no machine for trials is there yet"):
+        measure(StudyFile.model_validate(settings), [{"CPU": 0.0}, {}])
+
+
 @pytest.mark.slow
 def test_the_command_says_what_to_write(tiny_dataset: Dataset, tmp_path: Path) -> None:
     study = tmp_path / "study.yaml"
@@ -96,7 +105,8 @@ def test_a_dataset_that_a_worker_cannot_read_is_one_line(tmp_path: Path) -> None
 
 @pytest.mark.gpu
 def test_a_gpu_tells_its_memory_and_its_time(tiny_dataset: Dataset) -> None:
-    found = taken_by(StudentConfig(), tiny_dataset, "cuda")
+    small = StudentConfig(backbone=VSLNetConfig(hidden=4, heads=2, char_dim=4))
+    found = taken_by(small, tiny_dataset, "cuda")
     assert found.device == torch.cuda.get_device_name()
     assert 0 < found.memory < found.capacity
     assert 0 < found.busy <= 1

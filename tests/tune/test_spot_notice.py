@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from tune.execution import spot
 from tune.execution.spot import notice
 
 END = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -56,8 +57,7 @@ def endpoint() -> Iterator[str]:
     [
         (None, None),
         (json.dumps({"action": "terminate", "time": "2030-01-02T03:04:05Z"}), END),
-        (json.dumps({"action": "terminate"}), None),
-        ("no JSON", None),
+        (json.dumps({"action": "terminate", "time": "2030-01-02T03:04:05"}), END),
     ],
 )
 def test_a_notice_says_when_the_machine_goes(
@@ -67,5 +67,31 @@ def test_a_notice_says_when_the_machine_goes(
     assert notice(endpoint) == end
 
 
-def test_where_no_service_answers_nothing_is_planned() -> None:
-    assert notice("http://127.0.0.1:9") is None
+@pytest.mark.parametrize("text", [json.dumps({"action": "terminate"}), "[]", "no JSON"])
+def test_a_notice_without_a_time_is_said(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(Metadata, "text", text)
+    with pytest.raises(ValueError, match=r"notice without a time|Expecting value"):
+        notice(endpoint)
+
+
+def test_a_service_that_does_not_answer_is_no_notice_and_said_once(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def ask(address: str) -> datetime | None:
+        asked.append(address)
+        return notice("http://127.0.0.1:9" if len(asked) < 3 else endpoint)
+
+    drained: list[datetime] = []
+    monkeypatch.setattr(Metadata, "text", json.dumps({"time": END.isoformat()}))
+    monkeypatch.setattr(spot, "notice", ask)
+    monkeypatch.setattr(spot, "drain", drained.append)
+    monkeypatch.setattr(spot, "POLL", 0.0)
+    spot.watch()
+    assert drained == [END]
+    said = capsys.readouterr().out
+    assert said.count("no notice can be heard") == 1
+    assert "answers again" in said

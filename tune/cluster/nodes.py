@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,16 +42,25 @@ def ask_nodes(address: str, *, folder: Path, dataset: Path | str | None) -> dict
     marks = folder / f".refkd-check-{uuid4().hex[:8]}"
     with joined(address):
         names = _nodes()
-        # The first task of a node starts a process there: all at once, and no clock is read by it.
-        begun = {n: _begin(n, _describe, str(marks), names[n], str(dataset or "")) for n in names}
-        facts = {names[n]: NodeFacts(**_answer(task, names[n])) for n, task in begun.items()}
-        for node, name in names.items():
-            began = time.time()
-            now, facts[name].markers = _answer(_begin(node, _marks, str(marks)), name)
-            facts[name].latency = (time.time() - began) / 2
-            facts[name].skew = now - (began + facts[name].latency)
-        for node, name in names.items():
-            _answer(_begin(node, _remove, str(marks)), name)
+        try:
+            facts = _asked(names, str(marks), str(dataset or ""))
+        finally:
+            # All are begun before any is waited for: a node that died keeps none from it.
+            removed = [(_begin(node, _remove, str(marks)), name) for node, name in names.items()]
+            for task, name in removed:
+                _answer(task, name)
+    return facts
+
+
+def _asked(names: Mapping[str, str], marks: str, dataset: str) -> dict[str, NodeFacts]:
+    # The first task of a node starts a process there: all at once, and no clock is read by it.
+    begun = {n: _begin(n, _describe, marks, names[n], dataset) for n in names}
+    facts = {names[n]: NodeFacts(**_answer(task, names[n])) for n, task in begun.items()}
+    for node, name in names.items():
+        began = time.time()
+        now, facts[name].markers = _answer(_begin(node, _marks, marks), name)
+        facts[name].latency = (time.time() - began) / 2
+        facts[name].skew = now - (began + facts[name].latency)
     return facts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,8 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+_PATIENCE = 20.0
+"""Seconds that a head has to accept a connection."""
 
 
 class ClusterConnectionError(RefKDError):
@@ -43,7 +46,7 @@ def ray_session(resources: Resources, *, address: str | None) -> Iterator[None]:
                 logging_level=logging.WARNING,
             )
     else:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        _join(address, logging.WARNING)
     try:
         coming = [] if address is None else machines_coming()
         check_resources(resources, machines_there(), coming)
@@ -56,18 +59,28 @@ def ray_session(resources: Resources, *, address: str | None) -> Iterator[None]:
 def joined(address: str) -> Iterator[None]:
     """Run the body in a cluster that runs; `ClusterConnectionError` where it cannot be joined."""
     ray = _ray()
+    _join(address, logging.ERROR)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _join(address: str, level: int) -> None:
+    """Connect to a cluster; where nobody listens, say so at once: Ray would try for minutes."""
+    import ray
+
+    host, _, port = address.rpartition(":")
+    try:
+        if host and port.isdigit() and "/" not in host:
+            socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+        ray.init(address=address, log_to_driver=False, logging_level=level)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ClusterConnectionError(
             f"--address {address}: no cluster answers ({reason}); run this on the head, with "
             "RAY_AUTH_MODE and the token of the cluster"
         ) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _ray() -> Any:

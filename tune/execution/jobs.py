@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,6 @@ class Job(Config):
     teacher_epochs: int
     """Epochs of a teacher whose spec names none: those the study began with."""
     device: str
-    threads: int
     study: StudyFile
 
     def place(self) -> dict[str, Any]:
@@ -60,11 +58,5 @@ def make_job(file: StudyFile, dataset: Dataset, *, teacher_epochs: int) -> Job:
         knowledge=workspace / "knowledge",
         teacher_epochs=teacher_epochs,
         device="cuda" if file.resources.gpu > 0 else "cpu",
-        threads=threads_of(file),
         study=file,
     )
-
-
-def threads_of(study: StudyFile) -> int:
-    """Return the threads a trial computes with: its whole CPUs, at least one."""
-    return min(max(1, int(study.resources.cpu)), os.cpu_count() or 1)

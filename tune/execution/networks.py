@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,18 +23,20 @@ from tune.execution.runner import fit
 from tune.execution.trainables import FAILED, metrics_of, open_dataset, report_epochs, teach
 from tune.execution.watcher import Watcher
 from tune.spec.settings import Resources
+from tune.spec.study_file import Address
 
 
 class Work(Config):
     """What is the same for all workers; paths are absolute."""
 
-    dataset: Path
+    dataset: Path | Address
     fingerprint: str
     knowledge: Path
     scratch: Path
     """Folder of Ray's own, removed afterwards."""
     device: str
-    threads: int
+    cpu: float
+    """What each may compute with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +55,17 @@ Told = Callable[[str, int, Mapping[str, float]], None]
 """Who is told of each epoch of each network, by its key."""
 
 
-def work_on(dataset: Dataset, workspace: Path, resources: Resources, *, scratch: Path) -> Work:
-    """Return what the workers of a workspace are told."""
+def work_on(
+    place: Path | str, dataset: Dataset, workspace: Path, resources: Resources, *, scratch: Path
+) -> Work:
+    """Return what the workers of a workspace are told; `place` is where they find the dataset."""
     return Work(
-        dataset=dataset.path.absolute(),
+        dataset=place.absolute() if isinstance(place, Path) else place,
         fingerprint=dataset.fingerprint,
         knowledge=workspace.absolute() / "knowledge",
         scratch=scratch,
         device="cuda" if resources.gpu > 0 else "cpu",
-        threads=min(max(1, int(resources.cpu)), os.cpu_count() or 1),
+        cpu=resources.cpu,
     )
 
 
@@ -91,7 +94,7 @@ def train_network(config: dict[str, Any], *, work: dict[str, Any]) -> None:
     """Train the network that `config["network"]` describes, unless it exists."""
     told = Work.model_validate(work)
     one = config["network"]
-    dataset = open_dataset(told.dataset, told.fingerprint, threads=told.threads)
+    dataset = open_dataset(told.dataset, told.fingerprint, cpu=told.cpu)
     folder, knowledge = Path(one["folder"]), told.knowledge
     try:
         if one["teachers"]:

@@ -21,6 +21,8 @@ from tune.execution.watcher import Watcher
 from tune.spec.settings import Resources
 from tune.study.search_study import SearchStudy
 
+_log = logging.getLogger(__name__)
+
 
 class TeacherListener(Protocol):
     """Whoever is told what happens while teachers are trained."""
@@ -122,8 +124,12 @@ def _keep_credentials() -> None:
 
 
 def _remove(scratch: Path) -> None:
-    if scratch.exists():
-        shutil.rmtree(scratch)
+    """Remove what Ray wrote; what a late worker holds open must not cost a search its end."""
+    try:
+        if scratch.exists():
+            shutil.rmtree(scratch)
+    except OSError as error:
+        _log.warning("%s is left there (%s); it can be removed by hand", scratch, error)
 
 
 class _TeacherWatcher(Watcher):

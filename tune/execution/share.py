@@ -20,6 +20,7 @@ from refkd.data.batch import Batch
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.student import StudentConfig
+from refkd.training.threads import use_threads
 from refkd.training.timing import lone_student
 from refkd.training.trainer import Trainer
 from tune.execution.machines import Machine, ResourceError
@@ -78,6 +79,11 @@ def measure(file: StudyFile, machines: Sequence[Machine]) -> Share:
     for want of memory.
     """
     gpus = [machine for machine in machines if machine.get("GPU", 0.0) >= 1]
+    if not all(machines) and not (gpus or any(machine.get("CPU") for machine in machines)):
+        raise ResourceError(
+            "no machine for trials is there yet, and nothing is known of those that may come: "
+            "have one started, such as by minReplicas: 1, and ask again"
+        )
     if file.resources.gpu and not gpus:
         raise ResourceError(
             f"resources.gpu is {file.resources.gpu:g}, but no machine has a GPU: set it to 0, or "
@@ -89,8 +95,9 @@ def measure(file: StudyFile, machines: Sequence[Machine]) -> Share:
         told: dict[str, Any] = ray.get(
             task.remote(file.model_dump(mode="json", by_alias=True), bool(gpus))
         )
-    except ray.exceptions.RayTaskError as error:
-        reason = str(error.cause).strip().splitlines()[0]
+    except ray.exceptions.RayError as error:
+        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+        reason = str(cause).strip().splitlines()[0]
         raise ShareError(f"a student of {file.name} cannot be trained there: {reason}") from None
     return share_of(Taken.model_validate(told), file.resources, gpus or machines)
 
@@ -156,7 +163,7 @@ def taken_by(student: StudentConfig, dataset: Dataset, device: str) -> Taken:
 def _taken(study: dict[str, Any], on_gpu: bool) -> dict[str, Any]:
     """Run on a worker."""
     file = StudyFile.model_validate(study)
-    torch.set_num_threads(max(1, int(file.resources.cpu)))
+    use_threads(file.resources.cpu)
     dataset = Dataset.open(file.dataset)
     student = largest_student(file, dataset)
     return taken_by(student, dataset, "cuda" if on_gpu else "cpu").model_dump(mode="json")

@@ -19,6 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 
 from tenacity import retry, stop_after_delay, wait_fixed
@@ -46,13 +47,22 @@ def check_node() -> None:
 
 
 def notice(endpoint: str) -> datetime | None:
-    """Return when this machine is taken away; None where nothing is planned or nobody answers."""
+    """Return when this machine is taken away; None while nothing is planned.
+
+    Raises `OSError` where the service does not answer, `ValueError` where it tells no time.
+    """
+    token = _ask(endpoint + _TOKEN, "PUT", {"X-aws-ec2-metadata-token-ttl-seconds": "60"})
     try:
-        token = _ask(endpoint + _TOKEN, "PUT", {"X-aws-ec2-metadata-token-ttl-seconds": "60"})
         text = _ask(endpoint + _NOTICE, "GET", {"X-aws-ec2-metadata-token": token})
-        return datetime.fromisoformat(json.loads(text)["time"])
-    except (urllib.error.URLError, OSError, ValueError, KeyError):
-        return None  # 404 while there is no notice
+    except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.NOT_FOUND:
+            return None
+        raise
+    told = json.loads(text)
+    if not isinstance(told, dict) or "time" not in told:
+        raise ValueError(f"a notice without a time: {text[:200]}")
+    end = datetime.fromisoformat(told["time"])
+    return end if end.tzinfo else end.replace(tzinfo=UTC)
 
 
 @retry(stop=stop_after_delay(60), wait=wait_fixed(2), reraise=True)
@@ -75,8 +85,18 @@ def drain(end: datetime) -> None:
 def watch() -> None:
     """Wait for a notice and drain the node; return then."""
     endpoint = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", ENDPOINT).rstrip("/")
-    while (end := notice(endpoint)) is None:
-        time.sleep(POLL)
+    end, said = None, ""
+    while end is None:
+        try:
+            end = notice(endpoint)
+            trouble = ""
+        except (OSError, ValueError) as error:  # it may answer again
+            trouble = f"no notice can be heard from {endpoint}: {error}"
+        if trouble != said:
+            print(trouble or f"{endpoint} answers again", flush=True)
+            said = trouble
+        if end is None:
+            time.sleep(POLL)
     print(f"this node is taken away at {end.isoformat()}: draining it", flush=True)
     drain(end)
 

@@ -26,6 +26,7 @@ from refkd.training.export import freeze_student, student_is_frozen
 from refkd.training.knowledge import make_knowledge
 from refkd.training.student import StudentConfig, student_trainer
 from refkd.training.teacher import TeacherConfig, find_teacher, freeze_teacher, teacher_trainer
+from refkd.training.threads import use_threads
 from refkd.training.trainer import Trainer
 from tune.execution.jobs import CHECKPOINTS, Job
 from tune.execution.replicates import Lockstep, final_metrics
@@ -45,7 +46,7 @@ def train_teacher(config: dict[str, Any], *, job: dict[str, Any]) -> None:
     """Train the teacher `config["role"]` unless it exists, and compute its knowledge."""
     work = Job.model_validate(job)
     role = str(config["role"])
-    dataset = open_dataset(work.dataset, work.fingerprint, threads=work.threads)
+    dataset = open_dataset(work.dataset, work.fingerprint, cpu=work.study.resources.cpu)
     settings = work.study.teacher_config(role, epochs=work.teacher_epochs)
     folder = work.teachers[role]
     try:
@@ -95,7 +96,7 @@ def train_student(config: dict[str, Any], *, job: dict[str, Any]) -> None:
     leaves = bool(config.get("leaves", True))
     if leaves:
         check_node()  # a worker that was used before may stand on a node that leaves
-    dataset = open_dataset(work.dataset, work.fingerprint, threads=work.threads)
+    dataset = open_dataset(work.dataset, work.fingerprint, cpu=work.study.resources.cpu)
     teachers = {role: find_teacher(path) for role, path in work.teachers.items()}
     seeds, race = [int(seed) for seed in config["seeds"]], int(config["race"])
     number, continues = int(config["number"]), config["continues"]
@@ -159,16 +160,16 @@ def report_epochs(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
         ray.tune.report({"epoch": result.epoch, **result.metrics})
 
 
-def open_dataset(path: Path | str, fingerprint: str, *, threads: int) -> Dataset:
-    """Open a worker's dataset, and compute with so many threads."""
-    torch.set_num_threads(threads)
+def open_dataset(path: Path | str, fingerprint: str, *, cpu: float) -> Dataset:
+    """Open a worker's dataset, and compute with so many CPUs."""
+    use_threads(cpu)
     return _open_dataset(path, fingerprint)
 
 
 @lru_cache(maxsize=2)
 def _open_dataset(path: Path | str, fingerprint: str) -> Dataset:
     """Open a dataset once a process: workers are reused from trial to trial."""
-    dataset = Dataset.open(path)
+    dataset = Dataset.open(path, fingerprint=fingerprint)
     if dataset.fingerprint != fingerprint:
         raise TrainingError(
             f"{path}: the dataset changed while the search ran (fingerprint "

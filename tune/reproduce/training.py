@@ -63,7 +63,13 @@ def _train_some(
 
     failures = train_networks(
         [_network(unit) for unit in left],
-        work_on(dataset, request.workspace, request.resources, scratch=request.home / "ray"),
+        work_on(
+            request.dataset,
+            dataset,
+            request.workspace,
+            request.resources,
+            scratch=request.home / "ray",
+        ),
         request.resources,
         workers=request.workers,
         told=told,

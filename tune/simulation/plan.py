@@ -62,12 +62,11 @@ def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Pla
 
 def probe_epoch(file: StudyFile) -> float:
     """Return the seconds that one epoch of a student takes here, from a few training steps."""
-    import torch
-
     from refkd.data.dataset import Dataset
+    from refkd.training.threads import use_threads
     from refkd.training.timing import epoch_of_student
 
-    torch.set_num_threads(max(1, int(file.resources.cpu)))
+    use_threads(file.resources.cpu)
     return epoch_of_student(file.student_config({}, seed=0), Dataset.open(file.dataset))
 
 

@@ -77,6 +77,32 @@ def test_an_address_that_cannot_be_read_is_named(place: Path) -> None:
     assert "hidden-word" not in str(refused.value)
 
 
+def test_who_knows_the_fingerprint_needs_the_address_no_more(place: Path) -> None:
+    first = Dataset.open(place.as_uri())
+    shutil.rmtree(place)
+    with pytest.raises(DataError, match="cannot be read"):
+        Dataset.open(place.as_uri())
+    again = Dataset.open(place.as_uri(), fingerprint=first.fingerprint)
+    assert again.path == first.path
+
+
+def test_what_a_process_that_was_killed_has_left_is_replaced(
+    place: Path, tiny_dataset: Dataset
+) -> None:
+    left = place.parent / "cache/refkd/datasets" / f".fetched-{tiny_dataset.fingerprint}"
+    left.mkdir(parents=True)
+    (left / "features.h5").write_bytes(b"half")
+    Dataset.open(place.as_uri()).verify()
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("query", ["sig=hidden-word", "client_secret=hidden-word&region=eu"])
+def test_an_address_holds_no_secret(query: str) -> None:
+    with pytest.raises(DataError, match=r"(sig|client_secret) \(known: ") as refused:
+        Dataset.open(f"abfs://container@account/path?{query}")
+    assert "hidden-word" not in str(refused.value)
+
+
 def test_another_dataset_at_the_same_address_is_another_copy(
     place: Path, tiny_dataset: Dataset
 ) -> None:
