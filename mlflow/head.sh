@@ -18,8 +18,9 @@ export REFKD_WORKSPACE REFKD_PORT REFKD_AUTH
 log=$REFKD_WORKSPACE/server.log
 pid=$HOME/.mlflow/head-$REFKD_PORT.pid
 
+# A number alone says nothing: after a restart of the machine it may be another program's.
 runs() {
-  [ -s "$pid" ] && kill -0 "$(cat "$pid")" 2>/dev/null
+  [ -s "$pid" ] && ps -o args= -p "$(cat "$pid")" 2>/dev/null | grep -q mlflow
 }
 
 answers() {
@@ -43,6 +44,10 @@ esac
 mkdir -p "$REFKD_WORKSPACE" "$HOME/.mlflow"
 password=$REFKD_WORKSPACE/admin.password
 [ -s "$password" ] || python -c 'import secrets; print(secrets.token_urlsafe(24))' >"$password"
+if [ -s "$HOME/.mlflow/credentials" ] && ! grep -qF "$(cat "$password")" "$HOME/.mlflow/credentials"; then
+  mv "$HOME/.mlflow/credentials" "$HOME/.mlflow/credentials.before"
+  echo "head.sh: ~/.mlflow/credentials were another server's; they are in credentials.before now"
+fi
 cat >"$HOME/.mlflow/credentials" <<EOF
 [mlflow]
 mlflow_tracking_username = admin
