@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.student import student_trainer

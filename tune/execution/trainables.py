@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import ray.tune
-import torch
 from filelock import FileLock
 
 from refkd.data.dataset import Dataset
