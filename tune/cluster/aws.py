@@ -1,67 +1,38 @@
-"""AWS' node types: what Ray hands on to EC2 unread."""
+"""AWS' node types: those that never come, or that cost for nothing."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from tune.cluster.commands import commands
+from tune.cluster.commands import WORKER_START, commands
+from tune.cluster.ec2 import TEMPLATE, check_node_config, template
 from tune.cluster.findings import Fault, Faults, Keys
-from tune.cluster.keys import unknown
+from tune.cluster.numbers import whole
+from tune.cluster.regions import check_regions
 from tune.cluster.source import ClusterFile, section
 
-RUN_INSTANCES = {
-    *("BlockDeviceMappings", "CapacityReservationSpecification", "CpuOptions"),
-    *("CreditSpecification", "DisableApiStop", "DisableApiTermination", "EbsOptimized"),
-    *("EnclaveOptions", "HibernationOptions", "IamInstanceProfile", "ImageId"),
-    *("InstanceInitiatedShutdownBehavior", "InstanceMarketOptions", "InstanceType", "KeyName"),
-    *("LaunchTemplate", "LicenseSpecifications", "MaintenanceOptions", "MetadataOptions"),
-    *("Monitoring", "NetworkInterfaces", "Placement", "PrivateDnsNameOptions"),
-    *("SecurityGroupIds", "SubnetId", "SubnetIds", "TagSpecifications", "UserData"),
-}
-"""What EC2's RunInstances takes, and Ray's own SubnetIds."""
-INSIDE = {
-    "InstanceMarketOptions": {"MarketType", "SpotOptions"},
-    "MetadataOptions": {
-        *("HttpTokens", "HttpPutResponseHopLimit", "HttpEndpoint", "HttpProtocolIpv6"),
-        "InstanceMetadataTags",
-    },
-    "IamInstanceProfile": {"Arn", "Name"},
-}
-SHAPES = {
-    "ImageId": (r"ami-[0-9a-f]{8}([0-9a-f]{9})?", "ami- and 17 hexadecimal digits"),
-    "InstanceType": (r"[a-z0-9-]+\.[a-z0-9-]+", "a type such as g4dn.xlarge"),
-}
-_GROUP = re.compile(r"sg-[0-9a-f]{8}([0-9a-f]{9})?")
-_TEMPLATE = "0123456789abcdef"
+TYPES = "available_node_types"
+WATCHER = "tune.execution.spot"
+MARKET = "InstanceMarketOptions"
 
 
 def check_aws(file: ClusterFile) -> Faults:
     """Yield node types that EC2 would refuse, that never come, or that cost for nothing."""
     content = file.content
-    yield from _region(content)
-    types = section(content, "available_node_types")
-    head = content.get("head_node_type")
-    if head not in types:
-        yield Fault(
-            ("head_node_type",),
-            head,
-            "is none of available_node_types",
-            f"give one of {', '.join(map(str, types)) or 'them a name'}",
-        )
-    top = content.get("max_workers")
-    if top is None:
-        yield Fault(
-            ("max_workers",), None, "is missing: Ray would start 2 workers at most", "set it"
-        )
-    for name, node in types.items():
-        keys: Keys = ("available_node_types", name)
-        yield from _node_config(keys, section(node, "node_config"))
-        if name == head:
+    yield from check_regions(content)
+    yield from _types(content)
+    if "max_workers" not in content:
+        what = "is missing: Ray would start 2 workers at most"
+        yield Fault(("max_workers",), None, what, "set it")
+    for name, node in section(content, TYPES).items():
+        keys: Keys = (TYPES, name)
+        yield from check_node_config((*keys, "node_config"), section(node, "node_config"))
+        yield from _resources((*keys, "resources"), section(node, "resources"))
+        if name == content.get("head_node_type"):
             yield from _head(keys, section(node))
         else:
-            yield from _worker(keys, section(node), top)
+            yield from _worker(keys, section(node), content.get("max_workers"))
     if not any("boto3" in command.text for command in commands(content)):
         yield Fault(
             ("head_setup_commands",),
@@ -70,69 +41,50 @@ def check_aws(file: ClusterFile) -> Faults:
             "add `pip install boto3==VERSION`",
         )
     for command in commands(content):
-        if _TEMPLATE in command.text:
-            yield _template(command.keys, command.text)
-    spot = any("InstanceMarketOptions" in section(n, "node_config") for n in types.values())
-    if spot and section(content, "provider").get("cache_stopped_nodes") is not False:
+        yield from (template(command.keys, w) for w in command.text.split() if TEMPLATE in w)
+    if any(MARKET in section(node, "node_config") for node in section(content, TYPES).values()):
+        yield from _spot(content)
+
+
+def _types(content: Mapping[str, Any]) -> Faults:
+    types, head = list(section(content, TYPES)), content.get("head_node_type")
+    if head not in types:
+        yield Fault(
+            ("head_node_type",),
+            head,
+            "is none of available_node_types",
+            f"give one of {', '.join(map(str, types)) or 'them a name'}",
+        )
+    elif types == [head]:
+        what = "holds the head alone: no worker could come, and the head runs no trials"
+        yield Fault((TYPES,), None, what, "add a type of workers, such as gpu_spot")
+
+
+def _spot(content: Mapping[str, Any]) -> Faults:
+    cached = section(content, "provider").get("cache_stopped_nodes")
+    if cached is not False:
         yield Fault(
             ("provider", "cache_stopped_nodes"),
-            section(content, "provider").get("cache_stopped_nodes"),
+            cached,
             "keeps machines that stopped, which the spot market does not allow",
             "set cache_stopped_nodes: false",
         )
-
-
-def _region(content: Mapping[str, Any]) -> Faults:
-    provider = section(content, "provider")
-    region = str(provider.get("region") or "")
-    if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", region):
-        yield Fault(("provider", "region"), region, "is no region", "give one such as us-west-2")
-        return
-    for zone in str(provider.get("availability_zone") or region).split(","):
-        if not zone.strip().startswith(region):
-            yield Fault(
-                ("provider", "availability_zone"),
-                zone,
-                f"lies in another region than {region}",
-                f"give zones such as {region}a",
-            )
-
-
-def _node_config(keys: Keys, config: Mapping[str, Any]) -> Faults:
-    place: Keys = (*keys, "node_config")
-    for key, value in config.items():
-        if key not in RUN_INSTANCES:
-            yield unknown((*place, key), RUN_INSTANCES)
-        elif key in INSIDE and isinstance(value, Mapping):
-            yield from (
-                unknown((*place, key, k), INSIDE[key]) for k in value if k not in INSIDE[key]
-            )
-    for key, (shape, example) in SHAPES.items():
-        value = str(config.get(key) or "")
-        if not re.fullmatch(shape, value):
-            yield Fault((*place, key), value, "is nothing that EC2 knows", f"give {example}")
-        elif _TEMPLATE in value:
-            yield _template((*place, key), value)
-    for position, group in enumerate(config.get("SecurityGroupIds") or []):
-        where: Keys = (*place, "SecurityGroupIds", position)
-        if not _GROUP.fullmatch(str(group)):
-            yield Fault(where, group, "is no security group", "give one such as sg-0a1b2c3d")
-        elif _TEMPLATE in str(group):
-            yield _template(where, group)
-    market = section(config, "InstanceMarketOptions").get("MarketType", "spot")
-    if market not in ("spot", "capacity-block"):
+    if not any(c.keys[0] == WORKER_START and WATCHER in c.text for c in commands(content)):
         yield Fault(
-            (*place, "InstanceMarketOptions", "MarketType"),
-            market,
-            "is no market of EC2",
-            "write spot, or remove InstanceMarketOptions for machines on demand",
+            (WORKER_START,),
+            None,
+            "start no watcher: a spot machine's trials would not hear of its end",
+            f"add `python -m {WATCHER}`, as the file that ships does",
+            level="note",
         )
 
 
-def _template(keys: Keys, value: object) -> Fault:
-    return Fault(
-        keys, value, "is the example of the file that ships", "give your own", level="note"
-    )
+def _resources(keys: Keys, resources: Mapping[str, Any]) -> Faults:
+    for name in resources:
+        right = str(name).upper()
+        if right in ("CPU", "GPU") and name != right:
+            what = "is a resource that no trial asks for"
+            yield Fault((*keys, name), name, what, f"write {right}")
 
 
 def _head(keys: Keys, node: Mapping[str, Any]) -> Faults:
@@ -143,9 +95,9 @@ def _head(keys: Keys, node: Mapping[str, Any]) -> Faults:
             "lets trials run on the head, beside the search and its record",
             "write resources: {CPU: 0}",
         )
-    if "InstanceMarketOptions" in section(node, "node_config"):
+    if MARKET in section(node, "node_config"):
         yield Fault(
-            (*keys, "node_config", "InstanceMarketOptions"),
+            (*keys, "node_config", MARKET),
             None,
             "puts the head on the spot market: the search would end with it",
             "remove it",
@@ -153,16 +105,18 @@ def _head(keys: Keys, node: Mapping[str, Any]) -> Faults:
 
 
 def _worker(keys: Keys, node: Mapping[str, Any], top: object) -> Faults:
-    least, most = node.get("min_workers", 0), node.get("max_workers")
-    if not isinstance(least, int) or (most is not None and not isinstance(most, int)):
+    least, most = whole(node.get("min_workers", 0)), whole(node.get("max_workers", top))
+    if least is None or most is None:
         return  # the schema has said so
-    if most is not None and most < max(least, 1):
+    place: Keys = (*keys, "max_workers")
+    if most < least:
+        remedy = f"set it to {least}, or lower min_workers"
+        yield Fault(place, most, f"is less than min_workers, which is {least}", remedy)
+    elif most < 1:
+        yield Fault(place, most, "lets no worker come", "set it to the machines you want")
+    elif isinstance(top, int) and max(least, most) > top:
         yield Fault(
-            (*keys, "max_workers"), most, "lets no worker come", "set it to the machines you want"
-        )
-    if isinstance(top, int) and (least if most is None else most) > top:
-        yield Fault(
-            (*keys, "max_workers"),
+            place,
             most,
             f"is more than max_workers: {top} at the top, which bounds all types together",
             f"set it to {top}, or raise the one at the top",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from tune.cluster.access import check_access
 from tune.cluster.aws import check_aws
 from tune.cluster.commands import ray_starts
 from tune.cluster.doors import check_doors
@@ -12,12 +13,22 @@ from tune.cluster.findings import Checked, Fault, Faults, in_order
 from tune.cluster.fit import Capacity, check_study
 from tune.cluster.hosts import check_hosts
 from tune.cluster.keys import check_keys
-from tune.cluster.kube import check_kube, kube_capacities, kube_shared
-from tune.cluster.kube_keys import check_kube_keys
-from tune.cluster.source import KUBERAY, ClusterFile, read_cluster, section
+from tune.cluster.kube.check import check_kube, kube_capacities
+from tune.cluster.kube.keys import check_kube_keys
+from tune.cluster.kube.storage import kube_shared
+from tune.cluster.numbers import number, whole
+from tune.cluster.source import KUBERAY, ClusterFile, items, read_cluster, section
 from tune.cluster.starts import check_starts
 from tune.cluster.storage import check_storage, shared_of
+from tune.cluster.tokens import check_tokens
 from tune.cluster.versions import check_versions, lock_of, read_lock
+from tune.cluster.wheels import check_wheels
+
+OF_LAUNCHER = (
+    *(check_keys, check_hosts, check_access, check_files, check_wheels, check_starts),
+    *(check_tokens, check_versions, check_doors, check_storage),
+)
+"""The checks of a file for `ray up`, whatever its provider."""
 
 
 def check_file(path: Path, *, study: Path | None = None) -> Checked:
@@ -48,9 +59,9 @@ def capacities(file: ClusterFile) -> list[Capacity]:
     return [
         Capacity(
             name=str(name),
-            cpu=section(node, "resources").get("CPU"),
-            gpu=section(node, "resources").get("GPU"),
-            count=int(node.get("max_workers", file.content.get("max_workers", 0))),
+            cpu=number(section(node, "resources").get("CPU")),
+            gpu=number(section(node, "resources").get("GPU")),
+            count=whole(section(node).get("max_workers", file.content.get("max_workers", 0))),
         )
         for name, node in section(file.content, "available_node_types").items()
         if name != file.content.get("head_node_type")
@@ -60,15 +71,15 @@ def capacities(file: ClusterFile) -> list[Capacity]:
 def _fixed(file: ClusterFile) -> list[Capacity]:
     """Fixed machines say what they have only where `ray start` is told."""
     found = []
-    workers = len(section(file.content, "provider").get("worker_ips") or [])
+    workers = len(items(file.content, "provider", "worker_ips"))
     for start in ray_starts(file.content):
         head = "head" in start.options()
-        cpu, gpu = (start.options().get(f"num-{kind}s") for kind in ("cpu", "gpu"))
+        cpu, gpu = (number(start.options().get(f"num-{kind}s")) for kind in ("cpu", "gpu"))
         found.append(
             Capacity(
                 name="head" if head else "workers",
-                cpu=None if cpu is None else float(cpu),
-                gpu=None if gpu is None else float(gpu),
+                cpu=cpu,
+                gpu=gpu,
                 count=1 if head else workers,
             )
         )
@@ -80,10 +91,8 @@ def _faults(file: ClusterFile) -> Faults:
         yield from check_kube_keys(file)
         yield from check_kube(file, read_lock(lock_of(file)))
         return
-    for check in (check_keys, check_hosts, check_files, check_starts, check_versions):
+    for check in OF_LAUNCHER:
         yield from check(file)
-    yield from check_doors(file)
-    yield from check_storage(file)
     if file.kind == "aws":
         yield from check_aws(file)
     docker = section(file.content, "docker")

@@ -8,16 +8,14 @@ from typing import Any
 
 from tune.cluster.commands import commands
 from tune.cluster.findings import Fault, Faults, Keys
+from tune.cluster.secret import secret_in, texts
 from tune.cluster.source import ClusterFile, items, section
 from tune.cluster.starts import LOOPBACK
 
 WORLD = ("0.0.0.0/0", "::/0")
+CREDENTIALS: Keys = ("provider", "aws_credentials")
 _SERVER = re.compile(r"(?:REFKD_HOST=|mlflow server\b[^;&|]*--host[= ])(\S+)")
-_SECRET = re.compile(
-    r"\b(RAY_AUTH_TOKEN|MLFLOW_AUTH_ADMIN_PASSWORD|MLFLOW_TRACKING_PASSWORD|POSTGRES_PASSWORD"
-    r"|AWS_SECRET_ACCESS_KEY|aws_secret_access_key)=(?![\"']?\$)\S+"
-)
-_KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
+_OPEN = re.compile(r"\bREFKD_AUTH=[\"']?none\b")
 
 
 def check_doors(file: ClusterFile) -> Faults:
@@ -31,11 +29,19 @@ def check_doors(file: ClusterFile) -> Faults:
                 "lets MLflow's server listen outside the head",
                 "remove it; reach MLflow by `ray attach -p 5000 FILE`",
             )
-        secret = _SECRET.search(command.text)
-        if secret or _KEY_ID.search(command.text):
+        if _OPEN.search(command.text):
             yield Fault(
                 command.keys,
-                f"{secret[1]}=***" if secret else "an AWS access key",
+                "REFKD_AUTH=none",
+                "lets MLflow's server ask for no password",
+                "remove it; head.sh makes a password",
+            )
+    for keys, text in texts(file.content):
+        secret = secret_in(text)
+        if secret and keys[:2] != CREDENTIALS:
+            yield Fault(
+                keys,
+                secret,
                 "is a secret written into the file",
                 "take it from a file that file_mounts brings, or from the machine's role",
             )
@@ -44,9 +50,9 @@ def check_doors(file: ClusterFile) -> Faults:
 
 
 def _groups(content: Mapping[str, Any]) -> Faults:
-    if section(content, "provider", "aws_credentials"):
+    if section(content, *CREDENTIALS):
         yield Fault(
-            ("provider", "aws_credentials"),
+            CREDENTIALS,
             "***",
             "is a secret written into the file, which `ray up` copies to the head",
             "remove it: the launcher's environment and the head's role are used",

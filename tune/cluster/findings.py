@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from refkd.config import Config
+from tune.cluster.secret import hidden
+from tune.spec.yaml_file import YamlFile
 
 Keys = tuple[str | int, ...]
 """A place in a file, such as `("provider", "worker_ips", 1)`."""
@@ -55,6 +57,8 @@ class Fault:
     what: str
     remedy: str
     level: Literal["problem", "note"] = "problem"
+    document: YamlFile | None = None
+    """The document it stands in, where that is not the cluster's own."""
 
 
 Faults = Iterator[Fault]
@@ -68,13 +72,13 @@ def dotted(keys: Sequence[str | int]) -> str:
     """
     text = ""
     for key in keys:
-        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else str(key)
     return text
 
 
 def shown(value: object, *, width: int = 60) -> str:
-    """Return a value in one line, shortened; nothing for None."""
-    text = "" if value is None else " ".join(str(value).split())
+    """Return a value in one line, shortened and without secrets; nothing for None."""
+    text = "" if value is None else hidden(" ".join(str(value).split()))
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from tune.cluster.findings import Fault, Faults, Finding, dotted, shown
 from tune.cluster.storage import within
 from tune.spec.study_file import StudyFile, load_study_file
 from tune.spec.urls import without_password
 from tune.spec.yaml_file import read_yaml
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/")
+"""Of an address; a path that was one has lost a slash."""
 
 
 @dataclass(frozen=True)
@@ -19,18 +24,25 @@ class Capacity:
     name: str
     cpu: float | None
     gpu: float | None
-    count: int
+    count: int | None
     """Machines of the type at most."""
 
     def trials(self, study: StudyFile) -> int | None:
         """Return how many trials of a study fit at once; None where that is not known."""
         wanted = study.resources
-        if self.cpu is None:
+        pairs = [(self.cpu, wanted.cpu), (self.gpu, wanted.gpu)]
+        fits = [None if has is None else has // wants for has, wants in pairs if wants]
+        known = [fit for fit in fits if fit is not None]
+        if 0 in known:
+            return 0
+        if self.count is None or not known or len(known) < len(fits):
             return None
-        fits = self.cpu // wanted.cpu
-        if wanted.gpu:
-            fits = min(fits, (self.gpu or 0) // wanted.gpu)
-        return int(fits) * self.count
+        return int(min(known)) * self.count
+
+    def __str__(self) -> str:
+        pairs = ((self.cpu, "CPUs"), (self.gpu, "GPUs"))
+        has = ", ".join(f"{amount:g} {kind}" for amount, kind in pairs if amount is not None)
+        return f"{self.name}: {has}"
 
 
 def check_study(
@@ -39,7 +51,7 @@ def check_study(
     """Return what of a study cannot work on a cluster."""
     study = load_study_file(path)
     lines = read_yaml(path)
-    faults = [*_resources(study, capacities), *_places(study, shared)]
+    faults = [*_resources(study, capacities, path), *_places(study, shared)]
     if spot and study.retries < 3:
         what = "gives up a trial soon, where machines are taken away often"
         faults.append(Fault(("retries",), study.retries, what, "set retries: 3", level="note"))
@@ -57,15 +69,24 @@ def check_study(
     ]
 
 
-def _resources(study: StudyFile, capacities: list[Capacity]) -> Faults:
+def _resources(study: StudyFile, capacities: list[Capacity], path: Path) -> Faults:
     known = [(c, fits) for c in capacities if (fits := c.trials(study)) is not None]
+    unknown = [c.name for c in capacities if c.trials(study) is None]
     wanted = study.resources
     asked = f"{wanted.cpu:g} CPUs and {wanted.gpu:g} GPUs"
-    if not known or len(known) < len(capacities):
+    if unknown and (wanted.cpu > 1 or wanted.gpu):
+        yield Fault(
+            ("resources",),
+            asked,
+            f"may fit or not: the cluster's file does not say what {', '.join(unknown)} have",
+            f"once it runs, on its head: refkd cluster check --address auto --study {path}",
+            level="note",
+        )
+    if not known or unknown:
         return
     total = sum(fits for _, fits in known)
     if total == 0:
-        there = ", ".join(f"{c.name}: {c.cpu:g} CPUs, {c.gpu or 0:g} GPUs" for c, _ in known)
+        there = "; ".join(str(capacity) for capacity, _ in known)
         yield Fault(
             ("resources",),
             asked,
@@ -93,18 +114,23 @@ def _resources(study: StudyFile, capacities: list[Capacity]) -> Faults:
 def _places(study: StudyFile, shared: PurePosixPath | None) -> Faults:
     if shared is None:
         return
-    for key, value in (("workspace", study.workspace), ("dataset", study.dataset)):
-        text = str(value)
-        if ":/" not in text and not within(text, shared):
-            yield Fault(
-                (key,),
-                text,
-                "is not in the folder that the machines share",
-                f"give a path in {shared}",
-            )
+    if _SCHEME.match(str(study.workspace)):
+        yield Fault(
+            ("workspace",),
+            study.workspace,
+            "is an address, and a workspace is a folder",
+            f"give a path in {shared}",
+        )
+    elif not within(str(study.workspace), shared):
+        yield _outside("workspace", study.workspace, shared)
+    dataset = str(study.dataset)
+    if dataset.startswith("file:") or not _SCHEME.match(dataset):
+        path = unquote(urlsplit(dataset).path) if dataset.startswith("file:") else dataset
+        if not within(path, shared):
+            yield _outside("dataset", dataset, shared)
     storage = study.storage
     own = f"journal:{shared}/runs/studies/{study.name}/study.journal"
-    if storage is None or (storage.startswith("sqlite:") and within(_file(storage), shared)):
+    if storage is None or (_is_sqlite(storage) and within(_file(storage), shared)):
         yield Fault(
             ("storage",),
             without_password(storage or "SQLite in the workspace"),
@@ -129,6 +155,15 @@ def _places(study: StudyFile, shared: PurePosixPath | None) -> Faults:
         )
 
 
+def _outside(key: str, value: object, shared: PurePosixPath) -> Fault:
+    what = "is not in the folder that the machines share"
+    return Fault((key,), value, what, f"give a path in {shared}")
+
+
+def _is_sqlite(url: str) -> bool:
+    return url.partition(":")[0].partition("+")[0] == "sqlite"
+
+
 def _file(url: str) -> str:
     """Return the absolute path of a SQLite URL."""
-    return "/" + url.partition(":")[2].lstrip("/")
+    return "/" + url.partition(":")[2].partition("?")[0].lstrip("/")

@@ -27,21 +27,26 @@ class ClusterFile:
     kind: str
     """`local`, `aws` or `kuberay`."""
     main: YamlFile
-    others: Sequence[Mapping[str, Any]]
-    """Content of the other documents."""
+    others: Sequence[YamlFile]
+    """The other documents."""
 
     @property
     def content(self) -> Mapping[str, Any]:
         """Return what the cluster's own document says."""
         return self.main.content
 
+    def of_kind(self, kind: str) -> list[YamlFile]:
+        """Return the other documents of a kind."""
+        return [document for document in self.others if document.content.get("kind") == kind]
+
     def finding(self, fault: Fault) -> Finding:
         """Return a fault with its file and line."""
+        other = fault.document
         return Finding(
             level=fault.level,
             file=str(self.path),
-            line=self.main.line(fault.keys),
-            field=dotted(fault.keys),
+            line=(other or self.main).line(fault.keys),
+            field=dotted((other.content.get("kind", "?"), *fault.keys) if other else fault.keys),
             value=shown(fault.value),
             what=fault.what,
             remedy=fault.remedy,
@@ -55,9 +60,15 @@ def read_cluster(path: Path) -> ClusterFile:
     documents = read_yaml_documents(path)
     clusters = [d for d in documents if d.content.get("kind") == "RayCluster"]
     main = clusters[0] if clusters else documents[0]
-    others = [d.content for d in documents if d is not main]
+    others = [d for d in documents if d is not main]
     if clusters:
         return ClusterFile(path, KUBERAY, main, others)
+    if "kind" in main.content:
+        kinds = ", ".join(str(d.content.get("kind")) for d in documents)
+        raise ClusterError(
+            f"{path}:{main.line(('kind',))}: kind is {kinds}; refkd checks a RayCluster: write "
+            "kind: RayCluster, or start from cluster/kuberay.yaml"
+        )
     provider = section(main.content, "provider")
     kind = provider.get("type")
     if kind not in LAUNCHER:

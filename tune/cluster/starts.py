@@ -1,15 +1,32 @@
-"""How Ray is started: with a token, on the loopback, and so that workers find the head."""
+"""How Ray is started: on the loopback, with all threads, and so that workers find the head."""
 
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 
-from tune.cluster.commands import HEAD_START, WORKER_START, Command, commands, ray_starts
+from tune.cluster.commands import HEAD_START, WORKER_START, Command, ray_starts
 from tune.cluster.findings import Fault, Faults
+from tune.cluster.numbers import number
 from tune.cluster.source import ClusterFile, items
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BOOTSTRAP = "~/ray_bootstrap_config.yaml"
+OPTIONS = {
+    *("address", "autoscaling-config", "block", "cgroup-path", "dashboard-agent-grpc-port"),
+    *("dashboard-agent-listen-port", "dashboard-host", "dashboard-port", "disable-usage-stats"),
+    *("enable-object-reconstruction", "enable-resource-isolation", "head", "help"),
+    *("include-dashboard", "include-log-monitor", "labels", "labels-file", "log-color"),
+    *("log-style", "max-worker-port", "memory", "metrics-export-port", "min-worker-port"),
+    *("no-monitor", "no-redirect-output", "node-ip-address", "node-manager-port", "node-name"),
+    *("num-cpus", "num-gpus", "object-manager-port", "object-spilling-directory"),
+    *("object-store-memory", "plasma-directory", "port", "proxy-server-url"),
+    *("ray-client-server-port", "ray-debugger-external", "redis-password", "redis-shard-ports"),
+    *("redis-username", "resources", "runtime-env-agent-port", "system-config"),
+    *("system-reserved-cpu", "system-reserved-memory", "temp-dir", "tracing-startup-hook"),
+    *("verbose", "worker-port-list"),
+}
+"""What `ray start` of Ray 2.60 takes; to import Ray for it would take seconds."""
 
 
 def check_starts(file: ClusterFile) -> Faults:
@@ -18,7 +35,9 @@ def check_starts(file: ClusterFile) -> Faults:
     for name in (HEAD_START, WORKER_START):
         listed = items(file.content, name)
         if name in file.content and not any(s.keys[0] == name for s in starts):
-            yield Fault((name,), None, "starts no Ray", "add a command with `ray start`")
+            commented = any("ray start" in str(text) for text in listed)
+            remedy = "remove the # before" if commented else "add a command with"
+            yield Fault((name,), None, "starts no Ray", f"{remedy} `ray start`")
         elif listed and "ray stop" not in str(listed[0]):
             yield Fault(
                 (name, 0),
@@ -27,29 +46,25 @@ def check_starts(file: ClusterFile) -> Faults:
                 "make `ray stop` the first command",
             )
     for start in starts:
-        yield from _token(start)
+        yield from _options(start)
         yield from _threads(start)
         yield from _head(start, file.kind) if start.keys[0] == HEAD_START else _worker(start)
     yield from _ports(starts)
-    setup = [c for c in commands(file.content) if c.keys[0] == "setup_commands"]
-    if setup and not any("bashrc" in c.text and c.variable("RAY_AUTH_MODE") for c in setup):
-        yield Fault(
-            ("setup_commands",),
-            None,
-            "leave RAY_AUTH_MODE out of ~/.bashrc, which the search on the head reads",
-            "append `export RAY_AUTH_MODE=token` to ~/.bashrc in a setup command",
-        )
 
 
-def _token(start: Command) -> Faults:
-    mode = start.variable("RAY_AUTH_MODE")
-    if mode != "token":
-        yield Fault(
-            start.keys,
-            mode,
-            "starts Ray without a token: whoever reaches a port runs code as this user",
-            "export RAY_AUTH_MODE=token before `ray start`",
-        )
+def _options(start: Command) -> Faults:
+    options = start.options()
+    for name in options:
+        if name not in OPTIONS:
+            close = get_close_matches(name, sorted(OPTIONS), n=1)
+            remedy = f"did you mean --{close[0]}?" if close else "remove it"
+            yield Fault(start.keys, f"--{name}", "is no option of `ray start`", remedy)
+    for name in ("num-cpus", "num-gpus"):
+        value = options.get(name)
+        if value is not None and number(value) is None and "$" not in value:
+            yield Fault(
+                start.keys, f"--{name}={value}", "is no number", f"write --{name}=4 or the like"
+            )
 
 
 def _threads(start: Command) -> Faults:
@@ -81,10 +96,18 @@ def _head(start: Command, kind: str) -> Faults:
             "does not keep the dashboard on the head's loopback",
             "write --dashboard-host=127.0.0.1; reach it by `ray dashboard FILE`",
         )
-    if kind == "local" and start.variable("RAY_enable_autoscaler_v2") != "0":
+    if "ray-client-server-port" in options:
         yield Fault(
             start.keys,
-            start.variable("RAY_enable_autoscaler_v2"),
+            f"--ray-client-server-port={options['ray-client-server-port']}",
+            "opens a further port, by which whoever has the token runs code on the head",
+            "remove it; a search runs on the head and does not need Ray's client",
+            level="note",
+        )
+    if kind == "local" and start.given("RAY_enable_autoscaler_v2") != "0":
+        yield Fault(
+            start.keys,
+            start.given("RAY_enable_autoscaler_v2"),
             "uses Ray's second autoscaler, which starts one fixed machine too few",
             "export RAY_enable_autoscaler_v2=0 before `ray start`",
         )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from tune.cluster.commands import Command, commands
+from tune.cluster.commands import Command, commands, split
 from tune.cluster.findings import Fault, Faults
 from tune.cluster.source import ClusterFile, section
 
@@ -59,10 +58,7 @@ def _installs(command: Command) -> Iterator[list[str]]:
     # A shell substitution may hold the `|` and `;` that end a command.
     text = re.sub(r"\$\([^)]*\)", "$(…)", command.text)
     for found in _PIP.finditer(text):
-        try:
-            yield shlex.split(found[1])
-        except ValueError:  # quotes that other words of the command close
-            yield found[1].split()
+        yield split(found[1])
 
 
 def _faults(command: Command, words: list[str], locked: Mapping[str, str]) -> Faults:

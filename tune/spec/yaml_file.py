@@ -25,7 +25,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if key.value in seen:
                 line = key.start_mark.line + 1
-                raise YamlError(f"line {line}: the key {key.value!r} stands twice; remove one")
+                raise YamlError(f"{line}: the key {key.value!r} stands twice; remove one")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -81,11 +81,14 @@ def read_yaml_documents(path: Path) -> list[YamlFile]:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise YamlError(f"{path}:{line}: not valid YAML: {error.problem}") from None
     except YamlError as error:
-        raise YamlError(f"{path}: {error}") from None
-    if not contents:
+        raise YamlError(f"{path}:{error}") from None
+    found = list(zip(roots, contents, strict=True))
+    if len(found) > 1:  # a file may begin or end with `---`
+        found = [(root, content) for root, content in found if content is not None]
+    if not found:
         raise YamlError(f"{path}:1: expected keys and values, found nothing")
     documents = []
-    for root, content in zip(roots, contents, strict=True):
+    for root, content in found:
         if not isinstance(content, dict) or root is None:
             line = root.start_mark.line + 1 if root is not None else 1
             raise YamlError(

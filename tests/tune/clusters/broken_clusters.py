@@ -17,6 +17,7 @@ class Broken:
     field: str
     what: str
     remedy: str
+    level: str = "problem"
 
 
 BROKEN = {
@@ -31,7 +32,7 @@ BROKEN = {
     ),
     "wrong type": Broken(
         AWS, "idle_timeout_minutes: 10", "idle_timeout_minutes: -1",
-        "idle_timeout_minutes", "minimum", "kind that Ray expects",
+        "idle_timeout_minutes", "not 0 or more", "write 0 or more",
     ),
     "no setup commands": Broken(
         AWS, "\nsetup_commands:", "\nrsync_filter: [x]\nhead_setup_commands_:",
@@ -76,8 +77,8 @@ BROKEN = {
         "make wheel"
     ),
     "missing key": Broken(
-        FIXED, "~/.ssh/refkd-cluster", "~/.ssh/none", "auth.ssh_private_key", "not there",
-        "ssh-keygen"
+        FIXED, "key: ~/.ssh/refkd-cluster", "key: ~/.ssh/none", "auth.ssh_private_key",
+        "not there", "ssh-keygen"
     ),
     "no token mounted": Broken(
         FIXED, '"~/.ray/auth_token": "~/.ray/auth_token"', '"~/x": "./mlflow"',
@@ -261,7 +262,7 @@ BROKEN = {
     ),
     "claim for one machine": Broken(
         KUBE, "[ReadWriteMany]", "[ReadWriteOnce]",
-        "spec.headGroupSpec.template.spec.volumes", "one machine", "ReadWriteMany",
+        "PersistentVolumeClaim.spec.accessModes", "one machine", "ReadWriteMany",
     ),
     "replicas": Broken(
         KUBE, "maxReplicas: 8", "maxReplicas: 0",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from tune.cluster.findings import Faults, Keys
-from tune.cluster.keys import unknown
+from tune.cluster.findings import Fault, Faults, Keys
 from tune.cluster.source import ClusterFile, items, section
+from tune.cluster.starts import OPTIONS
+from tune.cluster.unknown import unknown
 
 TOP = {"apiVersion", "kind", "metadata", "spec"}
 SPEC = {
@@ -53,6 +55,14 @@ def groups(file: ClusterFile) -> list[Keys]:
     ]
 
 
+def containers(file: ClusterFile) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
+    """Yield where each container stands, and what it says."""
+    for group in groups(file):
+        keys: Keys = (*group, "template", "spec", "containers")
+        for position, container in enumerate(items(file.content, *keys)):
+            yield (*keys, position), section(container)
+
+
 def check_kube_keys(file: ClusterFile) -> Faults:
     """Yield keys that the operator or Kubernetes would refuse or drop."""
     content = file.content
@@ -65,12 +75,20 @@ def check_kube_keys(file: ClusterFile) -> Faults:
     for group in groups(file):
         pod: Keys = (*group, "template", "spec")
         places += [(group, HEAD if group[-1] == "headGroupSpec" else WORKER), (pod, POD)]
-        places += [
-            ((*pod, "containers", i), CONTAINER)
-            for i in range(len(items(content, *pod, "containers")))
-        ]
+        yield from _params((*group, "rayStartParams"), section(content, *group, "rayStartParams"))
+    places += [(keys, CONTAINER) for keys, _ in containers(file)]
     for keys, known in places:
         yield from _unknown(keys, section(content, *keys), known)
+
+
+def _params(keys: Keys, params: Mapping[str, object]) -> Faults:
+    """Ray's options of a group, which the operator hands on to `ray start`."""
+    for key, value in params.items():
+        if key not in OPTIONS:
+            yield unknown((*keys, key), sorted(OPTIONS))
+        elif not isinstance(value, str):
+            what = "is no text, and KubeRay takes nothing else"
+            yield Fault((*keys, key), value, what, "put the value into quotes")
 
 
 def _unknown(keys: Keys, there: Mapping[str, object], known: Iterable[str]) -> Faults:

@@ -1,0 +1,1 @@
+"""A RayCluster for KubeRay: its keys, doors, pods, sizes and volumes."""
