@@ -62,6 +62,8 @@ class Cluster:
                 provision(self.lab, name)
                 self.whole = False
         if not self.whole:
+            for name in ADDRESSES:
+                self.lab.mend(name)
             self.up()
             self.whole = True
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from chaos import SIMULATE, Workspace, environment_with
 from chaos_hooks import Epochs, Place
 from lab import STRICT, Lab
@@ -32,6 +33,7 @@ class Search:
     host: str
     workspace: Workspace
     log: Path
+    epochs: int
     driver: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -52,7 +54,8 @@ class Search:
         environment_with([Epochs(path=str(log), seconds=seconds, place=place)], lab.hooks)
         workspace = Workspace(folder, folder / "dataset")
         workspace.write(**{"simulate": SIMULATE, "workers": 3, **changes})
-        return cls(lab, host, workspace, log)
+        epochs = int(yaml.safe_load(workspace.study.read_text())["training"]["epochs"])
+        return cls(lab, host, workspace, log, epochs)
 
     def start(self, **variables: str) -> None:
         """Begin or continue the search, with more variables in the driver's environment."""
@@ -87,11 +90,14 @@ class Search:
             time.sleep(0.05)
 
     def busy(self, host: str) -> Begun:
-        """Wait until a trial begins its second epoch or a later one on a host; return it."""
-        already = len(self.begun())
+        """Wait until a trial is in the middle of its epochs on a host; return that epoch.
+
+        Not at their end: a host that is cut off would finish the trial in the shared folder.
+        """
+        already, middle = len(self.begun()), range(2, self.epochs - 2)
 
         def found(begun: list[Begun]) -> list[Begun]:
-            return [b for b in begun[already:] if b.host == f"rk-{host}" and b.epoch >= 2]
+            return [b for b in begun[already:] if b.host == f"rk-{host}" and b.epoch in middle]
 
         self.wait(lambda begun: bool(found(begun)))
         return found(self.begun())[0]
