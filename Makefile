@@ -13,7 +13,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install quickstart test system format lint types arrows spelling tests lab tidy wheel lock clean
+.PHONY: help install quickstart test system format lint types arrows spelling tests cluster lab tidy wheel lock clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s%s\n", $$1, $$2}' Makefile
@@ -30,7 +30,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 quickstart: $(INSTALLED) ## Install, then run the main job: a small search on simulated data.
 	$(BIN)/refkd search studies/quickstart.yaml
 
-test: system format lint types arrows spelling tests ## Run every check that CI runs.
+test: system format lint types arrows spelling tests cluster ## Run every check that CI runs.
 
 system: ## Install what some tests need of the machine, where apt may be used.
 	@sh .ci/system
@@ -53,7 +53,10 @@ spelling: $(INSTALLED)
 tests: $(INSTALLED) ## Run the tests and doctests alone, JOBS files at once; ARGS goes to pytest.
 	$(BIN)/pytest -m "not gpu and not cluster and not nightly" -n $(JOBS) --dist loadfile $(ARGS)
 
-lab: system $(INSTALLED) ## Run the tests of a cluster of namespaces, which CI leaves out: 25 minutes, alone.
+cluster: $(INSTALLED) ## Run the tests of a cluster of namespaces, alone on the machine: they need its cores.
+	$(BIN)/pytest -m "cluster and not nightly and not gpu" tests/lab
+
+lab: system $(INSTALLED) ## Run these and the nightly ones, which CI leaves out: half an hour.
 	$(BIN)/pytest -m "cluster or nightly" tests
 
 tidy: $(INSTALLED) ## Format the code and mend what ruff can mend.

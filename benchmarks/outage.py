@@ -32,7 +32,7 @@ def run(smoke: bool) -> Iterator[Row]:
     with (
         tempfile.TemporaryDirectory() as name,
         mlflow_server(Path(name)) as healthy,
-        slow_proxy(healthy, DELAY) as slow,
+        slow_proxy(healthy, DELAY / 10 if smoke else DELAY) as slow,
     ):
         servers = {"healthy": healthy, "down": f"http://127.0.0.1:{free_port()}", "slow": slow}
         studies = _Studies(Path(name), servers, **size)
