@@ -23,11 +23,16 @@ from benchmarks.run import Outcome, run
 from benchmarks.workers import epochs_a_second
 from tune.study.view import Stamp, TrialView
 
+MINUTES = {"outage", "overhead", "student_epoch", "workers"}
+"""Those that take whole searches, or compile, even with as little work as possible."""
 KEYS = ("name", "case", "ratio", "spread", "aim", "holds")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.nightly] if n in MINUTES else []) for n in NAMES],
+)
 def test_a_smoke_run_prints_a_line_of_json_a_case(name: str) -> None:
     command = [sys.executable, "-m", "benchmarks", name, "--json", "--smoke"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

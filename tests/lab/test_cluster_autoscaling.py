@@ -13,7 +13,9 @@ from chaos import assert_sound
 from lab import STRICT, Lab, require_lab
 from searches import Begun, Search, most_lost
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.cluster, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(600),
+]  # fmt: skip
 NODES = """\
 import ray
 ray.init(address="auto", logging_level="ERROR", log_to_driver=False)

@@ -12,7 +12,9 @@ from searches import Search
 
 from refkd.data.simulate import SimulationConfig, simulate
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.cluster, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(1800),
+]  # fmt: skip
 TRIALS = 6
 NODES = ("head", *WORKERS)
 

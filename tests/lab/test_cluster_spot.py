@@ -11,7 +11,9 @@ from hosts import Cluster
 from lab import ADDRESSES, STRICT
 from searches import Search, most_lost
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.cluster, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(1800),
+]  # fmt: skip
 METADATA = """\
 import http.server, pathlib, sys
 class Metadata(http.server.BaseHTTPRequestHandler):
