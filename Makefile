@@ -6,6 +6,8 @@ INSTALLED := $(VENV)/.installed
 # The first Python of 3.11 or newer that is found; name another with `make test PYTHON=...`.
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Where this is set, each of the tests' hundreds of processes would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Test files run side by side: two fill two cores.
 JOBS ?= 2
 # More for pytest, such as `make tests JOBS=0 ARGS="-x -k grid"`.
