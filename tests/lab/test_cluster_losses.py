@@ -41,6 +41,7 @@ def test_nodes_are_lost_and_their_trials_go_on_elsewhere(cluster: Cluster) -> No
     assert_sound(search.workspace, trials=8)
 
 
+@pytest.mark.nightly
 def test_driver_and_head_are_lost_and_the_same_command_goes_on(cluster: Cluster) -> None:
     search = Search.prepare(cluster.lab, "head", seconds=SECONDS, budget={"trials": 6}, **EPOCHS)
     search.start()
