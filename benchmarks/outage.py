@@ -28,11 +28,12 @@ def run(smoke: bool) -> Iterator[Row]:
     The same trials every time, on one worker; both teachers are trained before. The driver's
     processor time is told beside it.
     """
+    delay = DELAY / 10 if smoke else DELAY
     repeats, size = (1, {"epochs": 1, "trials": 1}) if smoke else (3, {"epochs": 20, "trials": 4})
     with (
         tempfile.TemporaryDirectory() as name,
         mlflow_server(Path(name)) as healthy,
-        slow_proxy(healthy, DELAY / 10 if smoke else DELAY) as slow,
+        slow_proxy(healthy, delay) as slow,
     ):
         servers = {"healthy": healthy, "down": f"http://127.0.0.1:{free_port()}", "slow": slow}
         studies = _Studies(Path(name), servers, **size)
@@ -41,7 +42,7 @@ def run(smoke: bool) -> Iterator[Row]:
             order = list(servers) if turn % 2 == 0 else list(reversed(servers))
             for server in order:
                 studies.search(server, f"turn-{turn}")
-    yield from _rows(studies.wall, studies.cpu, size)
+    yield from _rows(studies.wall, studies.cpu, size, delay)
 
 
 class _Studies:
@@ -81,9 +82,12 @@ class _Studies:
 
 
 def _rows(
-    wall: Mapping[str, list[float]], cpu: Mapping[str, list[float]], size: Mapping[str, int]
+    wall: Mapping[str, list[float]],
+    cpu: Mapping[str, list[float]],
+    size: Mapping[str, int],
+    delay: float,
 ) -> Iterator[Row]:
-    told = {"down": "server down", "slow": f"server {DELAY:g} s late with every answer"}
+    told = {"down": "server down", "slow": f"server {delay:g} s late with every answer"}
     work = f"{size['trials']} trials x {size['epochs']} epochs"
     for server, what in told.items():
         case = f"{what} / healthy, {work}"

@@ -18,9 +18,13 @@ export REFKD_WORKSPACE REFKD_PORT REFKD_AUTH
 log=$REFKD_WORKSPACE/server.log
 pid=$HOME/.mlflow/head-$REFKD_PORT.pid
 
+args() { # of a process; small images have no ps
+  ps -o args= -p "$1" || tr '\0' ' ' <"/proc/$1/cmdline"
+}
+
 # A number alone says nothing: after a restart of the machine it may be another program's.
 runs() {
-  [ -s "$pid" ] && ps -o args= -p "$(cat "$pid")" 2>/dev/null | grep -q mlflow
+  [ -s "$pid" ] && args "$(cat "$pid")" 2>/dev/null | grep -q mlflow
 }
 
 answers() {

@@ -73,10 +73,10 @@ def _join(address: str, level: int) -> None:
     host, _, port = address.rpartition(":")
     try:
         if host and port.isdigit() and "/" not in host:
-            socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
         ray.init(address=address, log_to_driver=False, logging_level=level)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ClusterConnectionError(
             f"--address {address}: no cluster answers ({reason}); run this on the head, with "
             "RAY_AUTH_MODE and the token of the cluster"

@@ -97,7 +97,7 @@ def measure(file: StudyFile, machines: Sequence[Machine]) -> Share:
         )
     except ray.exceptions.RayError as error:
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-        reason = str(cause).strip().splitlines()[0]
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise ShareError(f"a student of {file.name} cannot be trained there: {reason}") from None
     return share_of(Taken.model_validate(told), file.resources, gpus or machines)
 

@@ -61,7 +61,7 @@ def notice(endpoint: str) -> datetime | None:
     told = json.loads(text)
     if not isinstance(told, dict) or "time" not in told:
         raise ValueError(f"a notice without a time: {text[:200]}")
-    end = datetime.fromisoformat(told["time"])
+    end = datetime.fromisoformat(str(told["time"]))
     return end if end.tzinfo else end.replace(tzinfo=UTC)
 
 
@@ -85,18 +85,19 @@ def drain(end: datetime) -> None:
 def watch() -> None:
     """Wait for a notice and drain the node; return then."""
     endpoint = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", ENDPOINT).rstrip("/")
-    end, said = None, ""
-    while end is None:
+    said = answers = f"{endpoint} answers"
+    while True:
+        end, state = None, answers
         try:
             end = notice(endpoint)
-            trouble = ""
         except (OSError, ValueError) as error:  # it may answer again
-            trouble = f"no notice can be heard from {endpoint}: {error}"
-        if trouble != said:
-            print(trouble or f"{endpoint} answers again", flush=True)
-            said = trouble
-        if end is None:
-            time.sleep(POLL)
+            state = f"no notice can be heard from {endpoint}: {error}"
+        if state != said:
+            print(state, flush=True)
+            said = state
+        if end is not None:
+            break
+        time.sleep(POLL)
     print(f"this node is taken away at {end.isoformat()}: draining it", flush=True)
     drain(end)
 
