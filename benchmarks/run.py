@@ -28,11 +28,22 @@ class Outcome:
     """Its module's `WHY`: the reason for an aim that it misses."""
 
 
-def run(name: str, tell: Callable[[Row], None], *, smoke: bool) -> Outcome:
+def load(name: str) -> ModuleType:
+    """Return the module of a benchmark."""
+    return importlib.import_module(f"benchmarks.{name}")
+
+
+def run(
+    name: str,
+    tell: Callable[[Row], None],
+    *,
+    smoke: bool,
+    load: Callable[[str], ModuleType] = load,
+) -> Outcome:
     """Run a benchmark, whatever it raises; `smoke` asks for as little work as possible."""
     outcome, begun = Outcome(name=name), wall_seconds()
     try:
-        module: ModuleType = importlib.import_module(f"benchmarks.{name}")
+        module = load(name)
         outcome.why = getattr(module, "WHY", None)
         for row in module.run(smoke):
             outcome.rows.append(row)

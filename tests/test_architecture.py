@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from project import ROOT, project_files
+from support.project import ROOT, project_files
 
 PLATFORM = ("tune", "ray", "optuna", "mlflow", "typer", "rich", "sqlalchemy", "yaml")
 IMPORT_ALL = """

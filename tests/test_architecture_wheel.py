@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-from project import ROOT
+from support.project import ROOT
 
 FLOORS = {"ray": "2.54", "mlflow": "3.11", "torch": "2.6"}
 """The oldest releases without a known hole that matters here."""

@@ -9,8 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from commands import command_paths, parse
-from project import ROOT
+from support.commands import command_paths, parse
+from support.project import ROOT
 from typer.testing import CliRunner
 
 from tune.cli import app

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from commands import parse
-from project import ROOT, project_files, shell_commands
+from support.commands import parse
+from support.project import ROOT, project_files, shell_commands
 
 TEXTS = project_files(".md")
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import ROOT, project_files
+from support.project import ROOT, project_files
 
 from tune.spec.study_file import StudyFile, load_study_file
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from project import ROOT
+from support.project import ROOT
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from project import ROOT
+from support.project import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TOUR = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)

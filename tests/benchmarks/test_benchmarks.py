@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from project import ROOT
+from support.project import ROOT
 
 from benchmarks.__main__ import NAMES
 from benchmarks.kept import keep, kept, latest
@@ -100,18 +100,15 @@ def test_the_page_shows_every_row_and_says_why_an_aim_is_missed(tmp_path: Path) 
     assert "12.3 GB/s" in page
 
 
-def test_a_benchmark_that_fails_says_so_and_keeps_its_rows(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_benchmark_that_fails_says_so_and_keeps_its_rows() -> None:
     def run_some(_: bool) -> Iterator[Row]:
         yield row("made", "first", [1.0])
         raise ValueError("no\nserver")
 
     made = ModuleType("benchmarks.made")
     made.run, made.WHY = run_some, "A reason."  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "benchmarks.made", made)
     told: list[Row] = []
-    outcome = run("made", told.append, smoke=True)
+    outcome = run("made", told.append, smoke=True, load=lambda _: made)
     assert outcome.failure == "ValueError: no server"
     assert outcome.rows == told != []
     assert outcome.why == "A reason."

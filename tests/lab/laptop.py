@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 from lab import HOME, ROOT, SHARED, Lab
-from project import MADE
+from support.project import MADE
 
 STUDY = {
     "budget": {"trials": 3},

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from chaos import SIMULATE, Workspace, environment_with
-from chaos_hooks import Epochs, Place
 from lab import STRICT, Lab
+from support.chaos import SIMULATE, Workspace, environment_with
+from support.chaos_hooks import Epochs, Place
 
 
 @dataclass(frozen=True)

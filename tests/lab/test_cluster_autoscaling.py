@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chaos import assert_sound
 from lab import STRICT, Lab, require_lab
 from searches import Begun, Search, most_lost
+from support.chaos import assert_sound
 
 pytestmark = [
     pytest.mark.cluster, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(600),

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from chaos import assert_sound
 from clouds import AWS, PACKAGES, Cloud, bring
 from documented import FIRST, LAUNCH, command
 from lab import Lab, require_lab
 from laptop import Laptop
 from searches import Search, most_lost
+from support.chaos import assert_sound
 
 pytestmark = [
     pytest.mark.cluster, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(1800),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from chaos import assert_sound
 from hosts import WORKERS, Cluster
 from searches import Begun, Search, most_lost
+from support.chaos import assert_sound
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
 EPOCHS = {"training": {"epochs": 8, "batch_size": 64}, "pruning": {"name": "none"}}

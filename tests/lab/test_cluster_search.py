@@ -6,9 +6,9 @@ import secrets
 from pathlib import Path
 
 import pytest
-from chaos import SIMULATE, assert_sound
 from hosts import WORKERS, Cluster
 from searches import Search
+from support.chaos import SIMULATE, assert_sound
 
 from refkd.data.simulate import SimulationConfig, simulate
 

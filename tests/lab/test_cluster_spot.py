@@ -6,10 +6,10 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from chaos import assert_sound
 from hosts import Cluster
 from lab import ADDRESSES, STRICT
 from searches import Search, most_lost
+from support.chaos import assert_sound
 
 pytestmark = [
     pytest.mark.cluster, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(1800),

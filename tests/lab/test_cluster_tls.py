@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chaos import assert_sound
 from documented import commands
 from hosts import Cluster, on_three_hosts
 from lab import ADDRESSES, HOME, STRICT, Lab, require_lab
 from searches import Search
+from support.chaos import assert_sound
 
 pytestmark = [
     pytest.mark.cluster, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(1800),

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import CHROMIUM, OPTIONS
-from tracking_server import Server
+from support.browser import CHROMIUM, OPTIONS
+from support.tracking_server import Server
 
 if TYPE_CHECKING:
-    from chaos import Workspace
     from playwright.sync_api import Page
+    from support.chaos import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def mlflow_store(empty_store: Path, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A search of one worker that nothing disturbed, from simulated data to champions."""
-    from chaos import SIMULATE, Workspace
+    from support.chaos import SIMULATE, Workspace
 
     folder = tmp_path_factory.mktemp("calm")
     made = Workspace(folder, folder / "dataset")
@@ -67,7 +67,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture
 def workspace(calm: Workspace, tmp_path: Path, empty_store: Path) -> Workspace:
     """A workspace with teachers and an empty record, and a study file that can be rewritten."""
-    from chaos import copy_made
+    from support.chaos import copy_made
 
     return copy_made(calm, tmp_path / "workspace", empty_store)
 

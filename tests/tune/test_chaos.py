@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from chaos import Workspace, assert_sound, copy_made, kill_all, outcome, session, wait_for
-from chaos_hooks import Epochs
+from support.chaos import Workspace, assert_sound, copy_made, kill_all, outcome, session, wait_for
+from support.chaos_hooks import Epochs
 
 pytestmark = [
     pytest.mark.slow,

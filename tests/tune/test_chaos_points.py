@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chaos import Workspace, assert_sound, copy_made
-from chaos_hooks import Epochs, Kill
+from support.chaos import Workspace, assert_sound, copy_made
+from support.chaos_hooks import Epochs, Kill
 
 from refkd.files import temporaries
 

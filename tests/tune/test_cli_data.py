@@ -6,7 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from published_layouts import rows_of, video_ids, write_annotations, write_features, write_words
+from support.published_layouts import (
+    rows_of,
+    video_ids,
+    write_annotations,
+    write_features,
+    write_words,
+)
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset

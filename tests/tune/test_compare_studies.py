@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ended_study import SCORES, EndedStudy, FakeRay, end_study, install
+from support.ended_study import SCORES, EndedStudy, FakeTrainer, end_study
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
@@ -95,11 +95,10 @@ def test_a_study_beside_itself_has_no_difference(tmp_path: Path, tiny_dataset: D
 
 
 def test_finalists_stand_for_a_study_with_all_their_seeds(
-    two: tuple[EndedStudy, EndedStudy], tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    two: tuple[EndedStudy, EndedStudy], tiny_dataset: Dataset
 ) -> None:
     scores = {n: [SCORES[n]] * 2 for n in SCORES}
-    install(FakeRay(tiny_dataset, scores), monkeypatch)
-    finalists(two[1].path, top=1, seeds=2)
+    finalists(two[1].path, top=1, seeds=2, train=FakeTrainer(tiny_dataset, scores))
     found = compared(*two)
     assert [one.from_finalists for one in found.studies] == [False, True]
     assert {d.seeds for d in found.differences} == {(1, 2)}

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import needs_chromium
 from playwright.sync_api import Page, expect
-from test_engine import TABLE, study_file
+from support.browser import needs_chromium
+from support.recorded_curves import fill, study_file
 
 from tune.study.search_study import SearchStudy
 
@@ -38,23 +38,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield address
     server.kill()
     server.wait()
-
-
-def fill(study: SearchStudy) -> None:
-    """Search without Ray: every fourth trial fails, the others follow recorded curves."""
-    while (ask := study.ask()) is not None:
-        curve = TABLE.nearest(ask.values)
-        action = "go"
-        for epoch in range(1, study.file.training.epochs + 1):
-            action = study.record(ask.number, epoch, curve.at(epoch))
-            if action == "stop":
-                break
-        if ask.number % 4 == 3:
-            study.fail(ask.number, "made to fail")
-        elif action == "stop":
-            study.prune(ask.number)
-        else:
-            study.complete(ask.number, curve.at(study.file.training.epochs))
 
 
 def answers(address: str) -> bool:

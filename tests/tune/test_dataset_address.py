@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ended_study import end_study
+from support.ended_study import end_study
 
 from refkd.data.dataset import Dataset
 from refkd.errors import DataError

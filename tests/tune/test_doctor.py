@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from small_study import SmallStudy, make_study, save_checkpoints
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
+from support.small_study import SmallStudy, make_study, save_checkpoints
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run, ViewType
-from small_study import EPOCHS, OUTCOMES, SmallStudy, make_study, metrics
+from support.small_study import EPOCHS, OUTCOMES, SmallStudy, make_study, metrics
 
 from refkd.data.dataset import Dataset
 from tune.doctor.examine import Diagnosis, examine
@@ -22,7 +22,7 @@ from tune.record.tracking import owner_of, target_of
 from tune.sync import sync
 
 if TYPE_CHECKING:
-    from tracking_server import Server
+    from support.tracking_server import Server
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports
@@ -304,7 +304,7 @@ def test_what_mlflow_refused_is_told(study: SmallStudy) -> None:
     assert json.loads(spool(study).rejected.read_text())["event"] == "nonsense"
 
 
-def test_a_server_that_is_down_is_told(study: SmallStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_down_is_told(study: SmallStudy) -> None:
     text = study.path.read_text().replace(uri(study), "http://127.0.0.1:9")
     study.path.write_text(text)
     told = examine(study.path)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
+from support.recorded_curves import EPOCHS, TABLE, study_file
 
 from tune.replay import replay
-from tune.simulation.curves import Curve, CurveTable, read_curves, write_curves
+from tune.simulation.curves import read_curves, write_curves
 from tune.simulation.simulator import Simulated, World, simulate_search
-from tune.spec.study_file import StudyFile
 from tune.study.budget import stagnant, total
 from tune.study.chain import START, events, link
 from tune.study.growth import GrowthError, check_growth, continue_survivors, current
@@ -25,48 +25,6 @@ from tune.study.search_study import MAX_STARTS, SearchStudy
 from tune.study.stored_study import StudyError
 from tune.study.view import STAMP
 
-EPOCHS = 9
-
-
-def study_file(**changes: Any) -> StudyFile:
-    settings: dict[str, Any] = {
-        "name": "engine",
-        "dataset": "nowhere",
-        "training": {"epochs": EPOCHS},
-        "distill": {"warmup_epochs": 1},
-        "space": {
-            "distill.lambda_id": {"float": [0.01, 1.0], "log": True},
-            "distill.lambda_ood": {"float": [0.01, 1.0], "log": True},
-        },
-        "budget": {"trials": 30},
-        "sampler": {"startup_trials": 4},
-        "workers": 3,
-    }
-    return StudyFile.model_validate({**settings, **changes})
-
-
-def made_table(count: int = 60) -> CurveTable:
-    """Curves of a front between two goals: lambda_id helps ID, lambda_ood OOD, both at a cost."""
-    curves = []
-    for i in range(count):
-        a, b = (i * 0.618) % 1.0, (i * 0.414) % 1.0
-        metrics = []
-        for epoch in range(1, EPOCHS + 1):
-            grown = 1 - math.exp(-epoch / 3)
-            metrics.append(
-                {
-                    "val_id/miou": 50 * grown * (1 - (a - 0.7) ** 2 - 0.3 * b),
-                    "val_ood/miou": 40 * grown * (1 - (b - 0.6) ** 2 - 0.3 * a),
-                    "cost/cpu_seconds": 2.0 * epoch,
-                    "cost/wall_seconds": 2.0 * epoch,
-                }
-            )
-        values = {"distill.lambda_id": 10 ** (2 * a - 2), "distill.lambda_ood": 10 ** (2 * b - 2)}
-        curves.append(Curve(values=values, metrics=metrics))
-    return CurveTable(study="made", objectives=["val_id/miou", "val_ood/miou"], curves=curves)
-
-
-TABLE = made_table()
 SETTINGS = [
     {},
     {"pruning": {"type": "promote"}},

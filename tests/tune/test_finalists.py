@@ -1,4 +1,4 @@
-"""Finalists of a study whose Ray run is a stand-in: what is kept, continued, chosen and told."""
+"""Finalists that a stand-in trains: what is kept, continued, chosen and told."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ended_study import EPOCHS, EndedStudy, FakeRay, end_study, install
+from support.ended_study import EPOCHS, EndedStudy, FakeTrainer, end_study
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
@@ -47,12 +47,12 @@ def study(tmp_path: Path, tiny_dataset: Dataset) -> EndedStudy:
 
 
 @pytest.fixture
-def fake(tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> FakeRay:
-    return install(FakeRay(tiny_dataset, SCORES), monkeypatch)
+def fake(tiny_dataset: Dataset) -> FakeTrainer:
+    return FakeTrainer(tiny_dataset, SCORES)
 
 
-def run(study: EndedStudy, *, seeds: int = 2) -> Finalists:
-    return finalists(study.path, top=1, seeds=seeds)
+def run(study: EndedStudy, fake: FakeTrainer, *, seeds: int = 2) -> Finalists:
+    return finalists(study.path, top=1, seeds=seeds, train=fake)
 
 
 def kept(study: EndedStudy) -> dict[str, object]:
@@ -60,9 +60,9 @@ def kept(study: EndedStudy) -> dict[str, object]:
 
 
 def test_champions_are_chosen_by_the_mean_over_fresh_seeds(
-    study: EndedStudy, fake: FakeRay
+    study: EndedStudy, fake: FakeTrainer
 ) -> None:
-    found = run(study)
+    found = run(study, fake)
     assert fake.trained == RUNS
     assert found.champions == {"best-id": 1, "best-ood": 2, "best-balanced": 1}
     assert found.kept == {"best-id": 0, "best-ood": 0, "best-balanced": 0}
@@ -73,8 +73,10 @@ def test_champions_are_chosen_by_the_mean_over_fresh_seeds(
     assert row.metrics["cost/cpu_seconds"] == 2.0
 
 
-def test_what_they_came_to_is_in_the_study_and_on_disk(study: EndedStudy, fake: FakeRay) -> None:
-    found = run(study)
+def test_what_they_came_to_is_in_the_study_and_on_disk(
+    study: EndedStudy, fake: FakeTrainer
+) -> None:
+    found = run(study, fake)
     results = {k: SeedResult.model_validate(v) for k, v in kept(study).items()}
     assert sorted(results) == [f"finalist:{n:04d}:{s}" for n in range(3) for s in range(2)]
     for name, result in results.items():
@@ -92,55 +94,55 @@ def test_what_they_came_to_is_in_the_study_and_on_disk(study: EndedStudy, fake: 
 
 
 def test_every_storage_keeps_them(
-    storage_url: str, tmp_path: Path, tiny_dataset: Dataset, fake: FakeRay
+    storage_url: str, tmp_path: Path, tiny_dataset: Dataset, fake: FakeTrainer
 ) -> None:
     study = end_study(tmp_path, tiny_dataset, storage=storage_url)
-    assert run(study) == run(study)
+    assert run(study, fake) == run(study, fake)
     assert fake.trained == RUNS
 
 
-def test_what_is_trained_is_not_trained_again(study: EndedStudy, fake: FakeRay) -> None:
-    first = run(study)
-    assert run(study) == first
+def test_what_is_trained_is_not_trained_again(study: EndedStudy, fake: FakeTrainer) -> None:
+    first = run(study, fake)
+    assert run(study, fake) == first
     assert fake.trained == RUNS
     fake.scores = {n: [*pairs, (33.0, 11.0)] for n, pairs in SCORES.items()}
-    more = run(study, seeds=3)
+    more = run(study, fake, seeds=3)
     assert fake.trained[len(RUNS) :] == [f"finalist/{n:04d}/seed-2" for n in range(3)]
     assert more.seeds[:2] == first.seeds
-    fewer = run(study)
+    fewer = run(study, fake)
     assert fewer == first
 
 
-def test_an_interrupted_call_is_continued(study: EndedStudy, fake: FakeRay) -> None:
+def test_an_interrupted_call_is_continued(study: EndedStudy, fake: FakeTrainer) -> None:
     fake.stop_after = 2
     for _ in range(2):
         with pytest.raises(InterruptedSearchError, match="run the same command again"):
-            run(study)
+            run(study, fake)
     assert "finalists" not in study.attributes()
     assert fake.trained == RUNS[:4]
     fake.stop_after = None
-    run(study)
+    run(study, fake)
     assert fake.trained == RUNS
 
 
 def test_a_worker_that_died_is_told_and_its_run_tried_again(
-    study: EndedStudy, fake: FakeRay
+    study: EndedStudy, fake: FakeTrainer
 ) -> None:
     fake.dying = {RUNS[1]}
     with pytest.raises(FinalistsError, match=r"finalist/0001/seed-0: the worker process died"):
-        run(study)
+        run(study, fake)
     fake.dying = set()
-    run(study)
+    run(study, fake)
     assert fake.trained == [*RUNS, RUNS[1]]
 
 
-def test_a_finalist_that_fails_on_a_seed_cannot_win(study: EndedStudy, fake: FakeRay) -> None:
+def test_a_finalist_that_fails_on_a_seed_cannot_win(study: EndedStudy, fake: FakeTrainer) -> None:
     fake.failing = {"finalist/0001/seed-1"}
-    found = run(study)
+    found = run(study, fake)
     assert found.champions == {"best-id": 0, "best-ood": 2, "best-balanced": 2}
     assert found.finalists[1].failures == ["the loss is not finite"]
     assert found.finalists[1].metrics == {}
-    run(study)
+    run(study, fake)
     assert fake.trained == RUNS, "it would fail again"
     shown = CliRunner().invoke(
         app, ["finalists", str(study.path), "--top", "1", "--seeds", "2"], env={"COLUMNS": "200"}
@@ -149,31 +151,31 @@ def test_a_finalist_that_fails_on_a_seed_cannot_win(study: EndedStudy, fake: Fak
     assert "the loss is not finite" in shown.output
 
 
-def test_where_all_fail_there_is_no_champion(study: EndedStudy, fake: FakeRay) -> None:
+def test_where_all_fail_there_is_no_champion(study: EndedStudy, fake: FakeTrainer) -> None:
     fake.failing = set(RUNS)
     with pytest.raises(FinalistsError, match="every finalist failed"):
-        run(study)
+        run(study, fake)
 
 
-def test_the_search_must_have_ended(study: EndedStudy, fake: FakeRay) -> None:
+def test_the_search_must_have_ended(study: EndedStudy, fake: FakeTrainer) -> None:
     study.change(budget={"trials": 9})
     with pytest.raises(OutcomeError, match="5 of 9 trials"):
-        run(study)
+        run(study, fake)
     study.change(budget={"trials": 4}, training={"epochs": EPOCHS + 1})
     with pytest.raises(OutcomeError, match="run `refkd search` first"):
-        run(study)
+        run(study, fake)
     study.change(name="another", training={"epochs": EPOCHS})
     with pytest.raises(NoStudyError, match="has not been begun"):
-        run(study)
+        run(study, fake)
     study.change(name="")
     with pytest.raises(StudyFileError):
-        run(study)
+        run(study, fake)
     assert fake.trained == []
 
 
-def test_nobody_else_may_be_at_work(study: EndedStudy, fake: FakeRay) -> None:
+def test_nobody_else_may_be_at_work(study: EndedStudy, fake: FakeTrainer) -> None:
     with lease(study.url, "ended", objectives=2), pytest.raises(LeaseError):
-        run(study)
+        run(study, fake)
     assert fake.trained == []
 
 
@@ -191,9 +193,9 @@ def teacher(study: EndedStudy, role: str) -> Teacher:
 
 
 def test_differences_are_paired_over_the_mean_of_the_seeds(
-    study: EndedStudy, fake: FakeRay, tiny_dataset: Dataset
+    study: EndedStudy, fake: FakeTrainer, tiny_dataset: Dataset
 ) -> None:
-    found = run(study)
+    found = run(study, fake)
     assert set(found.comparison.scores["val_id"]) == {
         *("teacher-id", "teacher-ood", "trial-0001", "trial-0002")
     }
@@ -224,9 +226,9 @@ def test_differences_are_paired_over_the_mean_of_the_seeds(
         assert figure.high == pytest.approx(interval.high[0])
 
 
-def test_the_bill_names_them(study: EndedStudy, fake: FakeRay) -> None:
+def test_the_bill_names_them(study: EndedStudy, fake: FakeTrainer) -> None:
     before = make_bill("ended", study.open().views(), study.attributes())
-    run(study)
+    run(study, fake)
     after = make_bill("ended", study.open().views(), study.attributes())
     (row,) = [row for row in after.rows if row.item == "finalists"]
     assert (row.epochs, row.cpu_seconds) == (6 * EPOCHS, 6.0)
@@ -235,8 +237,9 @@ def test_the_bill_names_them(study: EndedStudy, fake: FakeRay) -> None:
 
 
 def test_the_command_shows_means_intervals_and_differences(
-    study: EndedStudy, fake: FakeRay
+    study: EndedStudy, fake: FakeTrainer
 ) -> None:
+    run(study, fake)
     command = ["finalists", str(study.path), "--top", "1", "--seeds", "2"]
     shown = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
     assert shown.exit_code == 0, shown.output

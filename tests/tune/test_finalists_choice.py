@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ended_study import scored
 from hypothesis import given
 from hypothesis import strategies as st
+from support.ended_study import scored
 
 from tune.finals.choice import ALIASES, BALANCED, choose, fresh_seeds, winners
 from tune.spec.study_file import StudyFile

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ended_study import SCORES, EndedStudy, FakeRay, add_trial, end_study, install
 from mlflow import MlflowClient
+from support.ended_study import SCORES, EndedStudy, FakeTrainer, add_trial, end_study
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
@@ -67,13 +67,11 @@ def test_only_finalists_take_the_aliases_from_finalists(
     study: EndedStudy,
     tiny_dataset: Dataset,
     mlflow_store: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    install(FakeRay(tiny_dataset, FRESH), monkeypatch)
+    fake = FakeTrainer(tiny_dataset, FRESH)
     search(study.path)
-    chosen = {
-        alias: str(n) for alias, n in finalists(study.path, top=1, seeds=1).champions.items()
-    }
+    found = finalists(study.path, top=1, seeds=1, train=fake).champions
+    chosen = {alias: str(number) for alias, number in found.items()}
     assert chosen == {"best-id": "1", "best-ood": "2", "best-balanced": "1"}
     assert aliased(mlflow_store) == chosen
     assert "out of date" not in shown(study, "status")
@@ -87,6 +85,6 @@ def test_only_finalists_take_the_aliases_from_finalists(
         assert "best-ood trial 2" in shown(study, command)
         assert "4 trials had ended when they were chosen, now 5" in shown(study, command)
 
-    finalists(study.path, top=1, seeds=1)
+    finalists(study.path, top=1, seeds=1, train=fake)
     assert set(aliased(mlflow_store).values()) == {"4"}
     assert not read_summary(study.path).outgrown

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ended_study import EndedStudy
-from sealed_watch import opened_by, watched
+from support.ended_study import EndedStudy
+from support.sealed_watch import opened_by, watched
 
 from refkd.data.dataset import Dataset
 from refkd.training.student import student_trainer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ended_study import EPOCHS, FakeRay, end_study, install
 from mlflow import MlflowClient
+from support.ended_study import EPOCHS, FakeTrainer, end_study
 
 from refkd.data.dataset import Dataset
 from tune import finalists
@@ -27,16 +27,16 @@ SCORES = {
 
 
 @pytest.fixture
-def fake(tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> FakeRay:
-    return install(FakeRay(tiny_dataset, SCORES), monkeypatch)
+def fake(tiny_dataset: Dataset) -> FakeTrainer:
+    return FakeTrainer(tiny_dataset, SCORES)
 
 
 def test_mlflow_holds_a_nested_run_a_student_and_the_aliases(
-    tmp_path: Path, tiny_dataset: Dataset, mlflow_store: str, fake: FakeRay
+    tmp_path: Path, tiny_dataset: Dataset, mlflow_store: str, fake: FakeTrainer
 ) -> None:
     study = end_study(tmp_path, tiny_dataset, tracking={"uri": mlflow_store})
     for _ in range(2):
-        found = finalists(study.path, top=1, seeds=2)
+        found = finalists(study.path, top=1, seeds=2, train=fake)
     client = MlflowClient(mlflow_store)
     experiment = client.get_experiment_by_name("refkd/ended")
     assert experiment is not None
@@ -72,7 +72,7 @@ def test_a_result_that_was_stored_and_not_told_is_told_by_the_next_call(
     tmp_path: Path,
     tiny_dataset: Dataset,
     mlflow_store: str,
-    fake: FakeRay,
+    fake: FakeTrainer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = end_study(tmp_path, tiny_dataset, tracking={"uri": mlflow_store})
@@ -83,9 +83,9 @@ def test_a_result_that_was_stored_and_not_told_is_told_by_the_next_call(
     with monkeypatch.context() as patch:
         patch.setattr(FinalistRecord, "ended", stop)
         with pytest.raises(InterruptedSearchError, match="stopped at once"):
-            finalists(study.path, top=1, seeds=1)
+            finalists(study.path, top=1, seeds=1, train=fake)
     assert "finalist:0000:0" in study.attributes()
-    finalists(study.path, top=1, seeds=1)
+    finalists(study.path, top=1, seeds=1, train=fake)
     assert fake.trained == [f"finalist/{number:04d}/seed-0" for number in range(3)]
     client = MlflowClient(mlflow_store)
     (told,) = client.search_runs(["1"], "attributes.run_name = 'finalist-0000-seed-0'")

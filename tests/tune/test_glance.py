@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
-from project import ROOT
+from support.project import ROOT
 
 from tune.study.glance import glance
 from tune.study.storage import close_storage, open_storage

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ended_study import EndedStudy, end_study
-from sealed_watch import opened_by, watched
+from support.ended_study import EndedStudy, end_study
+from support.sealed_watch import opened_by, watched
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset

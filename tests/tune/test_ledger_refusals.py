@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ended_study import SCORES, EndedStudy, FakeRay, end_study, install
-from sealed_watch import watched
+from support.ended_study import SCORES, EndedStudy, FakeTrainer, end_study
+from support.sealed_watch import watched
 
 from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError, DataError
@@ -121,14 +121,14 @@ def fake_scores(seeds: int) -> dict[int, list[tuple[float, float]]]:
 
 
 @pytest.fixture
-def fake(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> FakeRay:
-    return install(FakeRay(dataset, fake_scores(3)), monkeypatch)
+def fake(dataset: Dataset) -> FakeTrainer:
+    return FakeTrainer(dataset, fake_scores(3))
 
 
 def test_finalists_take_the_place_of_the_searchs_students(
-    study: EndedStudy, fake: FakeRay
+    study: EndedStudy, fake: FakeTrainer
 ) -> None:
-    found = finalists(study.path, top=1, seeds=3)
+    found = finalists(study.path, top=1, seeds=3, train=fake)
     report = evaluate_final(study.path)
     assert report.from_finalists
     champions = {alias: c.trial for alias, c in report.look.champions.items()}
@@ -140,19 +140,19 @@ def test_finalists_take_the_place_of_the_searchs_students(
     assert report.seeds == dict.fromkeys(champions, 3)
 
 
-def test_finalists_must_be_trained_to_their_end(study: EndedStudy, fake: FakeRay) -> None:
+def test_finalists_must_be_trained_to_their_end(study: EndedStudy, fake: FakeTrainer) -> None:
     fake.dying = {"finalist/0001/seed-0"}
     with pytest.raises(Exception, match="died"):
-        finalists(study.path, top=1, seeds=1)
+        finalists(study.path, top=1, seeds=1, train=fake)
     with pytest.raises(FinalError, match="not trained to their end"):
         evaluate_final(study.path)
     assert read_looks(study.file.folder) == []
 
 
 def test_finalists_must_be_those_of_the_study_as_it_stands(
-    study: EndedStudy, fake: FakeRay
+    study: EndedStudy, fake: FakeTrainer
 ) -> None:
-    finalists(study.path, top=1, seeds=1)
+    finalists(study.path, top=1, seeds=1, train=fake)
     held = study.attributes()["finalists"]
     study.open().note("finalists", {**held, "trials": 3})
     with pytest.raises(FinalError, match="had 3 trials when its finalists were chosen, now 4"):
@@ -160,8 +160,8 @@ def test_finalists_must_be_those_of_the_study_as_it_stands(
     assert read_looks(study.file.folder) == []
 
 
-def test_a_finalist_that_was_exchanged_is_refused(study: EndedStudy, fake: FakeRay) -> None:
-    finalists(study.path, top=1, seeds=2)
+def test_a_finalist_that_was_exchanged_is_refused(study: EndedStudy, fake: FakeTrainer) -> None:
+    finalists(study.path, top=1, seeds=2, train=fake)
     first, second = (finalist_folder(study.file.folder, 2, seed) for seed in range(2))
     shutil.rmtree(first)
     shutil.copytree(second, first)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from browser import needs_chromium
 from mlflow.entities import Run
 from playwright.sync_api import Page, expect
-from recording import SECONDS, by_name, tell_everything, tracker
+from support.browser import needs_chromium
+from support.recording import SECONDS, by_name, tell_everything, tracker
 
 from tune.record.courier import Delivery
 
 if TYPE_CHECKING:
-    from tracking_server import Server
+    from support.tracking_server import Server
 
 EXPERIMENT = "refkd/shown"
 

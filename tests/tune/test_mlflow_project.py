@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from commands import parse
 from packaging.requirements import Requirement
-from project import ROOT
+from support.commands import parse
+from support.project import ROOT
 
 FOLDER = ROOT / "mlflow"
 PROJECT: dict[str, Any] = yaml.safe_load((FOLDER / "MLproject").read_text())

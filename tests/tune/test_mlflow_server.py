@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from recording import SECONDS, check_everything, tell_everything, tracker
-from simulated_search import check, recorded_file, search
+from support.recording import SECONDS, check_everything, tell_everything, tracker
+from support.simulated_search import check, recorded_file, search
 
 from refkd.data.dataset import Dataset
 from tune.record.courier import Delivery
 
 if TYPE_CHECKING:
-    from tracking_server import Server
+    from support.tracking_server import Server
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings(
@@ -36,7 +36,7 @@ def programs() -> str:
 @pytest.fixture
 def other_server(tmp_path: Path) -> Iterator[Server]:
     """A server whose settings come from the environment."""
-    from tracking_server import Server as Started
+    from support.tracking_server import Server as Started
 
     server = Started(tmp_path / "server")
     server.workspace.mkdir()

@@ -11,9 +11,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from chaos import Workspace
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
+from support.chaos import Workspace
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from registered import NAME, register, write_retriever
+from support.registered import NAME, register, write_retriever
 from typer.testing import CliRunner, Result
 
 from refkd.data.dataset import Dataset

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from ended_study import EndedStudy, FakeRay, end_study, install
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
@@ -16,6 +15,7 @@ from mlflow.utils.validation import (
     _validate_model_alias_name,
     _validate_model_alias_name_reserved,
 )
+from support.ended_study import EndedStudy, FakeTrainer, end_study
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
@@ -110,11 +110,9 @@ def test_a_finalist_is_stood_for_by_its_best_fresh_seed(
     study: EndedStudy,
     tiny_dataset: Dataset,
     mlflow_store: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scores = {0: [(40.0, 10.0), (20.0, 30.0)], 1: [(1.0, 2.0)] * 2, 2: [(3.0, 4.0)] * 2}
-    install(FakeRay(tiny_dataset, scores), monkeypatch)
-    finalists(study.path, top=1, seeds=2)
+    finalists(study.path, top=1, seeds=2, train=FakeTrainer(tiny_dataset, scores))
     assert "2 fresh seeds" in version(mlflow_store, holders(mlflow_store)["best-ood"]).description
     assert give(study, 0, alias="mine").run == "finalist/0000/seed-1"
     assert give(study, 0, alias="best-id").run == "finalist/0000/seed-0"

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
-from browser import needs_chromium
 from mlflow import MlflowClient
 from playwright.sync_api import Page, expect
+from support.browser import needs_chromium
 
 from tune.beside.ui import CHARTS
 
 if TYPE_CHECKING:
-    from chaos import Workspace
-    from tracking_server import Server
+    from support.chaos import Workspace
+    from support.tracking_server import Server
 
 pytestmark = [
     *needs_chromium,
@@ -59,7 +59,7 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def lab(calm: Workspace, page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    from tracking_server import Server
+    from support.tracking_server import Server
 
     folder = tmp_path_factory.mktemp("lab")
     shutil.copy(calm.runs / "mlflow.db", folder / "mlflow.db")

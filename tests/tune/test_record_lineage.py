@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run
-from recording import SECONDS, by_name, rows, tracker
-from small_study import EPOCHS, SmallStudy, make_study, metrics
+from support.recording import SECONDS, by_name, rows, tracker
+from support.small_study import EPOCHS, SmallStudy, make_study, metrics
 
 from refkd.data.dataset import Dataset
 from tune.record.courier import Delivery

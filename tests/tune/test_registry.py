@@ -27,7 +27,7 @@ from tune.study.results import Cost, Summary
 from tune.study.search_study import Ask
 
 if TYPE_CHECKING:
-    from tracking_server import Server
+    from support.tracking_server import Server
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports and its advice on optional environment managers.

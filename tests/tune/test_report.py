@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ended_study import EndedStudy, FakeRay, end_study, install, scored
 from hypothesis import given
 from hypothesis import strategies as st
-from report_page import Page, content_of, page_of
-from sealed_watch import opened_by
-from test_dashboard_browser import fill
-from test_engine import study_file
+from support.ended_study import EndedStudy, FakeTrainer, end_study, scored
+from support.recorded_curves import fill, study_file
+from support.report_page import Page, content_of, page_of
+from support.sealed_watch import opened_by
 
 from refkd.data.dataset import Dataset
 from tune import evaluate_final, finalists
@@ -47,12 +46,9 @@ def study(tmp_path: Path, tiny_dataset: Dataset) -> EndedStudy:
 
 
 @pytest.fixture
-def chosen(
-    study: EndedStudy, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> EndedStudy:
+def chosen(study: EndedStudy, tiny_dataset: Dataset) -> EndedStudy:
     """The study with finalists."""
-    install(FakeRay(tiny_dataset, SCORES), monkeypatch)
-    finalists(study.path, top=1, seeds=1)
+    finalists(study.path, top=1, seeds=1, train=FakeTrainer(tiny_dataset, SCORES))
     return study
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, OPTIONS, needs_chromium
-from ended_study import FakeRay, end_study, install
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from support.browser import CHROMIUM, OPTIONS, needs_chromium
+from support.ended_study import FakeTrainer, end_study
 
 from refkd.data.dataset import Dataset
 from tune import evaluate_final, finalists
@@ -37,9 +37,7 @@ def written(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -> 
     folder = tmp_path_factory.mktemp("report")
     study = end_study(folder, tiny_dataset)
     scores = {n: [(40.0 - 10 * n, 10.0 + 10 * n)] for n in range(3)}
-    with pytest.MonkeyPatch.context() as patch:
-        install(FakeRay(tiny_dataset, scores), patch)
-        finalists(study.path, top=1, seeds=1)
+    finalists(study.path, top=1, seeds=1, train=FakeTrainer(tiny_dataset, scores))
     evaluate_final(study.path)
     return report(study.path, out=folder / "report.html").path
 

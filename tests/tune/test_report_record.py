@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from recording import by_name
-from small_study import SmallStudy, make_study
+from support.recording import by_name
+from support.small_study import SmallStudy, make_study
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset

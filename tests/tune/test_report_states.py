@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ended_study import end_study, scored
-from report_page import Page, content_of
-from small_study import make_study
+from support.ended_study import end_study, scored
+from support.report_page import Page, content_of
+from support.small_study import make_study
 
 from refkd.data.dataset import Dataset
 from tune.report.facts import gather

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chaos import REFKD, environment_with, kill_all, wait_for, wait_for_end
-from chaos_hooks import Hook, Kill, Slow
+from support.chaos import REFKD, environment_with, kill_all, wait_for, wait_for_end
+from support.chaos_hooks import Hook, Kill, Slow
 
 from refkd.data.dataset import Dataset
 

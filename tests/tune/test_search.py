@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from chaos import Workspace, assert_sound, copy_made
-from chaos_hooks import Kill
 from mlflow import MlflowClient
+from support.chaos import Workspace, assert_sound, copy_made
+from support.chaos_hooks import Kill
 
 from refkd.training.export import student_is_frozen
 from tune.study.folders import seed_folder, trial_folder

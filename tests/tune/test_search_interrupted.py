@@ -8,8 +8,8 @@ import subprocess
 import time
 
 import pytest
-from chaos import Workspace, assert_sound, wait_for, wait_for_end
-from chaos_hooks import Epochs
+from support.chaos import Workspace, assert_sound, wait_for, wait_for_end
+from support.chaos_hooks import Epochs
 
 pytestmark = [
     pytest.mark.slow,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from optuna.storages import InMemoryStorage
-from test_engine import TABLE, study_file
+from support.recorded_curves import TABLE, study_file
 
 from tune.study.search_study import SearchStudy
 from tune.study.storage import open_storage

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from registered import NAME, register
+from support.registered import NAME, register
 
 from refkd.data.dataset import Dataset
 from refkd.retriever import Retriever

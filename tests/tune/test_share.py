@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from chaos import SETTINGS
+from support.chaos import SETTINGS
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset

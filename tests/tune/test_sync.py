@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from recording import by_name, rows
-from small_study import OUTCOMES, SmallStudy, make_study
+from support.recording import by_name, rows
+from support.small_study import OUTCOMES, SmallStudy, make_study
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset

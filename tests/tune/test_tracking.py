@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
-from recording import (
+from support.recording import (
     EXPERIMENT,
     SECONDS,
     by_name,
@@ -82,7 +82,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from recording import tell_everything, tracker
+from support.recording import tell_everything, tracker
 folder = Path(sys.argv[2])
 track = tracker(sys.argv[1], folder)
 tell_everything(track, folder, trials=int(sys.argv[4]), epochs=30)

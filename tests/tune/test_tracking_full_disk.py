@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulated_search import TRIALS, check, recorded_file, search
+from support.simulated_search import TRIALS, check, recorded_file, search
 
 from refkd.data.dataset import Dataset
 from tune.record.record import spool_folder

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from bad_proxy import BadProxy
-from recording import runs
-from simulated_search import check, recorded_file, search
+from support.bad_proxy import BadProxy
+from support.recording import runs
+from support.simulated_search import check, recorded_file, search
 
 from refkd.data.dataset import Dataset
 from tune.record import courier
 from tune.record.record import experiment_name
 
 if TYPE_CHECKING:
-    from tracking_server import Server
+    from support.tracking_server import Server
 
 pytestmark = [
     pytest.mark.slow,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from recording import by_name, rows
+from support.recording import by_name, rows
 
 from refkd import __version__
 from refkd.data.dataset import Dataset

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from mlflow import MlflowClient
-from recording import SECONDS, by_name, check_everything, runs, tell_everything, tracker
+from support.recording import SECONDS, by_name, check_everything, runs, tell_everything, tracker
 
 from tune.record.courier import Delivery
 
 if TYPE_CHECKING:
-    from tracking_server import Server
+    from support.tracking_server import Server
 
 pytestmark = [
     pytest.mark.slow,

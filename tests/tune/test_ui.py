@@ -17,8 +17,8 @@ from urllib.parse import unquote
 import psutil
 import pytest
 import yaml
-from recording import by_name
-from small_study import SmallStudy, make_study
+from support.recording import by_name
+from support.small_study import SmallStudy, make_study
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset

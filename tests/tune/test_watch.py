@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ended_study import end_study
 from rich.console import Console
-from test_engine import TABLE, study_file
+from support.ended_study import end_study
+from support.recorded_curves import TABLE, study_file
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset

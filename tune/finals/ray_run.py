@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import ray.tune
 
@@ -13,14 +13,7 @@ from tune.execution.runner import fit
 from tune.execution.trainables import FAILED, FINAL, metrics_of, train_student
 from tune.execution.watcher import Watcher
 from tune.finals.choice import FinalistRun
-
-
-class FinalistListener(Protocol):
-    """Whoever is told what becomes of the finalists' students."""
-
-    def epoch(self, run: FinalistRun, epoch: int, metrics: Mapping[str, float]) -> None: ...
-    def trained(self, run: FinalistRun, epochs: int, metrics: Mapping[str, float]) -> None: ...
-    def failed(self, run: FinalistRun, reason: str) -> None: ...
+from tune.finals.trainer import FinalistListener
 
 
 def run_finalists(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from refkd.training.export import open_student
-from tune.execution.cluster import ray_session
 from tune.execution.jobs import CHECKPOINTS
 from tune.execution.progress import Reporter, Silent
 from tune.finals.champions import Finalists, FinalistsError, crown_finalists
 from tune.finals.choice import FinalistRun, SeedResult, choose, fresh_seeds, plan_runs
 from tune.finals.outcome import Outcome, outcome_of
 from tune.finals.record import FinalistRecord
+from tune.finals.trainer import FinalistTrainer, train_with_ray
 from tune.launch import InterruptedSearchError
 from tune.spec.study_file import StudyFile
 
@@ -25,6 +25,7 @@ def finalists(
     seeds: int = 3,
     address: str | None = None,
     reporter: Reporter | None = None,
+    train: FinalistTrainer = train_with_ray,
 ) -> Finalists:
     """Run the best trials of an ended search again on fresh seeds and choose the champions.
 
@@ -38,7 +39,8 @@ def finalists(
         raise FinalistsError(f"top is {top} and seeds is {seeds}; both must be at least 1")
     try:
         with reporter or Silent() as told, outcome_of(study) as outcome:
-            return _Finals(outcome, told, top=top, seeds=seeds).run(address)
+            finals = _Finals(outcome, told, top=top, seeds=seeds)
+            return finals.run(lambda runs: train(outcome.job, runs, finals, address=address))
     except KeyboardInterrupt:
         raise InterruptedSearchError(
             "stopped at once; run the same command again to continue"
@@ -46,7 +48,7 @@ def finalists(
 
 
 class _Finals:
-    """One call, and the listener of its Ray run."""
+    """One call, and the listener of its trainer."""
 
     def __init__(self, outcome: Outcome, reporter: Reporter, *, top: int, seeds: int) -> None:
         self._outcome = outcome
@@ -56,11 +58,12 @@ class _Finals:
         self._chosen = choose(outcome.study.views(), self._file.objectives, top=top)
         self._runs = plan_runs(self._file, self._chosen, self._seeds)
 
-    def run(self, address: str | None) -> Finalists:
+    def run(self, train: Callable[[Sequence[FinalistRun]], dict[FinalistRun, str]]) -> Finalists:
         with FinalistRecord(self._file) as self._record:
             self._record.study_started(self._outcome.study, self._outcome.dataset)
             self._record.teachers_ready(self._outcome.teachers)
-            causes = self._train(address)
+            left = self._announce()
+            causes = train(left) if left else {}
             for run, result in self._results().items():
                 self._record.ended(run, result)
         self._clean()
@@ -76,23 +79,20 @@ class _Finals:
         results = self._results()
         return crown_finalists(self._outcome, self._chosen, results, self._reporter)
 
-    def _train(self, address: str | None) -> dict[FinalistRun, str]:
-        """Train what is left; return why a worker died, by its run."""
+    def _announce(self) -> list[FinalistRun]:
+        """Say what is left to train, and return it."""
         left = self._left()
         self._reporter.stage(
             f"{len(self._chosen)} finalists on {len(self._seeds)} fresh seeds: {len(left)} of "
             f"{len(self._runs)} students to train"
         )
-        if not left:
-            return {}
-        with ray_session(self._file.resources, address=address):
-            from tune.finals.ray_run import run_finalists
+        return left
 
-            for run in left:
-                self._record.begun(run)
-            return run_finalists(self._outcome.job, left, self)
+    # What the trainer tells -------------------------------------------------------------------
 
-    # What the Ray run tells -------------------------------------------------------------------
+    def begun(self, run: FinalistRun) -> None:
+        """Tell MLflow that a student is about to be trained."""
+        self._record.begun(run)
 
     def epoch(self, run: FinalistRun, epoch: int, metrics: Mapping[str, float]) -> None:
         """Pass an epoch on to MLflow."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from published_layouts import rows_of, write_features
+from support.published_layouts import rows_of, write_features
 
 from refkd.data.features import checked_rows, open_features
 from refkd.data.grid import pool

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from published_layouts import write_annotations
+from support.published_layouts import write_annotations
 
 from refkd.data.moments import detect_dataset, read_annotations, require_published
 from refkd.errors import DataError

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from published_layouts import (
+from support.published_layouts import (
     WORDS,
     rows_of,
     video_ids,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published_layouts import write_annotations
 from pydantic import ValidationError
+from support.published_layouts import write_annotations
 
 from refkd.data.dataset import Dataset, Pairs
 from refkd.data.moments import read_annotations

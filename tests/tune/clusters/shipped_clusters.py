@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from project import ROOT
+from support.project import ROOT
 
 AWS, FIXED, KUBE = SHIPPED = ("cluster.yaml", "cluster/onprem.yaml", "cluster/kuberay.yaml")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import ROOT
+from support.project import ROOT
 
 from refkd.data.dataset import Dataset
 from tune.cluster.nodes import NodeFacts

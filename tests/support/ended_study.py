@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import pytest
 import yaml
 
 from refkd.data.dataset import Dataset
@@ -21,6 +18,7 @@ from refkd.training.export import RECORD, WEIGHTS, StudentRecord
 from refkd.training.teacher import TeacherRecord, find_teacher
 from tune.execution.jobs import CHECKPOINTS, Job
 from tune.finals.choice import BALANCED, FinalistRun
+from tune.finals.trainer import FinalistListener
 from tune.spec.study_file import StudyFile, load_study_file
 from tune.study.folders import seed_folder, trial_folder
 from tune.study.search_study import SearchStudy
@@ -123,8 +121,8 @@ def freeze(
 
 
 @dataclass
-class FakeRay:
-    """Stands in for the Ray run of the finalists: students are random, scores are given."""
+class FakeTrainer:
+    """Trains finalists without Ray: students are random, scores are given."""
 
     dataset: Dataset
     scores: Mapping[int, Sequence[tuple[float, float]]]
@@ -138,10 +136,17 @@ class FakeRay:
     trained: list[str] = field(default_factory=list)
     """Runs that were trained, over all calls."""
 
-    def run_finalists(
-        self, job: Job, runs: Sequence[FinalistRun], listener: Any
+    def __call__(
+        self,
+        job: Job,
+        runs: Sequence[FinalistRun],
+        listener: FinalistListener,
+        *,
+        address: str | None,
     ) -> dict[FinalistRun, str]:
         causes = {}
+        for run in runs:
+            listener.begun(run)
         for done, run in enumerate(runs):
             if done == self.stop_after:
                 raise KeyboardInterrupt
@@ -154,23 +159,13 @@ class FakeRay:
                 self._train(job, run, listener)
         return causes
 
-    def _train(self, job: Job, run: FinalistRun, listener: Any) -> None:
+    def _train(self, job: Job, run: FinalistRun, listener: FinalistListener) -> None:
         metrics = scored(*self.scores[run.number][run.replicate])
         for epoch in range(1, EPOCHS + 1):
             listener.epoch(run, epoch, metrics)
         (run.folder / CHECKPOINTS).mkdir(parents=True)
         freeze(job.study, self.dataset, run.folder, run.values, seed=run.seed, metrics=metrics)
         listener.trained(run, EPOCHS, metrics)
-
-
-def install(fake: FakeRay, monkeypatch: pytest.MonkeyPatch) -> FakeRay:
-    """Put the fake where the Ray run would be."""
-    import sys
-
-    module = SimpleNamespace(run_finalists=fake.run_finalists)
-    monkeypatch.setitem(sys.modules, "tune.finals.ray_run", module)
-    monkeypatch.setattr("tune.finals.runs.ray_session", lambda *_, **__: nullcontext())
-    return fake
 
 
 def add_trial(

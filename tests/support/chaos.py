@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import chaos_hooks
 import optuna
 import psutil
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from support import chaos_hooks
 
 from refkd.files import sha256_file
 from tune.doctor.examine import examine

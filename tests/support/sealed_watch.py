@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ended_study import EndedStudy
+from support.ended_study import EndedStudy
 
 IN_OPEN = 0x20
 AUDITED = """

@@ -8,8 +8,8 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
-from recording import runs
-from test_engine import TABLE, study_file
+from support.recorded_curves import TABLE, study_file
+from support.recording import runs
 
 from refkd.data.dataset import Dataset
 from tune.record.record import Record, experiment_name
