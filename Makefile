@@ -12,13 +12,22 @@ unexport PYTHONDONTWRITEBYTECODE
 JOBS ?= 2
 # More for pytest, such as `make tests JOBS=0 ARGS="-x -k grid"`.
 ARGS ?=
+PYTEST := $(BIN)/pytest --durations 20
+# What `make test-nightly` draws at random, and how many faults `make mutants` plants, and where.
+ifndef SEED
+SEED := $(shell date +%s)
+endif
+NUMBER ?= 126
+PATHS ?= refkd/distill refkd/evaluation refkd/data refkd/training/checkpoint.py \
+	tune/study tune/finals tune/record
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install quickstart test system format lint types arrows spelling tests cluster lab tidy wheel lock clean
+.PHONY: help install quickstart check test test-system test-nightly programs format lint types \
+	arrows spelling tests mutants tidy wheel lock clean
 
 help: ## List the commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s%s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' Makefile
 
 install: $(INSTALLED) ## Make .venv with the exact versions of requirements.lock.
 
@@ -32,10 +41,23 @@ $(INSTALLED): requirements.lock pyproject.toml
 quickstart: $(INSTALLED) ## Install, then run the main job: a small search on simulated data.
 	$(BIN)/refkd search studies/quickstart.yaml
 
-test: system format lint types arrows spelling tests cluster ## Run every check that CI runs.
+check: format lint types arrows spelling ## Check format, lint, types, import arrows and spelling.
 
-system: ## Install what some tests need of the machine, where apt may be used.
-	@sh .ci/system
+test: check programs tests ## Check, and run every test that takes this machine and seconds: minutes.
+
+test-system: programs $(INSTALLED) ## Run real kills, servers, journeys in a browser, and a cluster.
+	$(PYTEST) -m "system and not cluster" -n $(JOBS) --dist loadfile $(ARGS)
+	$(PYTEST) -m "system and cluster" tests/lab $(ARGS)
+
+test-nightly: programs $(INSTALLED) ## Run the rest, and search anew for what breaks a property.
+	@echo "repeat with: make test-nightly SEED=$(SEED)"
+	REFKD_TEST_SEED=$(SEED) $(PYTEST) -m "(nightly or hypothesis) and not cluster and not gpu" \
+		-n $(JOBS) --dist loadfile --randomly-seed $(SEED) --hypothesis-seed $(SEED) \
+		--hypothesis-profile nightly $(ARGS)
+	$(PYTEST) -m "nightly and cluster" tests/lab $(ARGS)
+
+programs: ## Install what some tests need of the machine, where apt may be used.
+	@sh .ci/programs
 
 format: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -52,14 +74,11 @@ arrows: $(INSTALLED)
 spelling: $(INSTALLED)
 	$(BIN)/codespell
 
-tests: $(INSTALLED) ## Run the tests and doctests alone, JOBS files at once; ARGS goes to pytest.
-	$(BIN)/pytest -m "not gpu and not cluster and not nightly" -n $(JOBS) --dist loadfile $(ARGS)
+tests: $(INSTALLED) ## Run the tests of `make test` alone, JOBS files at once; ARGS goes to pytest.
+	$(PYTEST) -m "not system and not nightly and not gpu" -n $(JOBS) --dist loadfile $(ARGS)
 
-cluster: $(INSTALLED) ## Run the tests of a cluster of namespaces, alone on the machine: they need its cores.
-	$(BIN)/pytest -m "cluster and not nightly and not gpu" tests/lab
-
-lab: system $(INSTALLED) ## Run these and the nightly ones, which CI leaves out: half an hour.
-	$(BIN)/pytest -m "cluster or nightly" tests
+mutants: $(INSTALLED) ## Plant faults in PATHS, one at a time, and report which of them no test sees.
+	$(BIN)/python tests/mutants/run.py $(PATHS) --number $(NUMBER) --jobs $(JOBS) $(ARGS)
 
 tidy: $(INSTALLED) ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff format .

@@ -1,9 +1,10 @@
-"""What all tests share: one torch thread, known randomness, a tiny dataset, the real data."""
+"""What all tests share: tiers, one torch thread, known randomness, a tiny dataset, real data."""
 
 from __future__ import annotations
 
 import os
 import random
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from support.shared import begin, end_programs, made_once
 
 from refkd.data.dataset import Dataset
 from refkd.data.simulate import SimulationConfig, simulate
@@ -18,12 +20,39 @@ from refkd.data.simulate import SimulationConfig, simulate
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 
-settings.register_profile("refkd", deadline=None, max_examples=25)
-settings.load_profile("refkd")
+# The same examples in each run, so that nobody's commit is red by chance; the nightly tier, with
+# `--hypothesis-profile nightly`, searches anew and prints how to repeat what it finds.
+settings.register_profile("steady", derandomize=True, deadline=None, max_examples=25)
+settings.register_profile("nightly", deadline=None, max_examples=250, print_blob=True)
+settings.load_profile("steady")
+TIERS = {"system", "nightly", "gpu"}
+"""Markers of the tests that `make test` leaves out; a test has one of them at most."""
 
 TINY = SimulationConfig(
     videos=60, queries=2, feature_dim=16, word_dim=12, min_clips=8, max_clips=16
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test of two tiers, which two commands would run, or none."""
+    for item in items:
+        tiers = sorted(TIERS & {mark.name for mark in item.iter_markers()})
+        if len(tiers) > 1:
+            raise pytest.UsageError(f"{item.nodeid} is of several tiers: {', '.join(tiers)}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the tests share what is made once in this run, Ray's token among it."""
+    begin(config)
+    # Read by Ray as it is imported; worker processes and what they start inherit both.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the programs that the tests of this run have shared."""
+    if not hasattr(session.config, "workerinput"):
+        end_programs()
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +87,10 @@ def fixtures_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Return a simulated dataset: 120 train pairs of at most 16 clips and 16 features."""
-    return simulate(out=tmp_path_factory.mktemp("tiny") / "dataset", config=TINY)
+def tiny_dataset() -> Dataset:
+    """A simulated dataset that nobody changes: 120 pairs of at most 16 clips and 16 features."""
+
+    def make(folder: Path) -> None:
+        simulate(out=folder / "dataset", config=TINY)
+
+    return Dataset.open(made_once("tiny", make) / "dataset")

@@ -10,6 +10,7 @@ from support.commands import parse
 from support.project import ROOT, project_files, shell_commands
 
 TEXTS = project_files(".md")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
 MACHINE = {
     "a path of one machine": r"(?<![\w.~-])/(?:work|root|Users|home/(?!ubuntu\b|ray\b)\w+)/",
@@ -33,14 +34,30 @@ def test_commands_are_accepted(path: Path) -> None:
             parse(words[1:])
 
 
+def made_by(text: str) -> set[str]:
+    """Return the targets that a text tells to make, in blocks and within sentences."""
+    blocks = {w[1] for w in shell_commands(text) if w[0] == "make" and len(w) > 1}
+    inline = set(re.findall(r"`make ([a-z-]+)", text))
+    return {name for name in blocks | inline if "=" not in name}
+
+
 @by_text
 def test_make_targets_exist(path: Path) -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    text = path.read_text(encoding="utf-8")
-    blocks = {w[1] for w in shell_commands(text) if w[0] == "make" and len(w) > 1}
-    inline = set(re.findall(r"`make ([a-z]+)", text))
-    assert {name for name in blocks | inline if "=" not in name} - targets == set()
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    assert made_by(path.read_text(encoding="utf-8")) - targets == set()
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_the_tiers_are_those_that_ci_runs(name: str) -> None:
+    tiers = {"test", "test-system", "test-nightly"}
+    assert made_by((ROOT / name).read_text(encoding="utf-8")) >= tiers
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert re.findall(r"^make (.+)$", ci, re.MULTILINE) == ["test", "test-system"]
+    for tier in tiers - {"test"}:
+        recipe = MAKEFILE.split(f"\n{tier}: ")[1].split("\n\n")[0]
+        assert f'-m "{tier.removeprefix("test-")}' in recipe.replace('"(', '"')
+    expression = re.findall(r"-m \"(not [^\"]+)\"", MAKEFILE.split("\ntests: ")[1])[0]
+    assert expression == "not system and not nightly and not gpu", "each test is of one tier"
 
 
 def test_the_readme_starts_a_cluster_as_the_guide_does() -> None:

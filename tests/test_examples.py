@@ -10,7 +10,7 @@ import pytest
 from support.project import ROOT
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_search_from_python_finds_champions_that_answer(tmp_path: Path) -> None:
     script = ROOT / "examples" / "search_from_python.py"
     for _ in range(2):

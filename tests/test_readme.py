@@ -24,7 +24,7 @@ def test_the_output_shown_is_of_a_finished_quickstart() -> None:
         assert (ROOT / image).stat().st_size > 10_000
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.timeout(900)
 def test_every_command_of_the_tour_succeeds(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "studies", tmp_path / "studies")

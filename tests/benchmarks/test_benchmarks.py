@@ -28,10 +28,12 @@ MINUTES = {"outage", "overhead", "student_epoch", "workers"}
 KEYS = ("name", "case", "ratio", "spread", "aim", "holds")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.nightly] if n in MINUTES else []) for n in NAMES],
+    [
+        pytest.param(n, marks=pytest.mark.nightly if n in MINUTES else pytest.mark.system)
+        for n in NAMES
+    ],
 )
 def test_a_smoke_run_prints_a_line_of_json_a_case(name: str) -> None:
     command = [sys.executable, "-m", "benchmarks", name, "--json", "--smoke"]

@@ -14,7 +14,7 @@ from searches import Begun, Search, most_lost
 from support.chaos import assert_sound
 
 pytestmark = [
-    pytest.mark.cluster, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(600),
+    pytest.mark.cluster, pytest.mark.nightly, pytest.mark.timeout(600),
 ]  # fmt: skip
 NODES = """\
 import ray

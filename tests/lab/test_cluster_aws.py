@@ -15,7 +15,7 @@ from searches import Search, most_lost
 from support.chaos import assert_sound
 
 pytestmark = [
-    pytest.mark.cluster, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(1800),
+    pytest.mark.cluster, pytest.mark.nightly, pytest.mark.timeout(1800),
 ]  # fmt: skip
 IMAGE = "ami-785db401"
 """One that moto knows."""

@@ -17,7 +17,7 @@ from lab import ADDRESSES, STRICT, Lab, require_lab
 from packaging.requirements import Requirement
 
 pytestmark = [
-    pytest.mark.cluster, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(1800),
+    pytest.mark.cluster, pytest.mark.nightly, pytest.mark.timeout(1800),
 ]  # fmt: skip
 AGENT = f"http://{ADDRESSES['head']}:52365/api/job_agent/jobs/"
 DASHBOARD = "http://127.0.0.1:8265/api/jobs/"

@@ -10,7 +10,7 @@ from documented import LAUNCH, commands
 from hosts import WORKERS, Cluster
 from laptop import STUDY
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.cluster, pytest.mark.system, pytest.mark.timeout(1800)]
 ASK = """\
 import base64, sys, time, urllib.error, urllib.request
 url, user, password = sys.argv[1:]

@@ -10,7 +10,7 @@ from asks import ASK_FOR_A_JOB, STRANGERS
 from hosts import WORKERS, Cluster
 from lab import ADDRESSES, HOME, STRICT, Lab
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.cluster, pytest.mark.system, pytest.mark.timeout(1800)]
 GCS = f"{ADDRESSES['head']}:6379"
 ASK_STATUS = ("ray", "status", "--address", GCS)
 # Who listens for other machines, beside Ray's workers; anything else is a door nobody looked at.

@@ -9,11 +9,12 @@ from hosts import WORKERS, Cluster
 from searches import Begun, Search, most_lost
 from support.chaos import assert_sound
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 EPOCHS = {"training": {"epochs": 8, "batch_size": 64}, "pruning": {"name": "none"}}
 SECONDS = 1.5
 
 
+@pytest.mark.system
 def test_nodes_are_lost_and_their_trials_go_on_elsewhere(cluster: Cluster) -> None:
     search = Search.prepare(
         cluster.lab, "nodes", seconds=SECONDS, retries=3, budget={"trials": 8}, **EPOCHS

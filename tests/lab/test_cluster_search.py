@@ -13,7 +13,7 @@ from support.chaos import SIMULATE, assert_sound
 from refkd.data.simulate import SimulationConfig, simulate
 
 pytestmark = [
-    pytest.mark.cluster, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(1800),
+    pytest.mark.cluster, pytest.mark.nightly, pytest.mark.timeout(1800),
 ]  # fmt: skip
 TRIALS = 6
 NODES = ("head", *WORKERS)

@@ -13,7 +13,7 @@ from searches import Search
 from support.chaos import assert_sound
 
 pytestmark = [
-    pytest.mark.cluster, pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(1800),
+    pytest.mark.cluster, pytest.mark.nightly, pytest.mark.timeout(1800),
 ]  # fmt: skip
 SWITCH = (
     "RAY_USE_TLS=1 RAY_TLS_CA_CERT=~/.ray/tls/ca.crt "

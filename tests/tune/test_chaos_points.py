@@ -16,7 +16,7 @@ from support.chaos_hooks import Epochs, Kill
 from refkd.files import temporaries
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),  # of MLflow's
 ]
 EPOCHS = 3

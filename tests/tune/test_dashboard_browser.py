@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -14,11 +13,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 from support.browser import needs_chromium
+from support.ports import reserve_port
 from support.recorded_curves import fill, study_file
 
 from tune.study.search_study import SearchStudy
 
-pytestmark = needs_chromium
+pytestmark = [*needs_chromium, pytest.mark.system]
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +26,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The dashboard on a study with complete, pruned and failed trials."""
     url = f"sqlite:///{tmp_path_factory.mktemp('dashboard') / 'study.db'}"
     fill(SearchStudy(study_file(name="shown", budget={"trials": 12}), url))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = reserve_port()
     program = Path(sys.executable).parent / "optuna-dashboard"
     server = subprocess.Popen([program, url, "--host", "127.0.0.1", "--port", str(port)])
     address = f"http://127.0.0.1:{port}"

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from mlflow import MlflowClient
@@ -20,9 +19,6 @@ from tune.record.sender import RUN_TAG
 from tune.record.spool import Spool
 from tune.record.tracking import owner_of, target_of
 from tune.sync import sync
-
-if TYPE_CHECKING:
-    from support.tracking_server import Server
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports
@@ -248,11 +244,10 @@ def test_a_lost_store_is_filled_again(study: SmallStudy) -> None:
     check_record(study)
 
 
-@pytest.mark.slow
 def test_a_server_that_lost_all_is_told_all_again(
-    mlflow_server: Server, tiny_dataset: Dataset, tmp_path: Path
+    mlflow_uri: str, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
-    study = make_study(tmp_path, tiny_dataset, tracking=mlflow_server.uri)
+    study = make_study(tmp_path, tiny_dataset, tracking=mlflow_uri)
     check_record(study)
     client(study).rename_experiment(experiment(study), "lost")
     assert examine(study.path, fix=True).findings == []

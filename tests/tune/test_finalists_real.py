@@ -1,9 +1,10 @@
-"""Real finalists of a real search, killed on the way, and the look at the end."""
+"""A search and its finalists without the sealed folder, killed on the way, and the one look."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.ended_study import EndedStudy
-from support.sealed_watch import opened_by, watched
+from support.sealed_watch import opened_by
 
 from refkd.data.dataset import Dataset
 from refkd.training.student import student_trainer
@@ -26,16 +27,20 @@ EPOCHS = 4
 COMMAND = ("finalists", "--top", "1", "--seeds", "2")
 
 
-@pytest.mark.slow
-def test_finalists_continue_where_they_were_killed_and_open_nothing_sealed(
+@pytest.mark.system
+def test_nothing_sealed_is_needed_or_opened_before_the_final_look(
     tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
-    study = write_study(tmp_path, tiny_dataset)
-    assert opened_by(study, "search") == ([], [])
+    dataset, away = tmp_path / "dataset", tmp_path / "away"
+    shutil.copytree(tiny_dataset.path, dataset)
+    (dataset / "sealed").rename(away)
+    study = write_study(tmp_path, dataset)
+    run(study, "search")
     kill_on_the_way(study)
     before = stored(study)
     assert "finalists" not in study.attributes()
 
+    away.rename(dataset / "sealed")
     assert opened_by(study, *COMMAND) == ([], [])
     results = stored(study)
     assert {key: results[key] for key in before} == before, "a finished seed was trained again"
@@ -52,11 +57,11 @@ def test_finalists_continue_where_they_were_killed_and_open_nothing_sealed(
     assert examine(study.path).findings == []
 
 
-def write_study(folder: Path, dataset: Dataset) -> EndedStudy:
+def write_study(folder: Path, dataset: Path) -> EndedStudy:
     path = folder / "study.yaml"
     settings = {
         "name": "real",
-        "dataset": str(dataset.path),
+        "dataset": str(dataset),
         "workspace": str(folder / "runs"),
         "backbone": {"hidden": 8, "heads": 2, "char_dim": 4},
         "training": {"epochs": EPOCHS, "learning_rate": 3e-3},
@@ -72,6 +77,14 @@ def write_study(folder: Path, dataset: Dataset) -> EndedStudy:
     return EndedStudy(path=path, file=file, url=f"sqlite:///{file.folder / 'study.db'}")
 
 
+def run(study: EndedStudy, *command: str) -> None:
+    """Run a command to its end."""
+    code = "from tune.cli import main; main()"
+    words = [sys.executable, "-c", code, *command, str(study.path)]
+    done = subprocess.run(words, cwd=study.path.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def kill_on_the_way(study: EndedStudy) -> None:
     """Kill the finalists' driver and workers while a student of the second seed is trained."""
     code = "from tune.cli import main; main()"
@@ -82,13 +95,11 @@ def kill_on_the_way(study: EndedStudy) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    with watched(study.file.dataset / "sealed") as seen:
-        while not list(study.file.folder.glob("finalists/*/seed-1/checkpoints/*.json")):
-            assert driver.poll() is None, "it ended too early"
-            time.sleep(0.02)
-        os.killpg(driver.pid, signal.SIGKILL)
-        driver.wait()
-    assert seen == []
+    while not list(study.file.folder.glob("finalists/*/seed-1/checkpoints/*.json")):
+        assert driver.poll() is None, "it ended too early"
+        time.sleep(0.02)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
 
 
 def stored(study: EndedStudy) -> dict[str, SeedResult]:

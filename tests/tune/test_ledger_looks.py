@@ -170,7 +170,7 @@ def test_the_row_is_there_when_the_process_is_killed_right_after_it(study: Ended
     assert report.look.look == 2
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_looking_at_a_study_opens_nothing_sealed_and_the_final_look_does(
     study: EndedStudy,
 ) -> None:

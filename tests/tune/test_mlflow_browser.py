@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
@@ -16,13 +15,11 @@ from support.recording import SECONDS, by_name, tell_everything, tracker
 
 from tune.record.courier import Delivery
 
-if TYPE_CHECKING:
-    from support.tracking_server import Server
-
 EXPERIMENT = "refkd/shown"
 
 pytestmark = [
     *needs_chromium,
+    pytest.mark.system,
     pytest.mark.filterwarnings(
         # MLflow's own imports, which nothing here can mend.
         "ignore::DeprecationWarning:mlflow.*",
@@ -32,13 +29,13 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def students(mlflow_server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+def students(mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """Three finished trials of a study, by their names."""
     folder = tmp_path_factory.mktemp("study")
-    track = tracker(mlflow_server.uri, folder, EXPERIMENT)
+    track = tracker(mlflow_uri, folder, EXPERIMENT)
     tell_everything(track, folder, trials=3)
     assert track.close(SECONDS) == Delivery()
-    found = by_name(mlflow_server.uri, EXPERIMENT)
+    found = by_name(mlflow_uri, EXPERIMENT)
     return {name: run for name, run in sorted(found.items()) if name.startswith("trial-")}
 
 
@@ -49,12 +46,12 @@ def show(page: Page, address: str) -> None:
 
 
 def test_the_compare_page_shows_three_students_side_by_side(
-    mlflow_server: Server, students: dict[str, Run], page: Page, tmp_path: Path
+    mlflow_uri: str, students: dict[str, Run], page: Page, tmp_path: Path
 ) -> None:
     runs = [run.info.run_id for run in students.values()]
     experiments = sorted({run.info.experiment_id for run in students.values()})
     asked = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps(experiments))}"
-    show(page, f"{mlflow_server.uri}/#/compare-runs?{asked}")
+    show(page, f"{mlflow_uri}/#/compare-runs?{asked}")
 
     for name, run in students.items():
         expect(page.get_by_text(name, exact=True).first).to_be_visible()
@@ -69,10 +66,10 @@ def test_the_compare_page_shows_three_students_side_by_side(
 
 
 def test_the_experiment_lists_the_study_and_its_students(
-    mlflow_server: Server, students: dict[str, Run], page: Page, tmp_path: Path
+    mlflow_uri: str, students: dict[str, Run], page: Page, tmp_path: Path
 ) -> None:
     (experiment,) = {run.info.experiment_id for run in students.values()}
-    show(page, f"{mlflow_server.uri}/#/experiments/{experiment}/runs")
+    show(page, f"{mlflow_uri}/#/experiments/{experiment}/runs")
     study = page.get_by_role("gridcell").filter(has_text="quick")
     expect(study.first).to_be_visible()
     study.first.get_by_role("button").first.click()  # children are folded below their parent

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.ports import reserve_port
 
 HEAD = Path(__file__).parents[2] / "mlflow" / "head.sh"
 
@@ -53,9 +54,7 @@ class Head:
 
 @pytest.fixture
 def head(tmp_path: Path) -> Iterator[Head]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        made = Head(tmp_path, probe.getsockname()[1])
+    made = Head(tmp_path, reserve_port())
     made.kept.mkdir(parents=True)
     yield made
     made.run("stop")
@@ -78,7 +77,7 @@ def test_a_number_left_from_before_a_restart_is_nobody_elses_end(
     assert stranger.poll() is None
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_it_is_started_once_and_stopped(head: Head, stranger: subprocess.Popen[bytes]) -> None:
     (head.kept / f"head-{head.port}.pid").write_text(str(stranger.pid))
     (head.kept / "credentials").write_text("[mlflow]\nmlflow_tracking_username = me\n")

@@ -98,7 +98,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Proj
     return project
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_mlflow_run_searches_and_goes_on_with_what_is_there(project: Project) -> None:
     champion = project.folder / "runs" / "studies" / "tiny" / "champions" / "best-ood"
     made = champion.stat().st_mtime_ns
@@ -106,12 +106,12 @@ def test_mlflow_run_searches_and_goes_on_with_what_is_there(project: Project) ->
     assert champion.stat().st_mtime_ns == made
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_mlflow_run_trains_finalists(project: Project) -> None:
     assert "best-balanced" in project.run("finalists", top="1", seeds="1")
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_mlflow_run_writes_the_report(project: Project) -> None:
     project.run("report")
     page = project.folder / "runs" / "studies" / "tiny" / "report" / "report.html"

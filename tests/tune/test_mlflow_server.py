@@ -51,7 +51,7 @@ def empty_database(postgres_url: str) -> Iterator[str]:
     yield from _database(postgres_url)
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_server_on_postgresql_holds_the_record(
     empty_database: str,
     tiny_dataset: Dataset,
@@ -82,7 +82,7 @@ def test_an_open_server_is_refused(settings: dict[str, str], message: str, tmp_p
         env={**os.environ, "REFKD_WORKSPACE": str(tmp_path / "runs"), **settings},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 2
     assert message in done.stderr
@@ -100,13 +100,13 @@ def test_the_first_start_needs_a_password(tmp_path: Path) -> None:
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 2
     assert "set MLFLOW_AUTH_ADMIN_PASSWORD" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_server_with_passwords_takes_a_search_that_knows_one(
     other_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,12 +118,12 @@ def test_a_server_with_passwords_takes_a_search_that_knows_one(
         assert (other_server.workspace / name).stat().st_mode & 0o077 == 0
     address = f"{other_server.uri}/api/2.0/mlflow/experiments/search?max_results=1"
     with pytest.raises(urllib.error.HTTPError) as refusal:
-        urllib.request.urlopen(address, timeout=30)
+        urllib.request.urlopen(address, timeout=300)
     assert refusal.value.code == 401
     refusal.value.close()
     secret = base64.b64encode(f"admin:{password}".encode()).decode()
     request = urllib.request.Request(address, headers={"Authorization": f"Basic {secret}"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=300) as answer:
         assert answer.status == 200
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)

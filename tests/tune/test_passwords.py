@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 from support.chaos import Workspace
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),  # of MLflow's
 ]
 VARIABLE = "REFKD_TEST_PASSWORD"

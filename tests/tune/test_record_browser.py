@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     *needs_chromium,
+    pytest.mark.system,
     pytest.mark.filterwarnings(
         # MLflow's own imports, which nothing here can mend.
         "ignore::DeprecationWarning:mlflow.*",

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -25,9 +25,6 @@ from tune.record.saved_model import requirements
 from tune.spec.study_file import StudyFile
 from tune.study.results import Cost, Summary
 from tune.study.search_study import Ask
-
-if TYPE_CHECKING:
-    from support.tracking_server import Server
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports and its advice on optional environment managers.
@@ -294,21 +291,20 @@ def test_it_loads_where_refkd_is_not_installed(model_folder: Path, tmp_path: Pat
     assert names == "['features', 'duration', 'query']"
 
 
-@pytest.mark.slow
 def test_a_server_registers_and_gives_back(
     file: StudyFile,
     tiny_dataset: Dataset,
     folders: dict[str, Path],
-    mlflow_server: Server,
+    mlflow_uri: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tracking = {"uri": mlflow_server.uri}
+    tracking = {"uri": mlflow_uri, "experiment": "refkd/registered"}
     served = StudyFile.model_validate({**file.model_dump(by_alias=True), "tracking": tracking})
     for _ in range(2):
         assert register(served, tiny_dataset, folders)
-        assert aliases(mlflow_server.uri) == {"best-id": "1", "best-ood": "2"}
+        assert aliases(mlflow_uri) == {"best-id": "1", "best-ood": "2"}
     table, _ = rows(tiny_dataset)
-    answer = load(mlflow_server.uri, "best-ood", monkeypatch).predict(table)
+    answer = load(mlflow_uri, "best-ood", monkeypatch).predict(table)
     assert list(answer.columns) == ["start", "end", "score"]
     assert len(answer) == len(table)
 

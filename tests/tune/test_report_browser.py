@@ -59,7 +59,7 @@ def seen(request: pytest.FixtureRequest, chromium: Browser, written: Path) -> It
     page.on("pageerror", lambda error: held.told.append(str(error)))
     page.on("request", lambda request: held.asked.append(request.url))
     page.goto(written.as_uri())
-    expect(page.locator("[data-plot] .main-svg").first).to_be_visible(timeout=60_000)
+    expect(page.locator("[data-plot] .main-svg").first).to_be_visible(timeout=120_000)
     yield held
     page.close()
 

@@ -56,7 +56,6 @@ def test_a_picture_is_opened_again_by_plotly(tmp_path: Path, tiny_dataset: Datas
     assert [trace.name for trace in plot.data if trace.name == "complete"]
 
 
-@pytest.mark.slow
 def test_a_server_that_is_away_delays_the_files_and_not_the_page(
     tmp_path: Path, tiny_dataset: Dataset, mlflow_store: str
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from tune.reproduce.scores import SIDES
 from tune.study.locate import default_tracking
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),  # of MLflow's
 ]
 
@@ -35,20 +36,30 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("reproduce")
 
 
-def run(name: str, dataset: Dataset, workspace: Path, **more: object) -> Result:
-    request = Request(
-        name=name,
-        dataset=dataset.path,
-        scale="smoke",
-        workspace=workspace,
-        **more,  # type: ignore[arg-type]
-    )
-    return reproduce(request, address=None, reporter=Silent())
+class Run(Protocol):
+    """Makes a table or figure at smoke scale."""
+
+    def __call__(self, name: str, **more: object) -> Result: ...
+
+
+@pytest.fixture
+def run(tiny_dataset: Dataset, workspace: Path, ray_address: str) -> Run:
+    def made(name: str, **more: object) -> Result:
+        request = Request(
+            name=name,
+            dataset=tiny_dataset.path,
+            scale="smoke",
+            workspace=workspace,
+            **more,  # type: ignore[arg-type]
+        )
+        return reproduce(request, address=ray_address, reporter=Silent())
+
+    return made
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_cell_is_filled(name: str, tiny_dataset: Dataset, workspace: Path) -> None:
-    result = run(name, tiny_dataset, workspace)
+def test_every_cell_is_filled(name: str, run: Run, tiny_dataset: Dataset, workspace: Path) -> None:
+    result = run(name)
     for cells in result.scored.rows.values():
         for side in SIDES:
             for metric in result.experiment.metrics:
@@ -70,18 +81,20 @@ def test_every_cell_is_filled(name: str, tiny_dataset: Dataset, workspace: Path)
     assert rows >= set(result.scored.rows)
 
 
-def test_what_is_trained_is_not_trained_again(tiny_dataset: Dataset, workspace: Path) -> None:
-    first = run("table3", tiny_dataset, workspace)
+def test_what_is_trained_is_not_trained_again(
+    run: Run, tiny_dataset: Dataset, workspace: Path
+) -> None:
+    first = run("table3")
     stamps = {p: p.stat().st_mtime_ns for p in workspace.rglob("*.safetensors")}
     asked = Request(name="table3", dataset=tiny_dataset.path, scale="smoke", workspace=workspace)
     assert plan(asked).epochs == 0
-    again = run("table3", tiny_dataset, workspace)
+    again = run("table3")
     assert {p: p.stat().st_mtime_ns for p in workspace.rglob("*.safetensors")} == stamps
     assert again.scored == first.scored
 
 
-def test_mlflow_holds_a_run_a_network(tiny_dataset: Dataset, workspace: Path) -> None:
-    run("table5", tiny_dataset, workspace)
+def test_mlflow_holds_a_run_a_network(run: Run, tiny_dataset: Dataset, workspace: Path) -> None:
+    run("table5")
     client = MlflowClient(default_tracking(workspace))
     experiment = client.get_experiment_by_name("refkd/reproduce")
     assert experiment is not None
@@ -98,8 +111,10 @@ def test_mlflow_holds_a_run_a_network(tiny_dataset: Dataset, workspace: Path) ->
     assert {r.info.status for r in children} == {"FINISHED"}
 
 
-def test_the_test_roles_are_looked_at_once(tiny_dataset: Dataset, workspace: Path) -> None:
-    shown = run("table4", tiny_dataset, workspace, final=True)
+def test_the_test_roles_are_looked_at_once(
+    run: Run, tiny_dataset: Dataset, workspace: Path
+) -> None:
+    shown = run("table4", final=True)
     home = Request(
         name="table4", dataset=tiny_dataset.path, scale="smoke", workspace=workspace
     ).home
@@ -108,8 +123,8 @@ def test_the_test_roles_are_looked_at_once(tiny_dataset: Dataset, workspace: Pat
     assert set(look.champions) == set(shown.scored.rows)
     assert (home / "table4-test.md").is_file()
     with pytest.raises(LedgerError, match="looked at once"):
-        run("table4", tiny_dataset, workspace, final=True)
-    again = run("table4", tiny_dataset, workspace, final=True, again=True, reason="a typo")
+        run("table4", final=True)
+    again = run("table4", final=True, again=True, reason="a typo")
     assert "a typo" in (home / "table4-test.md").read_text(encoding="utf-8")
     assert len(again.facts.looks) == 2
 
@@ -132,15 +147,15 @@ def test_what_is_not_known_is_named(
 
 
 def test_other_epochs_are_other_networks_and_another_result(
-    tiny_dataset: Dataset, workspace: Path
+    run: Run, tiny_dataset: Dataset, workspace: Path
 ) -> None:
     """One epoch in place of two: nothing of the two is taken for it, and the table says so."""
-    run("table4", tiny_dataset, workspace)
+    run("table4")
     asked = Request(name="table4", dataset=tiny_dataset.path, scale="smoke", workspace=workspace)
     other = replace(asked, epochs=1, seeds=1)
     assert plan(asked).epochs == 0
     assert plan(other).epochs == plan(other).networks
-    result = run("table4", tiny_dataset, workspace, epochs=1, seeds=1)
+    result = run("table4", epochs=1, seeds=1)
     assert plan(other).epochs == 0
     assert other.folder != asked.folder
     (page,) = [path for path in result.files if path.suffix == ".md"]

@@ -15,7 +15,7 @@ from support.chaos_hooks import Hook, Kill, Slow
 
 from refkd.data.dataset import Dataset
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.system
 INTERRUPTED = 130
 
 
@@ -99,7 +99,7 @@ def test_ctrl_c_says_how_to_continue_and_the_same_command_does(
         assert second.wait() == 2
         assert "is being made by another process" in table.said()
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(timeout=120) == INTERRUPTED, table.said()
+        assert process.wait(timeout=300) == INTERRUPTED, table.said()
         wait_for_end(process)
     finally:
         kill_all(process)

@@ -15,7 +15,7 @@ from tune.study.folders import seed_folder, trial_folder
 from tune.study.locate import locate, read_summary
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),  # of MLflow's
 ]
 TRIALS, EPOCHS = 12, 4

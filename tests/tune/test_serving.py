@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.ports import reserve_port
 from support.registered import NAME, register
 
 from refkd.data.dataset import Dataset
 from refkd.retriever import Retriever
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.filterwarnings(
         "ignore::DeprecationWarning",
         "ignore::FutureWarning",
@@ -39,9 +39,7 @@ def served(
 ) -> Iterator[tuple[str, Retriever]]:
     """The address that answers for best-ood, and the retriever that was registered."""
     made = register(tmp_path, tiny_dataset, mlflow_store, {"best-id": 3, "best-ood": 5})
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(reserve_port())
     programs = Path(sys.executable).parent
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     model = f"models:/{NAME}@best-ood"
@@ -88,7 +86,7 @@ def post(address: str, body: dict[str, Any]) -> Any:
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=300) as response:
         return json.loads(response.read())
 
 

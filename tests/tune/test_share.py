@@ -85,21 +85,22 @@ def test_machines_of_which_nothing_is_known_have_to_be_there(
         measure(StudyFile.model_validate(settings), [{"CPU": 0.0}, {}])
 
 
-@pytest.mark.slow
-def test_the_command_says_what_to_write(tiny_dataset: Dataset, tmp_path: Path) -> None:
+def test_the_command_says_what_to_write(
+    tiny_dataset: Dataset, tmp_path: Path, ray_address: str
+) -> None:
     study = tmp_path / "study.yaml"
     settings = {**SETTINGS, "dataset": str(tiny_dataset.path), "workspace": str(tmp_path / "runs")}
     study.write_text(json.dumps(settings), encoding="utf-8")
-    told = CliRunner().invoke(app, ["share", str(study)])
+    told = CliRunner().invoke(app, ["share", str(study), "--address", ray_address])
     assert told.exit_code == 0, told.output
     assert "resources: {cpu: 1, gpu: 0}\nworkers: " in told.output
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.slow
-def test_a_dataset_that_a_worker_cannot_read_is_one_line(tmp_path: Path) -> None:
+def test_a_dataset_that_a_worker_cannot_read_is_one_line(tmp_path: Path, ray_address: str) -> None:
     settings = {**SETTINGS, "dataset": str(tmp_path / "gone")}
-    with ray_session(Resources(), address=None), pytest.raises(ShareError, match="gone"):
+    session = ray_session(Resources(), address=ray_address)
+    with session, pytest.raises(ShareError, match="gone"):
         measure(StudyFile.model_validate(settings), [{"CPU": 2.0}])
 
 

@@ -59,26 +59,27 @@ def held_study(file: StudyFile) -> optuna.Study:
     return optuna.load_study(study_name="quick-teacher-ood", storage=storage)
 
 
-@pytest.mark.slow
 def test_teachers_are_trained_where_a_search_looks_for_them(
-    tiny_dataset: Dataset, tmp_path: Path
+    tiny_dataset: Dataset, tmp_path: Path, ray_address: str
 ) -> None:
     file = study(tmp_path, tiny_dataset)
-    taught = train_teachers(file, address=None, reporter=Silent())
+    taught = train_teachers(file, address=ray_address, reporter=Silent())
     job = make_job(file, tiny_dataset, teacher_epochs=2)
     assert {role: one.folder for role, one in taught.items()} == job.teachers
     stamps = [(p, p.stat().st_mtime_ns) for p in sorted(tmp_path.rglob("*.safetensors"))]
     assert len(stamps) == 2
-    assert train_teachers(file, address=None, reporter=Silent()) == taught
+    assert train_teachers(file, address=ray_address, reporter=Silent()) == taught
     assert [(p, p.stat().st_mtime_ns) for p in sorted(tmp_path.rglob("*.safetensors"))] == stamps
 
 
-@pytest.mark.slow
 def test_tuning_ends_with_the_best_teacher_and_goes_on_where_it_was_cut_off(
-    tiny_dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_dataset: Dataset,
+    tmp_path: Path,
+    ray_address: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = study(tmp_path, tiny_dataset)
-    tuned = tune_teacher(file, "ood", address=None, reporter=Silent())
+    tuned = tune_teacher(file, "ood", address=ray_address, reporter=Silent())
     trials = held_study(file).get_trials()
     assert [t.state.name for t in trials] == ["COMPLETE"] * 3
     assert tuned.scores == [t.value for t in trials]
@@ -98,7 +99,9 @@ def test_tuning_ends_with_the_best_teacher_and_goes_on_where_it_was_cut_off(
     values = {"recipe.w_kl": 0.5, "training.learning_rate": 2e-3}
     held_study(file).ask().set_user_attr(VALUES, values)
     held_study(file).ask()
-    tune_teacher(study(tmp_path, tiny_dataset, trials=6), "ood", address=None, reporter=Silent())
+    tune_teacher(
+        study(tmp_path, tiny_dataset, trials=6), "ood", address=ray_address, reporter=Silent()
+    )
     after = held_study(file).get_trials()
     assert [t.state.name for t in after] == ["COMPLETE"] * 4 + ["FAIL", "COMPLETE"]
     assert after[:3] == trials

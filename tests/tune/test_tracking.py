@@ -93,7 +93,7 @@ time.sleep(600)
 
 def test_a_killed_writer_is_continued(mlflow_store: str, tmp_path: Path) -> None:
     """Kill -9 while the thread is sending; what is left goes out in the next launch."""
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1])
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, mlflow_store, str(tmp_path), here, str(MANY)],
         stdout=subprocess.PIPE,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from support.tracking_server import Server
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.filterwarnings(
         # MLflow's own imports, which nothing here can mend.
         "ignore::DeprecationWarning:mlflow.*",
@@ -98,7 +98,7 @@ def test_a_server_that_accepts_and_never_answers_holds_up_nobody(
 def test_a_server_that_spoils_every_third_request(
     mode: str,
     timeout: str,
-    mlflow_server: Server,
+    mlflow_uri: str,
     tiny_dataset: Dataset,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -107,13 +107,13 @@ def test_a_server_that_spoils_every_third_request(
     monkeypatch.setattr(courier, "FIRST_WAIT", 0.3)  # by then what was late has arrived
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", timeout)
     monkeypatch.setattr(courier, "PATIENCE", 40)
-    with BadProxy(mlflow_server.uri, spoil(mode), delay=1.1) as proxy:
+    with BadProxy(mlflow_uri, spoil(mode), delay=1.1) as proxy:
         file = recorded_file(tmp_path, proxy.uri)
         study = search(file, tiny_dataset, tmp_path)
         for _ in range(3):
             search(file, tiny_dataset, tmp_path)
         assert proxy.spoiled > 5
-        check(study, mlflow_server.uri)
+        check(study, mlflow_uri)
 
 
 def spoil(mode: str) -> Callable[[int], str]:

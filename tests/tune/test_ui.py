@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import psutil
 import pytest
 import yaml
+from support.ports import reserve_port
 from support.recording import by_name
 from support.small_study import SmallStudy, make_study
 from typer.testing import CliRunner
@@ -85,23 +86,17 @@ def test_no_password_is_on_a_command_line(
     assert len(place) == 2
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
 def test_a_taken_port_is_named(study: SmallStudy) -> None:
     with socket.socket() as taken:
         taken.bind((HOST, 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = run(study.path, "--mlflow-port", port, "--dashboard-port", free_port())
+        done = run(study.path, "--mlflow-port", port, "--dashboard-port", reserve_port())
     assert isinstance(done.exception, RefKDError)
     assert f"port {port} of {HOST} is taken; give another: --mlflow-port" in str(done.exception)
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("end", "storage"), [(signal.SIGINT, "sqlite"), (signal.SIGTERM, "journal")]
 )
@@ -110,7 +105,7 @@ def test_both_answer_and_end_together(
 ) -> None:
     url = f"journal:{tmp_path / 'study.journal'}" if storage == "journal" else None
     study = make_study(tmp_path, tiny_dataset, tracking=mlflow_store, storage=url)
-    ports = free_port(), free_port()
+    ports = reserve_port(), reserve_port()
     words = ["--mlflow-port", str(ports[0]), "--dashboard-port", str(ports[1])]
     program = subprocess.Popen(
         [sys.executable, "-u", "-c", COMMAND, "ui", str(study.path), *words],
@@ -129,14 +124,14 @@ def test_both_answer_and_end_together(
     }
     assert hosts == {HOST}
     for address in (f"http://{HOST}:{ports[0]}/health", f"http://{HOST}:{ports[1]}/api/studies"):
-        with urllib.request.urlopen(address, timeout=30) as answer:
+        with urllib.request.urlopen(address, timeout=300) as answer:
             assert answer.status == 200
-    with urllib.request.urlopen(f"http://{HOST}:{ports[1]}/api/studies", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://{HOST}:{ports[1]}/api/studies", timeout=300) as answer:
         assert b"quick" in answer.read()
     os.kill(program.pid, end)
-    assert program.wait(60) == 0
+    assert program.wait(300) == 0
     program.stdout.close()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 300
     while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in started):
         assert time.monotonic() < until, "a server outlived the command"
         time.sleep(0.1)

@@ -13,12 +13,12 @@ from tune.execution.searcher import Board, StudyScheduler
 from tune.execution.spot import NodeLeavingError
 from tune.spec.settings import Resources
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 @pytest.mark.parametrize("leaves", [True, False])
-def test_the_board_knows_who_left_its_node_and_who_failed(leaves: bool, tmp_path: Path) -> None:
+def test_the_board_knows_who_left_its_node_and_who_failed(
+    leaves: bool, tmp_path: Path, ray_address: str
+) -> None:
     def leave(config: dict[str, Any]) -> None:
         ray.tune.report({"started": 1})
         if config["leaves"]:
@@ -26,7 +26,7 @@ def test_the_board_knows_who_left_its_node_and_who_failed(leaves: bool, tmp_path
         raise RuntimeError("out of memory")
 
     board = Board(study=cast("Any", None), listeners=[])
-    with ray_session(Resources(), address=None):
+    with ray_session(Resources(), address=ray_address):
         ray.tune.Tuner(
             leave,
             param_space={"leaves": leaves},

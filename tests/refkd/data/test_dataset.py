@@ -183,7 +183,7 @@ assert folder + "/sealed" not in maps
 print(*sorted(opened))
 """
     run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300
     )
     assert "manifest.json" in run.stdout
     assert set(run.stdout.split()) <= {

@@ -190,7 +190,7 @@ def test_readers_share_the_mapped_pages(tmp_path: Path) -> None:
     answer = context.Queue()
     worker = context.Process(target=_private_kilobytes, args=(tmp_path / "s.h5", answer))
     worker.start()
-    total, growth = answer.get(timeout=120)
+    total, growth = answer.get(timeout=300)
     worker.join()
     assert held == 8192.0
     assert total == 2048.0

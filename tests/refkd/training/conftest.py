@@ -5,12 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.shared import made_once
 
 from refkd.data.dataset import Dataset
 from refkd.models import VSLNetConfig
 from refkd.recipes import RecipeConfig
 from refkd.training.config import TrainingConfig
-from refkd.training.teacher import Teacher, TeacherConfig, freeze_teacher, teacher_trainer
+from refkd.training.teacher import (
+    Teacher,
+    TeacherConfig,
+    find_teacher,
+    freeze_teacher,
+    teacher_trainer,
+)
 
 
 @pytest.fixture(scope="session")
@@ -20,16 +27,17 @@ def network() -> VSLNetConfig:
 
 
 @pytest.fixture(scope="session")
-def teachers(
-    tiny_dataset: Dataset, network: VSLNetConfig, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Teacher]:
-    """Return an ID and an OOD teacher after three epochs."""
+def teachers(tiny_dataset: Dataset, network: VSLNetConfig) -> dict[str, Teacher]:
+    """Return an ID and an OOD teacher after three epochs; nobody changes their folders."""
     recipes = {"id": "id", "ood": "refkd_text"}
-    folder = tmp_path_factory.mktemp("teachers")
-    return {
-        role: trained_teacher(network, RecipeConfig.named(recipe), tiny_dataset, folder / role)
-        for role, recipe in recipes.items()
-    }
+
+    def make(folder: Path) -> None:
+        for role, recipe in recipes.items():
+            trained_teacher(network, RecipeConfig.named(recipe), tiny_dataset, folder / role)
+
+    folder = made_once("frozen-teachers", make)
+    found = {role: find_teacher(folder / role) for role in recipes}
+    return {role: teacher for role, teacher in found.items() if teacher is not None}
 
 
 def trained_teacher(

@@ -17,7 +17,6 @@ from refkd.training.student import StudentConfig, student_trainer
 from refkd.training.teacher import Teacher, TeacherConfig, freeze_teacher, teacher_trainer
 from refkd.training.validation import predict_edges
 
-pytestmark = pytest.mark.slow
 BACKBONES: dict[str, BackboneConfig] = {
     "vslnet": VSLNetConfig(hidden=16, heads=2, char_dim=4, max_positions=32),
     "emb": EMBConfig(hidden=16, heads=2, block=4, max_positions=32),

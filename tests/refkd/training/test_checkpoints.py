@@ -177,7 +177,6 @@ def test_who_was_taken_for_dead_writes_nothing_more(trained: Trainer, tmp_path: 
     assert not retry.path.exists()
 
 
-@pytest.mark.slow
 def test_two_writers_at_once_leave_only_whole_checkpoints(tmp_path: Path) -> None:
     """Neither knows of the other, as on nodes whose files reach the shared folder late."""
     states = {w: {"w": torch.full((2000,), float(w))} for w in range(2)}

@@ -57,7 +57,6 @@ def test_training_on_them_is_the_same_to_the_bit(tiny_dataset: Dataset) -> None:
         assert torch.equal(tensor, weights[name]), name
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of torch's own tracing
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 @pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.nightly), GPU])

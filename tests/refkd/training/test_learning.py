@@ -35,7 +35,6 @@ from refkd.training.teacher import Teacher, TeacherConfig, freeze_teacher, teach
 from refkd.training.trainer import Trainer
 from refkd.training.validation import evaluate_role
 
-pytestmark = pytest.mark.slow
 ROLES = ("val_id", "val_ood", "test_ood")
 SMALL = {"hidden": 32, "heads": 4, "char_dim": 4}
 CONFIGS: dict[str, BackboneConfig] = {
@@ -58,6 +57,11 @@ CONFIGS: dict[str, BackboneConfig] = {
 TRAINING = TrainingConfig(epochs=8, learning_rate=3e-3)
 OWN = {"tan2d": TrainingConfig(epochs=12, learning_rate=2e-2)}
 """What networks need that do not learn with `TRAINING`."""
+
+
+def cases(*names: str) -> list[object]:
+    """Return networks to try: one in `make test`, the others in `make test-system`."""
+    return [pytest.param(n, marks=[] if n == "vslnet" else pytest.mark.system) for n in names]
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +156,7 @@ def test_strong_signal_is_learnt(name: str, signal: Dataset) -> None:
     assert_learnt(gains(trainer.task.backbone, signal))
 
 
-@pytest.mark.parametrize("name", list(CONFIGS))
+@pytest.mark.parametrize("name", cases(*CONFIGS))
 def test_without_signal_videos_tell_nothing(name: str, noise: Dataset) -> None:
     trainer = finished(teacher_trainer(teacher_config(CONFIGS[name]), noise))
     found = gains(trainer.task.backbone, noise)
@@ -164,7 +168,7 @@ def test_without_signal_videos_tell_nothing(name: str, noise: Dataset) -> None:
     assert found.over_prior["val_id"].mean[0] < 0.15
 
 
-@pytest.mark.parametrize("name", [name for name, c in CONFIGS.items() if is_student(c)])
+@pytest.mark.parametrize("name", cases(*(n for n, c in CONFIGS.items() if is_student(c))))
 def test_a_student_learns_the_signal_from_its_teachers(
     name: str, signal: Dataset, teacher: Teacher, tmp_path: Path
 ) -> None:

@@ -80,7 +80,7 @@ def study_of(folder: Path, dataset: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_cluster_that_is_right(
     address: str, environment: dict[str, str], tmp_path: Path, tiny_dataset: Dataset
 ) -> None:
@@ -91,7 +91,7 @@ def test_a_cluster_that_is_right(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.yaml"], "marks are left"
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_every_node_is_named_that_lacks_storage_and_dataset(
     address: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -105,7 +105,7 @@ def test_every_node_is_named_that_lacks_storage_and_dataset(
     )
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_stranger_gets_no_answer(
     address: str, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -1,0 +1,74 @@
+"""What is made once in a run of the tests, by whichever process needs it first, for all of them.
+
+A run is one call of pytest, with all its worker processes. What is made lies in one folder of the
+run; nobody changes it: a test opens it read-only, or copies it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+_run: list[pytest.Config] = []
+_programs: list[subprocess.Popen[bytes]] = []
+
+
+def begin(config: pytest.Config) -> None:
+    """Say which run this process belongs to."""
+    _run[:] = [config]
+
+
+def shared_folder() -> Path:
+    """Return the folder of the run: the same for all its processes."""
+    (config,) = _run
+    own = Path(config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
+    folder = (own.parent if hasattr(config, "workerinput") else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """Return the folder of a name, which `make` fills at the first call of any process of the run.
+
+    `make` gets the folder itself, so that absolute paths may stand in what it writes. What it left
+    when it failed is removed, and the next caller tries again.
+    """
+    place, done = shared_folder() / name, shared_folder() / f"{name}.made"
+    with FileLock(f"{place}.lock"):
+        if not done.exists():
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            make(place)
+            done.touch()
+    return place
+
+
+def started_once(name: str, start: Callable[[Path], tuple[subprocess.Popen[bytes], str]]) -> str:
+    """Return the address of a program that the first caller starts, for all processes of the run.
+
+    `start` returns, once the program answers, its process, which leads a group, and its address.
+    `end_programs` ends it with the run.
+    """
+
+    def make(place: Path) -> None:
+        process, address = start(place)
+        _programs.append(process)  # Python warns of a process that nobody holds any more
+        (place / "address").write_text(address, encoding="utf-8")
+        (place / "pid").write_text(str(process.pid), encoding="utf-8")
+
+    return (made_once(name, make) / "address").read_text(encoding="utf-8")
+
+
+def end_programs() -> None:
+    """End whatever `started_once` has started, with all that belongs to it."""
+    for pid in shared_folder().glob("*/pid"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(pid.read_text(encoding="utf-8")), signal.SIGKILL)
