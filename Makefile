@@ -46,7 +46,7 @@ check: format lint types arrows spelling ## Check format, lint, types, import ar
 test: check programs tests ## Check, and run every test that takes this machine and seconds: minutes.
 
 test-system: programs $(INSTALLED) ## Run real kills, servers, journeys in a browser, and a cluster.
-	$(PYTEST) -m "system and not cluster" -n $(JOBS) --dist loadfile $(ARGS)
+	$(PYTEST) -m "system and not cluster" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 	$(PYTEST) -m "system and cluster" tests/lab $(ARGS)
 
 test-nightly: programs $(INSTALLED) ## Run the rest, and search anew for what breaks a property.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,8 @@ SHARED = ROOT.parent / "shared"
 settings.register_profile("steady", derandomize=True, deadline=None, max_examples=25)
 settings.register_profile("nightly", deadline=None, max_examples=250, print_blob=True)
 settings.load_profile("steady")
+LONGEST = {"test_readme.py", "test_finalists_real.py", "test_search.py", "test_chaos_points.py"}
+"""Files that would keep one process busy after all others have ended."""
 TIERS = {"system", "nightly", "gpu"}
 """Markers of the tests that `make test` leaves out; a test has one of them at most."""
 
@@ -33,8 +36,10 @@ TINY = SimulationConfig(
 )
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse a test of two tiers, which two commands would run, or none."""
+    """Begin with the longest files, and refuse a test of two tiers: who would run it?"""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
         tiers = sorted(TIERS & {mark.name for mark in item.iter_markers()})
         if len(tiers) > 1:
@@ -44,6 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Let the tests share what is made once in this run, Ray's token among it."""
     begin(config)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun by a script, with `&`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Read by Ray as it is imported; worker processes and what they start inherit both.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

@@ -16,7 +16,8 @@ from support.ports import HOST, reserve_port
 
 def start_ray(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     """Start a head with two CPUs; return its process and its address once it takes connections."""
-    port = reserve_port()
+    port, scratch = reserve_port(), tempfile.mkdtemp(prefix="ray-")  # sockets want a short path
+    (folder / "scratch").write_text(scratch, encoding="utf-8")
     log = folder / "ray.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -24,7 +25,7 @@ def start_ray(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
                 *(Path(sys.executable).parent / "ray", "start", "--head", "--block"),
                 *(f"--node-ip-address={HOST}", f"--port={port}", "--num-cpus=2"),
                 "--include-dashboard=false",
-                f"--temp-dir={tempfile.mkdtemp(prefix='ray-')}",  # sockets want a short path
+                f"--temp-dir={scratch}",
             ],
             env={
                 **os.environ,

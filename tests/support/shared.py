@@ -68,7 +68,9 @@ def started_once(name: str, start: Callable[[Path], tuple[subprocess.Popen[bytes
 
 
 def end_programs() -> None:
-    """End whatever `started_once` has started, with all that belongs to it."""
+    """End whatever `started_once` has started, and remove the folders that it names `scratch`."""
     for pid in shared_folder().glob("*/pid"):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(int(pid.read_text(encoding="utf-8")), signal.SIGKILL)
+    for scratch in shared_folder().glob("*/scratch"):
+        shutil.rmtree(scratch.read_text(encoding="utf-8"), ignore_errors=True)
