@@ -56,7 +56,7 @@ class Proposals:
     edges: Tensor
     """(B, K, 2) float: where a span begins and ends, in clips from the start of its video."""
     score: Tensor
-    """(B, K), what the span is worth to the network; comparable within a row."""
+    """(B, K), what the span is worth to the network; in a row comparable, and never rising."""
 
 
 class Backbone(nn.Module, ABC):

@@ -1,5 +1,9 @@
 """From start and end logits to spans of clips.
 
+A span is ranked by the sum of two numbers in float64, all but exact for those of float32, so that
+spans tie where they truly do, whatever the padding. Its score is made of that sum alone: a number
+that is rounded in another way may rise where the order falls.
+
 Letters in shapes: B pairs, L clips (padded), K spans kept.
 """
 
@@ -23,6 +27,7 @@ def decode(start_logits: Tensor, end_logits: Tensor) -> tuple[Tensor, Tensor]:
     >>> start.tolist(), end.tolist()
     ([1], [2])
     """
+    start_logits, end_logits = start_logits.double(), end_logits.double()
     best_end = end_logits.flip(1).cummax(dim=1).values.flip(1)
     start = (start_logits + best_end).argmax(dim=1)
     row = start_logits.gather(1, start[:, None]) + end_logits
@@ -44,30 +49,43 @@ def decode_top(
     >>> start.tolist(), end.tolist(), [round(p, 3) for p in probability[0].tolist()]
     ([[0, 0, 1]], [[0, 1, 1]], [0.776, 0.105, 0.014])
     """
-    start, end, spare = top_spans(start_logits, end_logits, top)
-    log_start = start_logits.log_softmax(1).gather(1, start)
-    probability = (log_start + end_logits.log_softmax(1).gather(1, end)).exp()
-    return start, end, probability.masked_fill(spare, 0.0)
+    start, end, total, spare = top_spans(start_logits, end_logits, top)
+    normaliser = sum(x.double().logsumexp(dim=1, keepdim=True) for x in (start_logits, end_logits))
+    probability = (total - normaliser).exp().to(start_logits.dtype)
+    return start, end, falling(probability.masked_fill(spare, 0.0))
 
 
-def top_spans(start: Tensor, end: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return each row's `top` spans of the largest start + end: first clip, last clip, spare.
+def top_spans(start: Tensor, end: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return each row's `top` spans of the largest start + end: first clip, last clip, sum, spare.
 
-    All (B, K), best first, ordered as in `decode`; scores are (B, L), at most `PADDED` on padded
-    clips. A spare one repeats the row's best, where the row has fewer than K valid spans.
+    All (B, K), best first, ordered as in `decode`, the sum in float64; scores are (B, L), at most
+    `PADDED` on padded clips. A spare one repeats the row's best, where the row has fewer than K
+    valid spans.
     """
     if top < 1:
         raise ValueError(f"top is {top}; ask for at least one span")
+    wide_start, wide_end = start.double(), end.double()
     if top == 1:
-        first, last = decode(start, end)
-        return first[:, None], last[:, None], torch.zeros_like(first[:, None], dtype=torch.bool)
+        first, last = (clip[:, None] for clip in decode(start, end))
+        total = wide_start.gather(1, first) + wide_end.gather(1, last)
+        return first, last, total, torch.zeros_like(first, dtype=torch.bool)
     length = start.shape[1]
-    joint = start[:, :, None] + end[:, None, :]
-    rows, columns = torch.triu_indices(length, length, device=joint.device)
-    order = joint[:, rows, columns].sort(dim=1, descending=True, stable=True).indices
+    rows, columns = torch.triu_indices(length, length, device=start.device)
+    joint = wide_start[:, rows] + wide_end[:, columns]
+    total, order = joint.sort(dim=1, descending=True, stable=True)
     clips = (start > PADDED).sum(dim=1)
     spans = clips * (clips + 1) // 2
-    order = order[:, : min(top, int(spans.max()))]
-    spare = torch.arange(order.shape[1], device=order.device) >= spans[:, None]
-    order = torch.where(spare, order[:, :1], order)
-    return rows[order], columns[order], spare
+    kept = min(top, int(spans.max()))
+    total, order = total[:, :kept], order[:, :kept]
+    spare = torch.arange(kept, device=order.device) >= spans[:, None]
+    order, total = (torch.where(spare, x[:, :1], x) for x in (order, total))
+    return rows[order], columns[order], total, spare
+
+
+def falling(score: Tensor) -> Tensor:
+    """Return (B, K) scores of spans, best first, none above the one before it.
+
+    `exp` and `sigmoid` are off by up to the last digit, which may raise the lower of two close
+    numbers above the other: a CPU computes whole vectors in one way and what is left in another.
+    """
+    return score.cummin(dim=1).values

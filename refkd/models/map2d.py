@@ -96,9 +96,9 @@ def at_clips(values: Tensor, clips: Tensor, length: int) -> Tensor:
 def suppress(logits: Tensor, spans: Tensor, *, above: float, top: int) -> tuple[Tensor, Tensor]:
     """Return (B, K) the anchors that are kept, best first, and (B, K) bool: which are repeats.
 
-    Greedy: the best anchor that is left is kept, and all whose IoU with it is above `above` go. K
-    is `top`, or the most that any row keeps; a row that keeps fewer repeats its best. `logits` is
-    (B, A), `spans` (A, 2) edges in any unit.
+    Greedy: the best anchor that is left is kept, the first of equals, and all whose IoU with it is
+    above `above` go. K is `top`, or the most that any row keeps; a row that keeps fewer repeats
+    its best. `logits` is (B, A), `spans` (A, 2) edges in any unit.
     """
     left = logits
     kept: list[Tensor] = []

@@ -113,10 +113,9 @@ class QAVE(SpanBackbone):
         """Return the `top` spans of each pair: those of the largest sum P_s + P_e, s <= e."""
         p_start = _probabilities(output.spans.start, batch.clip_mask)
         p_end = _probabilities(output.spans.end, batch.clip_mask)
-        start, end, spare = top_spans(p_start, p_end, top)
-        score = p_start.gather(1, start) + p_end.gather(1, end)
+        start, end, total, spare = top_spans(p_start, p_end, top)
         edges = torch.stack([start, end + 1], dim=2).float()
-        return Proposals(edges=edges, score=score.masked_fill(spare, 0.0))
+        return Proposals(edges=edges, score=total.to(p_start.dtype).masked_fill(spare, 0.0))
 
     def new_span_head(self) -> SpanHead:
         """Return a fresh span predictor."""
@@ -172,5 +171,9 @@ def _rnn(width: int, config: QAVEConfig) -> BiLSTM:
 
 
 def _probabilities(logits: Tensor, mask: Tensor) -> Tensor:
-    """Return softmax probabilities, `NEGATIVE` on padded clips so that no span ends there."""
-    return widened(logits).softmax(dim=1).masked_fill(~mask, NEGATIVE)
+    """Return softmax probabilities, `NEGATIVE` on padded clips so that no span ends there.
+
+    Summed in float64: in float32 their last digit, and with it a tie, depends on the padding.
+    """
+    p = logits.double().softmax(dim=1).to(widened(logits).dtype)
+    return p.masked_fill(~mask, NEGATIVE)

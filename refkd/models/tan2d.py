@@ -19,6 +19,7 @@ from refkd.data.batch import Batch
 from refkd.data.inputs import ModelInputs
 from refkd.models.backbone import Backbone, BackboneOutput, Proposals, SpanLogits, widened
 from refkd.models.config import NamedConfig
+from refkd.models.decode import falling
 from refkd.models.map2d import anchors, at_clips, iou, log_mass, scales, spread, suppress
 
 
@@ -126,8 +127,8 @@ class Tan2D(Backbone):
         spans = _as_edges(self.anchors, logits)
         kept, repeats = suppress(logits, spans, above=self.config.nms, top=top)
         edges = self._edges(batch).gather(1, kept[:, :, None].expand(-1, -1, 2))
-        score = logits.gather(1, kept).sigmoid().masked_fill(repeats, 0.0)
-        return Proposals(edges=edges, score=score)
+        score = logits.gather(1, kept).double().sigmoid().to(logits.dtype)
+        return Proposals(edges=edges, score=falling(score.masked_fill(repeats, 0.0)))
 
     def _spans(self, clips: Tensor) -> Tensor:
         """Return (B, A, D) the features of all anchors from those of the map's clips (B, N, D)."""

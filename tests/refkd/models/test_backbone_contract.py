@@ -30,7 +30,14 @@ from refkd.models import (
     build_backbone,
     is_student,
 )
-from refkd.models.backbone import NEGATIVE, Backbone, BackboneOutput, SpanBackbone, SpanOutput
+from refkd.models.backbone import (
+    NEGATIVE,
+    Backbone,
+    BackboneOutput,
+    SpanBackbone,
+    SpanLogits,
+    SpanOutput,
+)
 from refkd.training.checkpoint import load_tensors, save_tensors
 
 POSITIONS = 24
@@ -188,6 +195,44 @@ def batches(draw: st.DrawFn) -> Batch:
     return make_batch(clips, words, seed=draw(st.integers(0, 2**31)))
 
 
+kinds = st.sampled_from(["its own", "few", "close", "large", "flat"])
+
+
+def awkward(output: BackboneOutput, batch: Batch, kind: str, seed: int) -> BackboneOutput:
+    """Return what a network said with other logits: many equal, a bit apart, large, or all one."""
+    draw = np.random.default_rng(seed)
+
+    def other(logits: Tensor) -> Tensor:
+        if kind == "its own":
+            return logits
+        noise, base = draw.normal(size=logits.shape), np.float32(draw.normal())
+        values = {
+            "few": np.rint(noise),
+            "close": base + np.rint(noise) * np.spacing(base),
+            "large": noise * 1e4,
+            "flat": np.full_like(noise, base),
+        }
+        return torch.from_numpy(values[kind]).to(logits)
+
+    spans = SpanLogits(
+        start=other(output.spans.start).masked_fill(~batch.clip_mask, NEGATIVE),
+        end=other(output.spans.end).masked_fill(~batch.clip_mask, NEGATIVE),
+    )
+    own = {k: other(v) if k == "anchors" else v for k, v in output.own.items()}
+    return replace(output, spans=spans, own=own)
+
+
+def of_row(output: BackboneOutput, row: int, one: Batch, clips: int) -> BackboneOutput:
+    """Return what was said of one pair of a batch, padded by `clips` and by nothing else."""
+
+    def cut(logits: Tensor) -> Tensor:
+        return F.pad(logits[row : row + 1, : int(one.clips)], (0, clips), value=NEGATIVE)
+
+    spans = SpanLogits(start=cut(output.spans.start), end=cut(output.spans.end))
+    own = {k: v[row : row + 1] for k, v in output.own.items()}
+    return replace(output, spans=spans, own=own)
+
+
 @backbones
 @given(batch=batches())
 def test_shapes_and_masks(config: BackboneConfig, batch: Batch) -> None:
@@ -245,6 +290,48 @@ def test_proposals_are_spans_of_the_video_with_the_best_first(
     assert (found.score.diff(dim=1) <= 0).all()
     assert torch.equal(found.edges[:, :1], best.edges)
     torch.testing.assert_close(found.score[:, :1], best.score)
+
+
+@backbones
+@given(batch=batches(), kind=kinds, top=st.integers(1, 60), seed=st.integers(0, 2**31))
+def test_scores_never_rise_by_a_single_bit(
+    config: BackboneConfig, batch: Batch, kind: str, top: int, seed: int
+) -> None:
+    model = built(config)
+    found = model.proposals(awkward(model(batch), batch, kind, seed), batch, top=top)
+    assert found.score.dtype == torch.float32
+    assert (found.score[:, 1:] <= found.score[:, :-1]).all()
+    assert (found.score >= 0).all()
+
+
+@backbones
+@given(
+    batch=batches(),
+    kind=kinds,
+    top=st.integers(1, 60),
+    clips=st.integers(0, 40),
+    seed=st.integers(0, 2**31),
+)
+def test_no_order_of_proposals_depends_on_padding_mates_or_how_many_are_asked_for(
+    config: BackboneConfig, batch: Batch, kind: str, top: int, clips: int, seed: int
+) -> None:
+    """From equal logits; those of a batch are only almost equal to those of a pair alone."""
+    model = built(config)
+    output = awkward(model(batch), batch, kind, seed)
+    together, fewer = (model.proposals(output, batch, top=k) for k in (top, (top + 1) // 2))
+    assert torch.equal(fewer.edges, together.edges[:, : fewer.edges.shape[1]])
+    torch.testing.assert_close(fewer.score, together.score[:, : fewer.edges.shape[1]])
+    for row in range(len(batch)):
+        one = alone(batch, row)
+        for more in (0, clips):
+            lone = model.proposals(of_row(output, row, one, more), padded(one, more, 0), top=top)
+            kept = lone.edges.shape[1]
+            assert torch.equal(together.edges[row, :kept], lone.edges[0])
+            torch.testing.assert_close(together.score[row, :kept], lone.score[0])
+            # What others have more is this pair's best again, for nothing.
+            spare = together.edges[row, kept:]
+            assert torch.equal(spare, lone.edges[0, :1].expand_as(spare))
+            assert not together.score[row, kept:].any()
 
 
 @backbones

@@ -31,7 +31,7 @@ def logits(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
 def ranked(start: torch.Tensor, end: torch.Tensor, clips: int) -> list[tuple[int, int]]:
     """All valid spans of one row, best first, ties by first and then by last clip."""
     spans = [(s, e) for s in range(clips) for e in range(s, clips)]
-    return sorted(spans, key=lambda span: -float(start[span[0]] + end[span[1]]))
+    return sorted(spans, key=lambda span: -(float(start[span[0]]) + float(end[span[1]])))
 
 
 @given(logits())
@@ -70,6 +70,16 @@ def test_the_best_starts_and_ends_may_not_make_a_span() -> None:
 def test_equal_logits_give_the_first_clip() -> None:
     flat = torch.zeros(2, 6)
     assert [x.tolist() for x in decode(flat, flat)] == [[0, 0], [0, 0]]
+
+
+def test_spans_do_not_tie_because_their_sum_is_rounded() -> None:
+    start, end = torch.tensor([[8192.0, 8192.001]]), torch.tensor([[16384.0, 16384.0]])
+    assert start[0, 1] > start[0, 0]
+    assert start[0, 1] + end[0, 1] == start[0, 0] + end[0, 0]
+    assert [x.tolist() for x in decode(start, end)] == [[1], [1]]
+    first, last, probability = decode_top(start, end, 3)
+    assert list(zip(first[0].tolist(), last[0].tolist(), strict=True)) == [(1, 1), (0, 0), (0, 1)]
+    assert probability[0, 0] > probability[0, 1] == probability[0, 2]
 
 
 def test_decode_top_needs_a_span() -> None:
