@@ -82,7 +82,7 @@ def build(material: Material, out: Path) -> Dataset:
     }
     _check_kept(material, annotated, kept)
     words, word_facts = _vocabulary(material)
-    with _renamed(out) as folder:
+    with renamed(out) as folder:
         (folder / SEALED).mkdir()
         write_words(folder / WORDS, words)
         opened = _write_part(material, folder, kept, OPEN_ROLES, dim=None)
@@ -238,7 +238,7 @@ def _joined(digests: Iterator[str]) -> str:
 
 
 @contextmanager
-def _renamed(out: Path) -> Iterator[Path]:
+def renamed(out: Path) -> Iterator[Path]:
     """Yield a new folder beside `out`; on success it takes `out`'s name, else it is removed."""
     require_absent(out)
     out.parent.mkdir(parents=True, exist_ok=True)

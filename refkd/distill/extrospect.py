@@ -15,7 +15,7 @@ from refkd.models.decode import decode
 
 
 def side_divergence(
-    teacher: Tensor, side: Tensor, *, temperature: float = 1.0, reverse: bool = False
+    teacher: Tensor, side: Tensor, *, temperature: float, reverse: bool
 ) -> Tensor:
     """Return KL(P^k_b ‖ P'^k_b) of equation (8) from logits (B, L): (B,).
 

@@ -113,6 +113,7 @@ def _search(ended: EndedStudy, dataset: Dataset) -> None:
     teachers = {role: _teacher(file, dataset, role) for role in ("id", "ood")}
     study.bind("dataset", dataset.fingerprint)
     study.bind("teachers", {role: folder.name for role, folder in teachers.items()})
+    study.bind("seed", file.seed)
     study.begin_launch()
     for number in range(file.budget.trials):
         add_trial(file, dataset, study, SCORES[number])

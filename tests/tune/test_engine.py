@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -183,9 +184,46 @@ def test_promotion_resumes_the_best_and_ends_the_rest_as_pruned() -> None:
     assert result.epochs < 30 * EPOCHS
 
 
+@pytest.mark.parametrize("pruning", [{}, {"type": "promote"}], ids=str)
+def test_a_decision_that_is_stored_is_not_taken_again(pruning: dict[str, Any]) -> None:
+    study = SearchStudy(study_file(pruning=pruning), InMemoryStorage())
+    study.begin_launch()
+    seen = set()
+    for _ in range(8):
+        ask = study.ask()
+        assert ask is not None
+        for epoch in range(1, EPOCHS + 1):
+            action = study.record(ask.number, epoch, TABLE.nearest(ask.values).at(epoch))
+            before = len(list(events(study.optuna.trials)))
+            assert study.decide(ask.number, epoch) == action
+            assert len(list(events(study.optuna.trials))) == before
+            seen.add(action)
+            if action == "stop":
+                study.prune(ask.number)
+            elif action == "pause":
+                study.pause(ask.number)
+            if action != "go":
+                break
+        else:
+            study.complete(ask.number, TABLE.nearest(ask.values).at(EPOCHS))
+    assert len(seen) == 2
+
+
 def test_pruning_saves_epochs_and_keeps_the_front() -> None:
     full, pruned = run(pruning={"name": "none"}), run()
     assert pruned.epochs < 0.7 * full.epochs
+    ends = [[v.objectives for v in r.study.views() if v.objectives] for r in (full, pruned)]
+    (id_full, ood_full), (id_pruned, ood_pruned) = (np.max(found, axis=0) for found in ends)
+    assert id_pruned > 0.95 * id_full
+    assert ood_pruned > 0.95 * ood_full
+
+
+def test_the_front_is_the_one_that_optuna_shows_and_champions_are_on_it() -> None:
+    result = run()
+    summary = summarise("engine", result.study.views(), {})
+    assert sorted(summary.front) == sorted(t.number for t in result.study.optuna.best_trials)
+    assert 1 < len(summary.front) < len(summary.trials)
+    assert set(summary.champions.values()) <= set(summary.front)
 
 
 @pytest.mark.parametrize(

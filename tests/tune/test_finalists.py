@@ -11,7 +11,7 @@ from support.ended_study import EPOCHS, EndedStudy, FakeTrainer, end_study
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
-from refkd.evaluation.intervals import paired_bootstrap
+from refkd.evaluation.intervals import cluster_bootstrap, paired_bootstrap
 from refkd.retriever import Retriever
 from refkd.training.export import open_student
 from refkd.training.teacher import Teacher, find_teacher
@@ -26,6 +26,7 @@ from tune.launch import InterruptedSearchError
 from tune.spec.study_file import StudyFileError
 from tune.study.lease import LeaseError, lease
 from tune.study.locate import NoStudyError
+from tune.study.stored_study import StudyError
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports
@@ -173,6 +174,18 @@ def test_the_search_must_have_ended(study: EndedStudy, fake: FakeTrainer) -> Non
     assert fake.trained == []
 
 
+def test_the_seed_is_that_of_the_search_also_where_teachers_have_their_own(
+    tmp_path: Path, tiny_dataset: Dataset, fake: FakeTrainer
+) -> None:
+    teachers = {role: {"recipe": role, "seed": 3} for role in ("id", "ood")}
+    teachers["ood"]["recipe"] = "refkd_text"
+    study = end_study(tmp_path, tiny_dataset, teachers=teachers)
+    study.change(seed=7)
+    with pytest.raises(StudyError, match="begun with another seed"):
+        run(study, fake)
+    assert fake.trained == []
+
+
 def test_nobody_else_may_be_at_work(study: EndedStudy, fake: FakeTrainer) -> None:
     with lease(study.url, "ended", objectives=2), pytest.raises(LeaseError):
         run(study, fake)
@@ -199,6 +212,7 @@ def test_differences_are_paired_over_the_mean_of_the_seeds(
     assert set(found.comparison.scores["val_id"]) == {
         *("teacher-id", "teacher-ood", "trial-0001", "trial-0002")
     }
+    errors = []
     for role in ("val_id", "val_ood"):
         pairs = tiny_dataset.role(role)
         student = np.mean(
@@ -213,6 +227,9 @@ def test_differences_are_paired_over_the_mean_of_the_seeds(
             ],
             axis=0,
         )
+        videos = np.asarray(pairs.video_ids)
+        own = cluster_bootstrap(100 * student[:, None], videos, seed=study.file.seed)
+        errors.append(own.standard_error[0])
         other = evaluate_role(teacher(study, "ood").backbone(tiny_dataset), pairs).tiou
         interval = paired_bootstrap(
             100 * student[:, None],
@@ -224,6 +241,9 @@ def test_differences_are_paired_over_the_mean_of_the_seeds(
         assert figure.value == pytest.approx(100 * (student.mean() - other.mean()))
         assert figure.low == pytest.approx(interval.low[0])
         assert figure.high == pytest.approx(interval.high[0])
+    gap = found.comparison.gaps["trial-0002"]
+    assert gap.high == pytest.approx(gap.value + 1.96 * np.hypot(*errors), rel=1e-3)
+    assert gap.low == pytest.approx(2 * gap.value - gap.high)
 
 
 def test_the_bill_names_them(study: EndedStudy, fake: FakeTrainer) -> None:

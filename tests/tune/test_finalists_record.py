@@ -91,3 +91,16 @@ def test_a_result_that_was_stored_and_not_told_is_told_by_the_next_call(
     (told,) = client.search_runs(["1"], "attributes.run_name = 'finalist-0000-seed-0'")
     assert told.info.status == "FINISHED"
     assert told.data.metrics["kept/val_id/miou"] == 40.0
+
+
+def test_a_student_that_fails_says_so_in_its_run(
+    tmp_path: Path, tiny_dataset: Dataset, mlflow_store: str, fake: FakeTrainer
+) -> None:
+    study = end_study(tmp_path, tiny_dataset, tracking={"uri": mlflow_store})
+    fake.failing = {"finalist/0000/seed-0"}
+    finalists(study.path, top=1, seeds=1, train=fake)
+    found = MlflowClient(mlflow_store).search_runs(["1"], "tags.`refkd.role` = 'finalist'")
+    told = {r.info.run_name: (r.info.status, r.data.tags["refkd.state"]) for r in found}
+    assert told["finalist-0000-seed-0"] == ("FAILED", "FAIL")
+    assert told["finalist-0001-seed-0"] == ("FINISHED", "COMPLETE")
+    assert len(told) == len(found)

@@ -91,7 +91,7 @@ def test_a_database_that_is_missing(postgres_url: str) -> None:
 def test_a_file_that_is_no_storage(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("this is a text\nof two lines, long enough to be read as a header of a page\n")
-    with pytest.raises(StorageError, match="file is not a database"):
+    with pytest.raises(StorageError, match="cannot be used: file is not a database;"):
         open_storage(f"sqlite:///{path}")
     with pytest.raises(StorageError, match="is no journal of Optuna"):
         open_storage(f"journal:{path}")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tune.record.spool import Event, Spool
 
+OPEN_FILES = Path("/proc/self/fd")
 RUNS = st.sampled_from(["trial/0000", "trial/0001", "teacher/id"])
 METRICS = st.dictionaries(st.text(max_size=5), st.floats(), max_size=3)
 EPOCHS = st.builds(
@@ -145,3 +146,13 @@ def test_two_studies_of_one_name_differ(tmp_path: Path) -> None:
     one, two = Spool(tmp_path / "one"), Spool(tmp_path / "two")
     assert one.identity != two.identity
     assert Spool(tmp_path / "one").identity == one.identity
+
+
+@pytest.mark.skipif(not OPEN_FILES.exists(), reason="needs Linux's list of open files")
+def test_no_file_stays_open(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.append(begin("trial/0000"))
+    before = len(list(OPEN_FILES.iterdir()))
+    for step in range(20):
+        spool.append(epoch("trial/0000", step))
+    assert len(list(OPEN_FILES.iterdir())) == before

@@ -181,6 +181,14 @@ def _private_kilobytes(path: Path, answer: Any) -> None:
     answer.put((total, private() - before))
 
 
+def test_a_store_larger_than_what_is_copied_at_once_is_whole(tmp_path: Path) -> None:
+    wide = 1 << 18  # 32 clips fill 16 MiB
+    rows = np.arange(70, dtype=np.float16)[:, None].repeat(wide, axis=1)
+    source = open_features(write_features(tmp_path / "f", "npy", {"a": rows[:33], "b": rows[33:]}))
+    pack(source, ["a", "b"], tmp_path / "s.h5", max_clips=128)
+    assert np.array_equal(open_store(tmp_path / "s.h5").rows[:, ::1024], rows[:, ::1024])
+
+
 @pytest.mark.skipif(
     not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's account of shared pages"
 )

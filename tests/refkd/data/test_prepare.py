@@ -20,6 +20,7 @@ from support.published_layouts import (
 )
 
 from refkd.data import moments
+from refkd.data.build import renamed
 from refkd.data.dataset import Dataset
 from refkd.data.grid import time_to_index
 from refkd.data.moments import read_annotations
@@ -227,6 +228,15 @@ def test_an_error_leaves_nothing_behind_and_an_old_folder_is_kept(tmp_path: Path
     with pytest.raises(DataError, match=r"OOD03\.npy: row 0, column 0 is nan"):
         make(given, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_folder_that_somebody_made_meanwhile_is_not_written_over(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match="exists"), renamed(out) as folder:  # noqa: PT012
+        (folder / "mine").touch()
+        out.mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert list(out.iterdir()) == []
 
 
 @pytest.mark.parametrize(

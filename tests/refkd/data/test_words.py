@@ -130,6 +130,8 @@ def test_pickled_and_misshapen_npz_are_refused(tmp_path: Path) -> None:
     np.savez(path, words=np.array(["a"], dtype=object), vectors=np.ones((1, 2)))
     with pytest.raises(DataError, match="plain arrays"):
         read_vectors(path)
-    np.savez(path, words=np.array(["a"]), vectors=np.ones((2, 2)))
-    with pytest.raises(DataError, match=r"expected \(W,\) and \(W, d\)"):
-        read_vectors(path)
+    shapes = [((1,), (2, 2)), ((1, 1), (1, 2)), ((2,), (2,))]
+    for words, vectors in shapes:
+        np.savez(path, words=np.full(words, "a"), vectors=np.ones(vectors))
+        with pytest.raises(DataError, match=r"expected \(W,\) and \(W, d\)"):
+            read_vectors(path)

@@ -9,9 +9,10 @@ import torch
 from cases import Case, cases, make_batch, output_of, perfect
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor
 
-from refkd.distill import DistillConfig, ReflectiveLoss, StudentOutput, TeacherLogits, WindowConfig
+from refkd.distill import DistillConfig, ReflectiveLoss, TeacherLogits, WindowConfig
 from refkd.distill.distributions import cross_entropy, kl, log_probabilities, one_hot, soft_labels
 from refkd.distill.extrospect import (
     affinity,
@@ -196,11 +197,9 @@ def test_07_mixed_rectification_never_lowers_the_mass_of_the_truth(case: Case, r
         assert (gained >= -1e-15).all()
 
 
-@given(case=cases())
-def test_08_the_gradient_of_the_main_head_is_its_error_and_reaches_nothing_else(
-    case: Case,
-) -> None:
-    leaves = {
+def leaves(case: Case) -> tuple[dict[str, SpanLogits], Case]:
+    """Return the logits of a case by who says them, with gradients, and the case made of them."""
+    said = {
         name: SpanLogits(
             start=spans.start.clone().requires_grad_(), end=spans.end.clone().requires_grad_()
         )
@@ -212,20 +211,89 @@ def test_08_the_gradient_of_the_main_head_is_its_error_and_reaches_nothing_else(
             ("ood", case.teachers.ood),
         )
     }
-    live = Case(
-        case.batch,
-        TeacherLogits(id=leaves["id"], ood=leaves["ood"]),
-        output_of(leaves["main"], leaves["side_id"], leaves["side_ood"]),
-    )
+    teachers = TeacherLogits(id=said["id"], ood=said["ood"])
+    output = output_of(said["main"], said["side_id"], said["side_ood"])
+    return said, Case(case.batch, teachers, output)
+
+
+@given(case=cases())
+def test_08_the_gradient_of_the_main_head_is_its_error_and_reaches_nothing_else(
+    case: Case,
+) -> None:
+    said, live = leaves(case)
     total(live, lambda_id=0.0, lambda_ood=0.0).backward()
     for boundary in BOUNDARIES:
         made = target(case)[boundary]
-        gradient = getattr(leaves["main"], boundary).grad
+        gradient = getattr(said["main"], boundary).grad
         error = (p(case.output.main.spans, boundary) - made) / len(case.batch)
         torch.testing.assert_close(gradient, error, atol=1e-9, rtol=1e-7)
         for name in ("side_id", "side_ood", "id", "ood"):
-            reached = getattr(leaves[name], boundary).grad
+            reached = getattr(said[name], boundary).grad
             assert reached is None or not reached.any()
+
+
+@everywhere
+@pytest.mark.parametrize("side_kl", ["forward", "reverse"])
+@given(case=cases(), temperature=st.sampled_from([0.5, 2.0, 8.0]))
+def test_08_at_a_temperature_each_head_has_that_many_times_its_error(
+    case: Case, temperature: float, side_kl: str, warm: bool
+) -> None:
+    """T² of the loss and 1/T of the softmax leave T, so that the loss keeps its size (A21)."""
+    switches = {"kd_temperature": temperature, "side_kl": side_kl}
+    said, live = leaves(case)
+    total(live, warm=warm, lambda_id=0.3, lambda_ood=0.7, **switches).backward()
+    scale = temperature / len(case.batch)
+    made = target(case, warm=warm, **switches)
+    for b in BOUNDARIES:
+        log_p = {
+            name: log_probabilities(getattr(spans, b).detach(), temperature)
+            for name, spans in said.items()
+        }
+        expected = {"main": log_p["main"].exp() - made[b]}
+        for k, weight in (("id", 0.3), ("ood", 0.7)):
+            ours, theirs = log_p[f"side_{k}"], log_p[k]
+            error = ours.exp() - theirs.exp()
+            if side_kl == "reverse":
+                off = ours - theirs
+                error = ours.exp() * (off - kl(ours.exp(), theirs)[:, None])
+            expected[f"side_{k}"] = weight * error
+            assert getattr(said[k], b).grad is None
+        for name, value in expected.items():
+            found = getattr(said[name], b).grad
+            torch.testing.assert_close(found, scale * value, atol=1e-9, rtol=1e-7)
+
+
+@pytest.mark.parametrize("source", ["teacher", "side"])
+@pytest.mark.parametrize(
+    ("span", "delta", "kept"),
+    [
+        ((0, 1), 0.5, True),
+        ((0, 0), 0.5, False),
+        ((0, 0), 0.25, True),
+        ((1, 3), 0.75, True),
+        ((1, 3), 0.7500001, False),
+        ((0, 3), 1.0, True),
+        ((0, 2), 1.0, False),
+        ((5, 7), 0.0, True),
+    ],
+)
+def test_pure_ground_truth_takes_the_place_of_what_overlaps_less_than_delta(
+    span: tuple[int, int], delta: float, kept: bool, source: str
+) -> None:
+    """Table 4: "lower than a threshold", so what overlaps by δ itself is kept."""
+    batch = make_batch([8], [0.0], [3 / 7])
+    assert (batch.start.item(), batch.end.item()) == (0, 3)
+    n = torch.tensor([span[0]]), torch.tensor([span[1]])
+    judged = perfect(replace(batch, start=n[0], end=n[1]))
+    flat = torch.zeros(1, 8, dtype=torch.float64)
+    other = SpanLogits(start=flat, end=flat)  # whose best span, one clip, overlaps by a quarter
+    teacher, side = (judged, other) if source == "teacher" else (other, judged)
+    case = Case(batch, TeacherLogits(id=teacher, ood=teacher), output_of(other, side, side))
+    pure = {"delta": delta, "source": source}
+    made = target(case, rectification="pure_gt", pure_gt=pure)
+    for b in BOUNDARIES:
+        expected = p(teacher, b) if kept else truth(case, b)
+        torch.testing.assert_close(made[b], expected, **TIGHT)
 
 
 @given(case=cases())
@@ -424,6 +492,41 @@ def test_the_reverse_side_loss_is_the_divergence_the_other_way(case: Case) -> No
     torch.testing.assert_close(side(side_kl="reverse"), expected, atol=1e-8, rtol=1e-8)
 
 
+def test_two_weights_that_vanish_become_one_half() -> None:
+    w = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    pi = torch.tensor([1e-300, 1e300], dtype=torch.float64)
+    for u in reweight((w, w.flip(0)), (pi, pi.flip(0))):
+        assert u.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_probabilities_of_half_precision_are_taken_in_float32(dtype: torch.dtype) -> None:
+    logits = torch.tensor([[0.1, 3.0, -2.0, 8.0]], dtype=dtype)
+    found = log_probabilities(logits, 2.0)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, log_probabilities(logits.float(), 2.0))
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"kd_temperature": 0.0},
+        {"window": {"tau": 0.0}},
+        {"pure_gt": {"delta": -0.1}},
+        {"pure_gt": {"delta": 1.1}},
+        {"lambda_id": -0.1},
+        {"lambda_ood": -0.1},
+        {"lambda_ce": -0.1},
+        {"aux_weight": -0.1},
+        {"warmup_epochs": -1},
+    ],
+    ids=str,
+)
+def test_values_that_mean_nothing_are_refused(switches: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=r"greater than|less than"):
+        DistillConfig.model_validate(switches)
+
+
 def test_const_reweighting_is_twice_the_normalised_product() -> None:
     w, pi_id, pi_ood = (torch.tensor([v], dtype=torch.float64) for v in (0.3, 2.0, 6.0))
     u_id, u_ood = reweight((w, 1 - w), (pi_id, pi_ood), norm="const")
@@ -443,17 +546,17 @@ def test_the_truth_on_the_main_head_is_added_with_its_weight() -> None:
 def test_logged_parts_name_the_terms_of_the_loss() -> None:
     batch = make_batch([5, 7], [0.5, 0.1], [0.0, 0.5])
     spans = perfect(batch)
-    output: StudentOutput = output_of(spans, spans, spans)
-    terms = ReflectiveLoss(DistillConfig())(
-        output,
-        batch,
-        TeacherLogits(id=spans, ood=spans),
-        auxiliary=torch.ones((), dtype=torch.float64),
-        warm=False,
+    teachers = TeacherLogits(id=spans, ood=spans)
+    _, live = leaves(Case(batch, teachers, output_of(spans, spans, spans)))
+    auxiliary = torch.ones((), dtype=torch.float64, requires_grad=True)
+    terms = ReflectiveLoss(DistillConfig(lambda_ce=1e-9))(
+        live.output, batch, live.teachers, auxiliary=auxiliary, warm=False
     )
+    assert terms.total.requires_grad
     assert {"kd", "side_id", "side_ood", "aux", "w_id_start", "pi_id", "rho_ood"} <= set(
         terms.parts
     )
+    assert not any(part.requires_grad for part in terms.parts.values())
     assert terms.parts["rho_id_is_1"].item() == 1.0
     assert terms.parts["target_mass_start"].item() == pytest.approx(1.0)
     assert terms.total.item() == pytest.approx(1.0)

@@ -130,6 +130,9 @@ def test_draws_are_equal_each_time_and_come_from_the_prior(pairs_of) -> None:
     expected = 100 * (np.maximum(shared, 0) / hull).mean()
     assert half.tolist() == [[0.0, 0.5]]
     assert draw.miou == pytest.approx(expected, abs=100 * 4 * 0.3 / np.sqrt(DRAWS * 400))
+    assert 100 * draw.tiou.mean() == pytest.approx(draw.miou)
+    for threshold, recall in draw.r1.items():
+        assert 0.0 < draw.dr1[threshold] < recall < 100.0
 
 
 def test_the_grid_holds_every_span_once() -> None:

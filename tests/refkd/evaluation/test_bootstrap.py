@@ -19,6 +19,17 @@ def test_clusters_of_one_pair_give_the_usual_standard_error() -> None:
     )
 
 
+def test_an_interval_is_of_two_thousand_resamples_and_of_95_percent() -> None:
+    values, videos = np.random.default_rng(0).uniform(size=(30, 1)), np.arange(30)
+    usual = cluster_bootstrap(values, videos, seed=0)
+    said = cluster_bootstrap(values, videos, seed=0, resamples=2000, level=0.95)
+    assert (usual.low, usual.high, usual.standard_error) == (
+        said.low,
+        said.high,
+        said.standard_error,
+    )
+
+
 def test_repeating_the_pairs_of_a_video_adds_no_certainty() -> None:
     values = np.random.default_rng(0).uniform(size=(30, 1))
     once = cluster_bootstrap(values, np.arange(30), seed=0)

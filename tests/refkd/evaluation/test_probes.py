@@ -185,6 +185,8 @@ def test_all_probes_of_a_network(
     own = [evaluate_role(backbone, role).miou for role in roles]
     assert [found.id.own["miou"], found.ood.own["miou"]] == pytest.approx(own)
     assert found.gap["miou"] == pytest.approx(own[0] - own[1])
+    quarters = {(0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0)}
+    assert {side for place in found.id.places for side in (place.start, place.end)} <= quarters
     assert all(parameter.grad is None for parameter in backbone.parameters())
 
 

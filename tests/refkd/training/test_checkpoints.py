@@ -99,6 +99,9 @@ def test_two_checkpoints_are_kept_and_none_after_clear(trained: Trainer, tmp_pat
         folder.save(_at(trained, epoch))
     assert folder.epochs() == [3, 10]
     assert len(list(folder.path.iterdir())) == 4
+    folder.remove(10)
+    folder.remove(10)  # as somebody else may have done meanwhile
+    assert folder.epochs() == [3]
     folder.clear()
     assert not folder.path.exists()
     folder.clear()
