@@ -14,9 +14,7 @@ from refkd.models.backbone import SpanLogits
 from refkd.models.decode import decode
 
 
-def side_divergence(
-    teacher: Tensor, side: Tensor, *, temperature: float, reverse: bool
-) -> Tensor:
+def side_divergence(teacher: Tensor, side: Tensor, *, temperature: float, reverse: bool) -> Tensor:
     """Return KL(P^k_b ‖ P'^k_b) of equation (8) from logits (B, L): (B,).
 
     No gradient reaches the teacher. `reverse` is KL(P' ‖ P), the order as printed (A4).

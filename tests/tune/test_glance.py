@@ -66,7 +66,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('a glance') / 'study.db'}"
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    deadline=None,
+    max_examples=settings().max_examples // 2,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(held=st.lists(trials(), max_size=4), attributes=FACTS)
 def test_every_view_is_the_one_that_optuna_gives(
     url: str, held: list[optuna.trial.FrozenTrial], attributes: dict[str, Any]

@@ -72,7 +72,7 @@ def pairs(case: Case) -> list[Pair]:
 
 @pytest.mark.parametrize("warm", [True, False])
 @pytest.mark.parametrize("reading", READINGS, ids=str)
-@settings(max_examples=10)
+@settings(max_examples=settings().max_examples // 3)
 @given(
     case=cases(SCALES), temperature=st.sampled_from([1.0, 2.0, 0.5]), shift=st.floats(-0.4, 0.4)
 )
