@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAP = "build/mutants/map.json"
 LEFT_OUT = ("slow", "system", "nightly", "gpu", "cluster", "browser")
 """Markers of tests that take too long for hundreds of faults, or run nothing in their process."""
-AT_IMPORT = 40
+AT_IMPORT = 150
 """How many tests at most stand for a line that is run when its file is imported."""
 
 

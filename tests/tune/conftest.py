@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.browser import CHROMIUM, OPTIONS
+from support.browser import start_chromium
 from support.shared import made_once, started_once
 from support.tracking_server import Server, make_empty_store
 
 from refkd.data.dataset import Dataset
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
     from support.chaos import Workspace
 
 
@@ -154,14 +154,21 @@ def _database(server: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    """A page of the system's Chromium."""
+def chromium() -> Iterator[Browser]:
+    """The run's Chromium, steered from this process."""
     from playwright.sync_api import expect, sync_playwright
 
+    address = started_once("chromium", start_chromium)
+    expect.set_options(timeout=120_000)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        page = browser.new_page(viewport={"width": 1600, "height": 1400})
-        page.set_default_timeout(120_000)
-        expect.set_options(timeout=120_000)
-        yield page
-        browser.close()
+        browser = playwright.chromium.connect_over_cdp(address)
+        yield browser
+        browser.close()  # ends this process's pages, and its connection alone
+
+
+@pytest.fixture(scope="module")
+def page(chromium: Browser) -> Page:
+    """A page of it, which the tests of a file use one after the other."""
+    page = chromium.new_page(viewport={"width": 1600, "height": 1400})
+    page.set_default_timeout(120_000)
+    return page

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from support.browser import CHROMIUM, OPTIONS, needs_chromium
+from playwright.sync_api import Browser, Page, expect
+from support.browser import needs_chromium
 from support.ended_study import FakeTrainer, end_study
 
 from refkd.data.dataset import Dataset
@@ -40,14 +40,6 @@ def written(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -> 
     finalists(study.path, top=1, seeds=1, train=FakeTrainer(tiny_dataset, scores))
     evaluate_final(study.path)
     return report(study.path, out=folder / "report.html").path
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=VIEWS)

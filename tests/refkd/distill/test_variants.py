@@ -182,6 +182,12 @@ def test_the_papers_rows_are_there() -> None:
     }
 
 
+def test_the_rows_of_table_4_are_one_switch_from_the_defaults() -> None:
+    """So that δ = 0.3, too, is what a study has that names it nowhere."""
+    for row, rectification in (("Pure GT", "pure_gt"), ("Window f", "window")):
+        assert VARIANTS[row].config() == DistillConfig(rectification=rectification)
+
+
 @pytest.mark.parametrize("name", list(EVERY))
 def test_a_variant_keeps_what_it_does_not_name(name: str) -> None:
     variant = EVERY[name]
