@@ -13,11 +13,13 @@ JOBS ?= 2
 # More for pytest, such as `make tests JOBS=0 ARGS="-x -k grid"`.
 ARGS ?=
 PYTEST := $(BIN)/pytest --durations 20
-# What `make test-nightly` draws at random, and how many faults `make mutants` plants, and where.
-ifndef SEED
-SEED := $(shell date +%s)
+# What `make test-nightly` draws at random: other examples each time, unless it is named.
+ifeq ($(SEED),)
+override SEED := $(shell date +%s)
 endif
+# How many faults `make mutants` plants, which, and where.
 NUMBER ?= 126
+FAULTS ?= 0
 PATHS ?= refkd/distill refkd/evaluation refkd/data refkd/training/checkpoint.py \
 	tune/study tune/finals tune/record
 
@@ -43,7 +45,7 @@ quickstart: $(INSTALLED) ## Install, then run the main job: a small search on si
 
 check: format lint types arrows spelling ## Check format, lint, types, import arrows and spelling.
 
-test: check programs tests ## Check, and run every test that takes this machine and seconds: minutes.
+test: check programs tests ## Check, and run every test that needs one machine and 20 seconds.
 
 test-system: programs $(INSTALLED) ## Run real kills, servers, journeys in a browser, and a cluster.
 	$(PYTEST) -m "system and not cluster" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -53,8 +55,8 @@ test-nightly: programs $(INSTALLED) ## Run the rest, and search anew for what br
 	@echo "repeat with: make test-nightly SEED=$(SEED)"
 	REFKD_TEST_SEED=$(SEED) $(PYTEST) -m "(nightly or hypothesis) and not cluster and not gpu" \
 		-n $(JOBS) --dist loadfile --randomly-seed $(SEED) --hypothesis-seed $(SEED) \
-		--hypothesis-profile nightly $(ARGS)
-	$(PYTEST) -m "nightly and cluster" tests/lab $(ARGS)
+		--hypothesis-profile nightly $(ARGS); first=$$?; \
+	$(PYTEST) -m "nightly and cluster" tests/lab $(ARGS) && exit $$first
 
 programs: ## Install what some tests need of the machine, where apt may be used.
 	@sh .ci/programs
@@ -78,7 +80,8 @@ tests: $(INSTALLED) ## Run the tests of `make test` alone, JOBS files at once; A
 	$(PYTEST) -m "not system and not nightly and not gpu" -n $(JOBS) --dist loadfile $(ARGS)
 
 mutants: $(INSTALLED) ## Plant faults in PATHS, one at a time, and report which of them no test sees.
-	$(BIN)/python tests/mutants/run.py $(PATHS) --number $(NUMBER) --jobs $(JOBS) $(ARGS)
+	$(BIN)/python tests/mutants/run.py $(PATHS) --number $(NUMBER) --seed $(FAULTS) \
+		--jobs $(JOBS) $(ARGS)
 
 tidy: $(INSTALLED) ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff format .

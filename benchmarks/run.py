@@ -28,7 +28,7 @@ class Outcome:
     """Its module's `WHY`: the reason for an aim that it misses."""
 
 
-def load(name: str) -> ModuleType:
+def found(name: str) -> ModuleType:
     """Return the module of a benchmark."""
     return importlib.import_module(f"benchmarks.{name}")
 
@@ -38,7 +38,7 @@ def run(
     tell: Callable[[Row], None],
     *,
     smoke: bool,
-    load: Callable[[str], ModuleType] = load,
+    load: Callable[[str], ModuleType] = found,
 ) -> Outcome:
     """Run a benchmark, whatever it raises; `smoke` asks for as little work as possible."""
     outcome, begun = Outcome(name=name), wall_seconds()

@@ -6,7 +6,7 @@ import os
 import random
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,9 @@ SHARED = ROOT.parent / "shared"
 
 # The same examples in each run, so that nobody's commit is red by chance; the nightly tier, with
 # `--hypothesis-profile nightly`, searches anew and prints how to repeat what it finds.
-settings.register_profile("steady", derandomize=True, deadline=None, max_examples=25)
-settings.register_profile("nightly", deadline=None, max_examples=250, print_blob=True)
+alike = {"deadline": None, "database": None}
+settings.register_profile("steady", derandomize=True, max_examples=25, **alike)
+settings.register_profile("nightly", derandomize=False, max_examples=250, print_blob=True, **alike)
 settings.load_profile("steady")
 LONGEST = {"test_readme.py", "test_finalists_real.py", "test_search.py", "test_chaos_points.py"}
 """Files that would keep one process busy after all others have ended."""
@@ -36,14 +37,21 @@ TINY = SimulationConfig(
 )
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files, and refuse a test of two tiers: who would run it?"""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Refuse a test that no command runs, or two; begin with the longest files."""
+    for item in items:  # before `-m` takes some away
+        marks = {mark.name for mark in item.iter_markers()}
+        if len(marks & TIERS) > 1:
+            raise pytest.UsageError(f"{item.nodeid} is of several tiers: {sorted(marks & TIERS)}")
+        in_lab = item.path.is_relative_to(ROOT / "tests" / "lab")
+        if ("cluster" in marks) != in_lab or (in_lab and not marks & {"system", "nightly"}):
+            raise pytest.UsageError(
+                f"{item.nodeid}: what is marked cluster lies in tests/lab, and nothing else does; "
+                "it is marked system or nightly as well"
+            )
+    yield
     items.sort(key=lambda item: item.path.name not in LONGEST)
-    for item in items:
-        tiers = sorted(TIERS & {mark.name for mark in item.iter_markers()})
-        if len(tiers) > 1:
-            raise pytest.UsageError(f"{item.nodeid} is of several tiers: {', '.join(tiers)}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
+@pytest.hookimpl(trylast=True)  # when the other processes have ended
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """End the programs that the tests of this run have shared."""
     if not hasattr(session.config, "workerinput"):

@@ -77,6 +77,18 @@ def test_every_folder_of_a_package_is_a_package(package: str) -> None:
     assert [str(f.relative_to(ROOT)) for f in folders if not (f / "__init__.py").exists()] == []
 
 
+def test_nothing_imports_from_a_file_of_tests() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in project_files(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [getattr(node, "module", None), *(alias.name for alias in node.names)]
+        if name and (name.split(".")[-1].startswith("test_") or name == "conftest")
+    ]
+    assert found == [], "what tests share lies in tests/support"
+
+
 def test_the_tests_are_no_package_and_have_names_of_their_own() -> None:
     names = Counter(p.name for p in project_files(".py") if (ROOT / "tests") in p.parents)
     assert names["__init__.py"] == 0

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from _pytest.mark.expression import Expression
 from support.commands import parse
 from support.project import ROOT, project_files, shell_commands
 
@@ -48,16 +49,37 @@ def test_make_targets_exist(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_the_tiers_are_those_that_ci_runs(name: str) -> None:
+def test_the_texts_name_every_tier(name: str) -> None:
     tiers = {"test", "test-system", "test-nightly"}
     assert made_by((ROOT / name).read_text(encoding="utf-8")) >= tiers
+
+
+def test_ci_runs_the_first_two_tiers() -> None:
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert re.findall(r"^make (.+)$", ci, re.MULTILINE) == ["test", "test-system"]
-    for tier in tiers - {"test"}:
-        recipe = MAKEFILE.split(f"\n{tier}: ")[1].split("\n\n")[0]
-        assert f'-m "{tier.removeprefix("test-")}' in recipe.replace('"(', '"')
-    expression = re.findall(r"-m \"(not [^\"]+)\"", MAKEFILE.split("\ntests: ")[1])[0]
-    assert expression == "not system and not nightly and not gpu", "each test is of one tier"
+
+
+@pytest.mark.parametrize("tier", [(), ("system",), ("nightly",), ("gpu",)], ids=str)
+@pytest.mark.parametrize("hypothesis", [False, True])
+@pytest.mark.parametrize("cluster", [False, True])
+def test_each_test_is_run_by_the_command_of_its_tier(
+    tier: tuple[str, ...], hypothesis: bool, cluster: bool
+) -> None:
+    """Properties are run at night as well; what is marked cluster bears a tier (see conftest)."""
+    marks = {*tier, *(["hypothesis"] * hypothesis), *(["cluster"] * cluster)}
+    told = re.findall(r"^(tests|test-\w+): .*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    by = [
+        target
+        for target, recipe in told
+        for expression in re.findall(r'-m "([^"]+)"', recipe)
+        if Expression.compile(expression).evaluate(lambda name, **_: name in marks)
+    ]
+    own = {(): "tests", ("system",): "test-system", ("nightly",): "test-nightly", ("gpu",): None}
+    wanted = {own[tier]} - {None}
+    if hypothesis and not cluster and tier != ("gpu",):
+        wanted.add("test-nightly")
+    if tier != () or not cluster:
+        assert sorted(by) == sorted(wanted)
 
 
 def test_the_readme_starts_a_cluster_as_the_guide_does() -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.chaos import as_a_user
 from support.project import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,7 +39,7 @@ def test_every_command_of_the_tour_succeeds(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env={**os.environ, "PATH": path},
+            env={**as_a_user(), "PATH": path},
             check=False,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"

@@ -24,10 +24,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MAP = "build/mutants/map.json"
-LEFT_OUT = ("slow", "system", "nightly", "gpu", "cluster", "browser")
+LEFT_OUT = ("system", "nightly", "gpu", "cluster", "browser")
 """Markers of tests that take too long for hundreds of faults, or run nothing in their process."""
-AT_IMPORT = 150
-"""How many tests at most stand for a line that is run when its file is imported."""
 
 
 @dataclass
@@ -61,7 +59,7 @@ class CoverageMap:
             if Path(other).parent == Path(path).parent
             for tests in lines.values()
         )
-        return self._quickest(set().union(*inner) or set().union(*beside))[:AT_IMPORT]
+        return self._quickest(set().union(*inner) or set().union(*beside))
 
     def _quickest(self, tests: Iterable[str]) -> list[str]:
         def alone(test: str) -> float:

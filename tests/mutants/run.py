@@ -57,11 +57,6 @@ class Result:
     def told(self) -> str:
         return f"{self.fault.name} | {self.fault.source.strip()}"
 
-    @property
-    def lasting(self) -> str:
-        """What tells the fault from others also after its line has moved."""
-        return f"{self.fault.path} {self.fault.what} | {self.fault.source.strip()}"
-
 
 def read_results(path: Path) -> list[Result]:
     """Read the results of an earlier run."""
@@ -156,7 +151,7 @@ def prepare(root: Path, tests: CoverageMap, results: list[Result], out: set[str]
         runs.sort(key=lambda test: test != one.by)  # the one that noticed it before comes first
         chosen = chosen_tests([test for test in runs if test not in out], tests)
         one.tests, one.of = len(chosen), len(runs)
-        if one.lasting in equivalent:
+        if one.fault.told in equivalent:
             one.outcome = "equivalent"
         elif not chosen:
             one.outcome = "untested"

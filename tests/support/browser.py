@@ -5,13 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
 from support.ports import HOST, reserve_port
+from support.shared import start_program, url_answers
 
 CHROMIUM = shutil.which("chromium")
 OPTIONS = [
@@ -35,27 +33,7 @@ def start_chromium(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     assert CHROMIUM is not None
     port, scratch = reserve_port(), tempfile.mkdtemp(prefix="chromium-")
     (folder / "scratch").write_text(scratch, encoding="utf-8")
-    with (folder / "chromium.log").open("wb") as output:
-        process = subprocess.Popen(
-            [
-                *(CHROMIUM, *OPTIONS, f"--remote-debugging-port={port}"),
-                *(f"--user-data-dir={scratch}", "about:blank"),
-            ],
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
     address = f"http://{HOST}:{port}"
-    while not _answers(f"{address}/json/version"):
-        if process.poll() is not None:
-            pytest.fail(f"chromium ended:\n{(folder / 'chromium.log').read_text('utf-8')[-2000:]}")
-        time.sleep(0.1)
-    return process, address
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
+    steered = (f"--remote-debugging-port={port}", f"--user-data-dir={scratch}", "about:blank")
+    command = [CHROMIUM, *OPTIONS, *steered]
+    return start_program(folder, command, lambda: url_answers(f"{address}/json/version")), address

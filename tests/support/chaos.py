@@ -139,9 +139,14 @@ class Workspace:
         return client, list(client.search_runs([experiment.experiment_id], max_results=1000))
 
 
+def as_a_user() -> dict[str, str]:
+    """Return an environment without the token of the tests' cluster: Ray makes its own."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH_")}
+
+
 def environment_with(hooks: list[chaos_hooks.Hook], folder: Path) -> dict[str, str]:
     """Return an environment whose Python processes apply the hooks, kept in `folder`."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**as_a_user(), "OMP_NUM_THREADS": "1"}
     if hooks:
         folder.mkdir(exist_ok=True)
         install = f"install({', '.join(map(repr, hooks))})"
@@ -201,6 +206,14 @@ def copy_made(source: Workspace, folder: Path, store: Path) -> Workspace:
         shutil.copytree(source.runs / part, made.runs / part)
     shutil.copy(store, made.runs / "mlflow.db")
     made.write()
+    return made
+
+
+def copy_whole(source: Workspace, folder: Path) -> Workspace:
+    """Return a copy of all that a search has left, with a study file that names its own paths."""
+    shutil.copytree(source.runs, folder / "runs")
+    made = Workspace(folder, source.dataset)
+    made.write(simulate=SIMULATE)
     return made
 
 

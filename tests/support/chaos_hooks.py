@@ -99,6 +99,8 @@ class Epochs:
 
     path: str
     seconds: float = 0.0
+    first: int = 1
+    """The first epoch that is delayed."""
     place: Place = "host"
     module: str = "tune.execution.trainables"
 
@@ -122,7 +124,8 @@ class Epochs:
                     return original(trainer, number)
                 with Path(self.path).open("a", encoding="ascii") as file:
                     file.write(f"{trial} {number + 1} {os.getpid()} {_where(self.place)}\n")
-                time.sleep(self.seconds)
+                if number + 1 >= self.first:
+                    time.sleep(self.seconds)
                 return original(trainer, number)
 
             return call

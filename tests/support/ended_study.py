@@ -26,6 +26,7 @@ from tune.finals.trainer import FinalistListener
 from tune.spec.study_file import StudyFile, load_study_file
 from tune.study.folders import seed_folder, trial_folder
 from tune.study.search_study import SearchStudy
+from tune.study.storage import close_storage
 
 EPOCHS = 2
 SCORES = {0: (30.0, 10.0), 1: (20.0, 20.0), 2: (10.0, 30.0), 3: (5.0, 5.0)}
@@ -117,6 +118,7 @@ def _search(ended: EndedStudy, dataset: Dataset) -> None:
     study.begin_launch()
     for number in range(file.budget.trials):
         add_trial(file, dataset, study, SCORES[number])
+    close_storage(study.optuna._storage)  # whoever copies the database finds all in one file
 
 
 def freeze(

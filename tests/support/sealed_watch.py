@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.ended_study import EndedStudy
+from support.shared import shared_folder
 
 IN_OPEN = 0x20
 AUDITED = """
@@ -33,6 +34,7 @@ print("OPENED" + json.dumps([path for path in opened if "sealed" in path.split(o
 @contextmanager
 def watched(folder: Path) -> Iterator[list[str]]:
     """Collect the files that any process opens in a folder, whatever library opens them."""
+    assert not folder.is_relative_to(shared_folder()), "other tests open what all share"
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = libc.inotify_init1(os.O_NONBLOCK)
     if descriptor < 0 or libc.inotify_add_watch(descriptor, os.fsencode(folder), IN_OPEN) < 0:

@@ -11,9 +11,14 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
+import psutil
 import pytest
 from filelock import FileLock
 
@@ -44,6 +49,7 @@ def made_once(name: str, make: Callable[[Path], None]) -> Path:
     place, done = shared_folder() / name, shared_folder() / f"{name}.made"
     with FileLock(f"{place}.lock"):
         if not done.exists():
+            _end(place / "pid")  # of a program that somebody began and did not see answer
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir()
             make(place)
@@ -54,7 +60,7 @@ def made_once(name: str, make: Callable[[Path], None]) -> Path:
 def started_once(name: str, start: Callable[[Path], tuple[subprocess.Popen[bytes], str]]) -> str:
     """Return the address of a program that the first caller starts, for all processes of the run.
 
-    `start` returns, once the program answers, its process, which leads a group, and its address.
+    `start` returns, once the program answers, what `start_program` returned, and its address.
     `end_programs` ends it with the run.
     """
 
@@ -62,15 +68,66 @@ def started_once(name: str, start: Callable[[Path], tuple[subprocess.Popen[bytes
         process, address = start(place)
         _programs.append(process)  # Python warns of a process that nobody holds any more
         (place / "address").write_text(address, encoding="utf-8")
-        (place / "pid").write_text(str(process.pid), encoding="utf-8")
 
     return (made_once(name, make) / "address").read_text(encoding="utf-8")
 
 
-def end_programs() -> None:
-    """End whatever `started_once` has started, and remove the folders that it names `scratch`."""
-    for pid in shared_folder().glob("*/pid"):
+def start_program(
+    folder: Path,
+    command: Sequence[str | Path],
+    answers: Callable[[], bool],
+    *,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.Popen[bytes]:
+    """Start a program as the leader of a group and wait until it answers.
+
+    Its number stands in `folder / "pid"` from the start, and what it prints in `program.log`.
+    """
+    log = folder / "program.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    (folder / "pid").write_text(str(process.pid), encoding="utf-8")
+    while not answers():
+        if process.poll() is not None:
+            pytest.fail(f"{command[0]} ended:\n{log.read_text('utf-8', 'replace')[-2000:]}")
+        time.sleep(0.1)
+    return process
+
+
+def url_answers(address: str) -> bool:
+    """Return whether anything answers at an address."""
+    try:
+        with urllib.request.urlopen(address, timeout=5):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def members(group: int) -> list[psutil.Process]:
+    """Return the processes of a group that live."""
+    found = []
+    for process in psutil.process_iter():
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(int(pid.read_text(encoding="utf-8")), signal.SIGKILL)
+            if os.getpgid(process.pid) == group:
+                found.append(process)
+    return found
+
+
+def end_programs() -> None:
+    """End whatever was started for the run, and remove the folders that it names `scratch`."""
+    for pid in shared_folder().glob("*/pid"):
+        _end(pid)
     for scratch in shared_folder().glob("*/scratch"):
         shutil.rmtree(scratch.read_text(encoding="utf-8"), ignore_errors=True)
+
+
+def _end(pid: Path) -> None:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        os.killpg(int(pid.read_text(encoding="utf-8")), signal.SIGKILL)

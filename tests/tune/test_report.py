@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,9 @@ def test_a_ledger_that_cannot_be_read_is_said(study: EndedStudy) -> None:
     assert "cannot be counted" in content.marks[0]
 
 
-def test_the_report_opens_nothing_sealed(study: EndedStudy) -> None:
+def test_the_report_opens_nothing_sealed(tmp_path: Path, tiny_dataset: Dataset) -> None:
+    own = Dataset.open(shutil.copytree(tiny_dataset.path, tmp_path / "dataset"))
+    study = end_study(tmp_path, own)
     assert opened_by(study, "report") == ([], [])
 
 

@@ -46,6 +46,7 @@ def written(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -> 
 def seen(request: pytest.FixtureRequest, chromium: Browser, written: Path) -> Iterator[Seen]:
     width, scheme = VIEWS[request.param]
     page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.set_default_timeout(120_000)
     held = Seen(page)
     page.on("console", lambda message: held.told.append(message.text))
     page.on("pageerror", lambda error: held.told.append(str(error)))

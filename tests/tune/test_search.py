@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from support.chaos import Workspace, assert_sound, copy_made
+from support.chaos import Workspace, assert_sound, copy_made, copy_whole
 from support.chaos_hooks import Kill
 
 from refkd.training.export import student_is_frozen
@@ -75,16 +75,16 @@ def test_a_search_prints_nothing_that_others_wrote(calm: Workspace) -> None:
     assert [line for line in own if any(word in line for word in foreign)] == []
 
 
-def test_running_it_again_does_nothing_new(calm: Workspace) -> None:
-    views, said = calm.views(), calm.said()
-    files = {path: path.stat().st_mtime_ns for path in calm.runs.rglob("*.safetensors")}
+def test_running_it_again_does_nothing_new(calm: Workspace, tmp_path: Path) -> None:
+    again = copy_whole(calm, tmp_path / "again")
+    files = {path: path.stat().st_mtime_ns for path in again.runs.rglob("*.safetensors")}
     runs = {run.info.run_id for run in calm.mlflow()[1]}
-    assert calm.search() == 0
-    assert calm.views() == views
-    assert {path: path.stat().st_mtime_ns for path in calm.runs.rglob("*.safetensors")} == files
-    assert {run.info.run_id for run in calm.mlflow()[1]} == runs
-    assert calm.said()[len(said) :].startswith("Pareto front")
-    assert calm.refkd("doctor").returncode == 0
+    assert again.search() == 0, again.said()
+    assert again.views() == calm.views()
+    assert {path: path.stat().st_mtime_ns for path in again.runs.rglob("*.safetensors")} == files
+    assert {run.info.run_id for run in again.mlflow()[1]} == runs
+    assert again.said().startswith("Pareto front")
+    assert again.refkd("doctor").returncode == 0
 
 
 @pytest.fixture(scope="module")

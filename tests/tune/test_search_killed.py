@@ -16,9 +16,9 @@ TRIALS, EPOCHS = 3, 2
 
 @pytest.fixture
 def killed(workspace: Workspace) -> Workspace:
-    """A search whose driver and workers were killed while both workers were in a trial."""
+    """A search whose driver and workers were killed while two trials were in their last epoch."""
     log = workspace.folder / "epochs"
-    workspace.hooks.append(Epochs(path=str(log), seconds=0.2))
+    workspace.hooks.append(Epochs(path=str(log), seconds=600, first=EPOCHS))
     workspace.write(
         budget={"trials": TRIALS},
         training={"epochs": EPOCHS, "batch_size": 64},
@@ -26,16 +26,16 @@ def killed(workspace: Workspace) -> Workspace:
         workers=2,
     )
     with workspace.driver() as driver:
-        wait_for(lambda: len(begun(log)) == 2, driver)
+        wait_for(lambda: len(last_epochs(log)) == 2, driver)
         kill_all(driver)
     workspace.hooks.clear()
     return workspace
 
 
-def begun(log: Path) -> set[str]:
-    """Return the trials that have begun an epoch."""
+def last_epochs(log: Path) -> set[str]:
+    """Return the trials that have begun their last epoch."""
     lines = log.read_text(encoding="ascii").splitlines() if log.exists() else []
-    return {line.split()[0] for line in lines}
+    return {line.split()[0] for line in lines if line.split()[1] == str(EPOCHS)}
 
 
 def test_a_search_that_is_killed_goes_on_to_one_outcome_a_trial(killed: Workspace) -> None:

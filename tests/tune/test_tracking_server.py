@@ -12,6 +12,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from support.recording import SECONDS, by_name, tracker
+from support.shared import members
 
 from tune.record.courier import Delivery
 
@@ -55,7 +56,7 @@ def test_the_server_is_one_small_process_group_on_loopback(mlflow_uri: str) -> N
     port = urlsplit(mlflow_uri).port
     held = [c for c in psutil.net_connections("inet") if c.status == "LISTEN"]
     (group,) = {os.getpgid(c.pid) for c in held if c.laddr.port == port and c.pid}
-    found = [p for p in psutil.process_iter() if os.getpgid(p.pid) == group]
+    found = members(group)
     assert 1 <= len(found) <= 3
     hosts = {c.laddr.ip for p in found for c in p.net_connections("inet") if c.status == "LISTEN"}
     assert hosts == {"127.0.0.1"}

@@ -40,7 +40,7 @@ READINGS = [
     {"aux_weight": 0.4, "boundary_reduction": "mean"},
 ]
 LOSS = {"lambda_id": 0.3, "lambda_ood": 0.2}
-# Where a cross-entropy reaches its lower clamp, weights, its quotients, keep no digit.
+# Where a cross-entropy reaches its lower clamp, the weights, quotients of it, keep no digit.
 SCALES = (0.1, 1.0, 5.0)
 ROUNDED = {"rtol": 1e-6, "atol": 1e-9}
 

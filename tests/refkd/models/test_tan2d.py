@@ -292,7 +292,7 @@ def test_a_pair_with_fewer_proposals_repeats_its_best_for_nothing() -> None:
 
 
 def test_equal_spans_come_in_the_maps_order_with_one_score() -> None:
-    """Many values: a processor's sigmoid gives few of them another last digit at another place."""
+    """Many values: a processor rounds a few sigmoids differently at different places."""
     model = built(SMALL.model_copy(update={"map_clips": 8, "nms": 0.99})).float()
     batch = batch_of([8], [[0.0, 1.0]]).to("cpu", torch.float32)
     expected = anchors(8) + torch.tensor([0, 1])

@@ -36,8 +36,12 @@ def teachers(tiny_dataset: Dataset, network: VSLNetConfig) -> dict[str, Teacher]
             trained_teacher(network, RecipeConfig.named(recipe), tiny_dataset, folder / role)
 
     folder = made_once("frozen-teachers", make)
-    found = {role: find_teacher(folder / role) for role in recipes}
-    return {role: teacher for role, teacher in found.items() if teacher is not None}
+    found = {}
+    for role in recipes:
+        teacher = find_teacher(folder / role)
+        assert teacher is not None
+        found[role] = teacher
+    return found
 
 
 def trained_teacher(
