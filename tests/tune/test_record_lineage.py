@@ -84,6 +84,8 @@ def test_a_run_names_its_dataset_its_knowledge_and_its_teachers(
             knowledge = json.loads(held[f"knowledge-{role}"].profile)
             assert knowledge["teacher"] == found[f"teacher-{role}"].tags["refkd.digest"]
             assert knowledge["dataset"] == tiny_dataset.fingerprint
+            place = study.file.workspace.absolute() / "knowledge"
+            assert str(place) in held[f"knowledge-{role}"].source
 
 
 def datasets(run: Run) -> list[object]:
