@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from playwright.sync_api import Page, expect
 from support.browser import needs_chromium
 from support.ports import reserve_port
 from support.recorded_curves import fill, study_file
+from support.shared import url_answers
 
 from tune.study.search_study import SearchStudy
 
@@ -30,20 +29,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     program = Path(sys.executable).parent / "optuna-dashboard"
     server = subprocess.Popen([program, url, "--host", "127.0.0.1", "--port", str(port)])
     address = f"http://127.0.0.1:{port}"
-    while not answers(address):
+    while not url_answers(f"{address}/api/studies"):
         assert server.poll() is None
         time.sleep(0.2)
     yield address
     server.kill()
     server.wait()
-
-
-def answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/api/studies", timeout=5):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def test_the_dashboard_lists_every_state(address: str, page: Page, tmp_path: Path) -> None:

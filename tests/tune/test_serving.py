@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from support.ports import reserve_port
 from support.registered import NAME, register
+from support.shared import url_answers
 
 from refkd.data.dataset import Dataset
 from refkd.retriever import Retriever
@@ -63,21 +64,13 @@ def served(
         )
     try:
         address = f"http://127.0.0.1:{port}"
-        while not answers(f"{address}/ping"):
+        while not url_answers(f"{address}/ping"):
             assert server.poll() is None, log.read_text()[-2000:]
             time.sleep(0.2)
         yield address, Retriever.load(made["best-ood"])
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
-
-
-def answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def post(address: str, body: dict[str, Any]) -> Any:
@@ -108,4 +101,4 @@ def test_best_ood_answers_over_http(served: tuple[str, Retriever], tiny_dataset:
         post(address, {"dataframe_records": [{"query": "a door", "duration": 20.0}]})
     assert refusal.value.code == 400
     refusal.value.close()
-    assert answers(f"{address}/ping"), "a wrong question ended the server"
+    assert url_answers(f"{address}/ping"), "a wrong question ended the server"

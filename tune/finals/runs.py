@@ -32,6 +32,7 @@ def finalists(
     The `top` trials by each objective and by the harmonic mean are trained from `seeds` seeds that
     the search never used; what an earlier call has trained is kept, what it began is continued.
     Champions are chosen by the mean over the seeds. Only `fit`, `val_id` and `val_ood` are read.
+    `train` trains the students: with Ray, unless another `FinalistTrainer` is given.
     Raises as `outcome_of`, `FinalistsError` where a worker died for good or every finalist failed,
     `InterruptedSearchError` after Ctrl-C. Source: evaluation protocol, "Finalists".
     """
