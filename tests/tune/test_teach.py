@@ -72,16 +72,16 @@ def test_teachers_are_trained_where_a_search_looks_for_them(
     assert [(p, p.stat().st_mtime_ns) for p in sorted(tmp_path.rglob("*.safetensors"))] == stamps
 
 
-def test_tuning_ends_with_the_best_teacher_and_goes_on_where_it_was_cut_off(
+def test_tuning_ends_with_the_best_teacher(
     tiny_dataset: Dataset,
     tmp_path: Path,
     ray_address: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    file = study(tmp_path, tiny_dataset)
+    file = study(tmp_path, tiny_dataset, trials=2)
     tuned = tune_teacher(file, "ood", address=ray_address, reporter=Silent())
     trials = held_study(file).get_trials()
-    assert [t.state.name for t in trials] == ["COMPLETE"] * 3
+    assert [t.state.name for t in trials] == ["COMPLETE"] * 2
     assert tuned.scores == [t.value for t in trials]
     best = max(trials, key=lambda t: float(t.value or 0.0))
     assert tuned.values == best.user_attrs[VALUES]
@@ -95,17 +95,32 @@ def test_tuning_ends_with_the_best_teacher_and_goes_on_where_it_was_cut_off(
         "preset": "refkd_text",
         "w_kl": tuned.values["recipe.w_kl"],
     }
-    # Killed after the values were stored, and before: the one goes on, the other has failed.
-    values = {"recipe.w_kl": 0.5, "training.learning_rate": 2e-3}
-    held_study(file).ask().set_user_attr(VALUES, values)
-    held_study(file).ask()
+
+
+def test_tuning_goes_on_where_it_was_cut_off(
+    tiny_dataset: Dataset, tmp_path: Path, ray_address: str
+) -> None:
+    """Killed after a trial's values were stored, and before: one goes on, the other has failed."""
+    file = study(tmp_path, tiny_dataset, trials=3)
+    kept = {"recipe.w_kl": 1.5, "training.learning_rate": 5e-3}
+    cut_off = {"recipe.w_kl": 0.5, "training.learning_rate": 2e-3}
+    storage = open_storage(place_of(file).storage)
+    begun = optuna.create_study(
+        study_name="quick-teacher-ood", storage=storage, direction="maximize"
+    )
+    whole = begun.ask()
+    whole.set_user_attr(VALUES, kept)
+    begun.tell(whole, 0.0)
+    begun.ask().set_user_attr(VALUES, cut_off)
+    begun.ask()
+    before = begun.get_trials()
     tune_teacher(
-        study(tmp_path, tiny_dataset, trials=6), "ood", address=ray_address, reporter=Silent()
+        study(tmp_path, tiny_dataset, trials=4), "ood", address=ray_address, reporter=Silent()
     )
     after = held_study(file).get_trials()
-    assert [t.state.name for t in after] == ["COMPLETE"] * 4 + ["FAIL", "COMPLETE"]
-    assert after[:3] == trials
-    address = tuned_config(file, "ood", values).address(tiny_dataset)
+    assert [t.state.name for t in after] == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
+    assert after[0] == before[0]
+    address = tuned_config(file, "ood", cut_off).address(tiny_dataset)
     assert find_teacher(tmp_path / "runs" / "teachers" / address)
 
 
