@@ -11,8 +11,8 @@ from typing import Any
 from benchmarks.rows import Aim, Row, row
 from tune.launch import search
 from tune.spec.study_file import StudyFile
-from tune.study.locate import open_study, place_of
-from tune.study.view import ENDED, TrialView, view
+from tune.study.snapshot import open_snapshot
+from tune.study.view import ENDED, TrialView
 
 WHY = """Two students share the memory bus and the last cache, and the driver, MLflow's writer and
 Ray's own processes take their time on the same two cores."""
@@ -60,9 +60,8 @@ def _study(folder: Path, *, workers: int, smoke: bool) -> StudyFile:
 
 def _an_hour(file: StudyFile) -> float:
     search(file)
-    trials = open_study(place_of(file)).get_trials(deepcopy=False)
-    views = [view(trial) for trial in trials]
-    return 3600 * epochs_a_second(views, workers=file.workers) / file.training.epochs
+    trials = open_snapshot(file.folder).trials
+    return 3600 * epochs_a_second(trials, workers=file.workers) / file.training.epochs
 
 
 def epochs_a_second(views: Sequence[TrialView], *, workers: int) -> float:

@@ -10,23 +10,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tune.finals.champions import Finalists
     from tune.finals.runs import finalists
-    from tune.finals.sealed_scores import FinalReport, evaluate_final
+    from tune.finals.sealed_scores import evaluate_final
     from tune.launch import search
     from tune.spec.study_file import StudyFile, load_study_file
-    from tune.study.locate import read_summary
+    from tune.study.outcomes import Finalists, FinalReport
     from tune.study.results import Summary
+    from tune.study.snapshot import read_summary
 
 _HOME = {
-    "FinalReport": "tune.finals.sealed_scores",
-    "Finalists": "tune.finals.champions",
+    "FinalReport": "tune.study.outcomes",
+    "Finalists": "tune.study.outcomes",
     "StudyFile": "tune.spec.study_file",
     "Summary": "tune.study.results",
     "evaluate_final": "tune.finals.sealed_scores",
     "finalists": "tune.finals.runs",
     "load_study_file": "tune.spec.study_file",
-    "read_summary": "tune.study.locate",
+    "read_summary": "tune.study.snapshot",
     "search": "tune.launch",
 }
 

@@ -10,11 +10,12 @@ from typing import Any
 from pydantic import Field
 
 from refkd.config import Config
-from tune.finals.choice import SeedResult, is_finalist
-from tune.spec.settings import Prices, Replicates, Resources
+from tune.spec.limits import Limits, Prices, Resources
 from tune.study.budget import Spent, hypervolume, priced, spent_by
 from tune.study.growth import current
-from tune.study.launches import Launch, read_launches
+from tune.study.launches import Launch
+from tune.study.outcomes import SeedResult, is_finalist
+from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 
 NAMES = {"COMPLETE": "useful", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
@@ -63,17 +64,15 @@ class Bill(Config):
     cpu_seconds_a_point: float | None = None
 
 
-def make_bill(name: str, views: Sequence[TrialView], attributes: Mapping[str, Any]) -> Bill:
-    """Return the bill of a study from its trials and its own attributes.
+def make_bill(study: StudySnapshot) -> Bill:
+    """Return the bill of a study.
 
     `lost` is what was trained and not kept when a launch was cut off: for each trial it had to
     leave, the time from its last epoch to the last sign of that launch, at most one epoch.
     """
-    launches = read_launches(attributes)
-    file = launches[-1].file if launches else {}
-    resources = Resources.model_validate(file.get("resources", {}))
-    prices = Prices.model_validate(file.get("prices", {}))
-    replicates = Replicates.model_validate(file.get("replicates", {}))
+    launches, views, attributes = study.launches, study.trials, study.attributes
+    limits = launches[-1].limits if launches else Limits()
+    resources, prices, replicates = limits.resources, limits.prices, limits.replicates
     by_item: dict[str, Spent] = defaultdict(Spent)
     counts: dict[str, int] = defaultdict(int)
     for view in views:
@@ -101,7 +100,7 @@ def make_bill(name: str, views: Sequence[TrialView], attributes: Mapping[str, An
     if finalists.epochs:
         by_item["finalists"] = finalists
     nodes = _nodes(launches, prices)
-    return _summed(name, prices.currency, by_item, counts, views, nodes)
+    return _summed(study.name, prices.currency, by_item, counts, views, nodes)
 
 
 def _nodes(launches: Sequence[Launch], prices: Prices) -> list[NodeRow]:

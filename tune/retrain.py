@@ -13,10 +13,9 @@ from refkd.training.threads import use_threads
 from refkd.training.trainer import Trainer
 from tune.execution.replicates import mean
 from tune.replay import Difference
-from tune.spec.study_file import TEACHER_ROLES, load_study_file
-from tune.study.launches import read_launches
-from tune.study.locate import locate, open_study
-from tune.study.view import ASKED, TrialView, view
+from tune.spec.study_file import TEACHER_ROLES
+from tune.study.snapshot import StudySnapshot, open_snapshot
+from tune.study.view import ASKED, TrialView
 
 
 class RetrainError(RefKDError):
@@ -32,18 +31,18 @@ class Retrained:
     differences: list[Difference]
 
 
-def retrain(path: Path, number: int) -> Retrained:
+def retrain(where: Path | str, number: int) -> Retrained:
     """Train a trial again from its first epoch and compare every metric but its cost.
+
+    `where` is as for `open_snapshot`.
 
     Nothing is written. Equal bit for bit on the same type of CPU with the same libraries. Raises
     `RetrainError` where the study has no such trial, or it continues another one.
     """
-    file = load_study_file(path)
-    study = open_study(locate(path))
-    trial = _find([view(t) for t in study.get_trials(deepcopy=False)], number, path)
-    launches = read_launches(study.user_attrs)
-    first = launches[0]
-    asked = next(x for x in launches if x.number == trial.stamps[ASKED].launch)
+    study = open_snapshot(where)
+    file, trial = study.file, _find(study, number)
+    first = study.launches[0]
+    asked = next(x for x in study.launches if x.number == trial.stamps[ASKED].launch)
     then = asked.study_file()  # a study that has grown trains otherwise now
     dataset = Dataset.open(file.dataset)
     workspace = file.workspace.absolute()
@@ -69,8 +68,9 @@ def retrain(path: Path, number: int) -> Retrained:
     return _compare(trial, trainers)
 
 
-def _find(views: list[TrialView], number: int, path: Path) -> TrialView:
-    trial = next((v for v in views if v.number == number), None)
+def _find(study: StudySnapshot, number: int) -> TrialView:
+    path = study.path
+    trial = next((t for t in study.trials if t.number == number), None)
     if trial is None or not trial.curve:
         raise RetrainError(
             f"{path}: trial {number} has no epochs; `refkd status {path}` lists those that have"

@@ -16,10 +16,10 @@ from tune.record.record import artifact_root, experiment_name, spool_folder, tra
 from tune.record.sender import Sender
 from tune.record.spool import Spool
 from tune.record.tracking import client_settings, owner_of, target_of
-from tune.spec.study_file import StudyFile, load_study_file
+from tune.spec.study_file import StudyFile
 from tune.spec.urls import without_password
 from tune.study.lease import lease
-from tune.study.locate import StudyPlace, default_storage, open_study
+from tune.study.snapshot import open_snapshot
 
 
 class SyncError(RefKDError):
@@ -51,13 +51,14 @@ def sync(study: Path, *, everything: bool = False) -> Synced:
     `SyncError` where tracking is off, `NoStudyError` where the study was not begun, `LeaseError`
     where a driver is at work: it sends by itself.
     """
-    file = load_study_file(study)
-    uri = tracking_uri(file)
+    opened = open_snapshot(study)
+    file, uri = opened.file, tracking_uri(opened.file)
     if uri is None:
         raise SyncError(f"{study}: tracking is off (tracking.enabled), so nothing waits")
-    url = file.storage or default_storage(file.folder)
-    open_study(StudyPlace(name=file.name, folder=file.folder, storage=url, tracking=uri))
-    with lease(url, file.name, objectives=len(file.objectives)), client_settings():
+    with (
+        lease(opened.place.storage, file.name, objectives=len(file.objectives)),
+        client_settings(),
+    ):
         return _drain(file, uri, everything)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
-from tune.report.facts import gather
 from tune.report.make import compose
 from tune.report.page import Content, render
+from tune.study.snapshot import open_snapshot
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -52,7 +52,7 @@ class Page(HTMLParser):
 
 def content_of(path: Path) -> Content:
     """Return what the report of a study says."""
-    return compose(gather(path))
+    return compose(open_snapshot(path))
 
 
 def page_of(path: Path) -> Page:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from tune.bill import Bill, make_bill
 from tune.execution.census import NODE_TYPE, Census
 from tune.execution.cluster import ray_session
 from tune.show.cost import show_bill
-from tune.spec.settings import Resources
+from tune.spec.limits import Resources
+from tune.study.locate import StudyPlace
+from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 
 HEAD, SPOT = {"type": "head", "cpu": 4.0, "gpu": 0.0}, {"type": "spot", "cpu": 8.0, "gpu": 1.0}
@@ -72,7 +75,8 @@ def bill(*launches: list[dict[str, Any]], prices: dict[str, Any]) -> Bill:
         objectives=None,
         attributes={},
     )
-    return make_bill("billed", [trial], attributes)
+    place = StudyPlace(name="billed", folder=Path(), storage="", tracking="")
+    return make_bill(StudySnapshot(place=place, stored=[], trials=[trial], attributes=attributes))
 
 
 def test_machines_are_added_up_by_type_and_priced() -> None:

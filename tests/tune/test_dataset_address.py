@@ -16,9 +16,9 @@ from tune import evaluate_final
 from tune.execution.jobs import Job, make_job
 from tune.execution.networks import Work, work_on
 from tune.execution.trainables import open_dataset
-from tune.finals.ledger import read_looks
-from tune.spec.settings import Resources
+from tune.spec.limits import Resources
 from tune.spec.study_file import StudyFileError, load_study_file
+from tune.study.ledger import read_looks
 
 
 def write(folder: Path, dataset: str, **more: object) -> Path:

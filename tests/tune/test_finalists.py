@@ -20,12 +20,14 @@ from tune import Finalists, finalists
 from tune.bill import make_bill
 from tune.cli import app
 from tune.finals.champions import FinalistsError
-from tune.finals.choice import SeedResult, finalist_folder, fresh_seeds
+from tune.finals.choice import finalist_folder, fresh_seeds
 from tune.finals.outcome import OutcomeError
 from tune.launch import InterruptedSearchError
 from tune.spec.study_file import StudyFileError
 from tune.study.lease import LeaseError, lease
 from tune.study.locate import NoStudyError
+from tune.study.outcomes import SeedResult
+from tune.study.snapshot import open_snapshot
 from tune.study.stored_study import StudyError
 
 pytestmark = pytest.mark.filterwarnings(
@@ -247,9 +249,9 @@ def test_differences_are_paired_over_the_mean_of_the_seeds(
 
 
 def test_the_bill_names_them(study: EndedStudy, fake: FakeTrainer) -> None:
-    before = make_bill("ended", study.open().views(), study.attributes())
+    before = make_bill(open_snapshot(study.path))
     run(study, fake)
-    after = make_bill("ended", study.open().views(), study.attributes())
+    after = make_bill(open_snapshot(study.path))
     (row,) = [row for row in after.rows if row.item == "finalists"]
     assert (row.epochs, row.cpu_seconds) == (6 * EPOCHS, 6.0)
     assert after.total.cpu_seconds == before.total.cpu_seconds + 6.0

@@ -19,9 +19,10 @@ from refkd.data.dataset import Dataset
 from refkd.training.student import student_trainer
 from tune import FinalReport
 from tune.doctor.examine import examine
-from tune.finals.choice import SeedResult, fresh_seeds
+from tune.finals.choice import fresh_seeds
 from tune.finals.outcome import outcome_of
 from tune.spec.study_file import load_study_file
+from tune.study.outcomes import SeedResult
 
 EPOCHS = 4
 COMMAND = ("finalists", "--top", "1", "--seeds", "2")

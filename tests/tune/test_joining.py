@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from tune.execution.cluster import ClusterConnectionError, joined, ray_session
-from tune.spec.settings import Resources
+from tune.spec.limits import Resources
 
 
 @pytest.mark.parametrize("searching", [False, True])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.finals.ledger import (
+from tune.study.ledger import (
     LEDGER,
     Evaluated,
     LedgerError,

@@ -23,8 +23,8 @@ from refkd.training.validation import evaluate_role
 from tune import FinalReport, evaluate_final
 from tune.cli import app
 from tune.doctor.examine import examine
-from tune.finals.ledger import LedgerError, read_looks
 from tune.study.folders import seed_folder, trial_folder
+from tune.study.ledger import LedgerError, read_looks
 
 KILLED = """
 import os, signal, sys

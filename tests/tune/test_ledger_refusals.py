@@ -14,10 +14,10 @@ from refkd.errors import CheckpointError, DataError
 from tune import evaluate_final, finalists
 from tune.doctor.examine import examine
 from tune.finals.choice import finalist_folder
-from tune.finals.ledger import LEDGER, LedgerError, read_looks
 from tune.finals.outcome import OutcomeError
 from tune.finals.sealed_scores import FinalError
 from tune.study.folders import trial_folder
+from tune.study.ledger import LEDGER, LedgerError, read_looks
 
 
 @pytest.fixture

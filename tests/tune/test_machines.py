@@ -16,7 +16,7 @@ from tune.execution.machines import (
     check_resources,
     machines_coming,
 )
-from tune.spec.settings import Resources
+from tune.spec.limits import Resources
 
 HEAD: Machine = {"CPU": 0.0, "memory": 1e9}
 SMALL: Machine = {"CPU": 4.0, "GPU": 1.0}

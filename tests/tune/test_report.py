@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -23,7 +24,6 @@ from tune import evaluate_final, finalists
 from tune.champions import score_systems, systems_of
 from tune.finals.outcome import outcome_of
 from tune.report.examples import Bar, Example, Examples, choose_rows
-from tune.report.facts import gather
 from tune.report.figure import Table
 from tune.report.make import compose
 from tune.report.page import render
@@ -31,6 +31,7 @@ from tune.report.rungs import pruning
 from tune.report.standing_tables import system_words
 from tune.study.lease import lease
 from tune.study.search_study import SearchStudy
+from tune.study.snapshot import open_snapshot
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports
@@ -156,7 +157,7 @@ def test_intervals_belong_to_the_champions_they_were_made_for(
     assert f"[{low:.2f}, " in content_of(study.path).verdict.headline
 
     study.change(budget={"trials": 5})
-    grown = SearchStudy(gather(study.path).file, study.url)
+    grown = SearchStudy(open_snapshot(study.path).file, study.url)
     ask = grown.ask()
     assert ask is not None
     for epoch in (1, 2):
@@ -169,7 +170,7 @@ def test_intervals_belong_to_the_champions_they_were_made_for(
 
 def test_finalists_bring_paired_differences_and_the_way_to_test(chosen: EndedStudy) -> None:
     content = content_of(chosen.path)
-    assert content.state == "finalists"
+    assert content.state == "finalists chosen"
     assert content.verdict.headline.startswith("On validation, the mean over 1 fresh seed")
     assert [c.text for c in content.commands if "evaluate --final" in c.text]
     assert content.examples is not None
@@ -182,7 +183,7 @@ def test_finalists_bring_paired_differences_and_the_way_to_test(chosen: EndedStu
 def test_a_look_at_test_is_shown_with_its_reason_and_its_marks(chosen: EndedStudy) -> None:
     evaluate_final(chosen.path)
     once = content_of(chosen.path)
-    assert once.state == "evaluated"
+    assert once.state == "evaluated on test"
     assert once.verdict.headline.startswith("On the sealed test roles (1 seed a champion), ")
     assert not [mark for mark in once.marks if "times" in mark]
     evaluate_final(chosen.path, again=True, reason="the <first> features were wrong")
@@ -202,7 +203,7 @@ def test_students_of_the_search_on_test_are_marked(study: EndedStudy) -> None:
 def test_trials_after_a_look_are_marked(study: EndedStudy, tiny_dataset: Dataset) -> None:
     evaluate_final(study.path)
     study.change(budget={"trials": 5})
-    grown = SearchStudy(gather(study.path).file, study.url)
+    grown = SearchStudy(open_snapshot(study.path).file, study.url)
     ask = grown.ask()
     assert ask is not None
     grown.record(ask.number, 1, scored(1.0, 1.0))
@@ -237,7 +238,7 @@ def test_what_pruning_saved_adds_up(tmp_path: Path, study: EndedStudy) -> None:
     fill(filled)
     views = filled.views()
     facts = dataclasses.replace(
-        gather(study.path), views=views, attributes={"epochs": filled.file.training.epochs}
+        open_snapshot(study.path), trials=views, attributes={"epochs": filled.file.training.epochs}
     )
     figure = pruning(facts)
     run = sum(int(row[2]) for row in figure.tables[0].rows)
@@ -267,12 +268,11 @@ def test_queries_are_chosen_by_the_rule(overlaps: list[tuple[float, float, float
 
 def test_a_driver_at_work_is_named(study: EndedStudy) -> None:
     with lease(study.url, study.file.name, objectives=2):
-        facts = gather(study.path)
+        facts = open_snapshot(study.path)
         content = compose(facts)
-    assert content.state == "running"
-    assert facts.driver is not None
-    assert any(facts.driver in fact for fact in content.facts)
-    assert "Best out of distribution so far" in content.verdict.headline
+    assert content.state == "search ended"
+    assert any(f"0 at work now: process {os.getpid()} of" in fact for fact in content.facts)
+    assert "Best out of distribution:" in content.verdict.headline
 
 
 def test_probes_stand_beside_the_strongest_evidence(
@@ -281,7 +281,7 @@ def test_probes_stand_beside_the_strongest_evidence(
     held = figures(chosen.path)["probes"]
     assert held.text.startswith("On validation, of the first fresh seed.")
     systems, places = held.tables
-    found = gather(chosen.path).finalists
+    found = open_snapshot(chosen.path).finalists
     assert found is not None
     probes = found.comparison.probes
     assert [row[0] for row in systems.rows] == [system_words(name) for name in probes]

@@ -12,13 +12,13 @@ from support.report_page import Page, content_of
 from support.small_study import make_study
 
 from refkd.data.dataset import Dataset
-from tune.report.facts import gather
 from tune.report.make import compose
 from tune.report.page import render
 from tune.spec.study_file import load_study_file
 from tune.study.lease import lease
 from tune.study.locate import NoStudyError
 from tune.study.search_study import SearchStudy
+from tune.study.snapshot import open_snapshot
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def drawn(path: Path) -> set[str]:
 
 def test_a_study_that_was_not_begun_is_an_error(begun: Path) -> None:
     with pytest.raises(NoStudyError, match="has not been begun"):
-        gather(begun)
+        open_snapshot(begun)
 
 
 def test_a_study_without_a_trial(begun: Path) -> None:
@@ -80,13 +80,13 @@ def test_three_workers_in_their_first_epochs(begun: Path) -> None:
         assert study.ask() is not None
         study.record(number, 1, scored(10.0 + number, 5.0))
     with lease(url(begun), "begun", objectives=2):
-        content = compose(gather(begun))
-    assert content.state == "running"
+        content = compose(open_snapshot(begun))
+    assert content.state == "searching"
     assert content.verdict.headline == (
         "Nothing can be said yet: 0 of 3 trials have ended, 3 at work."
     )
     assert {f.key for f in content.figures if f.panels} == {"front", "curves"}
-    assert compose(gather(begun)).state == "interrupted"
+    assert compose(open_snapshot(begun)).state == "paused"
     assert "refkd search" in check(begun).words
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tune.finals.comparison import Comparison, Figure
+from refkd.evaluation.comparison import Comparison, Figure
 from tune.report.verdict import compared
 
 

@@ -16,12 +16,12 @@ from mlflow import MlflowClient
 
 from refkd.data.dataset import Dataset
 from tune.execution.progress import Silent
-from tune.finals.ledger import LedgerError, read_looks
 from tune.reproduce.experiments import names
 from tune.reproduce.plan import plan
 from tune.reproduce.reproduce import Result, reproduce
 from tune.reproduce.request import ReproduceError, Request
 from tune.reproduce.scores import SIDES
+from tune.study.ledger import LedgerError, read_looks
 from tune.study.locate import default_tracking
 
 pytestmark = [

@@ -12,7 +12,8 @@ from support.chaos_hooks import Kill
 
 from refkd.training.export import student_is_frozen
 from tune.study.folders import seed_folder, trial_folder
-from tune.study.locate import locate, read_summary
+from tune.study.locate import locate
+from tune.study.snapshot import read_summary
 
 pytestmark = [
     pytest.mark.system,

@@ -17,7 +17,7 @@ from tune.cli import app
 from tune.execution.cluster import ray_session
 from tune.execution.machines import ResourceError
 from tune.execution.share import ShareError, Taken, largest_student, measure, share_of, taken_by
-from tune.spec.settings import Resources
+from tune.spec.limits import Resources
 from tune.spec.study_file import StudyFile
 
 GIB = 1 << 30

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -27,6 +28,7 @@ from refkd.errors import RefKDError
 from tune.beside.ui import CHARTS, HOST, pages
 from tune.cli import app
 from tune.record.record import experiment_name
+from tune.study.snapshot import open_snapshot
 
 COMMAND = "from tune.cli import main; main()"
 
@@ -74,16 +76,15 @@ def test_no_password_is_on_a_command_line(
 ) -> None:
     secret = "postgresql+psycopg://ann:secret@db.example.org/studies"
     monkeypatch.setattr("tune.beside.ui._links", lambda *_: {})
-    place = pages(study.path, mlflow_port=1, dashboard_port=2)
-    monkeypatch.setattr(
-        "tune.beside.ui.locate",
-        lambda _: type("Place", (), {"storage": secret, "tracking": secret, "name": "quick"}),
-    )
-    monkeypatch.setattr("tune.beside.ui.open_study", lambda _: study.open().optuna)
-    for page in pages(study.path, mlflow_port=1, dashboard_port=2):
+    seen = open_snapshot(study.path)
+    secretive = replace(seen, place=replace(seen.place, storage=secret, tracking=secret))
+    vars(secretive)["optuna"] = seen.optuna  # there is no server to ask
+    monkeypatch.setattr("tune.beside.ui.open_snapshot", lambda _: secretive)
+    found = pages(study.path, mlflow_port=1, dashboard_port=2)
+    for page in found:
         assert "secret" not in " ".join([*page.command, page.shown])
         assert "secret" in f"{page.environment}{page.config}"
-    assert len(place) == 2
+    assert len(found) == 2
 
 
 def test_a_taken_port_is_named(study: SmallStudy) -> None:

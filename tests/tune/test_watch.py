@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
-from tune.beside.sight import look
+from tune.beside.sight import Sight, look
 from tune.beside.watch import draw, watch
 from tune.cli import app
 from tune.study.lease import lease
 from tune.study.search_study import SearchStudy
+from tune.study.snapshot import StudyReader
 from tune.study.storage import open_storage
 
 
@@ -44,6 +45,7 @@ def step(study: SearchStudy, *, epochs: int | None = None) -> None:
 
 
 def begun(study: SearchStudy) -> SearchStudy:
+    study.begin_launch()
     study.bind("objectives", study.file.objectives)
     study.note("epochs", study.file.training.epochs)
     study.note("budget", study.file.budget.model_dump(mode="json"))
@@ -52,6 +54,14 @@ def begun(study: SearchStudy) -> SearchStudy:
 
 def url(study: SearchStudy, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'study.db'}"
+
+
+def reader(tmp_path: Path) -> StudyReader:
+    return StudyReader(f"sqlite:///{tmp_path / 'study.db'}")
+
+
+def seen_in(tmp_path: Path) -> Sight:
+    return look(reader(tmp_path).read())
 
 
 def text(console: Console) -> str:
@@ -74,14 +84,14 @@ def test_it_follows_a_search_and_ends_with_it(
         held = [True]
 
         def pass_time(seconds: float) -> None:
-            seen.append(look(study.optuna).phase)
+            seen.append(seen_in(tmp_path).phase)
             if study.left():
                 step(study)
             else:
                 study.optuna._storage.set_study_user_attr(study.optuna._study_id, "driver", None)
                 held[0] = False
 
-        sight = watch(console, study.optuna, every=0.5, sleep=pass_time)
+        sight = watch(console, reader(tmp_path), every=0.5, sleep=pass_time)
         assert str(driver.process) in text(console) or not terminal
     assert seen == ["teachers", "searching", "searching", "searching", "finishing"]
     assert (sight.phase, sight.ended, sight.wanted) == ("ended", 4, 4)
@@ -93,11 +103,11 @@ def test_it_follows_a_search_and_ends_with_it(
         assert len(said.splitlines()) == 6
 
 
-def test_a_search_that_nobody_drives_is_called_stopped(study: SearchStudy) -> None:
+def test_a_search_that_nobody_drives_is_called_stopped(study: SearchStudy, tmp_path: Path) -> None:
     begun(study)
     step(study)
     step(study, epochs=2)
-    sight = look(study.optuna)
+    sight = seen_in(tmp_path)
     assert (sight.phase, sight.driver, sight.ended) == ("stopped", None, 1)
     (running,) = sight.running
     assert (running.number, running.epoch, running.paused) == (1, 2, False)
@@ -109,12 +119,12 @@ def test_a_search_that_nobody_drives_is_called_stopped(study: SearchStudy) -> No
     assert f"2/{study.file.training.epochs}" in text(console)
 
 
-def test_a_look_writes_nothing(study: SearchStudy) -> None:
+def test_a_look_writes_nothing(study: SearchStudy, tmp_path: Path) -> None:
     begun(study)
     step(study)
     before = dump(study)
     console = screen(terminal=False)
-    watch(console, study.optuna, every=0.1)
+    watch(console, reader(tmp_path), every=0.1)
     assert dump(study) == before
 
 

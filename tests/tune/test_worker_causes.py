@@ -11,7 +11,7 @@ import ray.tune
 from tune.execution.cluster import ray_session
 from tune.execution.searcher import Board, StudyScheduler
 from tune.execution.spot import NodeLeavingError
-from tune.spec.settings import Resources
+from tune.spec.limits import Resources
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own

@@ -8,8 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from refkd.evaluation.comparison import Figure
 from tune.beside.studies import Difference, SideBySide, Standing
-from tune.finals.comparison import Figure
 
 METRICS = {"miou": "mIoU", "r1_iou0.3": "R1@0.3", "r1_iou0.5": "R1@0.5", "r1_iou0.7": "R1@0.7"}
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import Field
 
 from refkd.config import Config
 from tune.study.budget import hypervolume
-from tune.study.lease import driver_of
-from tune.study.results import Summary, summarise
-from tune.study.view import EPOCH, TrialView, key_of, view
-
-if TYPE_CHECKING:
-    import optuna
+from tune.study.results import Summary
+from tune.study.snapshot import StudySnapshot, StudyState
+from tune.study.view import EPOCH, TrialView, key_of
 
 SCORES = ("val_id/miou", "val_ood/miou")
 LATEST = 5
@@ -65,42 +62,33 @@ class Sight(Config):
     summary: Summary = Field(exclude=True)
 
 
-def look(study: optuna.Study) -> Sight:
-    """Return what a study's search is at; nothing is written and no lease is taken."""
-    views = [view(trial) for trial in study.get_trials(deepcopy=False)]
-    attributes = dict(study.user_attrs)
-    summary = summarise(study.study_name, views, attributes)
-    driver = driver_of(attributes)
-    alive = driver is not None and driver.lives()
-    points = [v.objectives for v in views if v.number in summary.front and v.objectives]
+def look(study: StudySnapshot) -> Sight:
+    """Return what a study's search is at."""
+    summary = study.summary
+    points = [t.objectives for t in study.trials if t.number in summary.front and t.objectives]
     return Sight(
-        study=study.study_name,
-        phase=_phase(summary, attributes, alive=alive),
-        driver=str(driver) if alive else None,
+        study=study.name,
+        phase=_phase(study),
+        driver=None if study.driver is None else str(study.driver),
         ended=summary.ended,
         wanted=summary.wanted,
-        epochs=int(attributes.get("epochs", 0)),
-        states=dict(Counter(v.state for v in views)),
-        running=[_running(v) for v in views if v.state == "RUNNING"],
-        latest=_latest(views),
-        best=_best(summary, views),
+        epochs=int(study.attributes.get("epochs", 0)),
+        states=dict(Counter(t.state for t in study.trials)),
+        running=[_running(t) for t in study.trials if t.state == "RUNNING"],
+        latest=_latest(study.trials),
+        best=_best(summary, study.trials),
         front=len(summary.front),
         hypervolume=hypervolume(points),
         summary=summary,
     )
 
 
-def _phase(summary: Summary, attributes: Mapping[str, Any], *, alive: bool) -> Phase:
-    unfinished = any(t.state in ("RUNNING", "WAITING") for t in summary.trials)
-    crowned = attributes.get("crowned") or {}
-    done = not unfinished and (
-        summary.ended >= summary.wanted or crowned.get("trials") == summary.ended > 0
-    )
-    if done:
-        return "finishing" if alive else "ended"
-    if not alive:
+def _phase(study: StudySnapshot) -> Phase:
+    if study.state == StudyState.SEARCHING:
+        return "searching" if study.trials else "teachers"
+    if study.state.has_trials_left:
         return "stopped"
-    return "searching" if summary.trials else "teachers"
+    return "ended" if study.driver is None else "finishing"
 
 
 def _running(view: TrialView) -> Running:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,15 @@ import numpy as np
 from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError, DataError, RefKDError
+from refkd.evaluation.comparison import Row
 from refkd.evaluation.intervals import paired_bootstrap
 from refkd.training.export import FrozenStudent, open_student
-from tune.finals.champions import Finalists, read_finalists
 from tune.finals.choice import finalist_folder
-from tune.finals.comparison import Measured, Row, figures, measure
-from tune.spec.study_file import StudyFile, load_study_file
+from tune.finals.comparison import Measured, figures, measure
 from tune.study.budget import hypervolume
 from tune.study.folders import trial_folder
 from tune.study.growth import current
-from tune.study.locate import locate, open_study
-from tune.study.results import Summary, summarise
-from tune.study.view import TrialView, view
+from tune.study.snapshot import StudySnapshot, open_snapshot
 
 
 class CompareError(RefKDError):
@@ -75,37 +71,9 @@ class SideBySide(Config):
     """Why a pair of studies has no differences or no common hypervolume."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Opened:
-    """A study with all that is read of it."""
-
-    path: Path
-    file: StudyFile
-    views: list[TrialView]
-    attributes: Mapping[str, Any]
-    summary: Summary
-    finalists: Finalists | None
-
-    @property
-    def label(self) -> str:
-        """What it is called beside another one."""
-        return f"{self.summary.study} ({self.path})"
-
-    @property
-    def champions(self) -> dict[str, int]:
-        """Trial by alias, from fresh seeds where there are."""
-        return self.finalists.champions if self.finalists else self.summary.champions
-
-    def students(self, alias: str) -> list[FrozenStudent]:
-        """Return the students whose mean stands for a champion."""
-        number = self.champions[alias]
-        if self.finalists is None:
-            return [open_student(trial_folder(self.file.folder, number))]
-        seeds = range(len(self.finalists.seeds))
-        return [open_student(finalist_folder(self.file.folder, number, k)) for k in seeds]
-
-
-def side_by_side(paths: Sequence[Path], reference: Sequence[float] | None = None) -> SideBySide:
+def side_by_side(
+    paths: Sequence[Path | str], reference: Sequence[float] | None = None
+) -> SideBySide:
     """Compare studies with the first one; hypervolumes are above `reference`, 0 without it.
 
     Champions are compared on the pairs of `val_id` and `val_ood` where both studies were searched
@@ -114,22 +82,22 @@ def side_by_side(paths: Sequence[Path], reference: Sequence[float] | None = None
     """
     if len(paths) < 2:
         raise CompareError("one study has nothing beside it; name two or more study files")
-    opened = [_open(path) for path in paths]
+    opened = [open_snapshot(path) for path in paths]
     base = opened[0]
     above = list(reference) if reference else [0.0] * len(base.file.objectives)
     if len(above) != len(base.file.objectives):
         raise CompareError(
-            f"--reference has {len(above)} values; {base.label} has the objectives "
+            f"--reference has {len(above)} values; {_label(base)} has the objectives "
             f"{', '.join(base.file.objectives)}: give one for each"
         )
     notes, differences = list[str](), list[Difference]()
     for other in opened[1:]:
         if other.file.objectives != base.file.objectives:
-            notes.append(f"{other.label}: has other objectives, so no common hypervolume")
+            notes.append(f"{_label(other)}: has other objectives, so no common hypervolume")
         try:
             differences += _differences(base, other)
         except (_UnpairedError, CheckpointError, DataError) as why:
-            notes.append(f"{other.label}: no paired differences: {why}")
+            notes.append(f"{_label(other)}: no paired differences: {why}")
     return SideBySide(
         reference=above,
         studies=[_standing(one, base, above) for one in opened],
@@ -138,23 +106,23 @@ def side_by_side(paths: Sequence[Path], reference: Sequence[float] | None = None
     )
 
 
-def _open(path: Path) -> _Opened:
-    study = open_study(locate(path))
-    views = [view(trial) for trial in study.get_trials(deepcopy=False)]
-    attributes = dict(study.user_attrs)
-    return _Opened(
-        path=path,
-        file=load_study_file(path),
-        views=views,
-        attributes=attributes,
-        summary=summarise(study.study_name, views, attributes),
-        finalists=read_finalists(attributes),
-    )
+def _label(study: StudySnapshot) -> str:
+    """Return what a study is called beside another one."""
+    return f"{study.name} ({study.path})"
 
 
-def _standing(one: _Opened, base: _Opened, reference: Sequence[float]) -> Standing:
+def _students(study: StudySnapshot, alias: str) -> list[FrozenStudent]:
+    """Return the students whose mean stands for a champion."""
+    number = study.champions[alias]
+    if study.finalists is None:
+        return [open_student(trial_folder(study.folder, number))]
+    seeds = range(len(study.finalists.seeds))
+    return [open_student(finalist_folder(study.folder, number, k)) for k in seeds]
+
+
+def _standing(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float]) -> Standing:
     summary = one.summary
-    complete = [v for v in current(one.views) if v.feasible and v.objectives]
+    complete = [v for v in current(one.trials) if v.feasible and v.objectives]
     points = np.array([v.objectives for v in complete]).reshape(len(complete), -1)
     best = {}
     if complete:
@@ -190,7 +158,7 @@ class _UnpairedError(Exception):
     """Why two studies' champions cannot be compared pair by pair."""
 
 
-def _differences(base: _Opened, other: _Opened) -> list[Difference]:
+def _differences(base: StudySnapshot, other: StudySnapshot) -> list[Difference]:
     fingerprint = base.attributes.get("dataset")
     if fingerprint is None or other.attributes.get("dataset") != fingerprint:
         raise _UnpairedError("it was searched on another dataset")
@@ -203,9 +171,11 @@ def _differences(base: _Opened, other: _Opened) -> list[Difference]:
     return [_difference(base, other, alias, dataset) for alias in shared]
 
 
-def _difference(base: _Opened, other: _Opened, alias: str, dataset: Dataset) -> Difference:
+def _difference(
+    base: StudySnapshot, other: StudySnapshot, alias: str, dataset: Dataset
+) -> Difference:
     roles = (dataset.role("val_id"), dataset.role("val_ood"))
-    students = base.students(alias), other.students(alias)
+    students = _students(base, alias), _students(other, alias)
     first, second = (measure(frozen, dataset, roles) for frozen in students)
     rows = {
         pairs.role: _paired(
@@ -217,7 +187,7 @@ def _difference(base: _Opened, other: _Opened, alias: str, dataset: Dataset) -> 
         for pairs in roles
     }
     seeds = len(students[0]), len(students[1])
-    return Difference(alias=alias, other=other.label, seeds=seeds, roles=rows)
+    return Difference(alias=alias, other=_label(other), seeds=seeds, roles=rows)
 
 
 def _paired(a: Measured, b: Measured, videos: np.ndarray[Any, Any], *, seed: int) -> Row:

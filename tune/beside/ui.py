@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from refkd.errors import RefKDError
-from tune.spec.study_file import load_study_file
 from tune.spec.urls import resolve, scrub, without_password
-from tune.study.locate import locate, open_study
-from tune.study.results import summarise
+from tune.study.snapshot import open_snapshot
 from tune.study.storage import JOURNAL
-from tune.study.view import view
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -53,23 +50,20 @@ class Page:
     """What to do there first."""
 
 
-def pages(study: Path, *, mlflow_port: int, dashboard_port: int) -> list[Page]:
-    """Return the pages of a study that was begun; raises `NoStudyError` otherwise."""
-    place = locate(study)
-    opened = open_study(place)
-    found = []
-    file = load_study_file(study)
-    if file.tracking.enabled:
-        summary = summarise(
-            place.name,
-            [view(trial) for trial in opened.get_trials(deepcopy=False)],
-            dict(opened.user_attrs),
-        )
+def pages(where: Path | str, *, mlflow_port: int, dashboard_port: int) -> list[Page]:
+    """Return the pages of a study that was begun; raises `NoStudyError` otherwise.
+
+    `where` is as for `open_snapshot`.
+    """
+    study, found = open_snapshot(where), list[Page]()
+    if study.file.tracking.enabled:
         from tune.record.record import experiment_name
 
-        champions = set(summary.champions.values())
-        found.append(_mlflow(place.tracking, experiment_name(file), champions, mlflow_port))
-    found.append(_dashboard(place.storage, opened._study_id, dashboard_port))
+        champions = set(study.summary.champions.values())
+        experiment = experiment_name(study.file)
+        found.append(_mlflow(study.place.tracking, experiment, champions, mlflow_port))
+    number = study.optuna._study_id
+    found.append(_dashboard(study.place.storage, number, dashboard_port))
     return found
 
 

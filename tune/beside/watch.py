@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-import optuna
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tune.beside.sight import SCORES, Running, Sight, look
+from tune.study.snapshot import StudyReader
 
 PHASES = {
     "teachers": "training the teachers",
@@ -28,7 +28,7 @@ _SILENT = 120.0
 
 def watch(
     console: Console,
-    study: optuna.Study,
+    reader: StudyReader,
     *,
     every: float,
     sleep: Callable[[float], None] = time.sleep,
@@ -39,20 +39,20 @@ def watch(
     """
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=False) as live:
-            for sight in _sights(study, every, sleep):
+            for sight in _sights(reader, every, sleep):
                 live.update(draw(sight), refresh=True)
         return sight
     told = ""
-    for sight in _sights(study, every, sleep):
+    for sight in _sights(reader, every, sleep):
         if (line := as_line(sight)) != told:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
             told = line
     return sight
 
 
-def _sights(study: optuna.Study, every: float, sleep: Callable[[float], None]) -> Iterator[Sight]:
+def _sights(reader: StudyReader, every: float, sleep: Callable[[float], None]) -> Iterator[Sight]:
     while True:
-        sight = look(study)
+        sight = look(reader.read())
         yield sight
         if sight.phase in ("ended", "stopped"):
             return

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from refkd.errors import RefKDError
-from tune.cli.options import JsonOption, StudyArgument
+from tune.cli.options import JsonOption, LookArgument, StudyArgument
 
 if TYPE_CHECKING:
     from tune.beside.ui import Page
@@ -26,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def watch(
-    study: StudyArgument,
+    study: LookArgument,
     once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
     every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 2.0,
     as_json: Annotated[
@@ -45,16 +44,16 @@ def watch(
     from tune.beside.watch import draw
     from tune.beside.watch import watch as run
     from tune.show.study import make_console
-    from tune.study.locate import locate, open_study
+    from tune.study.snapshot import StudyReader
 
-    opened = open_study(locate(study))
+    reader = StudyReader(study)
     if as_json:
-        print(look(opened).model_dump_json(indent=2))
+        print(look(reader.read()).model_dump_json(indent=2))
     elif once:
-        make_console().print(draw(look(opened)))
+        make_console().print(draw(look(reader.read())))
     else:
         try:
-            sight = run(make_console(), opened, every=every)
+            sight = run(make_console(), reader, every=every)
         except KeyboardInterrupt:
             raise typer.Exit(128 + signal.SIGINT) from None
         raise typer.Exit(1 if sight.phase == "stopped" else 0)
@@ -62,7 +61,8 @@ def watch(
 
 def compare(
     studies: Annotated[
-        list[Path], typer.Argument(help="Two or more study files.", show_default=False)
+        list[str],
+        typer.Argument(help="Two or more study files, or folders of studies.", show_default=False),
     ],
     reference: Annotated[
         list[float] | None,
@@ -91,7 +91,7 @@ def compare(
 
 
 def ui(
-    study: StudyArgument,
+    study: LookArgument,
     only_print: Annotated[
         bool, typer.Option("--print", help="Print addresses and commands, start nothing.")
     ] = False,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from tune.cli.options import JsonOption, LookArgument
 
 if TYPE_CHECKING:
     from tune.doctor.examine import Diagnosis
@@ -17,11 +18,11 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    study: Annotated[Path, typer.Argument(help="The study file.", show_default=False)],
+    study: LookArgument,
     fix: Annotated[
         bool, typer.Option("--fix", help="Put right what has only one right answer.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare study, MLflow, checkpoints, students, teachers, knowledge and ledger.
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tune.cli.options import JsonOption, StudyArgument
+from tune.cli.options import JsonOption, LookArgument
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def replay(
-    study: StudyArgument,
+    study: LookArgument,
     trial: Annotated[
         int | None,
         typer.Option(help="Train this trial again and compare its metrics.", show_default=False),
@@ -37,7 +37,7 @@ def replay(
     from tune.replay import replay as run
     from tune.retrain import retrain
     from tune.show.study import make_console
-    from tune.study.locate import locate, open_study
+    from tune.study.snapshot import open_snapshot
 
     if trial is not None:
         again = retrain(study, trial)
@@ -45,7 +45,7 @@ def replay(
         what = f"{again.epochs} epochs of trial {trial}"
         facts = asdict(again)
     else:
-        result = run(open_study(locate(study)))
+        result = run(open_snapshot(study).optuna)
         differences = [str(d) for d in result.differences]
         what = (
             f"{result.suggestions} suggestions and {result.decisions} decisions "
@@ -62,7 +62,7 @@ def replay(
     raise typer.Exit(1 if differences else 0)
 
 
-def bill(study: StudyArgument, as_json: JsonOption = False) -> None:
+def bill(study: LookArgument, as_json: JsonOption = False) -> None:
     """Show what a study has cost: by outcome, by teacher, by epoch and by point of hypervolume.
 
     Prices come from `prices` in the study file.
@@ -72,12 +72,9 @@ def bill(study: StudyArgument, as_json: JsonOption = False) -> None:
     from tune.bill import make_bill
     from tune.show.cost import show_bill
     from tune.show.study import make_console
-    from tune.study.locate import locate, open_study
-    from tune.study.view import view
+    from tune.study.snapshot import open_snapshot
 
-    opened = open_study(locate(study))
-    views = [view(t) for t in opened.get_trials(deepcopy=False)]
-    made = make_bill(opened.study_name, views, opened.user_attrs)
+    made = make_bill(open_snapshot(study))
     if as_json:
         print(made.model_dump_json(indent=2))
     else:
@@ -85,7 +82,7 @@ def bill(study: StudyArgument, as_json: JsonOption = False) -> None:
 
 
 def export(
-    study: StudyArgument,
+    study: LookArgument,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("curves.json"),
 ) -> None:
     """Write a study's learning curves to a file that `refkd search --plan` can play back.
@@ -93,11 +90,8 @@ def export(
     Example: `refkd export studies/quickstart.yaml --out curves.json`
     """
     from tune.simulation.curves import curves_of, write_curves
-    from tune.study.locate import locate, open_study
-    from tune.study.view import view
+    from tune.study.snapshot import open_snapshot
 
-    opened = open_study(locate(study))
-    views = [view(t) for t in opened.get_trials(deepcopy=False)]
-    table = curves_of(opened.study_name, opened.user_attrs.get("objectives", []), views)
+    table = curves_of(open_snapshot(study))
     write_curves(table, out)
     print(f"wrote {len(table.curves)} curves to {out}")

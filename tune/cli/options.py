@@ -12,6 +12,15 @@ from typing import Annotated
 import typer
 
 StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=False)]
+LookArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="The study file, the study's folder, or its storage's URL (URL#NAME of several).",
+        show_default=False,
+    ),
+]
+"""A study that is only read."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
 AddressOption = Annotated[
     str | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tune.cli.options import JsonOption, StudyArgument
+from tune.cli.options import JsonOption, LookArgument
 
 
 def register(app: typer.Typer) -> None:
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    study: StudyArgument,
+    study: LookArgument,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -87,7 +87,7 @@ def reproduce(
     from tune.reproduce.reproduce import reproduce as run
     from tune.reproduce.request import Request
     from tune.show.study import make_console
-    from tune.spec.settings import Resources
+    from tune.spec.limits import Resources
 
     request = Request(
         name=name,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tune.cli.options import JsonOption, StudyArgument
+from tune.cli.options import JsonOption, LookArgument
 
 
 def register(app: typer.Typer) -> None:
@@ -17,15 +17,15 @@ def register(app: typer.Typer) -> None:
     app.command()(best)
 
 
-def status(study: StudyArgument, as_json: JsonOption = False) -> None:
+def status(study: LookArgument, as_json: JsonOption = False) -> None:
     """Show every trial of a study: its state, epoch, scores and values.
 
     Example: `refkd status studies/quickstart.yaml`
     """
     from tune.show.study import make_console, show_status
-    from tune.study.locate import read_summary
+    from tune.study.snapshot import open_snapshot
 
-    summary = read_summary(study)
+    summary = open_snapshot(study).summary
     if as_json:
         print(summary.model_dump_json(indent=2))
     else:
@@ -33,7 +33,7 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
 
 
 def best(
-    study: StudyArgument,
+    study: LookArgument,
     plot: Annotated[
         Path | None,
         typer.Option(help="Draw the front to this PNG, SVG or PDF too.", show_default=False),
@@ -45,9 +45,9 @@ def best(
     Example: `refkd best studies/quickstart.yaml --json`
     """
     from tune.show.study import make_console, show_best
-    from tune.study.locate import read_summary
+    from tune.study.snapshot import open_snapshot
 
-    summary = read_summary(study)
+    summary = open_snapshot(study).summary
     if plot is not None:
         from tune.show.plot import plot_front
 

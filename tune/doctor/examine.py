@@ -9,18 +9,16 @@ from pydantic import Field
 
 from refkd.config import Config
 from tune.doctor.files import FILE_CHECKS
-from tune.doctor.findings import Case, Finding
+from tune.doctor.findings import Finding
 from tune.doctor.record import RECORD_CHECKS
 from tune.doctor.study import STUDY_CHECKS, WHILE_STOPPED
-from tune.spec.study_file import StudyFile, load_study_file
-from tune.study.lease import driver_of, lease
-from tune.study.locate import StudyPlace, open_study, place_of
-from tune.study.view import view
+from tune.study.lease import lease
+from tune.study.snapshot import StudyReader, StudySnapshot
 
 ROUNDS = 3
 """How often the study is looked at again while fixes succeed: one may uncover another."""
 
-Check = Callable[[Case], Iterator[Finding]]
+Check = Callable[[StudySnapshot], Iterator[Finding]]
 _AT_WORK: tuple[Check, ...] = STUDY_CHECKS
 _STOPPED: tuple[Check, ...] = (*STUDY_CHECKS, *WHILE_STOPPED, *FILE_CHECKS, *RECORD_CHECKS)
 
@@ -46,29 +44,26 @@ class Diagnosis(Config):
     """What was wrong and is put right."""
 
 
-def examine(path: Path | str, *, fix: bool = False) -> Diagnosis:
+def examine(where: Path | str, *, fix: bool = False) -> Diagnosis:
     """Compare everything that knows of a study; with `fix`, mend what has one right answer.
 
-    `LeaseError` names the driver where one is at work and `fix` is wanted.
+    `where` is as for `open_snapshot`. `LeaseError` names the driver where one is at work and
+    `fix` is wanted.
     """
-    path = Path(path)
-    file = load_study_file(path)
-    place = place_of(file)
-    case = _look(file, path, place)
+    reader = StudyReader(where)
+    study = reader.read()
     if fix:
-        with lease(place.storage, file.name, objectives=len(file.objectives)):
-            return _mend(file, path, place)
-    driver = driver_of(case.attributes)
-    at_work = driver is not None and driver.lives()
-    findings = _diagnose(case, _AT_WORK if at_work else _STOPPED)
-    return Diagnosis(
-        study=file.name, driver=str(driver) if at_work else None, findings=_rows(findings)
-    )
+        with lease(study.place.storage, study.name, objectives=len(study.objectives)):
+            return _mend(reader)
+    findings = _diagnose(study, _STOPPED if study.driver is None else _AT_WORK)
+    driver = None if study.driver is None else str(study.driver)
+    return Diagnosis(study=study.name, driver=driver, findings=_rows(findings))
 
 
-def _mend(file: StudyFile, path: Path, place: StudyPlace) -> Diagnosis:
+def _mend(reader: StudyReader) -> Diagnosis:
     fixed: list[Finding] = []
-    findings = _diagnose(_look(file, path, place), _STOPPED)
+    study = reader.read()
+    findings = _diagnose(study, _STOPPED)
     for _ in range(ROUNDS):
         fixable = [finding for finding in findings if finding.fix is not None]
         for finding in fixable:
@@ -76,28 +71,14 @@ def _mend(file: StudyFile, path: Path, place: StudyPlace) -> Diagnosis:
             finding.fix()
         if not fixable:
             break
-        findings = _diagnose(_look(file, path, place), _STOPPED)
+        findings = _diagnose(reader.read(), _STOPPED)
         left = {finding.what for finding in findings}
         fixed += [finding for finding in fixable if finding.what not in left]
-    return Diagnosis(study=file.name, findings=_rows(findings), fixed=_rows(fixed))
+    return Diagnosis(study=study.name, findings=_rows(findings), fixed=_rows(fixed))
 
 
-def _look(file: StudyFile, path: Path, place: StudyPlace) -> Case:
-    """Read the whole study; `NoStudyError` where it was not begun."""
-    study = open_study(place)
-    trials = study.get_trials(deepcopy=False)
-    attributes = dict(study.user_attrs)
-    return Case(
-        file=file,
-        path=path,
-        trials=trials,
-        views=[view(trial) for trial in trials],
-        attributes=attributes,
-    )
-
-
-def _diagnose(case: Case, checks: tuple[Check, ...]) -> list[Finding]:
-    return [finding for check in checks for finding in check(case)]
+def _diagnose(study: StudySnapshot, checks: tuple[Check, ...]) -> list[Finding]:
+    return [finding for check in checks for finding in check(study)]
 
 
 def _rows(findings: list[Finding]) -> list[Diagnosis.Row]:

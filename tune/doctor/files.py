@@ -10,35 +10,36 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from refkd.files import temporaries
-from tune.doctor.findings import Case, Finding
+from tune.doctor.findings import Finding
 from tune.execution.jobs import CHECKPOINTS
 from tune.study.folders import trial_folder
+from tune.study.snapshot import StudySnapshot
 
 UNTOUCHED = 60.0
 """Seconds after which a temporary file in a folder that studies share is nobody's."""
 
 
-def left_checkpoints(case: Case) -> Iterator[Finding]:
+def left_checkpoints(study: StudySnapshot) -> Iterator[Finding]:
     """Checkpoints that nothing goes on from; those of complete trials wait for more epochs."""
-    for view in case.ended("PRUNED", "FAIL"):
-        for folder in _checkpoints(trial_folder(case.file.folder, view.number)):
+    for view in study.ended("PRUNED", "FAIL"):
+        for folder in _checkpoints(trial_folder(study.file.folder, view.number)):
             yield _left(f"trial {view.number} is {view.state}", folder)
-    for role, folder in case.teacher_folders().items():
+    for role, folder in study.teacher_folders().items():
         if (folder / "teacher.json").is_file() and (folder / CHECKPOINTS).is_dir():
             yield _left(f"teacher {role} is trained", folder / CHECKPOINTS)
 
 
-def damaged_checkpoints(case: Case) -> Iterator[Finding]:
+def damaged_checkpoints(study: StudySnapshot) -> Iterator[Finding]:
     """Checkpoints whose bytes changed, where something may still go on from them."""
     from refkd.training.checkpoint import CheckpointFolder
 
     folders = [
         folder
-        for view in case.views
+        for view in study.trials
         if view.state in ("RUNNING", "COMPLETE")
-        for folder in _checkpoints(trial_folder(case.file.folder, view.number))
+        for folder in _checkpoints(trial_folder(study.file.folder, view.number))
     ]
-    for teacher in case.teacher_folders().values():
+    for teacher in study.teacher_folders().values():
         folders += [] if (teacher / "teacher.json").is_file() else _checkpoints(teacher)
     for folder in folders:
         found = CheckpointFolder(folder)
@@ -55,10 +56,10 @@ def damaged_checkpoints(case: Case) -> Iterator[Finding]:
             )
 
 
-def half_written(case: Case) -> Iterator[Finding]:
+def half_written(study: StudySnapshot) -> Iterator[Finding]:
     """Temporary files of writers that were killed."""
-    own = [(path, 0.0) for path in temporaries(case.file.folder)]
-    shared = [*case.teacher_folders().values(), case.file.workspace.absolute() / "knowledge"]
+    own = [(path, 0.0) for path in temporaries(study.file.folder)]
+    shared = [*study.teacher_folders().values(), study.file.workspace.absolute() / "knowledge"]
     others = [(path, UNTOUCHED) for folder in shared for path in temporaries(folder)]
     for path, wait in own + others:
         if time.time() - path.stat().st_mtime >= wait:
@@ -70,12 +71,12 @@ def half_written(case: Case) -> Iterator[Finding]:
             )
 
 
-def knowledge(case: Case) -> Iterator[Finding]:
+def knowledge(study: StudySnapshot) -> Iterator[Finding]:
     """Knowledge of the study's teachers that changed since it was written."""
     from refkd.files import sha256_file
 
-    digests = {facts["digest"] for facts in case.attributes.get("teacher_results", {}).values()}
-    for record in sorted((case.file.workspace.absolute() / "knowledge").glob("*.json")):
+    digests = {facts["digest"] for facts in study.attributes.get("teacher_results", {}).values()}
+    for record in sorted((study.file.workspace.absolute() / "knowledge").glob("*.json")):
         logits = record.with_suffix(".npy")
         try:
             facts = json.loads(record.read_text(encoding="utf-8"))

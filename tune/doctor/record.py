@@ -9,13 +9,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from refkd.training.export import open_student, student_is_frozen
-from tune.doctor.findings import ENDED_STATES, Case, Finding
+from tune.doctor.findings import Finding
 from tune.doctor.retell import ancestors, drain, retell
 from tune.record.record import STATUS, experiment_name, spool_folder, tracking_uri, trial_key
 from tune.record.spool import STUDY_RUN, Spool
 from tune.record.tracking import client_settings, owner_of, target_of
 from tune.spec.urls import resolve, scrub
 from tune.study.folders import trial_folder
+from tune.study.snapshot import StudySnapshot
+from tune.study.view import ENDED_STATES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,33 +31,33 @@ _ALIKE = partial(math.isclose, rel_tol=1e-9, abs_tol=1e-12)
 Runs = Mapping[str, Sequence["Run"]]
 
 
-def record(case: Case) -> Iterator[Finding]:
+def record(study: StudySnapshot) -> Iterator[Finding]:
     """Everything about the MLflow record of a study, unless tracking is switched off."""
-    uri = tracking_uri(case.file)
-    begun = any(view.state in (*ENDED_STATES, "RUNNING") for view in case.views)
+    uri = tracking_uri(study.file)
+    begun = any(view.state in (*ENDED_STATES, "RUNNING") for view in study.trials)
     if uri is None or not begun:
         return
-    if not (spool_folder(case.file) / "identity").is_file():
+    if not (spool_folder(study.file) / "identity").is_file():
         yield Finding(
             check="spool",
-            what=f"{spool_folder(case.file)}: the spool is gone, so the study's runs cannot be "
+            what=f"{spool_folder(study.file)}: the spool is gone, so the study's runs cannot be "
             "told from those of others",
             remedy="restore the folder from a copy, or search the study under another name",
         )
         return
     with client_settings():
-        yield from _with_spool(case, uri, Spool(spool_folder(case.file)))
+        yield from _with_spool(study, uri, Spool(spool_folder(study.file)))
 
 
-def _with_spool(case: Case, uri: str, spool: Spool) -> Iterator[Finding]:
-    experiment = experiment_name(case.file)
+def _with_spool(study: StudySnapshot, uri: str, spool: Spool) -> Iterator[Finding]:
+    experiment = experiment_name(study.file)
     waiting = len(spool.read(spool.mark(target_of(uri, experiment)), size=-1))
     if waiting:
         yield Finding(
             check="spool",
             what=f"{waiting} events in {spool.folder} have not reached MLflow",
             remedy="send them",
-            fix=partial(drain, case, spool, again=False),
+            fix=partial(drain, study, spool, again=False),
         )
     if spool.rejected.is_file():
         yield Finding(
@@ -63,19 +65,21 @@ def _with_spool(case: Case, uri: str, spool: Spool) -> Iterator[Finding]:
             what=f"{spool.rejected}: MLflow refused events",
             remedy="read the reasons there; remove the file once they are dealt with",
         )
-    yield from _against_store(case, uri, spool)
+    yield from _against_store(study, uri, spool)
 
 
-def _against_store(case: Case, uri: str, spool: Spool) -> Iterator[Finding]:
+def _against_store(study: StudySnapshot, uri: str, spool: Spool) -> Iterator[Finding]:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     client = MlflowClient(tracking_uri=resolve(uri))
     try:
-        experiment = client.get_experiment_by_name(experiment_name(case.file))
+        experiment = client.get_experiment_by_name(experiment_name(study.file))
         if experiment is not None and experiment.lifecycle_stage == "deleted":
             experiment = None
-        runs = None if experiment is None else _runs(client, experiment.experiment_id, case, spool)
+        runs = (
+            None if experiment is None else _runs(client, experiment.experiment_id, study, spool)
+        )
     except MlflowException as error:
         yield Finding(
             check="record",
@@ -86,28 +90,28 @@ def _against_store(case: Case, uri: str, spool: Spool) -> Iterator[Finding]:
     if experiment is None or runs is None:
         yield Finding(
             check="record",
-            what=f"MLflow has no experiment {experiment_name(case.file)!r}",
+            what=f"MLflow has no experiment {experiment_name(study.file)!r}",
             remedy="make it and send everything again",
-            fix=partial(drain, case, spool, again=True),
+            fix=partial(drain, study, spool, again=True),
         )
         return
-    yield from _duplicates(client, experiment.experiment_id, case, spool, runs)
-    yield from _study_run(client, case, spool, runs)
-    models = _models(client, experiment.experiment_id, case, spool)
-    yield from _teacher_runs(case, spool, runs, models)
-    for view in case.ended():
+    yield from _duplicates(client, experiment.experiment_id, study, spool, runs)
+    yield from _study_run(client, study, spool, runs)
+    models = _models(client, experiment.experiment_id, study, spool)
+    yield from _teacher_runs(study, spool, runs, models)
+    for view in study.ended():
         found = runs.get(trial_key(view.number), [])
-        yield from _trial_run(client, case, spool, view, found, models)
+        yield from _trial_run(client, study, spool, view, found, models)
 
 
 def _duplicates(
-    client: MlflowClient, experiment: str, case: Case, spool: Spool, runs: Runs
+    client: MlflowClient, experiment: str, study: StudySnapshot, spool: Spool, runs: Runs
 ) -> Iterator[Finding]:
     from tune.record.sender import find_run
 
     for key, found in sorted(runs.items()):
         if len(found) > 1:
-            label = f"{owner_of(spool, case.file.name)}/{key}"
+            label = f"{owner_of(spool, study.file.name)}/{key}"
             yield Finding(
                 check="duplicate",
                 what=f"{key} has {len(found)} runs in MLflow",
@@ -116,13 +120,15 @@ def _duplicates(
             )
 
 
-def _study_run(client: MlflowClient, case: Case, spool: Spool, runs: Runs) -> Iterator[Finding]:
+def _study_run(
+    client: MlflowClient, study: StudySnapshot, spool: Spool, runs: Runs
+) -> Iterator[Finding]:
     found = runs.get(STUDY_RUN, [])
     if not found:
-        yield _missing("the study", case, spool)
+        yield _missing("the study", study, spool)
     elif found[0].info.status == "RUNNING":
-        unfinished = any(view.state in ("RUNNING", "WAITING") for view in case.views)
-        few = len(case.ended()) < case.file.budget.trials
+        unfinished = any(view.state in ("RUNNING", "WAITING") for view in study.trials)
+        few = len(study.ended()) < study.file.budget.trials
         status = "KILLED" if unfinished or few else "FINISHED"
         yield Finding(
             check="status",
@@ -132,18 +138,20 @@ def _study_run(client: MlflowClient, case: Case, spool: Spool, runs: Runs) -> It
         )
 
 
-def _teacher_runs(case: Case, spool: Spool, runs: Runs, models: set[str]) -> Iterator[Finding]:
-    for role, facts in case.attributes.get("teacher_results", {}).items():
+def _teacher_runs(
+    study: StudySnapshot, spool: Spool, runs: Runs, models: set[str]
+) -> Iterator[Finding]:
+    for role, facts in study.attributes.get("teacher_results", {}).items():
         found = runs.get(f"teacher/{role}", [])
         if not found or found[0].info.status != "FINISHED":
-            yield _missing(f"teacher {role}", case, spool)
+            yield _missing(f"teacher {role}", study, spool)
         elif facts["digest"] not in models:
-            yield _missing(f"teacher {role}", case, spool, what="logged model")
+            yield _missing(f"teacher {role}", study, spool, what="logged model")
 
 
 def _trial_run(
     client: MlflowClient,
-    case: Case,
+    study: StudySnapshot,
     spool: Spool,
     view: TrialView,
     found: Sequence[Run],
@@ -151,8 +159,8 @@ def _trial_run(
 ) -> Iterator[Finding]:
     """Compare the run of a trial that has ended with its curve and its outcome."""
     run = found[0] if found else None
-    held = {} if run is None else _history(client, run, case)
-    name = case.file.objectives[0]
+    held = {} if run is None else _history(client, run, study)
+    name = study.file.objectives[0]
     steps = {e: metrics[name] for e, metrics in view.curve.items() if name in metrics}
     lacking = sorted(set(steps) - set(held))
     if run is None or lacking:
@@ -161,21 +169,21 @@ def _trial_run(
             check="steps",
             what=f"trial {view.number} has {what} in MLflow",
             remedy="log what the study holds",
-            fix=partial(retell, case, spool, view, lacking or sorted(view.curve)),
+            fix=partial(retell, study, spool, view, lacking or sorted(view.curve)),
         )
     elif run.info.status != STATUS[view.state]:
         yield Finding(
             check="status",
             what=f"trial {view.number} is {view.state}, its run in MLflow {run.info.status}",
             remedy=f"close it as {STATUS[view.state]}",
-            fix=partial(retell, case, spool, view, []),
+            fix=partial(retell, study, spool, view, []),
         )
-    elif unlinked := _unlinked(case, view, run, models):
+    elif unlinked := _unlinked(study, view, run, models):
         yield Finding(
             check="lineage",
             what=f"trial {view.number}: {unlinked}",
             remedy="tell it what the study and its folder hold",
-            fix=partial(retell, case, spool, view, []),
+            fix=partial(retell, study, spool, view, []),
         )
     wrong = sorted(e for e in set(steps) & set(held) if not _ALIKE(steps[e], held[e]))
     if wrong:
@@ -183,17 +191,17 @@ def _trial_run(
             check="steps",
             what=f"trial {view.number}: MLflow and the study differ in {name} of epochs {wrong}",
             remedy="the study is right: delete the run, purge it with `mlflow gc`, then run "
-            f"`refkd doctor {case.path} --fix`",
+            f"`refkd doctor {study.path} --fix`",
         )
 
 
-def _unlinked(case: Case, view: TrialView, run: Run, models: set[str]) -> str | None:
+def _unlinked(study: StudySnapshot, view: TrialView, run: Run, models: set[str]) -> str | None:
     """Return what MLflow lacks of a trial's teachers and its student, where it can be told."""
     from tune.record.links import NOTE
 
-    if not case.attributes.get("teacher_results") or ancestors(case) is None:
+    if not study.attributes.get("teacher_results") or ancestors(study) is None:
         return None
-    folder = trial_folder(case.file.folder, view.number)
+    folder = trial_folder(study.file.folder, view.number)
     if NOTE not in run.data.tags:
         return "its run in MLflow names no teachers"
     kept = view.state == "COMPLETE" and student_is_frozen(folder)
@@ -202,20 +210,22 @@ def _unlinked(case: Case, view: TrialView, run: Run, models: set[str]) -> str | 
     return None
 
 
-def _missing(who: str, case: Case, spool: Spool, *, what: str = "finished run") -> Finding:
+def _missing(
+    who: str, study: StudySnapshot, spool: Spool, *, what: str = "finished run"
+) -> Finding:
     return Finding(
         check="record",
         what=f"{who} has no {what} in MLflow",
         remedy="send everything again",
-        fix=partial(drain, case, spool, again=True),
+        fix=partial(drain, study, spool, again=True),
     )
 
 
-def _runs(client: MlflowClient, experiment: str, case: Case, spool: Spool) -> Runs:
+def _runs(client: MlflowClient, experiment: str, study: StudySnapshot, spool: Spool) -> Runs:
     """Return the study's runs by their keys, the fullest and oldest of each first."""
     from tune.record.sender import RUN_TAG
 
-    owner = owner_of(spool, case.file.name)
+    owner = owner_of(spool, study.file.name)
     found: dict[str, list[Run]] = defaultdict(list)
     token: str | None = None
     while token is None or token:
@@ -230,14 +240,14 @@ def _runs(client: MlflowClient, experiment: str, case: Case, spool: Spool) -> Ru
     return found
 
 
-def _models(client: MlflowClient, experiment: str, case: Case, spool: Spool) -> set[str]:
+def _models(client: MlflowClient, experiment: str, study: StudySnapshot, spool: Spool) -> set[str]:
     """Return the digests of the study's models that MLflow keeps."""
     from mlflow.entities import LoggedModelStatus
 
     from tune.record.sender import MODEL_TAG
 
-    owner = owner_of(spool, case.file.name)
-    asked = f"tags.`refkd.study_name` = '{case.file.name}'"
+    owner = owner_of(spool, study.file.name)
+    asked = f"tags.`refkd.study_name` = '{study.file.name}'"
     found: set[str] = set()
     token: str | None = None
     while token is None or token:
@@ -248,9 +258,9 @@ def _models(client: MlflowClient, experiment: str, case: Case, spool: Spool) -> 
     return found
 
 
-def _history(client: MlflowClient, run: Run, case: Case) -> dict[int, float]:
+def _history(client: MlflowClient, run: Run, study: StudySnapshot) -> dict[int, float]:
     """Return what a run holds of the first objective, by epoch: all metrics of one go together."""
-    history = client.get_metric_history(run.info.run_id, case.file.objectives[0])
+    history = client.get_metric_history(run.info.run_id, study.file.objectives[0])
     return {point.step: point.value for point in history}
 
 

@@ -26,8 +26,8 @@ from tune.study.view import EPOCH, key_of
 if TYPE_CHECKING:
     from refkd.data.dataset import Dataset
     from refkd.training.teacher import Teacher
-    from tune.doctor.findings import Case
     from tune.record.spool import Spool
+    from tune.study.snapshot import StudySnapshot
     from tune.study.view import TrialView
 
 
@@ -39,36 +39,36 @@ class Ancestors:
     teachers: Mapping[str, Teacher]
 
 
-def ancestors(case: Case) -> Ancestors | None:
+def ancestors(study: StudySnapshot) -> Ancestors | None:
     """Return the study's own dataset and teachers, None where they do not lie here any more."""
     from refkd.data.dataset import Dataset
     from refkd.training.teacher import find_teacher
 
-    digests = {r: facts["digest"] for r, facts in case.attributes["teacher_results"].items()}
+    digests = {r: facts["digest"] for r, facts in study.attributes["teacher_results"].items()}
     try:
-        dataset = Dataset.open(case.file.dataset)
-        found = {role: find_teacher(folder) for role, folder in case.teacher_folders().items()}
+        dataset = Dataset.open(study.file.dataset)
+        found = {role: find_teacher(folder) for role, folder in study.teacher_folders().items()}
     except (RefKDError, OSError):
         return None
     teachers = {role: one for role, one in found.items() if one is not None}
     if {role: one.digest for role, one in teachers.items()} != digests:
         return None
-    if dataset.fingerprint != case.attributes.get("dataset"):
+    if dataset.fingerprint != study.attributes.get("dataset"):
         return None
     return Ancestors(dataset=dataset, teachers=teachers)
 
 
-def drain(case: Case, spool: Spool, *, again: bool) -> None:
+def drain(study: StudySnapshot, spool: Spool, *, again: bool) -> None:
     """Send what the spool holds, from its mark on or from the start: all of it bears repeating."""
-    uri, experiment = tracking_uri(case.file), experiment_name(case.file)
+    uri, experiment = tracking_uri(study.file), experiment_name(study.file)
     if again and uri is not None:
         spool.set_mark(target_of(uri, experiment), 0)
-    root = artifact_root(case.file)
-    name = case.file.name
+    root = artifact_root(study.file)
+    name = study.file.name
     Tracker(uri, experiment, spool.folder, study=name, artifact_root=root).close(CLOSE_SECONDS)
 
 
-def retell(case: Case, spool: Spool, view: TrialView, epochs: Sequence[int]) -> None:
+def retell(study: StudySnapshot, spool: Spool, view: TrialView, epochs: Sequence[int]) -> None:
     """Write to MLflow what the study holds of a trial that has ended: of its curve, some epochs.
 
     What the trial is made of and its student are told where dataset and teachers still lie where
@@ -76,7 +76,7 @@ def retell(case: Case, spool: Spool, view: TrialView, epochs: Sequence[int]) -> 
     """
     with TemporaryDirectory(prefix="refkd-") as name:
         shutil.copy(spool.folder / "identity", name)  # so that its runs are found again
-        with _Again(case, _as_told(view, spool), name) as record:
+        with _Again(study, _as_told(view, spool), name) as record:
             record.tell(epochs)
 
 
@@ -96,15 +96,15 @@ def _as_told(view: TrialView, spool: Spool) -> TrialView:
 class _Again(Record):
     """A record of one trial, through a spool that is thrown away."""
 
-    def __init__(self, case: Case, view: TrialView, folder: str) -> None:
-        super().__init__(case.file, spool=Path(folder))
+    def __init__(self, study: StudySnapshot, view: TrialView, folder: str) -> None:
+        super().__init__(study.file, spool=Path(folder))
         self._view = view
-        found = ancestors(case) if case.attributes.get("teacher_results") else None
+        found = ancestors(study) if study.attributes.get("teacher_results") else None
         self._tags = {
-            "refkd.study_name": case.file.name,
-            "refkd.dataset_fingerprint": str(case.attributes.get("dataset", "unknown")),
-            "refkd.seed": str(case.file.seed),
-            **marks_tag(case.file),
+            "refkd.study_name": study.file.name,
+            "refkd.dataset_fingerprint": str(study.attributes.get("dataset", "unknown")),
+            "refkd.seed": str(study.file.seed),
+            **marks_tag(study.file),
         }
         if found is not None:
             self._dataset = found.dataset

@@ -8,8 +8,9 @@ import statistics
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tune.doctor.findings import Case, Finding
+from tune.doctor.findings import Finding
 from tune.study.chain import broken
+from tune.study.snapshot import StudySnapshot
 
 if TYPE_CHECKING:
     from refkd.training.export import StudentRecord
@@ -18,20 +19,25 @@ if TYPE_CHECKING:
 COPY = "restore the study's storage from a copy, or give the study another name"
 
 
-def running(case: Case) -> Iterator[Finding]:
+def continuing(study: StudySnapshot) -> str:
+    """Return the command that continues the search."""
+    return f"refkd search {study.path}"
+
+
+def running(study: StudySnapshot) -> Iterator[Finding]:
     """Trials that nobody works on."""
-    numbers = [view.number for view in case.views if view.state == "RUNNING"]
+    numbers = [view.number for view in study.trials if view.state == "RUNNING"]
     if numbers:
         yield Finding(
             check="running",
             what=f"no driver works on the unfinished trials {_list(numbers)}",
-            remedy=f"continue them: {case.command}",
+            remedy=f"continue them: {continuing(study)}",
         )
 
 
-def curves(case: Case) -> Iterator[Finding]:
+def curves(study: StudySnapshot) -> Iterator[Finding]:
     """Curves without all their epochs; a trial that continues another may begin behind it."""
-    for view in case.views:
+    for view in study.trials:
         inherited = int(view.attributes.get("inherited", 0))
         first = 1 if 1 in view.curve else inherited + 1
         gaps = sorted(set(range(first, view.epoch + 1)) - set(view.curve))
@@ -44,9 +50,9 @@ def curves(case: Case) -> Iterator[Finding]:
             )
 
 
-def order(case: Case) -> Iterator[Finding]:
+def order(study: StudySnapshot) -> Iterator[Finding]:
     """Events that were changed or removed after they were stored."""
-    event = broken(case.trials)
+    event = broken(study.stored)
     if event is not None:
         yield Finding(
             check="order",
@@ -56,9 +62,9 @@ def order(case: Case) -> Iterator[Finding]:
         )
 
 
-def outcomes(case: Case) -> Iterator[Finding]:
+def outcomes(study: StudySnapshot) -> Iterator[Finding]:
     """Trials whose state or values are not those that were decided."""
-    for view in case.ended():
+    for view in study.ended():
         ended = view.attributes.get("ended", {})
         if ended.get("state") != view.state:
             yield Finding(
@@ -69,21 +75,21 @@ def outcomes(case: Case) -> Iterator[Finding]:
             )
         elif view.state == "COMPLETE":
             final = ended.get("final", {})
-            said = [final.get(name, math.nan) for name in case.file.objectives]
+            said = [final.get(name, math.nan) for name in study.file.objectives]
             for source, values in (("end", ended["values"]), ("final metrics", said)):
                 if not _same(values, view.objectives or []):
                     yield _wrong_values(view, source, values)
 
 
-def students(case: Case) -> Iterator[Finding]:
+def students(study: StudySnapshot) -> Iterator[Finding]:
     """Complete trials whose students are missing, damaged, or others than the study says."""
     from refkd.errors import CheckpointError
     from refkd.files import sha256_file
     from refkd.training.export import WEIGHTS, open_student
 
-    for view in case.ended("COMPLETE"):
+    for view in study.ended("COMPLETE"):
         records: list[StudentRecord] = []
-        for folder in case.student_folders(view.number):
+        for folder in study.student_folders(view.number):
             try:
                 record = open_student(folder).record
             except CheckpointError as error:
@@ -96,21 +102,21 @@ def students(case: Case) -> Iterator[Finding]:
                 yield _bad_student(view, f"{weights}: the weights changed since they were written")
             else:
                 records.append(record)
-        if len(records) == case.file.replicates.seeds:
-            yield from _scores(case, view, records)
+        if len(records) == study.file.replicates.seeds:
+            yield from _scores(study, view, records)
 
 
-def teachers(case: Case) -> Iterator[Finding]:
+def teachers(study: StudySnapshot) -> Iterator[Finding]:
     """Teachers that are missing, damaged, or others than the students learned from."""
     from refkd.errors import CheckpointError
     from refkd.files import sha256_file
     from refkd.training.teacher import WEIGHTS, find_teacher
 
-    known = case.attributes.get("teacher_results", {})
-    for role, folder in case.teacher_folders().items():
+    known = study.attributes.get("teacher_results", {})
+    for role, folder in study.teacher_folders().items():
         if role not in known:
             continue
-        remedy = f"restore {folder}, or remove it and train it again: {case.command}"
+        remedy = f"restore {folder}, or remove it and train it again: {continuing(study)}"
         fault = None
         try:
             teacher = find_teacher(folder)
@@ -129,11 +135,11 @@ def teachers(case: Case) -> Iterator[Finding]:
             yield Finding(check="teacher", what=f"teacher {role}: {fault}", remedy=remedy)
 
 
-def ledger(case: Case) -> Iterator[Finding]:
+def ledger(study: StudySnapshot) -> Iterator[Finding]:
     """Rows of the ledger of sealed looks that cannot be read; no program rewrites it."""
-    path = case.file.folder / "ledger.jsonl"
+    path = study.file.folder / "ledger.jsonl"
     rows = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    noted = int(case.attributes.get("looks", 0))
+    noted = int(study.attributes.get("looks", 0))
     if noted > len(rows):
         yield Finding(
             check="ledger",
@@ -151,9 +157,11 @@ def ledger(case: Case) -> Iterator[Finding]:
             )
 
 
-def _scores(case: Case, view: TrialView, records: list[StudentRecord]) -> Iterator[Finding]:
+def _scores(
+    study: StudySnapshot, view: TrialView, records: list[StudentRecord]
+) -> Iterator[Finding]:
     """Compare a trial's values with its students' records and with its own curve."""
-    names = case.file.objectives
+    names = study.file.objectives
     if any(name not in record.metrics for record in records for name in names):
         yield _bad_student(view, "its record lacks an objective")
         return

@@ -11,7 +11,7 @@ from typing import Any
 
 from refkd.errors import RefKDError
 from tune.execution.machines import check_resources, machines_coming, machines_there
-from tune.spec.settings import Resources
+from tune.spec.limits import Resources
 
 # Set before Ray is imported: its own loggers and metrics would write what the study holds already.
 _ENVIRONMENT = {

@@ -12,7 +12,7 @@ import psutil
 import yaml
 
 from refkd.errors import RefKDError
-from tune.spec.settings import Resources
+from tune.spec.limits import Resources
 
 _log = logging.getLogger(__name__)
 _OPTION = "--autoscaling-config="

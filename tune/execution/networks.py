@@ -22,7 +22,7 @@ from tune.execution.jobs import CHECKPOINTS
 from tune.execution.runner import fit
 from tune.execution.trainables import FAILED, metrics_of, open_dataset, report_epochs, teach
 from tune.execution.watcher import Watcher
-from tune.spec.settings import Resources
+from tune.spec.limits import Resources
 from tune.spec.study_file import Address
 
 

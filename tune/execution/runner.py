@@ -18,7 +18,7 @@ from tune.execution.jobs import Job
 from tune.execution.searcher import Board, Listener, StudyScheduler, StudySearcher
 from tune.execution.trainables import FAILED, metrics_of, train_student, train_teacher
 from tune.execution.watcher import Watcher
-from tune.spec.settings import Resources
+from tune.spec.limits import Resources
 from tune.study.search_study import SearchStudy
 
 _log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from refkd.training.threads import use_threads
 from refkd.training.timing import lone_student
 from refkd.training.trainer import Trainer
 from tune.execution.machines import Machine, ResourceError
-from tune.spec.settings import Resources
+from tune.spec.limits import Resources
 from tune.spec.space import suggest
 from tune.spec.study_file import StudyFile
 

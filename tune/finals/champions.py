@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from pydantic import Field
-
-from refkd.config import Config
 from refkd.errors import RefKDError
+from refkd.evaluation.comparison import Comparison
 from refkd.files import write_json
 from refkd.training.export import open_student
 from tune.champions import keep_retriever
@@ -18,55 +15,20 @@ from tune.execution.replicates import mean
 from tune.finals.choice import (
     ALIASES,
     FinalistRun,
-    SeedResult,
     finalist_folder,
     run_key,
     winners,
 )
-from tune.finals.comparison import Comparison, Frozen, compare
+from tune.finals.comparison import Frozen, compare
 from tune.finals.outcome import Outcome
 from tune.spec.marks import study_marks
-from tune.spec.space import Values
+from tune.study.outcomes import Finalist, Finalists, SeedResult
 from tune.study.results import FINALISTS
 from tune.study.view import TrialView
 
 
 class FinalistsError(RefKDError):
     """Finalists that could not be run to their end."""
-
-
-class Finalist(Config):
-    """A trial's values on all fresh seeds."""
-
-    trial: int
-    values: Values
-    runs: list[SeedResult]
-    """A student a seed, in the order of the seeds."""
-    metrics: dict[str, float] = Field(default_factory=dict)
-    """Means over the seeds, `sd/...` their spread, costs added up; empty where a seed failed."""
-
-    @property
-    def failures(self) -> list[str]:
-        """Why its students failed."""
-        return [run.failed for run in self.runs if run.failed is not None]
-
-
-class Finalists(Config):
-    """What the finalists of a study came to."""
-
-    study: str
-    seeds: list[int]
-    trials: int
-    """Trials that had ended when they were chosen."""
-    finalists: list[Finalist]
-    champions: dict[str, int]
-    """Trial by alias: best-id, best-ood, best-balanced."""
-    kept: dict[str, int]
-    """Which seed's student, counted from 0, is kept for each alias: the best on its metric."""
-    comparison: Comparison
-    """Champions (`trial-NNNN`, all their seeds) and teachers on the validation roles."""
-    marks: list[str] = Field(default_factory=list)
-    """Why they are not to be taken at their names: leakage, reconstructions."""
 
 
 def crown_finalists(
@@ -103,12 +65,6 @@ def crown_finalists(
     write_json(outcome.file.folder / "finalists" / "scores.json", found.model_dump(mode="json"))
     _register(outcome, found, _export(outcome, found))
     return found
-
-
-def read_finalists(attributes: Mapping[str, Any]) -> Finalists | None:
-    """Return what a study's finalists came to, from its attributes; None before that."""
-    held = attributes.get(FINALISTS)
-    return None if held is None else Finalists.model_validate(held)
 
 
 def system_name(trial: int) -> str:

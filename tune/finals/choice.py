@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
 
-from pydantic import Field
-
-from refkd.config import Config
 from refkd.seeds import derive_seed
 from tune.spec.space import Values
 from tune.spec.study_file import StudyFile
 from tune.study.growth import current
+from tune.study.outcomes import FINALIST
 from tune.study.results import CHAMPIONS
 from tune.study.view import TrialView
 
@@ -21,21 +19,7 @@ BALANCED = "val/harmonic_miou"
 """Harmonic mean of `val_id/miou` and `val_ood/miou`."""
 ALIASES = {**CHAMPIONS, "best-balanced": BALANCED}
 """Metric that a champion among the finalists is the best in, by alias."""
-FINALIST = "finalist:"
 COST = "cost/cpu_seconds"
-
-
-class SeedResult(Config):
-    """What a finalist's student of one seed came to: metrics and weights, or why it failed."""
-
-    seed: int
-    epochs: int = 0
-    """Epochs it trained."""
-    metrics: dict[str, float] = Field(default_factory=dict)
-    """Of the epoch that was kept; costs are of the whole training."""
-    sha256: str | None = None
-    """Of its weights."""
-    failed: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +48,6 @@ class FinalistRun:
     def folder(self) -> Path:
         """Where its checkpoints and its student lie."""
         return finalist_folder(self.study_folder, self.number, self.replicate)
-
-
-def is_finalist(attribute: str) -> bool:
-    """Return whether a study's attribute holds the result of a finalist's student."""
-    return attribute.startswith(FINALIST)
 
 
 def run_key(number: int, replicate: int) -> str:

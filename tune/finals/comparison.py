@@ -9,16 +9,15 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
+from refkd.evaluation.comparison import Comparison, Figure, Row
 from refkd.evaluation.compat import DEFAULT
 from refkd.evaluation.floors import bias_floors
 from refkd.evaluation.intervals import Interval, cluster_bootstrap, paired_bootstrap
 from refkd.evaluation.metrics import LOGGED, Scores
-from refkd.evaluation.probes import Probes, probe
+from refkd.evaluation.probes import probe
 from refkd.models.backbone import Backbone
 from refkd.training.validation import evaluate_role
 
@@ -35,37 +34,6 @@ class Frozen(Protocol):
     def backbone(self, dataset: Dataset) -> Backbone:
         """Return the network with its weights."""
         ...
-
-
-class Figure(Config):
-    """A score or a difference, in percent: the mean over pairs and seeds."""
-
-    value: float
-    low: float | None = None
-    """Lower end of the 95 % interval over videos; the seeds are held fixed in it."""
-    high: float | None = None
-    sd: float | None = None
-    """Standard deviation over seeds, where there are several."""
-
-
-Row = dict[str, Figure]
-
-
-class Comparison(Config):
-    """Everything that is said of some systems on one role in and one out of distribution."""
-
-    pairs: dict[str, int]
-    """Pairs of each role."""
-    scores: dict[str, dict[str, Row]]
-    """By role, system and metric."""
-    differences: dict[str, dict[str, dict[str, Row]]]
-    """Student - teacher on the same pairs, by role, student, teacher and metric."""
-    gaps: dict[str, Figure]
-    """mIoU in - mIoU out of distribution, by system; 95 % by the normal approximation."""
-    floors: dict[str, dict[str, dict[str, float]]]
-    """Bias floors, fitted on the fit role, by role, predictor and metric."""
-    probes: dict[str, Probes] = Field(default_factory=dict)
-    """What is left of each system without query, video or order, and by place; its first seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,8 +16,8 @@ from refkd.data.pairs import Pairs
 from refkd.data.roles import SEALED_ROLES
 from refkd.data.sealed import open_sealed, sealed_copy
 from refkd.errors import DataError
-from tune.finals.ledger import Evaluated, Look, append_look
 from tune.record.environment import environment
+from tune.study.ledger import Evaluated, Look, append_look
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tune.finals.choice import FinalistRun, SeedResult
+from tune.finals.choice import FinalistRun
 from tune.record.record import Record, as_text, kept_scores, trial_key
+from tune.study.outcomes import SeedResult
 
 
 class FinalistRecord(Record):

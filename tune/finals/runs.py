@@ -9,13 +9,14 @@ from pathlib import Path
 from refkd.training.export import open_student
 from tune.execution.jobs import CHECKPOINTS
 from tune.execution.progress import Reporter, Silent
-from tune.finals.champions import Finalists, FinalistsError, crown_finalists
-from tune.finals.choice import FinalistRun, SeedResult, choose, fresh_seeds, plan_runs
+from tune.finals.champions import FinalistsError, crown_finalists
+from tune.finals.choice import FinalistRun, choose, fresh_seeds, plan_runs
 from tune.finals.outcome import Outcome, outcome_of
 from tune.finals.record import FinalistRecord
 from tune.finals.trainer import FinalistTrainer, train_with_ray
 from tune.launch import InterruptedSearchError
 from tune.spec.study_file import StudyFile
+from tune.study.outcomes import Finalists, SeedResult
 
 
 def finalists(

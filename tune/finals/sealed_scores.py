@@ -7,48 +7,31 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pydantic import Field
-
-from refkd.config import Config
 from refkd.data.pairs import Pairs
 from refkd.errors import RefKDError
+from refkd.evaluation.comparison import Comparison
 from refkd.files import write_json
 from refkd.training.export import FrozenStudent, open_student
-from tune.finals.champions import Finalists, read_finalists, system_name
-from tune.finals.choice import finalist_folder, is_finalist
-from tune.finals.comparison import Comparison, Frozen, compare
-from tune.finals.ledger import Evaluated, Look, check_look, read_looks
+from tune.finals.champions import system_name
+from tune.finals.choice import finalist_folder
+from tune.finals.comparison import Frozen, compare
 from tune.finals.look import SealedPlace, check_sealed, take_look
 from tune.finals.outcome import Outcome, outcome_of
 from tune.spec.marks import study_marks
 from tune.spec.study_file import StudyFile
 from tune.study.folders import seed_folder, trial_folder
+from tune.study.ledger import Evaluated, check_look, read_looks
+from tune.study.outcomes import (
+    Finalists,
+    FinalReport,
+    final_path,
+    is_finalist,
+    read_finalists,
+)
 
 
 class FinalError(RefKDError):
     """A study whose champions are not ready for the test roles."""
-
-
-class FinalReport(Config):
-    """What a look at the test roles has shown."""
-
-    looks: list[Look]
-    """All looks up to this one, the last."""
-    from_finalists: bool
-    """Whether the champions are finalists on fresh seeds, or the search's own students."""
-    seeds: dict[str, int]
-    """Students of each champion, whose mean is shown, by alias."""
-    features: str
-    """Who extracted the features."""
-    comparison: Comparison
-    """Champions (`trial-NNNN`) and teachers on `test_id` and `test_ood`."""
-    marks: list[str] = Field(default_factory=list)
-    """Why they are not to be taken at their names: leakage, reconstructions."""
-
-    @property
-    def look(self) -> Look:
-        """This look."""
-        return self.looks[-1]
 
 
 LOOKS = "looks"
@@ -99,7 +82,7 @@ def evaluate_final(
             comparison=_score(outcome, champions, roles),
             marks=study_marks(outcome.file),
         )
-        path = outcome.file.folder / f"final-{look.look}.json"
+        path = final_path(outcome.file.folder, look.look)
         write_json(path, report.model_dump(mode="json"))
         return report
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tune.record.record import artifact_root, experiment_name, spool_folder, tracking_uri
 from tune.record.spool import STUDY_RUN
 from tune.record.tracking import Tracker
-from tune.report.facts import Facts
+from tune.study.snapshot import StudySnapshot
 
 FOLDER = "report"
 """Of the study's run, in MLflow."""
@@ -30,9 +30,9 @@ class Sent:
     words: str
 
 
-def send(facts: Facts, pages: Sequence[Path], pictures: Sequence[Path]) -> Sent:
+def send(study: StudySnapshot, pages: Sequence[Path], pictures: Sequence[Path]) -> Sent:
     """Send the page and its pictures; what the server does not take now is sent the next time."""
-    file = facts.file
+    file = study.file
     uri = tracking_uri(file)
     if uri is None:
         return Sent(ok=True, words="MLflow is switched off in the study file; nothing was sent")

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from tune.report.facts import Facts
 from tune.report.figure import (
     COLORS,
     NAMES,
@@ -24,6 +23,7 @@ from tune.report.figure import (
     plural,
 )
 from tune.show.plot import ID, OOD
+from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 
 _MARKS = {"COMPLETE": (0.75, "circle"), "PRUNED": (0.5, "x"), "RUNNING": (0.8, "square")}
@@ -33,38 +33,38 @@ REFLECTION = {
 }
 
 
-def curves(facts: Facts) -> Figure:
+def curves(study: StudySnapshot) -> Figure:
     """Return ID and OOD validation mIoU by epoch, a line a trial."""
     key, title = "curves", "Learning curves"
-    if not any(v.curve for v in facts.views):
+    if not any(v.curve for v in study.trials):
         return Figure(key=key, title=title, text="No trial has an epoch yet.")
     text = "Validation mIoU after each epoch; a cross marks where a trial was pruned."
-    if facts.summary.teachers:
+    if study.summary.teachers:
         text += " Dashed: the teachers as they were frozen."
     panels = [
         Panel(
             name=f"curves-{metric.partition('/')[0]}",
             label=f"{NAMES[metric]} by epoch. {text}",
             plot=_by_epoch(
-                facts, [*_lines(facts, metric), *_teachers(facts, metric)], y=NAMES[metric]
+                study, [*_lines(study, metric), *_teachers(study, metric)], y=NAMES[metric]
             ),
         )
         for metric in (ID, OOD)
     ]
-    return Figure(key=key, title=title, text=text, panels=panels, tables=[_table(facts)])
+    return Figure(key=key, title=title, text=text, panels=panels, tables=[_table(study)])
 
 
-def reflection(facts: Facts) -> Figure:
+def reflection(study: StudySnapshot) -> Figure:
     """Return affinities and confidences over the epochs of the champion and of all students."""
     key, title = "reflection", "What the students took from their teachers"
-    held = [v for v in facts.views if any("train/pi_id" in m for m in v.curve.values())]
+    held = [v for v in study.trials if any("train/pi_id" in m for m in v.curve.values())]
     if not held:
         return Figure(
             key=key,
             title=title,
             text="No student has passed its warm-up yet, so no affinity or confidence is known.",
         )
-    numbers = aliases_of(facts.champions())
+    numbers = aliases_of(study.champions)
     champion = next((v for number in numbers for v in held if v.number == number), None)
     who = (
         "no champion yet"
@@ -82,7 +82,7 @@ def reflection(facts: Facts) -> Figure:
             name=f"reflection-{symbol}",
             label=f"{words} by epoch. {_ends(champion or held[0], symbol)}",
             plot=_by_epoch(
-                facts,
+                study,
                 _reflections(held, champion, symbol),
                 y={"pi": "affinity π", "rho": "confidence ρ"}[symbol],
             ),
@@ -102,19 +102,19 @@ def reflection(facts: Facts) -> Figure:
 _PAIRS = (("pi", "id"), ("pi", "ood"), ("rho", "id"), ("rho", "ood"))
 
 
-def _by_epoch(facts: Facts, traces: list[Any], *, y: str) -> Any:
+def _by_epoch(study: StudySnapshot, traces: list[Any], *, y: str) -> Any:
     plot = chart(traces, height=340, x="epoch", y=y)
-    plot.update_xaxes(dtick=max(1, -(-facts.epochs // 8)))
+    plot.update_xaxes(dtick=max(1, -(-study.epochs // 8)))
     return plot
 
 
-def _lines(facts: Facts, metric: str) -> list[Any]:
+def _lines(study: StudySnapshot, metric: str) -> list[Any]:
     import plotly.graph_objects as go
 
     traces = []
-    champions = aliases_of(facts.champions())
-    plain = [v for v in facts.views if v.number not in champions]
-    chosen = [v for v in facts.views if v.number in champions]
+    champions = aliases_of(study.champions)
+    plain = [v for v in study.trials if v.number not in champions]
+    chosen = [v for v in study.trials if v.number in champions]
     groups = [(state, [v for v in plain if v.state == state]) for state in _MARKS]
     for group, views in [*groups, ("champion", chosen)]:
         held = [v for v in views if any(metric in m for m in v.curve.values())]
@@ -149,12 +149,12 @@ def _lines(facts: Facts, metric: str) -> list[Any]:
     return traces
 
 
-def _teachers(facts: Facts, metric: str) -> list[Any]:
+def _teachers(study: StudySnapshot, metric: str) -> list[Any]:
     import plotly.graph_objects as go
 
     return [
         go.Scatter(
-            x=[1, facts.epochs],
+            x=[1, study.epochs],
             y=[metrics[metric]] * 2,
             mode="lines",
             name=f"{role.upper()} teacher",
@@ -162,16 +162,16 @@ def _teachers(facts: Facts, metric: str) -> list[Any]:
             hovertext=f"{role.upper()} teacher: {metrics[metric]:.2f}",
             hoverinfo="text",
         )
-        for role, metrics in facts.summary.teachers.items()
+        for role, metrics in study.summary.teachers.items()
         if metric in metrics
     ]
 
 
-def _table(facts: Facts) -> Table:
-    every = sorted({e for v in facts.views for e in v.curve})
+def _table(study: StudySnapshot) -> Table:
+    every = sorted({e for v in study.trials for e in v.curve})
     epochs = every if len(every) <= 12 else sorted({*every[:: len(every) // 10], every[-1]})
     rows = []
-    for view in facts.views:
+    for view in study.trials:
         for metric in (ID, OOD):
             cells = [_shown(view.curve.get(e, {}).get(metric)) for e in epochs]
             rows.append([str(view.number), view.state, NAMES[metric], *cells])

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refkd.errors import RefKDError
-from tune.report.facts import Facts
 from tune.report.figure import aliases_of
+from tune.study.snapshot import StudySnapshot
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,61 +62,61 @@ class Examples:
     items: list[Example]
 
 
-def examples(facts: Facts) -> Examples:
+def examples(study: StudySnapshot) -> Examples:
     """Let both teachers and a champion answer the validation queries, and pick some.
 
     What cannot be opened any more, such as a dataset that was moved, is said instead.
     """
-    if not facts.champions():
+    if not study.champions:
         return Examples(text="No champion yet, so nobody is asked.", items=[])
     try:
-        return _answered(facts)
+        return _answered(study)
     except (RefKDError, OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".:")
         return Examples(text=f"The queries cannot be answered any more: {reason}.", items=[])
 
 
-def _answered(facts: Facts) -> Examples:
+def _answered(study: StudySnapshot) -> Examples:
     from refkd.data.dataset import Dataset
 
-    dataset = Dataset.open(facts.file.dataset)
-    if dataset.fingerprint != facts.attributes.get("dataset"):
+    dataset = Dataset.open(study.file.dataset)
+    if dataset.fingerprint != study.attributes.get("dataset"):
         raise RefKDError(f"{dataset.path}: is another dataset than the one of the search")
-    number, frozen = _champion(facts)
-    systems = {**_teachers(facts), "champion": frozen}
+    number, frozen = _champion(study)
+    systems = {**_teachers(study), "champion": frozen}
     names = {**NAMES, "champion": f"trial {number}"}
     items = [
         example
         for role in ("val_id", "val_ood")
         for example in _of_role(dataset, role, systems, names)
     ]
-    champion = f"The champion is trial {number} ({aliases_of(facts.champions())[number]})."
+    champion = f"The champion is trial {number} ({aliases_of(study.champions)[number]})."
     return Examples(text=f"{RULE} {champion}", items=items)
 
 
-def _champion(facts: Facts) -> tuple[int, Frozen]:
+def _champion(study: StudySnapshot) -> tuple[int, Frozen]:
     """Return the champion that answers: the balanced one, else the best out of distribution."""
     from refkd.training.export import open_student
     from tune.finals.choice import finalist_folder
     from tune.study.folders import trial_folder
 
-    champions = facts.champions()
+    champions = study.champions
     order = ("best-balanced", "best-ood", "best-id")
     alias = next(name for name in order if name in champions)
-    number, folder = champions[alias], facts.file.folder
+    number, folder = champions[alias], study.file.folder
     home = trial_folder(folder, number)
-    if facts.finalists is not None:
-        home = finalist_folder(folder, number, facts.finalists.kept[alias])
+    if study.finalists is not None:
+        home = finalist_folder(folder, number, study.finalists.kept[alias])
     return number, open_student(home)
 
 
-def _teachers(facts: Facts) -> dict[str, Frozen]:
+def _teachers(study: StudySnapshot) -> dict[str, Frozen]:
     from refkd.training.teacher import find_teacher
 
     found: dict[str, Frozen] = {}
-    folders: Mapping[str, str] = facts.attributes.get("teachers", {})
+    folders: Mapping[str, str] = study.attributes.get("teachers", {})
     for role, name in folders.items():
-        folder = Path(facts.file.workspace) / "teachers" / name
+        folder = Path(study.file.workspace) / "teachers" / name
         teacher = find_teacher(folder)
         if teacher is None:
             raise RefKDError(f"{folder}: the {role} teacher is gone")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tune.report.facts import Facts
 from tune.report.figure import (
     COLORS,
     Figure,
@@ -21,6 +20,7 @@ from tune.report.figure import (
 )
 from tune.show.plot import ID, OOD
 from tune.study.results import TrialSummary
+from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 
 _MARKS = {
@@ -30,21 +30,21 @@ _MARKS = {
 }
 
 
-def front(facts: Facts) -> Figure:
+def front(study: StudySnapshot) -> Figure:
     """Return the scatter of validation mIoU with all trials in its table."""
     key, title = "front", "What was tried"
-    table = Table(heads=_heads(facts), rows=[_row(facts, view) for view in facts.views])
-    if not any(_point(v) for v in facts.views):
+    table = Table(heads=_heads(study), rows=[_row(study, view) for view in study.trials])
+    if not any(_point(v) for v in study.trials):
         text = "No trial has an epoch yet, so there is nothing to draw."
         return Figure(key=key, title=title, text=text, tables=[table] if table.rows else [])
-    text = _text(facts)
-    whole = _scatter(facts, tuple(_MARKS))
-    _add_floors(whole, facts)
+    text = _text(study)
+    whole = _scatter(study, tuple(_MARKS))
+    _add_floors(whole, study)
     _leave_room(whole)
     label = f"Scatter of ID against OOD mIoU. {text}"
     panels = [Panel(name="front", label=label, plot=whole)]
-    if facts.count("COMPLETE") > 1 and len(facts.views) > facts.count("COMPLETE"):
-        close = _scatter(facts, ("COMPLETE",))
+    if study.count("COMPLETE") > 1 and len(study.trials) > study.count("COMPLETE"):
+        close = _scatter(study, ("COMPLETE",))
         _leave_room(close)
         label = "The same, the complete trials and the teachers alone."
         panels.append(Panel(name="front-close", label=label, plot=close))
@@ -52,11 +52,11 @@ def front(facts: Facts) -> Figure:
     return Figure(key=key, title=title, text=text, panels=panels, tables=[table])
 
 
-def _scatter(facts: Facts, states: Sequence[str]) -> Any:
+def _scatter(study: StudySnapshot, states: Sequence[str]) -> Any:
     """Return trials in some states, with front, champions and teachers."""
-    traces = [*_trials(facts, states), *_front_line(facts), *_rings(facts), *_teachers(facts)]
+    traces = [*_trials(study, states), *_front_line(study), *_rings(study), *_teachers(study)]
     plot = chart(traces, height=440, x="ID validation mIoU (%)", y="OOD validation mIoU (%)")
-    _name_champions(plot, facts)
+    _name_champions(plot, study)
     return plot
 
 
@@ -66,13 +66,13 @@ def _point(view: TrialView) -> tuple[float, float] | None:
     return (metrics[ID], metrics[OOD]) if ID in metrics and OOD in metrics else None
 
 
-def _trials(facts: Facts, states: Sequence[str]) -> list[Any]:
+def _trials(study: StudySnapshot, states: Sequence[str]) -> list[Any]:
     import plotly.graph_objects as go
 
     traces = []
     for state in states:
         symbol, opacity, name = _MARKS[state]
-        held = [(v, p) for v in facts.views if v.state == state and (p := _point(v))]
+        held = [(v, p) for v in study.trials if v.state == state and (p := _point(v))]
         if held:
             scores = [_scores(p) for _, p in held]
             traces.append(
@@ -94,10 +94,10 @@ def _scores(point: Sequence[float]) -> str:
     return f"ID mIoU {point[0]:.2f}, OOD mIoU {point[1]:.2f}"
 
 
-def _front_line(facts: Facts) -> list[Any]:
+def _front_line(study: StudySnapshot) -> list[Any]:
     import plotly.graph_objects as go
 
-    trials = [facts.summary.trial(number) for number in facts.summary.front]
+    trials = [study.summary.trial(number) for number in study.summary.front]
     points = sorted((t.metrics[ID], t.metrics[OOD]) for t in trials if OOD in t.metrics)
     if len(points) < 2:
         return []
@@ -113,16 +113,16 @@ def _front_line(facts: Facts) -> list[Any]:
     ]
 
 
-def _placed_champions(facts: Facts) -> dict[int, tuple[float, float]]:
+def _placed_champions(study: StudySnapshot) -> dict[int, tuple[float, float]]:
     """Return where the search had each champion, finalists included."""
-    champions = set(facts.champions().values())
-    return {v.number: p for v in facts.views if v.number in champions and (p := _point(v))}
+    champions = set(study.champions.values())
+    return {v.number: p for v in study.trials if v.number in champions and (p := _point(v))}
 
 
-def _rings(facts: Facts) -> list[Any]:
+def _rings(study: StudySnapshot) -> list[Any]:
     import plotly.graph_objects as go
 
-    placed = _placed_champions(facts)
+    placed = _placed_champions(study)
     if not placed:
         return []
     return [
@@ -142,10 +142,10 @@ def _rings(facts: Facts) -> list[Any]:
     ]
 
 
-def _name_champions(plot: Any, facts: Facts) -> None:
+def _name_champions(plot: Any, study: StudySnapshot) -> None:
     """Name the champions: above the cloud, and whoever is best in distribution alone below it."""
-    names = aliases_of(facts.champions())
-    for place, (number, point) in enumerate(_placed_champions(facts).items()):
+    names = aliases_of(study.champions)
+    for place, (number, point) in enumerate(_placed_champions(study).items()):
         below = names[number] == "best-id"
         plot.add_annotation(
             x=point[0],
@@ -161,11 +161,11 @@ def _name_champions(plot: Any, facts: Facts) -> None:
         )
 
 
-def _teachers(facts: Facts) -> list[Any]:
+def _teachers(study: StudySnapshot) -> list[Any]:
     import plotly.graph_objects as go
 
     traces = []
-    for role, metrics in facts.summary.teachers.items():
+    for role, metrics in study.summary.teachers.items():
         if ID in metrics and OOD in metrics:
             point = (metrics[ID], metrics[OOD])
             traces.append(
@@ -182,10 +182,10 @@ def _teachers(facts: Facts) -> list[Any]:
     return traces
 
 
-def best_floors(facts: Facts) -> dict[str, tuple[str, float]]:
+def best_floors(study: StudySnapshot) -> dict[str, tuple[str, float]]:
     """Return name and mIoU of the best predictor that looks at no video, by role."""
     found = {}
-    for role, systems in facts.summary.intervals.items():
+    for role, systems in study.summary.intervals.items():
         floors = systems.get("floors", {})
         if floors:
             name = max(floors, key=lambda n: floors[n]["miou"])
@@ -193,9 +193,9 @@ def best_floors(facts: Facts) -> dict[str, tuple[str, float]]:
     return found
 
 
-def _add_floors(plot: Any, facts: Facts) -> None:
+def _add_floors(plot: Any, study: StudySnapshot) -> None:
     line = {"color": COLORS["floor"], "dash": "dash", "width": 1.5}
-    floors = best_floors(facts)
+    floors = best_floors(study)
     if "val_id" in floors:
         plot.add_vline(
             x=floors["val_id"][1],
@@ -219,40 +219,40 @@ def _leave_room(plot: Any) -> None:
     plot.update_yaxes(range=[low - 0.05 * span, high + 0.22 * span])
 
 
-def _text(facts: Facts) -> str:
+def _text(study: StudySnapshot) -> str:
     counts = [
-        plural(facts.count(state), f"{state.lower()} trial").replace("fail trial", "failed trial")
+        plural(study.count(state), f"{state.lower()} trial").replace("fail trial", "failed trial")
         for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")
-        if facts.count(state)
+        if study.count(state)
     ]
-    sentence = f"{', '.join(counts)} of {facts.summary.wanted} wanted."
-    if facts.summary.front:
+    sentence = f"{', '.join(counts)} of {study.summary.wanted} wanted."
+    if study.summary.front:
         sentence += (
-            f" The front holds {plural(len(facts.summary.front), 'trial')} that no other beats in "
+            f" The front holds {plural(len(study.summary.front), 'trial')} that no other beats in "
             "every objective."
         )
-    if not facts.count("COMPLETE"):
+    if not study.count("COMPLETE"):
         sentence += " No trial is complete, so there is no front."
     floors = [
         f"{role.removeprefix('val_').upper()} {value:.2f} ({name})"
-        for role, (name, value) in best_floors(facts).items()
+        for role, (name, value) in best_floors(study).items()
     ]
     if floors:
         sentence += f" Dashed: the best predictor that looks at no video, {', '.join(floors)}."
     return sentence
 
 
-def _heads(facts: Facts) -> list[str]:
-    names = list(facts.file.space)
+def _heads(study: StudySnapshot) -> list[str]:
+    names = list(study.file.space)
     return ["trial", "", "state", "epoch", "ID mIoU", "OOD mIoU", *map(short_name, names)]
 
 
-def _row(facts: Facts, view: TrialView) -> list[str]:
-    summary: TrialSummary = facts.summary.trial(view.number)
-    marks = aliases_of(facts.champions()).get(view.number, "")
-    if not marks and view.number in facts.summary.front:
+def _row(study: StudySnapshot, view: TrialView) -> list[str]:
+    summary: TrialSummary = study.summary.trial(view.number)
+    marks = aliases_of(study.champions).get(view.number, "")
+    if not marks and view.number in study.summary.front:
         marks = "front"
     state = view.state if view.reason is None else f"{view.state}: {view.reason}"
-    values = [shown(view.values.get(name, "")) for name in facts.file.space]
+    values = [shown(view.values.get(name, "")) for name in study.file.space]
     scores = [score(summary.metrics, ID), score(summary.metrics, OOD)]
     return [str(view.number), marks, state, str(view.epoch), *scores, *values]

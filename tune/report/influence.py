@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tune.report.facts import Facts
 from tune.report.figure import (
     COLORS,
     Figure,
@@ -20,6 +19,7 @@ from tune.report.figure import (
     shown,
     too_few,
 )
+from tune.study.snapshot import StudySnapshot
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -29,13 +29,13 @@ FEW = 30
 SLICED = ("distill.warmup_epochs", "distill.lambda_id", "distill.lambda_ood")
 
 
-def importance(facts: Facts) -> Figure:
+def importance(study: StudySnapshot) -> Figure:
     """Return Optuna's importance of each value for each objective."""
     from optuna.importance import get_param_importances
     from optuna.visualization import plot_param_importances
 
     key, title = "importance", "Which values mattered"
-    complete = _complete(facts)
+    complete = _complete(study)
     if len(complete) < 3:
         return Figure(key=key, title=title, text=too_few(len(complete), 3))
     names = _comparable(complete)
@@ -43,14 +43,14 @@ def importance(facts: Facts) -> Figure:
         text = "No value was searched in one and the same range by all complete trials."
         return Figure(key=key, title=title, text=text)
     panels, shares = [], {}
-    for column, metric in enumerate(facts.objectives):
+    for column, metric in enumerate(study.objectives):
         # PED-ANOVA takes low targets for good ones, and warns of it whatever it is given.
-        target = _target(facts, column, sign=-1)
+        target = _target(study, column, sign=-1)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="PedAnovaImportanceEvaluator computes")
-            found = get_param_importances(facts.optuna, params=names, target=target)
+            found = get_param_importances(study.optuna, params=names, target=target)
             plot = plot_param_importances(
-                facts.optuna, params=names, target=target, target_name=metric
+                study.optuna, params=names, target=target, target_name=metric
             )
         shares[metric] = found
         panels.append(_importance_panel(plot, metric, found))
@@ -87,13 +87,13 @@ def _importance_panel(plot: Any, metric: str, shares: dict[str, float]) -> Panel
     )
 
 
-def slices(facts: Facts) -> Figure:
+def slices(study: StudySnapshot) -> Figure:
     """Return Optuna's slices of warm-up and both lambdas, by objective."""
     from optuna.visualization import plot_slice
 
     key, title = "slices", "Warm-up and weights of the teachers"
-    names = [name for name in SLICED if name in facts.file.space]
-    complete = _complete(facts)
+    names = [name for name in SLICED if name in study.file.space]
+    complete = _complete(study)
     if not names:
         wanted = ", ".join(map(short_name, SLICED))
         return Figure(key=key, title=title, text=f"None of {wanted} is in the space.")
@@ -103,16 +103,16 @@ def slices(facts: Facts) -> Figure:
     for name in names:
         if not any(name in trial.params for trial in complete):
             continue
-        for column, metric in enumerate(facts.objectives):
+        for column, metric in enumerate(study.objectives):
             words = f"{metric_name(metric)} against {short_name(name)}"
             plot = plot_slice(
-                facts.optuna, [name], target=_target(facts, column), target_name=metric
+                study.optuna, [name], target=_target(study, column), target_name=metric
             )
             plot.update_traces(
                 marker={"showscale": False, "size": 9, "colorscale": _SCALE, "line": {"width": 0}},
                 hovertemplate="trial %{marker.color}<br>%{x}<br>%{y:.2f}<extra></extra>",
             )
-            plot.update_xaxes(title=short_name(name), **_ticks(facts, name))
+            plot.update_xaxes(title=short_name(name), **_ticks(study, name))
             plot.update_yaxes(title=metric_name(metric))
             file = f"slice-{name}-{metric}".replace("/", "-").replace(".", "-")
             panels.append(Panel(name=file, label=words, plot=plain(plot, height=250)))
@@ -121,7 +121,7 @@ def slices(facts: Facts) -> Figure:
         "A pruned trial has no value and is not shown."
     )
     table = Table(
-        heads=["trial", *map(short_name, names), *(metric_name(m) for m in facts.objectives)],
+        heads=["trial", *map(short_name, names), *(metric_name(m) for m in study.objectives)],
         rows=[
             [
                 str(trial.number),
@@ -134,10 +134,10 @@ def slices(facts: Facts) -> Figure:
     return Figure(key=key, title=title, text=text, panels=panels, tables=[table])
 
 
-def _ticks(facts: Facts, name: str) -> dict[str, Any]:
+def _ticks(study: StudySnapshot, name: str) -> dict[str, Any]:
     """Return ticks that can be read: whole numbers, or 1, 2 and 5 of each power of ten."""
-    known = [t.params[name] for t in _complete(facts) if name in t.params]
-    if facts.file.space[name].log:
+    known = [t.params[name] for t in _complete(study) if name in t.params]
+    if study.file.space[name].log:
         powers = range(math.floor(math.log10(min(known))), math.ceil(math.log10(max(known))) + 1)
         ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
         if sum(min(known) <= tick <= max(known) for tick in ticks) < 2:
@@ -150,9 +150,9 @@ def _ticks(facts: Facts, name: str) -> dict[str, Any]:
 _SCALE = [[0.0, "#6f86d6"], [1.0, "#1f9d6b"]]
 
 
-def _complete(facts: Facts) -> list[FrozenTrial]:
-    return [t for t in facts.optuna.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
+def _complete(study: StudySnapshot) -> list[FrozenTrial]:
+    return [t for t in study.optuna.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
 
 
-def _target(facts: Facts, column: int, *, sign: int = 1) -> Callable[[FrozenTrial], float]:
+def _target(study: StudySnapshot, column: int, *, sign: int = 1) -> Callable[[FrozenTrial], float]:
     return lambda trial: sign * trial.values[column]

@@ -11,11 +11,11 @@ from refkd.files import replaced, write_json
 from tune.report import curves, front, influence, parallel, probes, rungs, sheets, standing
 from tune.report.artefacts import Sent, send
 from tune.report.examples import examples
-from tune.report.facts import Facts, gather
 from tune.report.figure import Figure
 from tune.report.page import Content, head_facts, looks_text, plot_data, render
 from tune.report.verdict import judge, leakage
 from tune.spec.marks import study_marks
+from tune.study.snapshot import StudySnapshot, open_snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,65 +27,67 @@ class Report:
     sent: Sent
 
 
-def report(study: Path | str, *, out: Path | None = None) -> Report:
+def report(where: Path | str, *, out: Path | None = None) -> Report:
     """Write the report of a study and send it to the study's MLflow run.
+
+    `where` is as for `open_snapshot`.
 
     The study is only read, so a search may be at work. Raises `NoStudyError` where it was not
     begun, `RefKDError` where `out` is a folder.
     """
-    facts = gather(study)
-    folder = facts.file.folder / "report"
+    study = open_snapshot(where)
+    folder = study.file.folder / "report"
     path = out or folder / "report.html"
     if path.is_dir():
         raise RefKDError(f"{path}: is a folder; name a file, such as {path / 'report.html'}")
-    content = compose(facts)
+    content = compose(study)
     page = render(content)
     for target in {path.absolute(), folder / "report.html"}:
         with replaced(target) as temporary:
             temporary.write_text(page, encoding="utf-8")
     pictures = _write_pictures(content.figures, folder / "figures")
-    sent = send(facts, [folder / "report.html"], pictures)
+    sent = send(study, [folder / "report.html"], pictures)
     return Report(path=path, headline=content.verdict.headline, sent=sent)
 
 
-def compose(facts: Facts) -> Content:
+def compose(study: StudySnapshot) -> Content:
     """Return everything that the page of a study says."""
-    cost_text, cost = sheets.cost(facts)
+    cost_text, cost = sheets.cost(study)
     return Content(
-        study=facts.name,
-        state=facts.state,
-        facts=head_facts(facts),
-        verdict=judge(facts),
-        names=study_marks(facts.file),
-        marks=leakage(facts),
-        looks_text=looks_text(facts),
-        looks=sheets.looks(facts),
-        figures=_figures(facts),
-        examples=examples(facts),
+        study=study.name,
+        state=study.state,
+        facts=head_facts(study),
+        verdict=judge(study),
+        names=study_marks(study.file),
+        marks=leakage(study),
+        looks_text=looks_text(study),
+        looks=sheets.looks(study),
+        figures=_figures(study),
+        examples=examples(study),
         cost_text=cost_text,
         cost=cost,
-        teachers=sheets.teachers(facts),
-        origin=[sheets.dataset_card(facts), sheets.provenance(facts)],
-        commands=sheets.commands(facts),
+        teachers=sheets.teachers(study),
+        origin=[sheets.dataset_card(study), sheets.provenance(study)],
+        commands=sheets.commands(study),
     )
 
 
-def _figures(facts: Facts) -> list[Figure]:
-    finalists = standing.finalists_standing(facts)
-    chosen = facts.finalists is not None
+def _figures(study: StudySnapshot) -> list[Figure]:
+    finalists = standing.finalists_standing(study)
+    chosen = study.finalists is not None
     return [
-        *standing.final_standing(facts),
+        *standing.final_standing(study),
         *(finalists if chosen else []),
-        front.front(facts),
-        standing.search_standing(facts),
+        front.front(study),
+        standing.search_standing(study),
         *([] if chosen else finalists),
-        probes.probes(facts),
-        curves.curves(facts),
-        parallel.parallel(facts),
-        influence.importance(facts),
-        influence.slices(facts),
-        rungs.pruning(facts),
-        curves.reflection(facts),
+        probes.probes(study),
+        curves.curves(study),
+        parallel.parallel(study),
+        influence.importance(study),
+        influence.slices(study),
+        rungs.pruning(study),
+        curves.reflection(study),
     ]
 
 

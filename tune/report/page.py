@@ -10,21 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tune.report.examples import Examples
-from tune.report.facts import Facts
 from tune.report.figure import Figure, Table, plural
 from tune.report.sheets import Command, when
 from tune.report.verdict import CONVENTION, Verdict
+from tune.study.snapshot import StudySnapshot
 
 if TYPE_CHECKING:
     from markupsafe import Markup
-
-STATES = {
-    "running": "running",
-    "interrupted": "interrupted",
-    "ended": "search ended",
-    "finalists": "finalists chosen",
-    "evaluated": "evaluated on test",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +25,7 @@ class Content:
 
     study: str
     state: str
-    """One of `STATES`."""
+    """How far it has come, as `StudyState` has it."""
     facts: list[str]
     """Short facts below the title."""
     verdict: Verdict
@@ -52,28 +44,28 @@ class Content:
     commands: Sequence[Command] = ()
 
 
-def head_facts(facts: Facts) -> list[str]:
+def head_facts(study: StudySnapshot) -> list[str]:
     """Return when the study ran, and how far it came."""
     held = []
-    if facts.launches:
-        first, last = facts.launches[0], facts.launches[-1]
-        ends = [s.time for v in facts.views for s in v.stamps.values()]
+    if study.launches:
+        first, last = study.launches[0], study.launches[-1]
+        ends = [s.time for v in study.trials for s in v.stamps.values()]
         held.append(f"begun {when(first.begun)}")
         held.append(f"search last active {when(max([last.last, *ends]))}")
-    held.append(f"{facts.summary.ended} of {plural(facts.summary.wanted, 'trial')} ended")
-    if facts.driver is not None:
-        held.append(f"{facts.count('RUNNING')} at work now: {facts.driver}")
+    held.append(f"{study.summary.ended} of {plural(study.summary.wanted, 'trial')} ended")
+    if study.driver is not None:
+        held.append(f"{study.count('RUNNING')} at work now: {study.driver}")
     held.append(f"report made {when(time.time())}")
     return held
 
 
-def looks_text(facts: Facts) -> str:
+def looks_text(study: StudySnapshot) -> str:
     """Say in a sentence who has looked at the test roles."""
-    if facts.ledger_fault is not None:
+    if study.ledger_fault is not None:
         return "The ledger of looks at the test roles cannot be read."
-    if not facts.looks:
+    if not study.looks:
         return "Nobody has looked at the test roles: the ledger is empty."
-    return f"The test roles were looked at {_times(len(facts.looks))}."
+    return f"The test roles were looked at {_times(len(study.looks))}."
 
 
 def render(content: Content) -> str:
@@ -98,7 +90,7 @@ def render(content: Content) -> str:
 
     return pages.get_template("report.html").render(
         content=content,
-        state=STATES[content.state],
+        state=content.state,
         convention=CONVENTION,
         style=part("report.css"),
         script=part("report.js"),

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tune.report.facts import Facts
 from tune.report.figure import (
     COLORS,
     Figure,
@@ -22,25 +21,26 @@ from tune.report.figure import (
     too_few,
 )
 from tune.study.growth import current
+from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 
 
-def parallel(facts: Facts) -> Figure:
+def parallel(study: StudySnapshot) -> Figure:
     """Return a line a complete trial through all its values and objectives.
 
     Drawn in plain lines rather than by Optuna, whose plot holds one objective, has no hover and
     needs WebGL.
     """
     key, title = "parallel", "Values side by side"
-    held = [v for v in current(facts.views) if v.objectives]
+    held = [v for v in current(study.trials) if v.objectives]
     if len(held) < 2:
         return Figure(key=key, title=title, text=too_few(len(held), 2))
-    axes = _axes(facts, held)
+    axes = _axes(study, held)
     text = (
         f"Each line is one of {plural(len(held), 'complete trial')}; every axis runs from its "
         "lowest to its highest value, the objectives stand last. Green: the champions."
     )
-    chosen = set(facts.champions().values())
+    chosen = set(study.champions.values())
     groups = [("COMPLETE", [v for v in held if v.number not in chosen])]
     groups.append(("champion", [v for v in held if v.number in chosen]))
     traces = [_parallel_trace(name, views, axes) for name, views in groups if views]
@@ -80,15 +80,15 @@ class _Axis:
         return 0.5 if high == low else float((at - low) / (high - low))
 
 
-def _axes(facts: Facts, held: Sequence[TrialView]) -> list[_Axis]:
+def _axes(study: StudySnapshot, held: Sequence[TrialView]) -> list[_Axis]:
     axes = [
         _Axis(short_name(name), _value_of(name), held, log=dimension.log)
-        for name, dimension in facts.file.space.items()
+        for name, dimension in study.file.space.items()
         if any(name in v.values for v in held)
     ]
     return axes + [
         _Axis(metric_name(metric), _objective_of(column), held, log=False)
-        for column, metric in enumerate(facts.objectives)
+        for column, metric in enumerate(study.objectives)
     ]
 
 

@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from tune.finals.probe_rows import KINDS, MEANING, PROBE_HEADS, SIDES, place_rows, probe_row
-from tune.report.facts import Facts
 from tune.report.figure import Figure, Panel, Table, chart
 from tune.report.standing import search_names
 from tune.report.standing_tables import system_words
+from tune.study.snapshot import StudySnapshot
 
 _COLORS = ("#2f80b7", "#c2922b", "#8a63d2", "#8c8c8c")
 Found = Mapping[str, Mapping[str, Any]]
 """`refkd.evaluation.probes.Probes` by system, dumped."""
 
 
-def probes(facts: Facts) -> Figure:
+def probes(study: StudySnapshot) -> Figure:
     """Return the probes of the strongest evidence there is: test, finalists, or the search."""
     key, title = "probes", "Bias probes"
-    found, where = _strongest(facts)
+    found, where = _strongest(study)
     if not found:
         text = "No probes yet: they are made when the search ends with a complete trial."
         return Figure(key=key, title=title, text=text)
@@ -40,10 +40,10 @@ def probes(facts: Facts) -> Figure:
     )
 
 
-def _strongest(facts: Facts) -> tuple[Found, str]:
+def _strongest(study: StudySnapshot) -> tuple[Found, str]:
     for report, where in (
-        (facts.final, "On the sealed test roles"),
-        (facts.finalists, "On validation, of the first fresh seed"),
+        (study.final, "On the sealed test roles"),
+        (study.finalists, "On validation, of the first fresh seed"),
     ):
         if report is not None and report.comparison.probes:
             dumped = {
@@ -51,8 +51,8 @@ def _strongest(facts: Facts) -> tuple[Found, str]:
                 for name, held in report.comparison.probes.items()
             }
             return dumped, where
-    held = facts.summary.probes
-    names = search_names(facts.crowned, held)
+    held = study.summary.probes
+    names = search_names(study.scored_champions, held)
     return {shown: held[name] for name, shown in names.items()}, "On validation"
 
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from tune.report.facts import Facts
 from tune.report.figure import COLORS, Figure, Panel, Table, chart, plural
+from tune.study.snapshot import StudySnapshot
 
 
-def pruning(facts: Facts) -> Figure:
+def pruning(study: StudySnapshot) -> Figure:
     """Return bars of epochs run and saved, for each place where trials ended."""
     key, title = "pruning", "What pruning saved"
-    pruned = [v for v in facts.views if v.state == "PRUNED"]
+    pruned = [v for v in study.trials if v.state == "PRUNED"]
     if not pruned:
-        name = facts.file.pruning.name
+        name = study.file.pruning.name
         why = "pruning is switched off" if name == "none" else "no trial was pruned"
         return Figure(key=key, title=title, text=f"Nothing was saved: {why}.")
     import plotly.graph_objects as go
 
     stops = sorted({v.epoch for v in pruned})
     counts = [sum(v.epoch == stop for v in pruned) for stop in stops]
-    saved = [count * max(0, facts.epochs - e) for e, count in zip(stops, counts, strict=True)]
+    saved = [count * max(0, study.epochs - e) for e, count in zip(stops, counts, strict=True)]
     ran = [count * stop for stop, count in zip(stops, counts, strict=True)]
-    others = [v for v in facts.views if v.state != "PRUNED" and v.epoch]
+    others = [v for v in study.trials if v.state != "PRUNED" and v.epoch]
     bars = [f"stopped at epoch {stop}" for stop in stops]
     rows = list(zip(bars, counts, ran, saved, strict=True))
     if others:

@@ -14,10 +14,10 @@ from refkd.errors import DataError
 from tune.bill import BillRow, make_bill
 from tune.record.environment import environment
 from tune.record.record import tracking_uri
-from tune.report.facts import Facts
 from tune.report.figure import Table, plural, score
 from tune.report.spooled import told_environments
 from tune.spec.urls import without_password
+from tune.study.snapshot import StudySnapshot, StudyState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +28,15 @@ class Command:
     text: str
 
 
-def cost(facts: Facts) -> tuple[str, Table | None]:
+def cost(study: StudySnapshot) -> tuple[str, Table | None]:
     """Return the bill with a sentence."""
-    bill = make_bill(facts.name, facts.views, facts.attributes)
+    bill = make_bill(study)
     if not bill.rows:
         return "Nothing was trained yet, so there is nothing to pay.", None
-    hours = facts.wall_seconds / 3600
+    hours = study.wall_seconds / 3600
     text = (
         f"{bill.total.cpu_seconds / 3600:.2f} CPU hours. Drivers were at work for {hours:.2f} "
-        f"hours in all; launches: {len(facts.launches)}."
+        f"hours in all; launches: {len(study.launches)}."
     )
     if bill.total.gpu_seconds:
         text += f" {bill.total.gpu_seconds / 3600:.2f} GPU hours."
@@ -58,9 +58,9 @@ def _bill_row(row: BillRow) -> list[str]:
     ]
 
 
-def looks(facts: Facts) -> Table | None:
+def looks(study: StudySnapshot) -> Table | None:
     """Return every look at the test roles with its reason."""
-    if not facts.looks:
+    if not study.looks:
         return None
     rows = [
         [
@@ -71,17 +71,17 @@ def looks(facts: Facts) -> Table | None:
             f"{look.git_commit[:10]}{' (changed)' if look.git_dirty == 'true' else ''}",
             look.reason or ("the first look" if look.look == 1 else ""),
         ]
-        for look in facts.looks
+        for look in study.looks
     ]
     return Table(heads=["look", "when (UTC)", "who", "at what", "commit", "why"], rows=rows)
 
 
-def teachers(facts: Facts) -> Table:
+def teachers(study: StudySnapshot) -> Table:
     """Return both teachers: recipe, kept epoch, scores, digest."""
     rows = []
-    for role, known in facts.attributes.get("teacher_results", {}).items():
+    for role, known in study.attributes.get("teacher_results", {}).items():
         metrics = known.get("metrics", {})
-        recipe = getattr(facts.file.teachers, role).recipe
+        recipe = getattr(study.file.teachers, role).recipe
         rows.append(
             [
                 f"{role.upper()} teacher",
@@ -97,12 +97,12 @@ def teachers(facts: Facts) -> Table:
     )
 
 
-def dataset_card(facts: Facts) -> Table:
+def dataset_card(study: StudySnapshot) -> Table:
     """Return what the data is; its fingerprint alone where the dataset is not here."""
-    fingerprint = str(facts.attributes.get("dataset", "not known"))
-    rows = [["place", str(facts.file.dataset)], ["fingerprint", fingerprint]]
+    fingerprint = str(study.attributes.get("dataset", "not known"))
+    rows = [["place", str(study.file.dataset)], ["fingerprint", fingerprint]]
     try:
-        place = facts.file.dataset
+        place = study.file.dataset
         manifest = read_manifest(local_copy(place) if isinstance(place, str) else place)
     except DataError as error:
         return Table(heads=["dataset", ""], rows=[*rows, ["manifest", str(error)]])
@@ -136,19 +136,19 @@ def _manifest_rows(manifest: Manifest) -> list[list[str]]:
     ]
 
 
-def provenance(facts: Facts) -> Table:
+def provenance(study: StudySnapshot) -> Table:
     """Return seeds, code, versions and machines, of the search where they were told."""
     rows = [
-        ["study seed", str(facts.attributes.get("seed", facts.file.seed))],
-        ["student seeds", ", ".join(map(str, facts.file.seeds()))],
-        ["sampler", facts.file.sampler.name],
-        ["pruner", facts.file.pruning.name],
-        ["workers", f"{facts.file.workers}, each {facts.file.resources.cpu:g} CPU and "
-         f"{facts.file.resources.gpu:g} GPU"],
+        ["study seed", str(study.attributes.get("seed", study.file.seed))],
+        ["student seeds", ", ".join(map(str, study.file.seeds()))],
+        ["sampler", study.file.sampler.name],
+        ["pruner", study.file.pruning.name],
+        ["workers", f"{study.file.workers}, each {study.file.resources.cpu:g} CPU and "
+         f"{study.file.resources.gpu:g} GPU"],
     ]  # fmt: skip
-    if facts.finalists is not None:
-        rows.append(["fresh seeds", ", ".join(map(str, facts.finalists.seeds))])
-    told = told_environments(facts.file)
+    if study.finalists is not None:
+        rows.append(["fresh seeds", ", ".join(map(str, study.finalists.seeds))])
+    told = told_environments(study.file)
     for when, facts_of in told:
         rows.append([f"launch of {when}", _environment(facts_of)])
     rows.append(["this report", _environment(environment())])
@@ -180,19 +180,19 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def commands(facts: Facts) -> list[Command]:
+def commands(study: StudySnapshot) -> list[Command]:
     """Return what to type next, and how to use the winner."""
     found = []
-    study, champions = str(facts.path), facts.champions()
-    if facts.state in ("running", "interrupted"):
-        found.append(Command(purpose="Continue the search", text=f"refkd search {study}"))
-    if champions and facts.state == "ended":
-        text = f"refkd finalists {study} --top 3 --seeds 5"
+    champions, state = study.champions, study.state
+    if state.has_trials_left:
+        found.append(Command(purpose="Continue the search", text=f"refkd search {study.path}"))
+    if champions and (state == StudyState.ENDED or study.summary.outgrown):
+        text = f"refkd finalists {study.path} --top 3 --seeds 5"
         found.append(Command(purpose="Train the best again on fresh seeds", text=text))
-    if champions and facts.state == "finalists":
-        text = f"refkd evaluate --final {study}"
+    if champions and state == StudyState.FINALISTS:
+        text = f"refkd evaluate --final {study.path}"
         found.append(Command(purpose="Look at the test roles, once", text=text))
-    kept = kept_retrievers(facts)
+    kept = kept_retrievers(study)
     for alias, folder in kept.items():
         text = (
             "from refkd.retriever import Retriever\n\n"
@@ -201,28 +201,28 @@ def commands(facts: Facts) -> list[Command]:
             '[[span]] = retriever.retrieve(features, "a person opens the door", duration=30.0)'
         )
         found.append(Command(purpose=f"Ask {alias} in Python", text=text))
-    uri = tracking_uri(facts.file)
+    uri = tracking_uri(study.file)
     if uri is not None and kept:
         from tune.record.registry import registered_name
 
         alias = next(iter(kept))
         text = (
             f"export MLFLOW_TRACKING_URI={without_password(uri)}\n"
-            f"mlflow models serve -m models:/{registered_name(facts.name)}@{alias} \\\n"
+            f"mlflow models serve -m models:/{registered_name(study.name)}@{alias} \\\n"
             "  --env-manager local"
         )
         found.append(Command(purpose=f"Serve {alias} over HTTP", text=text))
     for number in sorted(set(champions.values())):
-        text = f"refkd replay {study} --trial {number}"
+        text = f"refkd replay {study.path} --trial {number}"
         found.append(Command(purpose=f"Train trial {number} again and compare", text=text))
     return found
 
 
-def kept_retrievers(facts: Facts) -> dict[str, Path]:
+def kept_retrievers(study: StudySnapshot) -> dict[str, Path]:
     """Return the folder of each champion that was exported, best OOD first, each trial once."""
-    home = facts.file.folder if facts.finalists is None else facts.file.folder / "finalists"
+    home = study.file.folder if study.finalists is None else study.file.folder / "finalists"
     order = ("best-ood", "best-balanced", "best-id")
-    champions = facts.champions()
+    champions = study.champions
     first = {champions[alias]: alias for alias in reversed(order) if alias in champions}
     named = [alias for alias in order if alias in first.values()]
     return {

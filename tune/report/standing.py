@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tune.finals.comparison import Comparison
-from tune.finals.comparison import Figure as Score
-from tune.report.facts import Facts
+from refkd.evaluation.comparison import Comparison
+from refkd.evaluation.comparison import Figure as Score
 from tune.report.figure import COLORS, Figure, Panel, Table, aliases_of, chart, interval, plural
 from tune.report.standing_tables import (
     difference_table,
@@ -16,19 +15,20 @@ from tune.report.standing_tables import (
     system_words,
 )
 from tune.show.final import METRICS
+from tune.study.snapshot import StudySnapshot
 
 Bar = tuple[str, Score]
 """A name and its score with an interval."""
 
 
-def search_standing(facts: Facts) -> Figure:
+def search_standing(study: StudySnapshot) -> Figure:
     """Return the search's own champions beside the teachers, unpaired."""
     key, title = "search-scores", "Champions of the search"
-    tables = facts.summary.intervals
+    tables = study.summary.intervals
     if not tables:
         text = "No intervals yet: they are made when the search ends with a complete trial."
         return Figure(key=key, title=title, text=text)
-    champions = facts.crowned
+    champions = study.scored_champions
     names = search_names(champions, next(iter(tables.values())))
     bars = {
         role: [
@@ -64,9 +64,9 @@ def search_standing(facts: Facts) -> Figure:
     )
 
 
-def finalists_standing(facts: Facts) -> list[Figure]:
+def finalists_standing(study: StudySnapshot) -> list[Figure]:
     """Return the finalists' scores and differences on validation."""
-    if facts.finalists is None:
+    if study.finalists is None:
         return [
             Figure(
                 key="finalists",
@@ -75,7 +75,7 @@ def finalists_standing(facts: Facts) -> list[Figure]:
                 "seeds; only then can a champion be compared with its teachers.",
             )
         ]
-    found = facts.finalists
+    found = study.finalists
     rows = []
     for row in found.finalists:
         names = aliases_of(found.champions).get(row.trial, "")
@@ -94,11 +94,11 @@ def finalists_standing(facts: Facts) -> list[Figure]:
     return _comparison("finalists", "Finalists", text, found.comparison, found.champions, [each])
 
 
-def final_standing(facts: Facts) -> list[Figure]:
+def final_standing(study: StudySnapshot) -> list[Figure]:
     """Return what the test roles have shown; empty where nobody has looked."""
-    if facts.final is None:
+    if study.final is None:
         return []
-    report = facts.final
+    report = study.final
     champions = report.look.trials
     text = f"The sealed test roles: {report.look.title}. Features: {report.features}."
     return _comparison("final", "Final evaluation", text, report.comparison, champions, [])

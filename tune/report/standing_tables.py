@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tune.finals.comparison import Comparison
+from refkd.evaluation.comparison import Comparison
 from tune.report.figure import Table, interval
 from tune.show.final import METRICS
 

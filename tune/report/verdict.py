@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from refkd.evaluation.comparison import Comparison, Figure
 from tune.finals.champions import system_name
-from tune.finals.comparison import Comparison, Figure
-from tune.report.facts import Facts
 from tune.report.figure import aliases_of, interval, plural
+from tune.study.snapshot import StudySnapshot
 
 CONVENTION = (
     "Percent under the project's convention: seconds, truth and prediction clamped to the video, "
@@ -27,50 +27,50 @@ class Verdict:
     sentences: list[str] = field(default_factory=list)
 
 
-def judge(facts: Facts) -> Verdict:
+def judge(study: StudySnapshot) -> Verdict:
     """Return the verdict on the strongest evidence there is: test, finalists, or the search."""
-    champions = facts.champions()
+    champions = study.champions
     if not champions:
-        return _nothing(facts)
-    if facts.final is not None:
-        report = facts.final
+        return _nothing(study)
+    if study.final is not None:
+        report = study.final
         numbers = report.look.trials
         seeds = max(report.seeds.values(), default=1)
         ground = f"On the sealed test roles ({plural(seeds, 'seed')} a champion)"
         return compared(numbers, report.comparison, ("test_id", "test_ood"), ground)
-    if facts.finalists is not None:
-        found = facts.finalists
+    if study.finalists is not None:
+        found = study.finalists
         ground = f"On validation, the mean over {plural(len(found.seeds), 'fresh seed')}"
         return compared(champions, found.comparison, ("val_id", "val_ood"), ground)
-    return _search_only(facts)
+    return _search_only(study)
 
 
-def leakage(facts: Facts) -> list[str]:
+def leakage(study: StudySnapshot) -> list[str]:
     """Return every reason to trust a test result less than it looks."""
-    if facts.ledger_fault is not None:
-        return [f"The ledger cannot be read, so looks at test cannot be counted: {_line(facts)}"]
-    if not facts.looks:
+    if study.ledger_fault is not None:
+        return [f"The ledger cannot be read, so looks at test cannot be counted: {_line(study)}"]
+    if not study.looks:
         return []
-    first, last = facts.looks[0], facts.looks[-1]
+    first, last = study.looks[0], study.looks[-1]
     marks = []
-    if len(facts.looks) > 1:
+    if len(study.looks) > 1:
         marks.append(
-            f"The test roles were looked at {len(facts.looks)} times; only the first result was "
+            f"The test roles were looked at {len(study.looks)} times; only the first result was "
             "not preceded by a look."
         )
-    later = _trained_after(facts, datetime.fromisoformat(first.time).timestamp())
+    later = _trained_after(study, datetime.fromisoformat(first.time).timestamp())
     if later:
         marks.append(
             f"{plural(later, 'trial')} ended after the first look: their choice may have been "
             "guided by test scores."
         )
-    if last.dataset != facts.attributes.get("dataset"):
+    if last.dataset != study.attributes.get("dataset"):
         marks.append("The last look was at another dataset than the one that was searched on.")
-    if any(look.git_dirty == "true" for look in facts.looks):
+    if any(look.git_dirty == "true" for look in study.looks):
         marks.append("A look was made with code that differs from its commit.")
-    if facts.final is None:
+    if study.final is None:
         marks.append("The result of the last look was not kept: it is shown nowhere below.")
-    elif not facts.final.from_finalists:
+    elif not study.final.from_finalists:
         marks.append(
             "The champions that were tested are the search's own students, each the best of many "
             "tries on the search's seeds."
@@ -78,41 +78,41 @@ def leakage(facts: Facts) -> list[str]:
     return marks
 
 
-def _line(facts: Facts) -> str:
-    return (facts.ledger_fault or "").rstrip(".") + "."
+def _line(study: StudySnapshot) -> str:
+    return (study.ledger_fault or "").rstrip(".") + "."
 
 
-def _trained_after(facts: Facts, moment: float) -> int:
-    ended = [v.stamps["ended"].time for v in facts.views if "ended" in v.stamps]
+def _trained_after(study: StudySnapshot, moment: float) -> int:
+    ended = [v.stamps["ended"].time for v in study.trials if "ended" in v.stamps]
     return sum(time > moment for time in ended)
 
 
-def _nothing(facts: Facts) -> Verdict:
-    ended, running = facts.summary.ended, facts.count("RUNNING")
-    told = f"{ended} of {plural(facts.summary.wanted, 'trial')} have ended"
-    if running and facts.driver is not None:
+def _nothing(study: StudySnapshot) -> Verdict:
+    ended, running = study.summary.ended, study.count("RUNNING")
+    told = f"{ended} of {plural(study.summary.wanted, 'trial')} have ended"
+    if running and study.driver is not None:
         return Verdict(headline=f"Nothing can be said yet: {told}, {running} at work.")
-    if not facts.views:
+    if not study.trials:
         return Verdict(headline="Nothing can be said: no trial has begun.")
     return Verdict(headline=f"No winner: {told}, and none of them is complete and admissible.")
 
 
-def _search_only(facts: Facts) -> Verdict:
+def _search_only(study: StudySnapshot) -> Verdict:
     """Name the best so far; nothing is claimed of the best of many tries on one seed."""
-    tables: Mapping[str, Any] = facts.summary.intervals
-    champions = facts.champions()
+    tables: Mapping[str, Any] = study.summary.intervals
+    champions = study.champions
     alias = "best-ood" if "best-ood" in champions else next(iter(champions))
     role = "val_id" if alias == "best-id" else "val_ood"
     name, number = _role(role), champions[alias]
-    metrics = facts.summary.trial(number).metrics
-    scored = facts.crowned.get(alias) == number
+    metrics = study.summary.trial(number).metrics
+    scored = study.scored_champions.get(alias) == number
     own = tables.get(role, {}).get(alias, {}).get("miou") if scored else None
     value = f"{metrics[f'{role}/miou']:.2f}" if own is None else interval(**own)
-    so_far = " so far" if facts.state in ("running", "interrupted") else ""
+    so_far = " so far" if study.state.has_trials_left else ""
     teachers = [
-        f"the {kind.upper()} teacher {_teacher_score(facts, kind, role)}"
-        for kind in facts.summary.teachers
-        if f"{role}/miou" in facts.summary.teachers[kind]
+        f"the {kind.upper()} teacher {_teacher_score(study, kind, role)}"
+        for kind in study.summary.teachers
+        if f"{role}/miou" in study.summary.teachers[kind]
     ]
     against = f"; {' and '.join(teachers)}" if teachers else ""
     headline = (
@@ -120,7 +120,7 @@ def _search_only(facts: Facts) -> Verdict:
         if alias == "best-ood"
         else f"Best{so_far}: {alias} (trial {number}) with {name} validation mIoU "
     )
-    tries = facts.summary.ended
+    tries = study.summary.ended
     return Verdict(
         headline=f"{headline}{value}{against}.",
         sentences=[
@@ -132,12 +132,12 @@ def _search_only(facts: Facts) -> Verdict:
     )
 
 
-def _teacher_score(facts: Facts, kind: str, role: str) -> str:
-    held = facts.summary.intervals.get(role, {}).get(f"teacher-{kind}", {}).get("miou")
+def _teacher_score(study: StudySnapshot, kind: str, role: str) -> str:
+    held = study.summary.intervals.get(role, {}).get(f"teacher-{kind}", {}).get("miou")
     return (
         interval(**held)
         if held is not None
-        else f"{facts.summary.teachers[kind][f'{role}/miou']:.2f}"
+        else f"{study.summary.teachers[kind][f'{role}/miou']:.2f}"
     )
 
 

@@ -11,7 +11,7 @@ from refkd.errors import RefKDError
 from tune.reproduce.experiments import Experiment, experiment, names
 from tune.reproduce.scales import SCALES, Scale
 from tune.reproduce.units import Units, units_of
-from tune.spec.settings import Resources
+from tune.spec.limits import Resources
 
 
 class ReproduceError(RefKDError):

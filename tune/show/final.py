@@ -12,11 +12,11 @@ from rich.table import Table
 
 from tune.show.probes import probe_table
 from tune.show.study import say_marks
+from tune.study.outcomes import final_path
 
 if TYPE_CHECKING:
-    from tune.finals.champions import Finalist, Finalists
-    from tune.finals.comparison import Comparison, Figure
-    from tune.finals.sealed_scores import FinalReport
+    from refkd.evaluation.comparison import Comparison, Figure
+    from tune.study.outcomes import Finalist, Finalists, FinalReport
 
 METRICS = {
     "miou": "mIoU",
@@ -72,7 +72,7 @@ def show_final(console: Console, report: FinalReport, folder: Path) -> None:
         console,
         f"champions: {origin}; features: {report.features}; dataset {report.look.dataset[:12]}",
     )
-    _say(console, f"result: {folder / f'final-{report.look.look}.json'}")
+    _say(console, f"result: {final_path(folder, report.look.look)}")
 
 
 def _show_comparison(console: Console, comparison: Comparison) -> None:

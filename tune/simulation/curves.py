@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from refkd.files import replaced
 from tune.spec.space import Value
 
 if TYPE_CHECKING:
-    from tune.study.view import TrialView
+    from tune.study.snapshot import StudySnapshot
 
 
 class CurvesError(RefKDError):
@@ -93,16 +93,16 @@ class CurveTable(Config):
         return (_number(value) - low) / (high - low) if high > low else 0.0
 
 
-def curves_of(study: str, objectives: Sequence[str], views: Sequence[TrialView]) -> CurveTable:
+def curves_of(study: StudySnapshot) -> CurveTable:
     """Return the gapless curves of a study's trials; `CurvesError` where there are none."""
     curves = [
         Curve(values=dict(v.values), metrics=list(v.curve.values()))
-        for v in views
+        for v in study.trials
         if v.curve and list(v.curve) == list(range(1, v.epoch + 1))
     ]
     if not curves:
-        raise CurvesError(f"study {study!r} has no trial with an epoch yet; search first")
-    return CurveTable(study=study, objectives=list(objectives), curves=curves)
+        raise CurvesError(f"study {study.name!r} has no trial with an epoch yet; search first")
+    return CurveTable(study=study.name, objectives=study.objectives, curves=curves)
 
 
 def write_curves(table: CurveTable, path: Path) -> None:

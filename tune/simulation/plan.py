@@ -19,8 +19,8 @@ from tune.simulation.curves import Curve, CurvesError, CurveTable, curves_of, re
 from tune.simulation.simulator import Simulated, reached_epochs, simulate_search
 from tune.spec.space import Value
 from tune.study.budget import priced
-from tune.study.locate import NoStudyError, locate, open_study
-from tune.study.view import view
+from tune.study.locate import NoStudyError
+from tune.study.snapshot import open_snapshot
 
 if TYPE_CHECKING:
     from tune.spec.study_file import StudyFile
@@ -74,9 +74,7 @@ def _table(path: Path, file: StudyFile, curves: Path | None) -> tuple[str, Curve
     if curves is not None:
         return f"the curves of {curves}", read_curves(curves)
     try:
-        study = open_study(locate(path))
-        views = [view(trial) for trial in study.get_trials(deepcopy=False)]
-        return "the study's own curves", curves_of(file.name, file.objectives, views)
+        return "the study's own curves", curves_of(open_snapshot(path))
     except (NoStudyError, CurvesError):
         return "no curves yet: ends drawn at random, time measured on a few steps", None
 

@@ -17,14 +17,11 @@ from refkd.seeds import derive_seed
 from refkd.training.config import TrainingConfig
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import TeacherConfig
+from tune.spec.limits import Budget, Prices, Replicates, Resources
 from tune.spec.settings import (
-    Budget,
     Constraint,
     Metric,
-    Prices,
     Pruning,
-    Replicates,
-    Resources,
     Sampler,
     ShownUrl,
     Teachers,

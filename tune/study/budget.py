@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from tune.spec.settings import Prices, Replicates, Resources
-    from tune.spec.study_file import StudyFile
+    from tune.spec.limits import Bounded, Prices, Replicates, Resources
     from tune.study.view import TrialView
 
 
@@ -59,19 +58,19 @@ def priced(*, epochs: int, cpu_seconds: float, gpu_seconds: float, prices: Price
     return Spent(epochs=epochs, cpu_seconds=cpu_seconds, gpu_seconds=gpu_seconds, money=money)
 
 
-def total(views: Sequence[TrialView], file: StudyFile) -> Spent:
+def total(views: Sequence[TrialView], limits: Bounded) -> Spent:
     """Return what all trials of a study used."""
-    settings = (file.resources, file.prices, file.replicates)
+    settings = (limits.resources, limits.prices, limits.replicates)
     return sum((spent_by(v, *settings) for v in views), Spent())
 
 
 def reached(
-    file: StudyFile, views: Sequence[TrialView], wall_seconds: Callable[[], float]
+    limits: Bounded, views: Sequence[TrialView], wall_seconds: Callable[[], float]
 ) -> str | None:
     """Return which limit other than the number of trials is reached; None where none is."""
-    budget = file.budget
+    budget = limits.budget
     counted = (budget.epochs, budget.cpu_hours, budget.gpu_hours, budget.money)
-    spent = Spent() if counted == (None,) * 4 else total(views, file)
+    spent = Spent() if counted == (None,) * 4 else total(views, limits)
     wall = 0.0 if budget.wall_hours is None else wall_seconds()
     for name, limit, used in (
         ("epochs", budget.epochs, spent.epochs),
@@ -85,6 +84,23 @@ def reached(
     if budget.patience is not None and stagnant(views) >= budget.patience:
         return f"no better front in the last {stagnant(views)} complete trials (budget.patience)"
     return None
+
+
+def trials_left(
+    limits: Bounded, views: Sequence[TrialView], wall_seconds: Callable[[], float]
+) -> int:
+    """Return how many trials are still to be run or finished under the budget."""
+    running = sum(v.state == "RUNNING" for v in views)
+    return running + (0 if reached(limits, views, wall_seconds) else unbegun(limits, views))
+
+
+def unbegun(limits: Bounded, views: Sequence[TrialView]) -> int:
+    """Return how many trials may still begin, those that continue others included."""
+    waiting = sum(v.state == "WAITING" for v in views)
+    continuing = [v.state for v in views if v.continues]
+    growing = continuing.count("WAITING")
+    begun = len(views) - waiting - (len(continuing) - growing)
+    return max(0, limits.budget.trials - begun) + growing
 
 
 def stagnant(views: Sequence[TrialView]) -> int:

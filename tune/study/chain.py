@@ -19,6 +19,8 @@ from tune.study.view import STAMP, Stamp, read_stamp
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from tune.study.glance import StoredTrial
+
 START = "0" * 16
 
 
@@ -35,7 +37,7 @@ class Event:
 class Chain:
     """Stamps events; begun from what the storage holds, so that a new launch goes on."""
 
-    def __init__(self, trials: Iterable[FrozenTrial]) -> None:
+    def __init__(self, trials: Iterable[FrozenTrial | StoredTrial]) -> None:
         last = max(events(trials), key=lambda e: e.stamp.place, default=None)
         self._place = last.stamp.place if last else 0
         self._digest = last.stamp.digest if last else START
@@ -59,7 +61,7 @@ def link(before: str, event: list[Any]) -> str:
     return hashlib.sha256(canonical_json([before, *event])).hexdigest()[:16]
 
 
-def events(trials: Iterable[FrozenTrial]) -> Iterator[Event]:
+def events(trials: Iterable[FrozenTrial | StoredTrial]) -> Iterator[Event]:
     """Yield every event of some trials, in no order."""
     for trial in trials:
         for key, value in trial.user_attrs.items():
@@ -68,7 +70,7 @@ def events(trials: Iterable[FrozenTrial]) -> Iterator[Event]:
                 yield Event(number=trial.number, key=key, content=content, stamp=read_stamp(value))
 
 
-def broken(trials: Iterable[FrozenTrial]) -> Event | None:
+def broken(trials: Iterable[FrozenTrial | StoredTrial]) -> Event | None:
     """Return the first event whose content does not fit its hash; None where all do.
 
     An event that is missing breaks the one after it.

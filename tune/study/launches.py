@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tune.spec.limits import Limits
+
 if TYPE_CHECKING:
     import optuna
 
@@ -36,6 +38,11 @@ class Launch:
     def epochs(self) -> int:
         """E of its students."""
         return int(self.file["training"]["epochs"])
+
+    @property
+    def limits(self) -> Limits:
+        """What its search might use."""
+        return Limits.of(self.file)
 
     def study_file(self) -> StudyFile:
         """Return the study file as it was, checked again."""

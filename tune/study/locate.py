@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import optuna
 
     from tune.spec.study_file import StudyFile
-    from tune.study.results import Summary
 
 
 class NoStudyError(RefKDError):
@@ -30,6 +29,8 @@ class StudyPlace:
     folder: Path
     storage: str = field(repr=False)
     tracking: str = field(repr=False)
+    path: Path | None = None
+    """The study file; None where the study was found by its folder or its storage."""
 
 
 def default_storage(folder: Path) -> str:
@@ -56,7 +57,64 @@ def locate(path: Path | str) -> StudyPlace:
         folder=folder,
         storage=content.get("storage") or default_storage(folder),
         tracking=tracking.get("uri") or default_tracking(workspace),
+        path=Path(path),
     )
+
+
+def find_study(where: Path | str) -> StudyPlace:
+    """Return where a study lives, from its study file, its folder, or the URL of its storage.
+
+    Where a storage holds several studies, its URL ends with `#NAME`. Raises `NoStudyError` where
+    no study is there.
+    """
+    if isinstance(where, str) and ("://" in where or where.startswith("journal:")):
+        return _at_url(where)
+    if Path(where).is_dir():
+        return _at_folder(Path(where).absolute())
+    return locate(where)
+
+
+def _at_folder(folder: Path) -> StudyPlace:
+    if not (folder / "study.db").is_file():
+        raise NoStudyError(
+            f"{folder}: holds no study.db; name the study file, or the URL of the study's storage"
+        )
+    return StudyPlace(
+        name=folder.name,
+        folder=folder,
+        storage=default_storage(folder),
+        tracking=default_tracking(folder.parent.parent),
+    )
+
+
+def _at_url(where: str) -> StudyPlace:
+    from tune.spec.urls import without_password
+    from tune.study.storage import file_of
+
+    url, _, name = where.partition("#")
+    file = file_of(url)
+    if file is not None and not file.exists():
+        raise NoStudyError(f"{without_password(url)}: {file} does not exist")
+    names = _names_in(url)
+    if name not in names and (name or len(names) != 1):
+        shown = ", ".join(names) or "none"
+        raise NoStudyError(
+            f"{without_password(url)}: holds the studies {shown}; name one as URL#NAME"
+        )
+    name = name or names[0]
+    folder = Path("runs").absolute() / "studies" / name if file is None else file.parent
+    tracking = default_tracking(folder.parent.parent)
+    return StudyPlace(name=name, folder=folder, storage=url, tracking=tracking)
+
+
+def _names_in(url: str) -> list[str]:
+    from tune.study.storage import close_storage, open_storage
+
+    storage = open_storage(url, create=False)
+    try:
+        return [study.study_name for study in storage.get_all_studies()]
+    finally:
+        close_storage(storage)
 
 
 def place_of(file: StudyFile) -> StudyPlace:
@@ -87,30 +145,15 @@ def open_study(place: StudyPlace) -> optuna.Study:
         raise NoStudyError(
             f"study {place.name!r} is not in its storage; run `refkd search` to begin it"
         ) from None
-    _check_schema(place, study.user_attrs)
+    check_schema(place, study.user_attrs)
     return study
 
 
-def _check_schema(place: StudyPlace, attributes: Mapping[str, Any]) -> None:
+def check_schema(place: StudyPlace, attributes: Mapping[str, Any]) -> None:
+    """Raise `NoStudyError` where a study is stored in another version than this refkd reads."""
     schema = attributes.get("schema", SCHEMA)
     if schema != SCHEMA:
         raise NoStudyError(
             f"study {place.name!r} is stored in version {schema}, this refkd reads {SCHEMA}; use "
             "the release that wrote it, or give the study file another name"
         )
-
-
-def read_summary(path: Path | str) -> Summary:
-    """Return what the study of a study file has found so far."""
-    from tune.study.glance import glance
-    from tune.study.results import summarise
-    from tune.study.view import view
-
-    place = locate(path)
-    seen = glance(place.storage, place.name)
-    if seen is not None:
-        _check_schema(place, seen.attributes)
-        return summarise(place.name, [view(t) for t in seen.trials], seen.attributes)
-    study = open_study(place)
-    views = [view(trial) for trial in study.get_trials(deepcopy=False)]
-    return summarise(place.name, views, dict(study.user_attrs))

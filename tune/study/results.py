@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,7 @@ class Summary(Config):
 def summarise(
     name: str,
     views: Sequence[TrialView],
-    attributes: dict[str, Any],
+    attributes: Mapping[str, Any],
 ) -> Summary:
     """Return the summary of a study from its trials and its own attributes."""
     objectives = list(attributes.get("objectives", []))
@@ -151,13 +151,15 @@ def _champions(complete: Sequence[TrialView]) -> dict[str, int]:
     return found
 
 
-def _crowned(attributes: dict[str, Any]) -> Crowned | None:
+def _crowned(attributes: Mapping[str, Any]) -> Crowned | None:
     held = attributes.get(FINALISTS)
     return held and Crowned(champions=held["champions"], trials=held["trials"])
 
 
 def _cost(
-    views: Sequence[TrialView], attributes: dict[str, Any], teachers: dict[str, dict[str, float]]
+    views: Sequence[TrialView],
+    attributes: Mapping[str, Any],
+    teachers: dict[str, dict[str, float]],
 ) -> Cost:
     seconds: dict[str, float] = defaultdict(float)
     for view in views:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from optuna.trial import Trial, TrialState
 
 from tune.spec.space import Values, suggest
-from tune.study.budget import reached
+from tune.study.budget import reached, trials_left, unbegun
 from tune.study.chain import Chain
 from tune.study.judge import Judge, Verdict
 from tune.study.launches import Launch
@@ -95,9 +95,7 @@ class SearchStudy(StoredStudy):
 
     def left(self) -> int:
         """Return how many trials are still to be run or finished under the budget."""
-        views = self.views()
-        running = sum(v.state == "RUNNING" for v in views)
-        return running + (0 if self._stopped(views) else self._unbegun(views))
+        return trials_left(self.file, self.views(), self.launches.wall_seconds)
 
     def ask(self) -> Ask | None:
         """Return the next trial: interrupted ones, then promotions, then new ones.
@@ -118,7 +116,7 @@ class SearchStudy(StoredStudy):
         promoted = self.promote()
         if promoted is not None:
             return promoted
-        return self.begin() if self._unbegun(views) else None
+        return self.begin() if unbegun(self.file, views) else None
 
     def begin(self) -> Ask:
         """Return a new trial, or the next point in line, whatever the budget says."""
@@ -213,7 +211,7 @@ class SearchStudy(StoredStudy):
     def close_paused(self) -> list[int]:
         """End as pruned whoever still waits for a promotion that will never come."""
         views, ended = self.views(), list[int]()
-        going_on = self._unbegun(views) > 0 and not self._stopped(views)
+        going_on = unbegun(self.file, views) > 0 and not self._stopped(views)
         if self._interrupted or self._live or going_on:
             return ended
         for waiting in [v for v in views if v.paused_at is not None]:
@@ -294,14 +292,6 @@ class SearchStudy(StoredStudy):
 
     def _stopped(self, views: list[TrialView]) -> str | None:
         return reached(self.file, views, self.launches.wall_seconds)
-
-    def _unbegun(self, views: list[TrialView]) -> int:
-        """Return how many trials may still begin, those that continue others included."""
-        waiting = sum(v.state == "WAITING" for v in views)
-        continuing = [v.state for v in views if CONTINUES in v.attributes]
-        growing = continuing.count("WAITING")
-        begun = len(views) - waiting - (len(continuing) - growing)
-        return max(0, self.file.budget.trials - begun) + growing
 
 
 def _report(trial: Trial, value: float, epoch: int) -> None:

@@ -24,6 +24,9 @@ CONTINUES = "continues"
 """Attribute of a trial that goes on from another one's checkpoint: that one's number."""
 STAMP = "stamp"
 
+ENDED_STATES = ("COMPLETE", "PRUNED", "FAIL")
+"""Optuna's words for the ways in which a trial ends."""
+
 SCHEMA = 2
 """Version of this way of storing a study."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,8 @@ from refkd.training.config import TrainingConfig
 from tune.spec.space import Value, Values, flat
 from tune.spec.study_file import StudyFileError
 from tune.study.growth import current
-from tune.study.locate import locate, open_study
-from tune.study.view import TrialView, view
+from tune.study.snapshot import open_snapshot
+from tune.study.view import TrialView
 
 if TYPE_CHECKING:
     from tune.spec.study_file import StudyFile
@@ -48,7 +48,7 @@ def paper_point(file: StudyFile) -> Values:
 
 
 def _points_of(file: StudyFile, path: Path) -> list[Values]:
-    views = [view(t) for t in open_study(locate(path)).get_trials(deepcopy=False)]
+    views = open_snapshot(path).trials
     points = [_inside(file, trial.values) for trial in _best_first(views)]
     found = [point for point in points if point]
     if views and not found:
@@ -59,7 +59,7 @@ def _points_of(file: StudyFile, path: Path) -> list[Values]:
     return found[: file.warm_start.top]
 
 
-def _best_first(views: list[TrialView]) -> list[TrialView]:
+def _best_first(views: Sequence[TrialView]) -> list[TrialView]:
     """Order complete trials by their front, then by the sum of their objectives."""
     import numpy as np
 

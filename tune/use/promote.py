@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,16 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.export import FrozenStudent, open_student
 from tune.champions import keep_retriever
-from tune.finals.champions import Finalist, read_finalists, system_name
+from tune.finals.champions import system_name
 from tune.finals.choice import ALIASES, BALANCED, finalist_folder, run_key
 from tune.finals.comparison import compare
 from tune.record.alias import check_alias
 from tune.record.record import tracking_uri, trial_key
-from tune.spec.study_file import StudyFile, load_study_file
+from tune.spec.study_file import StudyFile
 from tune.spec.urls import resolve
 from tune.study.folders import trial_folder
-from tune.study.locate import locate, open_study
-from tune.study.view import TrialView, view
+from tune.study.outcomes import Finalist
+from tune.study.snapshot import StudySnapshot, open_snapshot
 
 LONGEST_REASON = 500
 
@@ -68,11 +68,12 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> Promotion:
     from tune.use.model import unanswered
 
     reason = _checked(alias, reason)
-    file = load_study_file(study)
+    opened = open_snapshot(study)
+    file = opened.file
     uri = tracking_uri(file)
     if uri is None:
         raise PromotionError(f"{study}: tracking is off, so there is no registry; enable it first")
-    chosen, dataset = _open(study, file, trial, alias)
+    chosen, dataset = _open(opened, trial, alias)
     folder = file.folder / "promoted" / alias
     keep_retriever(file, chosen.student, dataset, folder)
     scores = _scores(file, dataset, trial, chosen.seeds)
@@ -106,41 +107,38 @@ def _checked(alias: str, reason: str) -> str:
     return reason
 
 
-def _open(study: Path, file: StudyFile, trial: int, alias: str) -> tuple[_Candidate, Dataset]:
-    opened = open_study(locate(study))
-    views = {v.number: v for v in map(view, opened.get_trials(deepcopy=False))}
-    _check_trial(file, views, trial)
-    dataset = Dataset.open(file.dataset)
-    expected = opened.user_attrs.get("dataset")
+def _open(study: StudySnapshot, trial: int, alias: str) -> tuple[_Candidate, Dataset]:
+    _check_trial(study, trial)
+    dataset = Dataset.open(study.file.dataset)
+    expected = study.attributes.get("dataset")
     if expected not in (None, dataset.fingerprint):
         raise PromotionError(
-            f"{file.dataset}: is not the dataset that study {file.name!r} was searched on "
+            f"{study.file.dataset}: is not the dataset that study {study.name!r} was searched on "
             f"({dataset.fingerprint[:12]}, not {str(expected)[:12]}); restore that one"
         )
-    return _candidate(file, opened.user_attrs, trial, alias), dataset
+    return _candidate(study, trial, alias), dataset
 
 
-def _check_trial(file: StudyFile, views: Mapping[int, TrialView], trial: int) -> None:
-    complete = [number for number, found in views.items() if found.state == "COMPLETE"]
+def _check_trial(study: StudySnapshot, trial: int) -> None:
+    complete = [view.number for view in study.ended("COMPLETE")]
     if trial not in complete:
-        state = views[trial].state if trial in views else "absent"
+        states = {view.number: view.state for view in study.trials}
         shown = ", ".join(map(str, complete[:20])) or "none yet"
         raise PromotionError(
-            f"trial {trial} of study {file.name!r} is {state}; complete trials: {shown}"
+            f"trial {trial} of study {study.name!r} is {states.get(trial, 'absent')}; complete "
+            f"trials: {shown}"
         )
 
 
-def _candidate(
-    file: StudyFile, attributes: Mapping[str, Any], trial: int, alias: str
-) -> _Candidate:
-    found = read_finalists(attributes)
+def _candidate(study: StudySnapshot, trial: int, alias: str) -> _Candidate:
+    found = study.finalists
     rows = [row for row in found.finalists if row.trial == trial] if found else []
     if rows and not rows[0].failures:
         best = _best_seed(rows[0], ALIASES.get(alias, BALANCED))
-        folders = [finalist_folder(file.folder, trial, k) for k in range(len(rows[0].runs))]
+        folders = [finalist_folder(study.folder, trial, k) for k in range(len(rows[0].runs))]
         seeds = [open_student(folder) for folder in folders]
         return _Candidate(student=seeds[best], run=run_key(trial, best), seeds=seeds)
-    student = open_student(trial_folder(file.folder, trial))
+    student = open_student(trial_folder(study.folder, trial))
     return _Candidate(student=student, run=trial_key(trial), seeds=[student])
 
 

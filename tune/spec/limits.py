@@ -1,0 +1,101 @@
+"""How much a search may use, and what that costs; read without importing what trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Protocol, Self
+
+from pydantic import Field, model_validator
+
+from refkd.config import Config
+
+
+class Budget(Config):
+    """When a search has done enough: no new trial begins once the first of these is reached.
+
+    Trials that run then are finished. A failed trial counts as one, so it is not run for ever.
+    """
+
+    trials: int = Field(default=16, ge=1)
+    """Trials in the study, whatever became of them."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Student epochs in all."""
+    wall_hours: float | None = Field(default=None, gt=0)
+    """Hours during which a driver has been at work, over all launches."""
+    cpu_hours: float | None = Field(default=None, gt=0)
+    """CPU hours of the students."""
+    gpu_hours: float | None = Field(default=None, gt=0)
+    """GPU hours of the students: their time by the share of a GPU that each holds."""
+    money: float | None = Field(default=None, gt=0)
+    """Cost of the students at the `prices`."""
+    patience: int | None = Field(default=None, ge=1)
+    """Complete trials in a row that did not enlarge the hypervolume of the front."""
+
+
+class Prices(Config):
+    """What an hour costs."""
+
+    cpu_hour: float = Field(default=0.0, ge=0)
+    """One CPU core for an hour."""
+    gpu_hour: float = Field(default=0.0, ge=0)
+    """One GPU for an hour."""
+    node_hour: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """One machine for an hour, by its type: a name of `available_node_types` in the cluster file,
+    or what `refkd bill` calls it."""
+    currency: str = "USD"
+    """Printed beside amounts."""
+
+
+class Replicates(Config):
+    """Seeds of a trial: its objectives are their mean."""
+
+    seeds: int = Field(default=1, ge=1)
+    """Students trained in a trial, equal but for their seeds."""
+    race: int = Field(default=1, ge=1)
+    """Seeds that are judged by the pruner; the others are trained for survivors alone."""
+
+    @model_validator(mode="after")
+    def _race_within(self) -> Replicates:
+        if self.race > self.seeds:
+            raise ValueError(f"race is {self.race}, more than seeds={self.seeds}")
+        return self
+
+
+class Resources(Config):
+    """What one trial holds while it runs."""
+
+    cpu: float = Field(default=1.0, gt=0)
+    """CPU cores; a trial computes with this many threads, at least one."""
+    gpu: float = Field(default=0.0, ge=0)
+    """GPUs; a fraction lets trials share one."""
+    resident: bool = False
+    """Each trial keeps all features on its device: for GPUs whose memory holds them so often."""
+    compiled: bool = False
+    """Let torch compile networks before their first step: pays off on a GPU, not on a CPU."""
+
+
+class Bounded(Protocol):
+    """What has limits: a study file, or the limits of one alone."""
+
+    @property
+    def budget(self) -> Budget: ...
+    @property
+    def resources(self) -> Resources: ...
+    @property
+    def prices(self) -> Prices: ...
+    @property
+    def replicates(self) -> Replicates: ...
+
+
+class Limits(Config):
+    """The limits of a study file."""
+
+    budget: Budget = Budget()
+    resources: Resources = Resources()
+    prices: Prices = Prices()
+    replicates: Replicates = Replicates()
+
+    @classmethod
+    def of(cls, file: Mapping[str, Any]) -> Self:
+        """Return the limits of a study file's content."""
+        return cls.model_validate({k: file[k] for k in cls.model_fields if k in file})

@@ -1,0 +1,114 @@
+"""What finalists and looks at the test roles came to, as the study keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from refkd.config import Config
+from refkd.evaluation.comparison import Comparison
+from tune.spec.space import Values
+from tune.study.ledger import Look
+from tune.study.results import FINALISTS
+
+FINALIST = "finalist:"
+"""Beginning of the study's attributes that hold what a finalist's student of one seed came to."""
+
+
+class SeedResult(Config):
+    """What a finalist's student of one seed came to: metrics and weights, or why it failed."""
+
+    seed: int
+    epochs: int = 0
+    """Epochs it trained."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Of the epoch that was kept; costs are of the whole training."""
+    sha256: str | None = None
+    """Of its weights."""
+    failed: str | None = None
+
+
+class Finalist(Config):
+    """A trial's values on all fresh seeds."""
+
+    trial: int
+    values: Values
+    runs: list[SeedResult]
+    """A student a seed, in the order of the seeds."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Means over the seeds, `sd/...` their spread, costs added up; empty where a seed failed."""
+
+    @property
+    def failures(self) -> list[str]:
+        """Why its students failed."""
+        return [run.failed for run in self.runs if run.failed is not None]
+
+
+class Finalists(Config):
+    """What the finalists of a study came to."""
+
+    study: str
+    seeds: list[int]
+    trials: int
+    """Trials that had ended when they were chosen."""
+    finalists: list[Finalist]
+    champions: dict[str, int]
+    """Trial by alias: best-id, best-ood, best-balanced."""
+    kept: dict[str, int]
+    """Which seed's student, counted from 0, is kept for each alias: the best on its metric."""
+    comparison: Comparison
+    """Champions (`trial-NNNN`, all their seeds) and teachers on the validation roles."""
+    marks: list[str] = Field(default_factory=list)
+    """Why they are not to be taken at their names: leakage, reconstructions."""
+
+
+class FinalReport(Config):
+    """What a look at the test roles has shown."""
+
+    looks: list[Look]
+    """All looks up to this one, the last."""
+    from_finalists: bool
+    """Whether the champions are finalists on fresh seeds, or the search's own students."""
+    seeds: dict[str, int]
+    """Students of each champion, whose mean is shown, by alias."""
+    features: str
+    """Who extracted the features."""
+    comparison: Comparison
+    """Champions (`trial-NNNN`) and teachers on `test_id` and `test_ood`."""
+    marks: list[str] = Field(default_factory=list)
+    """Why they are not to be taken at their names: leakage, reconstructions."""
+
+    @property
+    def look(self) -> Look:
+        """This look."""
+        return self.looks[-1]
+
+
+def is_finalist(attribute: str) -> bool:
+    """Return whether a study's attribute holds the result of a finalist's student."""
+    return attribute.startswith(FINALIST)
+
+
+def read_finalists(attributes: Mapping[str, Any]) -> Finalists | None:
+    """Return what a study's finalists came to, from its attributes; None before that."""
+    held = attributes.get(FINALISTS)
+    return None if held is None else Finalists.model_validate(held)
+
+
+def final_path(folder: Path, look: int) -> Path:
+    """Return where what a look has shown is kept; looks count from 1."""
+    return folder / f"final-{look}.json"
+
+
+def read_final(folder: Path, looks: Sequence[Look]) -> FinalReport | None:
+    """Return what the last look has shown; None where it was not kept whole."""
+    path = final_path(folder, len(looks))
+    if not looks or not path.is_file():
+        return None
+    try:
+        return FinalReport.model_validate_json(path.read_bytes())
+    except ValidationError:
+        return None

@@ -1,0 +1,304 @@
+"""What a study is at one moment: the one read model, opened by every command that only looks.
+
+Nothing is written and no lease is taken, so a search may be at work meanwhile. SQLite is read
+without Optuna where its tables are known (`tune.study.glance`): importing Optuna takes longer than
+all else of a look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tune.study.folders import seed_folder, trial_folder
+from tune.study.glance import StoredTrial, glance
+from tune.study.launches import Launch, read_launches
+from tune.study.locate import NoStudyError, StudyPlace, check_schema, find_study, open_study
+from tune.study.results import Summary, summarise
+from tune.study.view import ENDED_STATES, TrialView, view
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from tune.spec.study_file import StudyFile
+    from tune.study.lease import Driver
+    from tune.study.ledger import Look
+    from tune.study.outcomes import Finalists, FinalReport
+
+
+class StudyState(StrEnum):
+    """How far a study has come; the values are the words that people read."""
+
+    NOT_BEGUN = "not begun"
+    """It has neither a launch nor a trial."""
+    SEARCHING = "searching"
+    """A driver is at work and trials are left."""
+    PAUSED = "paused"
+    """Trials are left; its last driver was asked to stop, and did so in order."""
+    STOPPED = "stopped"
+    """Trials are left; its last driver died."""
+    ENDED = "search ended"
+    FINALISTS = "finalists chosen"
+    EVALUATED = "evaluated on test"
+    OUT_OF_DATE = "out of date"
+    """Trials have ended since the finalists were chosen, or the test roles have shown other
+    champions than those of now."""
+
+    @property
+    def has_trials_left(self) -> bool:
+        """Whether the search has not ended."""
+        return self in _LEFT
+
+
+_LEFT = (StudyState.NOT_BEGUN, StudyState.SEARCHING, StudyState.PAUSED, StudyState.STOPPED)
+
+
+def state_of(
+    *,
+    begun: bool,
+    left: bool,
+    at_work: bool,
+    died: bool,
+    chosen: bool,
+    evaluated: bool,
+    up_to_date: bool,
+) -> StudyState:
+    """Return the state of a study from what is known of it.
+
+    `left`: trials are left under the budget; `at_work`: a driver is; `died`: the last driver left
+    its lease behind; `chosen`: there are finalists; `evaluated`: somebody looked at the test
+    roles; `up_to_date`: the finalists, or what was evaluated, are those of the trials of now.
+    """
+    if at_work and (left or not begun):
+        return StudyState.SEARCHING
+    if not begun:
+        return StudyState.NOT_BEGUN
+    if left:
+        return StudyState.STOPPED if died else StudyState.PAUSED
+    if (chosen or evaluated) and not up_to_date:
+        return StudyState.OUT_OF_DATE
+    if evaluated:
+        return StudyState.EVALUATED
+    return StudyState.FINALISTS if chosen else StudyState.ENDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySnapshot:
+    """A study at one moment."""
+
+    place: StudyPlace
+    stored: Sequence[StoredTrial | FrozenTrial] = field(repr=False)
+    """Its trials as the storage holds them, in the order of their numbers."""
+    trials: Sequence[TrialView]
+    """The same trials in the study's own words."""
+    attributes: Mapping[str, Any]
+    """The study's own facts."""
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.place.name
+
+    @property
+    def folder(self) -> Path:
+        """Where its trials, finalists and report lie."""
+        return self.place.folder
+
+    @property
+    def path(self) -> Path:
+        """The study file, for remedies that name a command; the folder's where none was given."""
+        return self.place.path or self.folder / "study.yaml"
+
+    @cached_property
+    def file(self) -> StudyFile:
+        """The study file that was given, checked; that of the last launch where none was.
+
+        Raises `StudyFileError` for a wrong file, `NoStudyError` where there is none.
+        """
+        from tune.spec.study_file import load_study_file
+
+        return self._launched if self.place.path is None else load_study_file(self.place.path)
+
+    @cached_property
+    def launches(self) -> list[Launch]:
+        """Every run of a driver, the first one first."""
+        return read_launches(self.attributes)
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Front, champions, cost and teachers."""
+        return summarise(self.name, self.trials, self.attributes)
+
+    @cached_property
+    def last_driver(self) -> Driver | None:
+        """Who holds the lease, or died with it; None where the last one gave it back."""
+        from tune.study.lease import driver_of
+
+        return driver_of(self.attributes)
+
+    @cached_property
+    def driver(self) -> Driver | None:
+        """Who is at work on the study now."""
+        driver = self.last_driver
+        return driver if driver is not None and driver.lives() else None
+
+    @cached_property
+    def finalists(self) -> Finalists | None:
+        """What `refkd finalists` found; None before it."""
+        from tune.study.outcomes import read_finalists
+
+        return read_finalists(self.attributes)
+
+    @property
+    def looks(self) -> list[Look]:
+        """Every look at the test roles, none where the ledger cannot be read."""
+        return self._ledger[0]
+
+    @property
+    def ledger_fault(self) -> str | None:
+        """Why the ledger of looks cannot be read; None where it can."""
+        return self._ledger[1]
+
+    @cached_property
+    def final(self) -> FinalReport | None:
+        """What the last look at the test roles has shown; None where it was not kept."""
+        from tune.study.outcomes import read_final
+
+        return read_final(self.folder, self.looks)
+
+    @cached_property
+    def wall_seconds(self) -> float:
+        """How long drivers were at work, each up to its last sign of life."""
+        last = {launch.number: launch.last for launch in self.launches}
+        for stamp in (stamp for trial in self.trials for stamp in trial.stamps.values()):
+            last[stamp.launch] = max(last.get(stamp.launch, 0.0), stamp.time)
+        return sum(last[launch.number] - launch.begun for launch in self.launches)
+
+    @cached_property
+    def trials_left(self) -> int:
+        """Trials that the last launch had still to begin or to finish."""
+        from tune.study.budget import trials_left
+
+        limits = self.launches[-1].limits if self.launches else self.file
+        return trials_left(limits, self.trials, lambda: self.wall_seconds)
+
+    @property
+    def champions(self) -> dict[str, int]:
+        """Trial by alias: of the finalists where there are any, else the best of the search."""
+        crowned = self.summary.crowned
+        return dict(self.summary.champions if crowned is None else crowned.champions)
+
+    @property
+    def scored_champions(self) -> dict[str, int]:
+        """Trial by alias of those that the search's intervals are about: when it last ended."""
+        crowned = self.attributes.get("crowned", {})
+        return dict(crowned.get("champions", self.summary.champions))
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a whole student."""
+        return int(self.attributes.get("epochs", 0)) or self.file.training.epochs
+
+    @property
+    def objectives(self) -> list[str]:
+        """Validation metrics that the study maximises."""
+        return list(self.attributes.get("objectives", [])) or self.file.objectives
+
+    @cached_property
+    def state(self) -> StudyState:
+        """How far the study has come; a ledger that cannot be read counts as a look."""
+        shown = self.looks[-1].trials if self.looks else {}
+        begun = bool(self.launches or self.trials)
+        return state_of(
+            begun=begun,
+            left=not begun or self.trials_left > 0,
+            at_work=self.driver is not None,
+            died=self.last_driver is not None and self.driver is None,
+            chosen=self.summary.crowned is not None,
+            evaluated=bool(self.looks) or self.ledger_fault is not None,
+            up_to_date=not self.summary.outgrown and shown in ({}, self.champions),
+        )
+
+    @cached_property
+    def optuna(self) -> optuna.Study:
+        """The study opened by Optuna, for what only Optuna can draw or replay."""
+        return open_study(self.place)
+
+    def count(self, state: str) -> int:
+        """Return how many trials are in a state, by Optuna's word for it."""
+        return sum(trial.state == state for trial in self.trials)
+
+    def ended(self, *states: str) -> list[TrialView]:
+        """Return the trials that ended, or those in some of the states."""
+        return [trial for trial in self.trials if trial.state in (states or ENDED_STATES)]
+
+    def student_folders(self, number: int) -> list[Path]:
+        """Return where the students of a trial lie, one a seed."""
+        folder = trial_folder(self.folder, number)
+        return [seed_folder(folder, r) for r in range(self.file.replicates.seeds)]
+
+    def teacher_folders(self) -> dict[str, Path]:
+        """Return the folder of each teacher that the study was begun with, by role."""
+        teachers = self.file.workspace.absolute() / "teachers"
+        return {role: teachers / n for role, n in self.attributes.get("teachers", {}).items()}
+
+    @cached_property
+    def _ledger(self) -> tuple[list[Look], str | None]:
+        from tune.study.ledger import LedgerError, read_looks
+
+        try:
+            return read_looks(self.folder), None
+        except LedgerError as error:
+            return [], str(error)
+
+    @cached_property
+    def _launched(self) -> StudyFile:
+        if not self.launches:
+            raise NoStudyError(f"study {self.name!r} holds no launch; name its study file instead")
+        return self.launches[-1].study_file()
+
+
+class StudyReader:
+    """Reads one study as often as it is asked; what Optuna has read once is kept."""
+
+    def __init__(self, where: Path | str) -> None:
+        """`where` is a study file, the folder of a study, or the URL of a storage.
+
+        Raises `NoStudyError` where no study is there.
+        """
+        self._place = find_study(where)
+        self._study: optuna.Study | None = None
+
+    def read(self) -> StudySnapshot:
+        """Return what the study is now; `NoStudyError` where it was not begun."""
+        place = self._place
+        stored: Sequence[StoredTrial | FrozenTrial]
+        seen = glance(place.storage, place.name)
+        if seen is not None:
+            check_schema(place, seen.attributes)
+            attributes, stored = seen.attributes, seen.trials
+        else:
+            self._study = self._study or open_study(place)
+            attributes = dict(self._study.user_attrs)
+            stored = self._study.get_trials(deepcopy=False)
+        trials = [view(trial) for trial in stored]
+        return StudySnapshot(place=place, stored=stored, trials=trials, attributes=attributes)
+
+
+def open_snapshot(where: Path | str) -> StudySnapshot:
+    """Return what a study is now, from its study file, its folder, or its storage's URL.
+
+    A URL of a storage with several studies ends with `#NAME`. Raises `NoStudyError` where there
+    is none.
+    """
+    return StudyReader(where).read()
+
+
+def read_summary(path: Path | str) -> Summary:
+    """Return what the study of a study file has found so far."""
+    return open_snapshot(path).summary
