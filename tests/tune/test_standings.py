@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+import moocore
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 from tune.study.pruners import (
     Tie,
     crowding_distances,
-    non_dominated_fronts,
     standing_of,
     standings,
 )
+from tune.study.results import non_dominated
 
 few = st.integers(0, 5).map(float)
 """Of few values, so that rows are equal in one objective or in all."""
@@ -62,7 +63,12 @@ def crowded(rows: list[list[float]], fronts: list[int]) -> list[float]:
 
 @given(tables)
 def test_fronts_are_those_of_the_definition(rows: list[list[float]]) -> None:
-    assert non_dominated_fronts(np.array(rows)).tolist() == peeled(rows)
+    assert moocore.pareto_rank(np.array(rows), maximise=True).tolist() == peeled(rows)
+
+
+@given(tables)
+def test_the_front_of_a_look_is_the_first_of_them(rows: list[list[float]]) -> None:
+    assert non_dominated(np.array(rows)).tolist() == [front == 0 for front in peeled(rows)]
 
 
 @given(tables.filter(lambda rows: len(rows[0]) > 1))

@@ -9,16 +9,18 @@ asynchronous successive halving (Li et al., ASHA) of the stopping or the promoti
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import moocore
 import numpy as np
 from numpy.typing import NDArray
 
 Point = Sequence[float]
 Tie = Literal["crowding", "epsilon_net"]
+Fronts = NDArray[np.signedinteger]
+"""Each row's non-dominated front, 0 the best; equal rows share one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +54,7 @@ def standings(points: Mapping[int, Point], *, tie: Tie = "crowding") -> dict[int
     """
     numbers = sorted(points)
     values = np.array([points[n] for n in numbers], dtype=np.float64)
-    fronts = non_dominated_fronts(values)
+    fronts: Fronts = moocore.pareto_rank(values, maximise=True)
     inside = _inside(values, fronts, tie)
     ahead = (fronts[:, None] < fronts) | ((fronts[:, None] == fronts) & (inside[:, None] < inside))
     better = ahead.sum(axis=0)
@@ -70,7 +72,7 @@ def standing_of(number: int, points: Mapping[int, Point], *, tie: Tie = "crowdin
     """
     numbers = sorted(points)
     values = np.array([points[n] for n in numbers], dtype=np.float64)
-    fronts = non_dominated_fronts(values)
+    fronts: Fronts = moocore.pareto_rank(values, maximise=True)
     row = numbers.index(number)
     mates = fronts == fronts[row]
     inside = _inside(values[mates], fronts[mates], tie)
@@ -92,62 +94,14 @@ def rises(standing: Standing, reduction: int) -> bool:
     return standing.better < standing.among // reduction
 
 
-def non_dominated_fronts(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return each row's front, 0 the best; a row dominates where no value is lower, one higher."""
-    if values.shape[1] <= 2:
-        return _fronts_of_pairs(values[:, 0], values[:, -1])
-    return _fronts_by_peeling(values)
-
-
-def _fronts_by_peeling(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Take off the rows that nobody left dominates, again and again: quadratic in the rows."""
-    at_least = (values[:, None, :] >= values[None, :, :]).all(axis=2)
-    above = (values[:, None, :] > values[None, :, :]).any(axis=2)
-    dominates = at_least & above
-    fronts = np.full(len(values), -1, dtype=np.int64)
-    front = 0
-    while (fronts < 0).any():
-        left = fronts < 0
-        beaten = (dominates & left[:, None]).any(axis=0)
-        fronts[left & ~beaten] = front
-        front += 1
-    return fronts
-
-
-def _fronts_of_pairs(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Sweep from the highest first value down (Jensen): a row dominates none that came before it.
-
-    A row belongs to the first front whose highest second value lies below its own, or to one that
-    holds an equal row. That value falls from front to front, so the front is found by bisection.
-    """
-    fronts = np.empty(len(first), dtype=np.int64)
-    lows: list[float] = []
-    """The highest second value of each front, negated: they ascend."""
-    firsts: list[float] = []
-    """The first value beside it."""
-    order = np.lexsort((-second, -first))
-    for row, x, low in zip(order, first[order].tolist(), (-second[order]).tolist(), strict=True):
-        front = bisect_right(lows, low)
-        if front and (lows[front - 1], firsts[front - 1]) == (low, x):
-            front -= 1
-        lows[front : front + 1] = [low]
-        firsts[front : front + 1] = [x]
-        fronts[row] = front
-    return fronts
-
-
-def _inside(
-    values: NDArray[np.float64], fronts: NDArray[np.int64], tie: Tie
-) -> NDArray[np.float64]:
+def _inside(values: NDArray[np.float64], fronts: Fronts, tie: Tie) -> NDArray[np.float64]:
     """Return what orders the rows of a front, the lowest first."""
     if tie == "epsilon_net" and values.shape[1] > 1:
         return epsilon_net_places(values, fronts)
     return -crowding_distances(values, fronts)
 
 
-def crowding_distances(
-    values: NDArray[np.float64], fronts: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def crowding_distances(values: NDArray[np.float64], fronts: Fronts) -> NDArray[np.float64]:
     """Return each row's crowding distance within its front; the ends of a front are infinite.
 
     With one objective a front holds equal values only, and all of them are equally crowded.
@@ -162,9 +116,7 @@ def crowding_distances(
     return distances
 
 
-def epsilon_net_places(
-    values: NDArray[np.float64], fronts: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def epsilon_net_places(values: NDArray[np.float64], fronts: Fronts) -> NDArray[np.float64]:
     """Return each row's place in its front's epsilon-net, 0 first.
 
     The net begins with the best first objective and takes, each time, the row farthest from all

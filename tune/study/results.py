@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from refkd.config import Config
 from tune.spec.space import Value
 from tune.study.growth import current
-from tune.study.pruners import non_dominated_fronts
 from tune.study.view import CONTINUES, TrialView
 
 CHAMPIONS = {"best-id": "val_id/miou", "best-ood": "val_ood/miou"}
@@ -136,9 +136,23 @@ def _front(complete: Sequence[TrialView]) -> list[int]:
     if not complete:
         return []
     values = np.array([v.objectives for v in complete], dtype=np.float64)
-    best = non_dominated_fronts(values) == 0
+    best = non_dominated(values)
     order = np.argsort(-values[:, 0], kind="stable")
     return [complete[i].number for i in order if best[i]]
+
+
+def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which rows of (N, objectives) nobody dominates, objectives maximised.
+
+    Those of rank 0 by `moocore.pareto_rank`; a look at a study would wait longer for its import
+    than for all else.
+    """
+    best = np.ones(len(values), dtype=np.bool_)
+    # Whoever dominates a row has the higher sum, so hardly any but the front is compared with all.
+    for row in np.argsort(-values.sum(axis=1), kind="stable"):
+        if best[row]:
+            best &= ~((values <= values[row]).all(axis=1) & (values < values[row]).any(axis=1))
+    return best
 
 
 def _champions(complete: Sequence[TrialView]) -> dict[str, int]:

@@ -61,15 +61,14 @@ def _points_of(file: StudyFile, path: Path) -> list[Values]:
 
 def _best_first(views: Sequence[TrialView]) -> list[TrialView]:
     """Order complete trials by their front, then by the sum of their objectives."""
+    import moocore
     import numpy as np
-
-    from tune.study.pruners import non_dominated_fronts
 
     complete = [v for v in current(views) if v.objectives]
     if not complete:
         return []
     values = np.array([v.objectives for v in complete], dtype=np.float64)
-    order = np.lexsort((-values.sum(axis=1), non_dominated_fronts(values)))
+    order = np.lexsort((-values.sum(axis=1), moocore.pareto_rank(values, maximise=True)))
     return [complete[i] for i in order]
 
 
