@@ -23,7 +23,7 @@ from tune.study.judge import Judge, Verdict
 from tune.study.launches import TOUCH
 from tune.study.results import summarise
 from tune.study.search_study import MAX_STARTS, SearchStudy
-from tune.study.stored_study import StudyError
+from tune.study.stored_study import StoredStudy, StudyError
 from tune.study.view import STAMP
 
 SETTINGS = [
@@ -293,13 +293,13 @@ def test_a_bound_can_be_a_teachers_own_score() -> None:
 
 def finished(**settings: Any) -> tuple[InMemoryStorage, SearchStudy]:
     result = run(**settings)
-    return result.study._storage, result.study
+    return result.study.optuna._storage, result.study
 
 
 def test_a_finished_study_grows_in_trials_epochs_and_space() -> None:
     small = study_file(budget={"trials": 12}, training={"epochs": 4}, pruning={"name": "none"})
     before = simulate_search(small, TABLE)
-    storage = before.study._storage
+    storage = before.study.optuna._storage
     space = {
         **small.model_dump(mode="json", by_alias=True)["space"],
         "distill.kd_temperature": {"float": [0.5, 4.0]},
@@ -378,7 +378,7 @@ def test_a_trial_that_was_cut_off_from_telling_is_ended_by_the_next_launch(
     for epoch in range(1, EPOCHS + 1):
         study.record(ask.number, epoch, TABLE.curves[0].at(epoch))
     with monkeypatch.context() as killed:
-        killed.setattr(study, "_tell", lambda *_, **__: pytest.exit("killed"))
+        killed.setattr(StoredStudy, "tell", lambda *_, **__: pytest.exit("killed"))
         with pytest.raises(pytest.exit.Exception):
             study.complete(ask.number, TABLE.curves[0].at(EPOCHS))
     again = SearchStudy(study_file(workers=2), storage)

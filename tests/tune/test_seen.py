@@ -13,7 +13,7 @@ from tune.study.view import view
 
 def compare(driver: SearchStudy, other: SearchStudy) -> None:
     """Assert that the driver sees what somebody sees who looks for the first time."""
-    assert driver.views() == [view(trial) for trial in other._trials()]
+    assert driver.views() == [view(trial) for trial in other.optuna.get_trials(deepcopy=False)]
 
 
 @pytest.mark.parametrize("pruning", [{}, {"type": "promote"}], ids=str)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import Trial, TrialState
 
@@ -34,6 +34,7 @@ from tune.study.view import (
 )
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.storages import BaseStorage
 
     from tune.spec.study_file import StudyFile
@@ -56,7 +57,7 @@ class Ask:
     """Epochs that trial had."""
 
 
-class SearchStudy(StoredStudy):
+class SearchStudy:
     """A study opened by the driver that holds its lease.
 
     `storage` is a URL, or an open storage such as the simulator's.
@@ -65,30 +66,53 @@ class SearchStudy(StoredStudy):
     def __init__(
         self, file: StudyFile, storage: str | BaseStorage, *, chain: Chain | None = None
     ) -> None:
-        super().__init__(file, storage, chain=chain)
+        self.file = file
+        self._stored = StoredStudy(file, storage, chain=chain)
+        self.launches = self._stored.launches
         self._judge = Judge(file.pruning, file.objectives, file.training.epochs)
         self._fixed = file.fixed()
-        trials = self._trials()
         self._live: dict[int, Trial] = {}
-        running = [t for t in trials if t.state == TrialState.RUNNING]
+        running = [t for t in self._stored.trials() if t.state == TrialState.RUNNING]
         # Whoever was killed before its values were stored comes first: the sampler then sees what
         # it saw before.
-        self._interrupted = sorted(
+        waiting = sorted(
             (t for t in running if view(t).paused_at is None),
             key=lambda t: (ASKED in t.user_attrs, t.number),
         )
+        self._interrupted = [t.number for t in waiting]
+
+    @property
+    def optuna(self) -> optuna.Study:
+        """The Optuna study itself."""
+        return self._stored.optuna
+
+    def views(self) -> list[TrialView]:
+        """Return all trials as the storage holds them."""
+        return self._stored.views()
+
+    def bind(self, key: str, value: Any) -> None:
+        """Record a fact that no later launch may change; `StudyError` where it differs."""
+        self._stored.bind(key, value)
+
+    def note(self, key: str, value: Any) -> None:
+        """Record a fact that may change from launch to launch."""
+        self._stored.note(key, value)
+
+    def enqueue(self, values: Mapping[str, Any]) -> None:
+        """Put a point in line, unless the study has tried it, is about to, or has no room."""
+        self._stored.enqueue(values)
 
     def begin_launch(self) -> Launch:
         """Record a launch; first end whoever was killed between its end and telling Optuna.
 
         The sampler then sees it as ended, as it would have without the kill.
         """
-        launch = super().begin_launch()
-        for frozen in [t for t in self._interrupted if ENDED in t.user_attrs]:
-            ended = frozen.user_attrs[ENDED]
-            state = TrialState[ended["state"]]
-            self._tell(frozen.number, state, ended.get("values"))
-            self._interrupted.remove(frozen)
+        launch = self._stored.begin_launch()
+        trials = self._stored.trials()
+        for number in [n for n in self._interrupted if ENDED in trials[n].user_attrs]:
+            ended = trials[number].user_attrs[ENDED]
+            self._stored.tell(number, TrialState[ended["state"]], ended.get("values"))
+            self._interrupted.remove(number)
         return launch
 
     # One trial, from ask to tell ------------------------------------------------------------
@@ -103,8 +127,8 @@ class SearchStudy(StoredStudy):
         None where there is nothing to hand out now; `may_ask_later` tells whether that can change.
         """
         while self._interrupted:
-            trial = self._adopt(self._interrupted.pop(0))
-            if self._attributes(trial).get("taken_up_at", [0, 0])[1] < MAX_STARTS:
+            trial = self._stored.adopt(self._interrupted.pop(0))
+            if self._stored.facts(trial).get("taken_up_at", [0, 0])[1] < MAX_STARTS:
                 return self._hand_out(trial)
             self._live[trial.number] = trial
             self.fail(
@@ -120,7 +144,7 @@ class SearchStudy(StoredStudy):
 
     def begin(self) -> Ask:
         """Return a new trial, or the next point in line, whatever the budget says."""
-        return self._hand_out(self._study.ask())
+        return self._hand_out(self._stored.optuna.ask())
 
     def may_ask_later(self) -> bool:
         """Return whether a trial runs now: it may be given back, or let another be promoted."""
@@ -140,10 +164,10 @@ class SearchStudy(StoredStudy):
         trial = self._live[number]
         key = key_of(EPOCH, epoch)
         finite = {k: float(v) for k, v in metrics.items() if math.isfinite(v)}
-        if key not in self._attributes(trial):
-            self._write(trial, key, finite)
+        if key not in self._stored.facts(trial):
+            self._stored.write(trial, key, finite)
         if len(self.file.objectives) == 1 and self.file.objectives[0] in finite:
-            _report(trial, finite[self.file.objectives[0]], epoch)
+            self._stored.report(trial, finite[self.file.objectives[0]], epoch)
 
     def decide(self, number: int, epoch: int) -> Action:
         """Return what is to become of a live trial at an epoch; a new decision is stored first."""
@@ -151,7 +175,7 @@ class SearchStudy(StoredStudy):
             return "go"
         trial = self._live[number]
         key = key_of(RUNG, epoch)
-        known = self._attributes(trial)
+        known = self._stored.facts(trial)
         stored = known.get(key)
         if stored is not None:
             paused = stored["action"] == "pause"
@@ -161,7 +185,7 @@ class SearchStudy(StoredStudy):
         verdict = self._verdict(trial, epoch)
         if verdict is None:
             return "go"
-        self._write(trial, key, verdict)
+        self._stored.write(trial, key, verdict)
         decided: Action = verdict["action"]
         return decided
 
@@ -175,12 +199,12 @@ class SearchStudy(StoredStudy):
             return self.fail(number, f"{missing[0]} of the kept weights is not finite")
         trial = self._live[number]
         values = [final[name] for name in self.file.objectives]
-        self._set(trial, "epochs", self.file.training.epochs)
+        self._stored.set(trial, "epochs", self.file.training.epochs)
         kept = {k: v for k, v in final.items() if math.isfinite(v)}
-        missed = self._constrain(trial, final)
+        missed = self._stored.constrain(trial, final)
         content = {"state": "COMPLETE", "values": values, "final": kept, "violations": missed}
-        self._write(trial, ENDED, content)
-        self._tell(trial, TrialState.COMPLETE, values)
+        self._stored.write(trial, ENDED, content)
+        self._stored.tell(trial, TrialState.COMPLETE, values)
         self._let_go(number)
         return "COMPLETE"
 
@@ -197,14 +221,14 @@ class SearchStudy(StoredStudy):
     def give_back(self, number: int) -> None:
         """Hand a trial whose worker died out again, before any other."""
         self._let_go(number)
-        self._interrupted.append(self._trials()[number])
+        self._interrupted.append(number)
 
     def fail(self, number: int, reason: str) -> str:
         """End a trial that could not go on, with the reason."""
         trial = self._live[number]
-        self._set(trial, "reason", reason[:2000])
-        self._write(trial, ENDED, {"state": "FAIL"})
-        self._tell(trial, TrialState.FAIL)
+        self._stored.set(trial, "reason", reason[:2000])
+        self._stored.write(trial, ENDED, {"state": "FAIL"})
+        self._stored.tell(trial, TrialState.FAIL)
         self._let_go(number)
         return "FAIL"
 
@@ -221,8 +245,8 @@ class SearchStudy(StoredStudy):
 
     def close(self, number: int) -> None:
         """End a trial that waits at a rung as pruned."""
-        self._end_pruned(self._adopt(self._trials()[number]))
-        self._facts.pop(number, None)
+        self._end_pruned(self._stored.adopt(number))
+        self._stored.forget(number)
 
     def take_over(self, other: SearchStudy) -> None:
         """Go on with the trials that run under another view of the same storage."""
@@ -241,20 +265,20 @@ class SearchStudy(StoredStudy):
 
     def _let_go(self, number: int) -> None:
         del self._live[number]
-        self._facts.pop(number, None)
+        self._stored.forget(number)
 
     def _hand_out(self, trial: Trial) -> Ask:
-        known = self._attributes(trial)
+        known = self._stored.facts(trial)
         attempt = int(known.get("attempt", 0)) + 1
-        self._set(trial, "attempt", attempt)
+        self._stored.set(trial, "attempt", attempt)
         reached = last_epoch(known)
         before, times = known.get("taken_up_at", [reached, 0])
-        self._set(trial, "taken_up_at", [reached, times + 1 if before == reached else 1])
+        self._stored.set(trial, "taken_up_at", [reached, times + 1 if before == reached else 1])
         # One that was begun keeps its values, also where the space has changed since.
         asked: Values | None = known[ASKED]["values"] if ASKED in known else None
         if asked is None:
             values = suggest(self.file.space, trial, self._fixed)
-            self._write(trial, ASKED, {"values": values})
+            self._stored.write(trial, ASKED, {"values": values})
         else:
             values = {**self.launches.once_fixed(self.file.space, asked), **asked}
         self._live[trial.number] = trial
@@ -270,31 +294,23 @@ class SearchStudy(StoredStudy):
         """Return the paused trial that stands best, if it may go on; None for nobody."""
         if not self._judge.promotes:
             return None
-        trials = self._trials()
-        chosen = self._judge.promotion(self._seen.views(trials))
+        chosen = self._judge.promotion(self.views())
         if chosen is None:
             return None
         number, rung, standing = chosen
-        trial = self._adopt(trials[number])
-        self._write(trial, key_of(PROMOTION, rung), standing)
+        trial = self._stored.adopt(number)
+        self._stored.write(trial, key_of(PROMOTION, rung), standing)
         return self._hand_out(trial)
 
     def _verdict(self, trial: Trial, epoch: int) -> Verdict | None:
         if self._judge.asks_optuna():
-            return self._judge.optuna_verdict(self._study, trial.number, self.views())
+            return self._judge.optuna_verdict(self._stored.optuna, trial.number, self.views())
         return self._judge.verdict(trial.number, epoch, self.views())
 
     def _end_pruned(self, trial: Trial) -> None:
-        metrics = view(trial.storage.get_trial(trial._trial_id)).last
-        self._constrain(trial, metrics)
-        self._write(trial, ENDED, {"state": "PRUNED"})
-        self._tell(trial, TrialState.PRUNED)
+        self._stored.constrain(trial, self._stored.view(trial).last)
+        self._stored.write(trial, ENDED, {"state": "PRUNED"})
+        self._stored.tell(trial, TrialState.PRUNED)
 
     def _stopped(self, views: list[TrialView]) -> str | None:
         return reached(self.file, views, self.launches.wall_seconds)
-
-
-def _report(trial: Trial, value: float, epoch: int) -> None:
-    """Store an intermediate value, which Optuna's own pruners and plots read, once."""
-    if epoch not in trial.storage.get_trial(trial._trial_id).intermediate_values:
-        trial.report(value, epoch)

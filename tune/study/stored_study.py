@@ -23,7 +23,7 @@ from tune.study.launches import Launch, Launches
 from tune.study.samplers import make_sampler
 from tune.study.seen import Seen
 from tune.study.storage import open_storage
-from tune.study.view import CONTINUES, TrialView
+from tune.study.view import CONTINUES, TrialView, view
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -45,24 +45,20 @@ class StoredStudy:
         self, file: StudyFile, storage: str | BaseStorage, *, chain: Chain | None = None
     ) -> None:
         self.file = file
-        self._storage = open_storage(storage) if isinstance(storage, str) else storage
-        self._study = _create(file, self._storage)
-        self.launches = Launches(self._study)
-        self._chain = chain or Chain(self._trials())
+        opened = open_storage(storage) if isinstance(storage, str) else storage
+        self.optuna = _create(file, opened)
+        """The Optuna study itself."""
+        self.launches = Launches(self.optuna)
+        self._chain = chain or Chain(self.trials())
         self._seen = Seen()
         self._facts: dict[int, dict[str, Any]] = {}
 
-    @property
-    def optuna(self) -> optuna.Study:
-        """The Optuna study itself."""
-        return self._study
-
     def bind(self, key: str, value: Any) -> None:
         """Record a fact that no later launch may change; `StudyError` where it differs."""
-        stored = self._study.user_attrs.get(key)
+        stored = self.optuna.user_attrs.get(key)
         plain = json.loads(json.dumps(value))
         if stored is None:
-            self._study.set_user_attr(key, plain)
+            self.optuna.set_user_attr(key, plain)
         elif stored != plain:
             raise StudyError(
                 f"study {self.file.name!r} was begun with another {key}: it holds "
@@ -72,7 +68,7 @@ class StoredStudy:
 
     def note(self, key: str, value: Any) -> None:
         """Record a fact that may change from launch to launch."""
-        self._study.set_user_attr(key, json.loads(json.dumps(value)))
+        self.optuna.set_user_attr(key, json.loads(json.dumps(value)))
 
     def begin_launch(self) -> Launch:
         """Record a launch with its space and its epochs, and what is tried first."""
@@ -81,61 +77,78 @@ class StoredStudy:
             self.enqueue(point)
         return launch
 
-    def enqueue(self, values: Mapping[str, Any], **attributes: Any) -> None:
+    def enqueue(self, values: Mapping[str, Any]) -> None:
         """Put a point in line, unless the study has tried it, is about to, or has no room for it.
 
         A launch with a larger budget puts it in line then.
         """
-        trials = self._trials()
+        trials = self.trials()
         room = sum(CONTINUES not in t.user_attrs for t in trials) < self.file.budget.trials
         if room and not any(_same_point(trial, values) for trial in trials):
-            self._study.enqueue_trial(dict(values), user_attrs=attributes)
+            self.optuna.enqueue_trial(dict(values))
 
     def views(self) -> list[TrialView]:
         """Return all trials as the storage holds them."""
-        return self._seen.views(self._trials())
+        return self._seen.views(self.trials())
 
-    def _trials(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+    def view(self, trial: Trial) -> TrialView:
+        """Return one trial as the storage holds it."""
+        return view(_frozen(trial))
 
-    def _adopt(self, frozen: FrozenTrial) -> Trial:
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials as Optuna holds them, in the order of their numbers."""
+        return self.optuna.get_trials(deepcopy=False)
+
+    # One trial, which the driver that calls these alone writes to ------------------------------
+
+    def adopt(self, number: int) -> Trial:
+        """Return a trial that another launch has begun, or that was paused."""
         # The constructor takes the storage's own id, which Optuna keeps private; a test holds it.
-        return Trial(self._study, frozen._trial_id)
+        return Trial(self.optuna, self.trials()[number]._trial_id)
 
-    def _attributes(self, trial: Trial) -> Mapping[str, Any]:
-        """Return a trial's facts, read from the storage once: nobody else writes to it."""
+    def facts(self, trial: Trial) -> Mapping[str, Any]:
+        """Return a trial's facts and events by key, read from the storage once."""
         if trial.number not in self._facts:
-            self._facts[trial.number] = dict(trial.storage.get_trial(trial._trial_id).user_attrs)
+            self._facts[trial.number] = dict(_frozen(trial).user_attrs)
         return self._facts[trial.number]
 
-    def _set(self, trial: Trial, key: str, value: Any) -> None:
+    def forget(self, number: int) -> None:
+        """Read a trial's facts from the storage when they are next asked for."""
+        self._facts.pop(number, None)
+
+    def set(self, trial: Trial, key: str, value: Any) -> None:
         """Store a fact of a trial."""
         trial.set_user_attr(key, value)
         if trial.number in self._facts:
             self._facts[trial.number][key] = value
 
-    def _write(self, trial: Trial, key: str, content: Mapping[str, Any]) -> None:
+    def write(self, trial: Trial, key: str, content: Mapping[str, Any]) -> None:
         """Store an event of a trial under its place in the study's order, unless it is there.
 
         A driver killed after the event and before what follows from it leaves it to the next one.
         """
-        if key in self._attributes(trial):
+        if key in self.facts(trial):
             return
         launch = self.launches.number
-        self._set(trial, key, self._chain.stamp(trial.number, key, _plain(content), launch=launch))
+        self.set(trial, key, self._chain.stamp(trial.number, key, _plain(content), launch=launch))
 
-    def _tell(
+    def report(self, trial: Trial, value: float, epoch: int) -> None:
+        """Store an intermediate value, which Optuna's own pruners and plots read, once."""
+        if epoch not in _frozen(trial).intermediate_values:
+            trial.report(value, epoch)
+
+    def tell(
         self, trial: Trial | int, state: TrialState, values: Sequence[float] | None = None
     ) -> None:
         """End a trial as Optuna's `Study.tell` does, without the deep copy that it returns."""
-        _tell_with_warning(self._study, trial, values, state)
+        _tell_with_warning(self.optuna, trial, values, state)
 
-    def _constrain(self, trial: Trial, metrics: Mapping[str, float]) -> dict[str, float]:
+    def constrain(self, trial: Trial, metrics: Mapping[str, float]) -> dict[str, float]:
         """Store and return how far each bound is missed; above 0 is missed."""
         missed: dict[str, float] = {}
         if not self.file.constraints:
             return missed
-        teachers = self._study.user_attrs.get("teacher_results", {})
+        teachers = self.optuna.user_attrs.get("teacher_results", {})
         for constraint in self.file.constraints:
             bound = constraint.at_least
             if constraint.teacher is not None:
@@ -145,7 +158,7 @@ class StoredStudy:
                 name = f"{constraint.metric}>={bound:.2f}"
                 missed[name] = bound - metrics[constraint.metric]
                 trial.set_constraint(name, missed[name])
-        self._set(trial, "violations", missed)
+        self.set(trial, "violations", missed)
         return missed
 
 
@@ -169,6 +182,11 @@ def _create(file: StudyFile, storage: BaseStorage) -> optuna.Study:
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(file.objectives)
     return study
+
+
+def _frozen(trial: Trial) -> FrozenTrial:
+    """Return a running trial as the storage holds it now."""
+    return trial.storage.get_trial(trial._trial_id)
 
 
 def _same_point(trial: FrozenTrial, values: Mapping[str, Any]) -> bool:
