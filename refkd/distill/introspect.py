@@ -5,11 +5,21 @@ k is a teacher (`id`, `ood`), b a boundary (start, end). Quantities are per pair
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 from torch import Tensor
 from torch.nn import functional as F
 
 from refkd.distill.config import IntrospectionConfig
 from refkd.distill.distributions import EPSILON, cross_entropy, log_probabilities
+
+Role = Literal["id", "ood"]
+"""k, what a teacher was trained for."""
+Boundary = Literal["start", "end"]
+"""b, the first or the last clip of a moment."""
+Weights = tuple[Tensor, Tensor]
+"""(w^ID, w^OOD), or (u^ID, u^OOD), of one boundary: (B,) each."""
 
 
 def teacher_loss(logits: Tensor, truth: Tensor, mask: Tensor, *, ce: str = "position") -> Tensor:
@@ -47,8 +57,8 @@ def introspective_weights(
 
 
 def weigh_boundaries(
-    losses: dict[str, dict[str, Tensor]], config: IntrospectionConfig
-) -> dict[str, tuple[Tensor, Tensor]]:
+    losses: Mapping[Role, Mapping[Boundary, Tensor]], config: IntrospectionConfig
+) -> dict[Boundary, Weights]:
     """Return (w^ID, w^OOD) for `start` and `end` from ℓ by teacher and boundary (A5)."""
     ours, theirs = losses["id"], losses["ood"]
     if not config.per_boundary:
@@ -56,12 +66,9 @@ def weigh_boundaries(
             ours["start"] + ours["end"], theirs["start"] + theirs["end"], invert=config.invert
         )
         return {"start": both, "end": both}
-    return {
-        b: introspective_weights(ours[b], theirs[b], invert=config.invert)
-        for b in ("start", "end")
-    }
+    return {b: introspective_weights(ours[b], theirs[b], invert=config.invert) for b in ours}
 
 
-def ensemble(weights: tuple[Tensor, Tensor], p_id: Tensor, p_ood: Tensor) -> Tensor:
+def ensemble(weights: Weights, p_id: Tensor, p_ood: Tensor) -> Tensor:
     """Return w^ID P^ID + w^OOD P^OOD, equation (5): the warm-up's target of (6), (B, L)."""
     return weights[0][:, None] * p_id + weights[1][:, None] * p_ood

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,13 +19,25 @@ from refkd.distill.distributions import (
     one_hot,
     soft_labels,
 )
+from refkd.distill.introspect import Boundary, Role, Weights
 from refkd.distill.student import StudentOutput
 from refkd.distill.terms import LossTerms
 from refkd.models.backbone import SpanLogits
 from refkd.models.decode import decode
 
-BOUNDARIES = ("start", "end")
-TEACHERS = ("id", "ood")
+
+class Bounded(Protocol):
+    """What holds something of both boundaries: logits, a target, or a batch's true clips."""
+
+    @property
+    def start(self) -> Tensor: ...
+    @property
+    def end(self) -> Tensor: ...
+
+
+def by_boundary(both: Bounded) -> dict[Boundary, Tensor]:
+    """Return what `both` holds by boundary, start first."""
+    return {"start": both.start, "end": both.end}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +46,10 @@ class TeacherLogits:
 
     id: SpanLogits
     ood: SpanLogits
+
+    def by_role(self) -> dict[Role, SpanLogits]:
+        """Return the logits by teacher, ID first."""
+        return {"id": self.id, "ood": self.ood}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +88,9 @@ class ReflectiveLoss:
         config = self.config
         target = self.target(output, batch, teachers, warm=warm)
         parts = {"kd": self._divergence(target, output.main.spans)}
-        for k in TEACHERS:
-            parts[f"side_{k}"] = self._side(getattr(teachers, k), getattr(output, f"side_{k}"))
+        sides = output.sides()
+        for k, teacher in teachers.by_role().items():
+            parts[f"side_{k}"] = self._side(teacher, sides[k])
         parts["aux"] = auxiliary
         total = parts["kd"] + config.aux_weight * auxiliary
         if config.side_in_warmup or not warm:
@@ -90,84 +109,78 @@ class ReflectiveLoss:
     ) -> Target:
         """Return the distributions the main head is taught: (5) in the warm-up, (12) after it."""
         weights = self.introspection(batch, teachers)
-        facts = {f"w_id_{b}": weights[b][0] for b in BOUNDARIES}
+        facts = {f"w_id_{b}": of_both[0] for b, of_both in weights.items()}
         if warm:
-            made = {b: self._ensemble(b, weights[b], teachers) for b in BOUNDARIES}
+            made = {b: self._ensemble(b, weights[b], teachers) for b in weights}
         else:
-            rho = {k: self._confidence(getattr(output, f"side_{k}"), batch) for k in TEACHERS}
-            pi = {
-                k: self._affinity(getattr(teachers, k), getattr(output, f"side_{k}"))
-                for k in TEACHERS
-            }
-            for k in TEACHERS:
+            sides = output.sides()
+            rho = {k: self._confidence(side, batch) for k, side in sides.items()}
+            pi = {k: self._affinity(said, sides[k]) for k, said in teachers.by_role().items()}
+            for k in sides:
                 facts |= {f"pi_{k}": pi[k], f"rho_{k}": rho[k]}
                 facts[f"rho_{k}_is_0"] = (rho[k] == 0).to(rho[k].dtype)
                 facts[f"rho_{k}_is_1"] = (rho[k] == 1).to(rho[k].dtype)
-            made = {
-                b: self._reflective(b, weights[b], pi, rho, batch, teachers) for b in BOUNDARIES
-            }
-        for b in BOUNDARIES:
-            index = getattr(batch, b)[:, None]
+            made = {b: self._reflective(b, weights[b], pi, rho, batch, teachers) for b in weights}
+        student = by_boundary(output.main.spans)
+        for b, true in by_boundary(batch).items():
+            index = true[:, None]
             facts[f"target_mass_{b}"] = made[b].gather(1, index)[:, 0]
-            log_student = log_probabilities(getattr(output.main.spans, b))
-            facts[f"student_mass_{b}"] = log_student.gather(1, index)[:, 0].exp()
+            facts[f"student_mass_{b}"] = log_probabilities(student[b]).gather(1, index)[:, 0].exp()
         return Target(start=made["start"], end=made["end"], facts=facts)
 
-    def introspection(
-        self, batch: Batch, teachers: TeacherLogits
-    ) -> dict[str, tuple[Tensor, Tensor]]:
+    def introspection(self, batch: Batch, teachers: TeacherLogits) -> dict[Boundary, Weights]:
         """Return (w^ID, w^OOD) by boundary, equations (1) to (4): (B,) each."""
         losses = {
             k: {
                 b: introspect.teacher_loss(
-                    _wide(getattr(getattr(teachers, k), b)),
-                    self._truth(batch, b, getattr(getattr(teachers, k), b)),
+                    _wide(logits),
+                    self._truth(batch, b, logits),
                     batch.clip_mask,
                     ce=self.config.introd.ce,
                 )
-                for b in BOUNDARIES
+                for b, logits in by_boundary(said).items()
             }
-            for k in TEACHERS
+            for k, said in teachers.by_role().items()
         }
         return introspect.weigh_boundaries(losses, self.config.introd)
 
-    def _truth(self, batch: Batch, boundary: str, like: Tensor) -> Tensor:
-        index: Tensor = getattr(batch, boundary)
+    def _truth(self, batch: Batch, boundary: Boundary, like: Tensor) -> Tensor:
+        index = by_boundary(batch)[boundary]
         if self.config.introd.gt == "soft":
             return soft_labels(index, batch.clips, _wide(like))
         return one_hot(index, _wide(like))
 
-    def _ensemble(
-        self, boundary: str, weights: tuple[Tensor, Tensor], teachers: TeacherLogits
-    ) -> Tensor:
-        p_id, p_ood = (self._log_teacher(getattr(teachers, k), boundary).exp() for k in TEACHERS)
+    def _ensemble(self, boundary: Boundary, weights: Weights, teachers: TeacherLogits) -> Tensor:
+        p_id = self._log_teacher(teachers.id, boundary).exp()
+        p_ood = self._log_teacher(teachers.ood, boundary).exp()
         return introspect.ensemble(weights, p_id, p_ood)
 
     def _reflective(
         self,
-        boundary: str,
-        weights: tuple[Tensor, Tensor],
-        pi: dict[str, Tensor],
-        rho: dict[str, Tensor],
+        boundary: Boundary,
+        weights: Weights,
+        pi: Mapping[Role, Tensor],
+        rho: Mapping[Role, Tensor],
         batch: Batch,
         teachers: TeacherLogits,
     ) -> Tensor:
         """Return P̃^T_b: each teacher rectified, then both re-weighted."""
-        rectified = {
-            k: self._rectified(getattr(teachers, k), boundary, rho[k], batch) for k in TEACHERS
-        }
+        p_id = self._rectified(teachers.id, boundary, rho["id"], batch)
+        p_ood = self._rectified(teachers.ood, boundary, rho["ood"], batch)
         if self.config.reweighting:
             weights = extrospect.reweight(
                 weights, (pi["id"], pi["ood"]), norm=self.config.reweight_norm
             )
-        return introspect.ensemble(weights, rectified["id"], rectified["ood"])
+        return introspect.ensemble(weights, p_id, p_ood)
 
-    def _rectified(self, teacher: SpanLogits, boundary: str, rho: Tensor, batch: Batch) -> Tensor:
+    def _rectified(
+        self, teacher: SpanLogits, boundary: Boundary, rho: Tensor, batch: Batch
+    ) -> Tensor:
         config = self.config
         log_p = self._log_teacher(teacher, boundary)
         if config.rectification == "none":
             return log_p.exp()
-        index: Tensor = getattr(batch, boundary)
+        index = by_boundary(batch)[boundary]
         if config.rectification == "window":
             return rectify.window(log_p, index, batch.clips, rho, config.window)
         truth = self._truth(batch, boundary, log_p)
@@ -178,8 +191,8 @@ class ReflectiveLoss:
             iou = extrospect.index_iou(*decode(teacher.start, teacher.end), batch.start, batch.end)
         return rectify.pure_gt(log_p.exp(), truth, iou, config.pure_gt.delta)
 
-    def _log_teacher(self, teacher: SpanLogits, boundary: str) -> Tensor:
-        return log_probabilities(getattr(teacher, boundary), self.config.kd_temperature)
+    def _log_teacher(self, teacher: SpanLogits, boundary: Boundary) -> Tensor:
+        return log_probabilities(by_boundary(teacher)[boundary], self.config.kd_temperature)
 
     def _affinity(self, teacher: SpanLogits, side: SpanLogits) -> Tensor:
         return extrospect.affinity(
@@ -198,34 +211,32 @@ class ReflectiveLoss:
 
     def _divergence(self, target: Target, student: SpanLogits) -> Tensor:
         """Return T² Σ_b KL(target_b ‖ P^S_b), equation (6)."""
-        scale = self.config.kd_temperature**2
+        scale, said = self.config.kd_temperature**2, by_boundary(student)
         losses = [
-            kl(
-                getattr(target, b),
-                log_probabilities(getattr(student, b), self.config.kd_temperature),
-            )
-            for b in BOUNDARIES
+            kl(taught, log_probabilities(said[b], self.config.kd_temperature))
+            for b, taught in by_boundary(target).items()
         ]
         return scale * self._reduce(losses)
 
     def _side(self, teacher: SpanLogits, side: SpanLogits) -> Tensor:
         """Return T² Σ_b KL(P^k_b ‖ P'^k_b), one teacher's part of equation (8)."""
+        said = by_boundary(side)
         losses = [
             extrospect.side_divergence(
-                getattr(teacher, b),
-                getattr(side, b),
+                taught,
+                said[b],
                 temperature=self.config.kd_temperature,
                 reverse=self.config.side_kl == "reverse",
             )
-            for b in BOUNDARIES
+            for b, taught in by_boundary(teacher).items()
         ]
         return self.config.kd_temperature**2 * self._reduce(losses)
 
     def _hard_loss(self, spans: SpanLogits, batch: Batch) -> Tensor:
-        losses = []
-        for b in BOUNDARIES:
-            log_p = log_probabilities(getattr(spans, b))
-            losses.append(cross_entropy(one_hot(getattr(batch, b), log_p), log_p))
+        losses, true = [], by_boundary(batch)
+        for b, logits in by_boundary(spans).items():
+            log_p = log_probabilities(logits)
+            losses.append(cross_entropy(one_hot(true[b], log_p), log_p))
         return self._reduce(losses)
 
     def _reduce(self, losses: list[Tensor]) -> Tensor:

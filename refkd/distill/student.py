@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from refkd.data.batch import Batch
 from refkd.distill.config import DistillConfig
+from refkd.distill.introspect import Role
 from refkd.models.backbone import SpanBackbone, SpanHead, SpanLogits, SpanOutput
 from refkd.models.layers import init_weights
 from refkd.seeds import derive_seed
@@ -21,6 +22,10 @@ class StudentOutput:
     main: SpanOutput
     side_id: SpanLogits
     side_ood: SpanLogits
+
+    def sides(self) -> dict[Role, SpanLogits]:
+        """Return what the side branches say by the teacher each follows, ID first."""
+        return {"id": self.side_id, "ood": self.side_ood}
 
 
 class SideBranch(nn.Module):
