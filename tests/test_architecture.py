@@ -7,6 +7,7 @@ import importlib
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -69,6 +70,50 @@ def test_ray_tune_never_takes_the_name_of_our_package() -> None:
         and any(name.name == "tune" and name.asname in (None, "tune") for name in node.names)
     ]
     assert found == [], "write `import ray.tune`"
+
+
+MOVABLE = (
+    *("system_attrs", "fixed_params", "alembic_version", "trial_user_attributes"),
+    *("ray._private", "class_cache", "trial.error_file", "KUBERAY_IN_USE", "ray-schema.json"),
+    *("drain-node", "set_tracking_uri", "compare-runs", "compareRunsMode", "}/models/"),
+)
+"""What Optuna, Ray and MLflow may move without a word, beside names that begin with `_`."""
+SELF = ("self", "cls", "super()")
+
+
+def private_names(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and the name of what a file takes of others although they keep it private."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    own = {"_asdict"}  # of a NamedTuple, which has no other name for it
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            own.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            own.add(node.attr)
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [part for alias in node.names for part in alias.name.split(".")]
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in SELF:
+            names = [] if node.attr in own else [node.attr]
+        for name in names:
+            if name.startswith("_") and not name.startswith("__"):
+                yield node.lineno, name
+
+
+def test_what_others_keep_private_stands_in_one_place() -> None:
+    """`tune/compat.py` holds it, and `tests/tune/test_compat.py` says what moved."""
+    found = []
+    for path in project_files(".py"):
+        place = path.relative_to(ROOT)
+        if place.parts[0] not in ("refkd", "tune") or place == Path("tune/compat.py"):
+            continue
+        found += [f"{place}:{line}: {name}" for line, name in private_names(path)]
+        text = path.read_text(encoding="utf-8")
+        found += [f"{place}: {word}" for word in MOVABLE if word in text]
+    assert found == [], "give it a function in tune/compat.py"
 
 
 @pytest.mark.parametrize("package", ["refkd", "tune"])

@@ -16,6 +16,7 @@ import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
+from tune import compat
 from tune.study.chain import Chain, Event, broken, events
 from tune.study.launches import Launch, read_launches
 from tune.study.search_study import SearchStudy
@@ -133,7 +134,7 @@ class _Rebuilt:
 
     def _ask(self, study: SearchStudy, number: int) -> int:
         original = self._trials[number]
-        line = original.system_attrs.get("fixed_params")
+        line = compat.enqueued_params(original)
         if line is not None:
             inherited = {
                 key: value

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from mlflow.entities import Run
@@ -13,6 +11,7 @@ from playwright.sync_api import Page, expect
 from support.browser import needs_chromium
 from support.recording import SECONDS, by_name, tell_everything, tracker
 
+from tune import compat
 from tune.record.courier import Delivery
 
 EXPERIMENT = "refkd/shown"
@@ -49,9 +48,8 @@ def test_the_compare_page_shows_three_students_side_by_side(
     mlflow_uri: str, students: dict[str, Run], page: Page, tmp_path: Path
 ) -> None:
     runs = [run.info.run_id for run in students.values()]
-    experiments = sorted({run.info.experiment_id for run in students.values()})
-    asked = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps(experiments))}"
-    show(page, f"{mlflow_uri}/#/compare-runs?{asked}")
+    (experiment,) = {run.info.experiment_id for run in students.values()}
+    show(page, f"{mlflow_uri}/#/{compat.compare_page(experiment, runs)}")
 
     for name, run in students.items():
         expect(page.get_by_text(name, exact=True).first).to_be_visible()

@@ -25,7 +25,8 @@ from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
-from tune.beside.ui import CHARTS, HOST, pages
+from tune import compat
+from tune.beside.ui import HOST, pages
 from tune.cli import app
 from tune.record.record import experiment_name
 from tune.study.snapshot import open_snapshot
@@ -46,7 +47,7 @@ def test_print_names_the_pages_and_starts_nothing(study: SmallStudy, mlflow_stor
     mlflow, dashboard = json.loads(run(study.path, "--print", "--json").stdout)
     runs = by_name(mlflow_store, experiment_name(study.file))
     number = runs["quick"].info.experiment_id
-    start = f"http://{HOST}:5000/#/experiments/{number}/{CHARTS}"
+    start = f"http://{HOST}:5000/#/{compat.charts_page(number)}"
     assert mlflow["address"] == start
     (link,) = mlflow["links"].values()
     asked = unquote(link.partition("runs=")[2].partition("&")[0])

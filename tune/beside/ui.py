@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from refkd.errors import RefKDError
+from tune import compat
 from tune.spec.urls import resolve, scrub, without_password
 from tune.study.snapshot import open_snapshot
 from tune.study.storage import JOURNAL
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 HOST = "127.0.0.1"
-CHARTS = "runs?orderByKey=attributes.start_time&orderByAsc=true&compareRunsMode=CHART"
-"""MLflow's charts of an experiment, teachers first: it draws the first ten runs of its list."""
 
 
 class UiError(RefKDError):
@@ -62,7 +60,7 @@ def pages(where: Path | str, *, mlflow_port: int, dashboard_port: int) -> list[P
         champions = set(study.summary.champions.values())
         experiment = experiment_name(study.file)
         found.append(_mlflow(study.place.tracking, experiment, champions, mlflow_port))
-    number = study.optuna._study_id
+    number = compat.study_id(study.optuna)
     found.append(_dashboard(study.place.storage, number, dashboard_port))
     return found
 
@@ -136,10 +134,10 @@ def _links(uri: str, experiment: str, champions: set[int]) -> dict[str, str]:
         ) from None
     number = str(held.experiment_id)
     chosen = [run.info.run_id for run in runs if _stands_out(run, champions)]
-    links = {"runs": f"experiments/{number}/{CHARTS}"}
+    # Teachers come first in the order of their starts, so the charts draw them.
+    links = {"runs": compat.charts_page(number)}
     if len(chosen) > 1:
-        asked = f"runs={quote(json.dumps(chosen))}&experiments={quote(json.dumps([number]))}"
-        links["champions and teachers side by side"] = f"compare-runs?{asked}"
+        links["champions and teachers side by side"] = compat.compare_page(number, chosen)
     return links
 
 

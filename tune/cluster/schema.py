@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
+from tune import compat
 from tune.cluster.findings import Fault, Faults
 from tune.cluster.source import ClusterError, ClusterFile, value_at
 from tune.cluster.unknown import unknown
@@ -52,10 +51,9 @@ def check_schema(file: ClusterFile) -> Faults:
 
 def ray_schema() -> dict[str, Any]:
     """Return the schema of cluster files of the installed Ray, without importing Ray."""
-    spec = find_spec("ray")
-    if spec is None or spec.origin is None:
+    path = compat.cluster_file_schema()
+    if path is None:
         raise ClusterError("Ray is not installed; run: pip install 'refkd[tune]'")
-    path = Path(spec.origin).parent / "autoscaler" / "ray-schema.json"
     schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return schema
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from refkd.errors import RefKDError
+from tune import compat
 from tune.execution.machines import check_resources, machines_coming, machines_there
 from tune.spec.limits import Resources
 
@@ -89,8 +90,7 @@ def _ray() -> Any:
         os.environ.setdefault(key, value)
     import ray
 
-    # Ray warns that its token is in use, at every start.
-    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    logging.getLogger(compat.TOKEN_LOGGER).setLevel(logging.ERROR)
     return ray
 
 

@@ -12,12 +12,10 @@ import psutil
 import yaml
 
 from refkd.errors import RefKDError
+from tune import compat
 from tune.spec.limits import Resources
 
 _log = logging.getLogger(__name__)
-_OPTION = "--autoscaling-config="
-_KUBERAY = "RAY_USAGE_STATS_KUBERAY_IN_USE"
-"""Set to 1 by KubeRay's operator in every pod."""
 
 Machine = Mapping[str, float]
 """The resources of a machine by Ray's names, `CPU` and `GPU` among them."""
@@ -62,7 +60,7 @@ def machines_coming() -> list[Machine]:
     Ray tells no client what its autoscaler may add, but starts it with a file that says so. On
     Kubernetes it runs in a container of its own: nothing is known.
     """
-    if os.environ.get(_KUBERAY) == "1":
+    if os.environ.get(compat.KUBERAY_VARIABLE) == "1":
         return [{}]
     return [machine for path in _autoscaling_files() for machine in _kinds(path)]
 
@@ -74,8 +72,8 @@ def _autoscaling_files() -> Iterator[Path]:
         if uids is None or uids.real != os.getuid():
             continue
         for word in process.info["cmdline"] or ():
-            path = Path(word.removeprefix(_OPTION)).expanduser()
-            if word.startswith(_OPTION) and path.is_file():
+            path = Path(word.removeprefix(compat.AUTOSCALING_OPTION)).expanduser()
+            if word.startswith(compat.AUTOSCALING_OPTION) and path.is_file():
                 yield path
 
 

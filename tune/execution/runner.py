@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import ray.tune
 from ray.tune import Callback
 
+from tune import compat
 from tune.execution.jobs import Job
 from tune.execution.searcher import Board, Listener, StudyScheduler, StudySearcher
 from tune.execution.trainables import FAILED, metrics_of, train_student, train_teacher
@@ -88,7 +89,6 @@ def fit(
     callbacks: list[Callback],
 ) -> None:
     """Run a Tuner of its own; its folder `scratch` is of no worth afterwards and is removed."""
-    _keep_credentials()
     name = f"launch-{secrets.token_hex(4)}"
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     tuner = ray.tune.Tuner(
@@ -104,23 +104,12 @@ def fit(
         ),
     )
     try:
-        with warnings.catch_warnings():
+        with compat.credentials_withheld(), warnings.catch_warnings():
             # Ray's own use of deprecated interfaces is nothing a user can mend.
             warnings.simplefilter("ignore")
             tuner.fit()
     finally:
         _remove(scratch)
-
-
-def _keep_credentials() -> None:
-    """Let Tune pass none of the driver's AWS keys on: each node's runtime log would show them.
-
-    A worker uses its own machine's environment or role.
-    """
-    from ray.tune.execution import class_cache
-
-    kept = (name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_"))
-    class_cache.ENV_VARS_TO_PROPAGATE = type(class_cache.ENV_VARS_TO_PROPAGATE)(kept)
 
 
 def _remove(scratch: Path) -> None:

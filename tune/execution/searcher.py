@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from tune import compat
 from tune.execution.spot import NodeLeavingError
 from tune.execution.trainables import FAILED, FINAL, metrics_of
 from tune.study.search_study import Ask, SearchStudy
@@ -185,9 +185,6 @@ class StudyScheduler(FIFOScheduler):
 
 
 def _error_of(trial: RayTrial) -> str:
-    """Return what Ray noted of a trial's last error.
-
-    `RayTrial.get_error` reads the storage, where the note comes only later.
-    """
-    file = None if trial.error_file is None else Path(trial.error_file)
+    """Return what Ray noted of a trial's last error."""
+    file = compat.error_file(trial)
     return file.read_text(encoding="utf-8").strip() if file and file.is_file() else ""

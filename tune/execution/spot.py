@@ -25,6 +25,7 @@ from pathlib import Path
 from tenacity import retry, stop_after_delay, wait_fixed
 
 from refkd.errors import RefKDError
+from tune import compat
 
 POLL = 5.0
 """Seconds between two questions, as EC2's documentation recommends."""
@@ -39,10 +40,9 @@ class NodeLeavingError(RefKDError):
 def check_node() -> None:
     """Raise `NodeLeavingError` where the node of this worker is being drained."""
     import ray
-    from ray._private.state import state
 
     node = ray.get_runtime_context().get_node_id()
-    if node in state.get_draining_nodes():
+    if node in compat.draining_nodes():
         raise NodeLeavingError("its node is about to be taken away")
 
 
@@ -77,9 +77,8 @@ def drain(end: datetime) -> None:
     node = ray.get_runtime_context().get_node_id()
     ray.shutdown()
     left = max(0, round((end - datetime.now(UTC)).total_seconds()))
-    command = [str(Path(sys.executable).parent / "ray"), "drain-node", "--node-id", node]
-    command += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot notice"]
-    subprocess.run([*command, "--deadline-remaining-seconds", str(left)], check=True)
+    program = str(Path(sys.executable).parent / "ray")
+    subprocess.run([program, *compat.drain_arguments(node, "spot notice", left)], check=True)
 
 
 def watch() -> None:

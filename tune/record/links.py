@@ -17,6 +17,8 @@ from mlflow.entities import (
     Run,
 )
 
+from tune import compat
+
 CONTEXT, NOTE = "mlflow.data.context", "mlflow.note.content"
 
 
@@ -77,7 +79,7 @@ def note_of(run: Run) -> dict[str, str]:
 def _note(datasets: Sequence[Mapping[str, str]], models: Sequence[LoggedModel]) -> str:
     """Describe a student by what it was made of, with links to the pages of both teachers."""
     teachers = [
-        f"[{m.name}](#/experiments/{m.experiment_id}/models/{m.model_id})"
+        f"[{m.name}](#/{compat.model_page(m.experiment_id, m.model_id)})"
         for m in sorted(models, key=lambda model: str(model.name))
     ]
     made_of = sorted((one["name"], one["digest"]) for one in datasets)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
@@ -18,6 +16,7 @@ from requests import RequestException
 from refkd.data.dataset import Dataset
 from refkd.files import sha256_file
 from refkd.retriever import WEIGHTS
+from tune import compat
 from tune.record.alias import move_alias
 from tune.record.card import model_card
 from tune.record.lineage import ancestry
@@ -73,7 +72,7 @@ def register_champions(
     if uri is None:
         return True
     try:
-        with client_settings(), tracking_at(resolve(uri)):
+        with client_settings(), compat.tracking_at(resolve(uri)):
             registrar = Registrar(resolve(uri), file, dataset)
             for alias, folder in folders.items():
                 scores = {role: table[role][alias] for role in table}
@@ -90,18 +89,6 @@ def register_champions(
         )
         return False
     return True
-
-
-@contextmanager
-def tracking_at(uri: str) -> Iterator[None]:
-    """Set MLflow's global store and put it back: a store looks up a version's model there."""
-    is_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
-    before = mlflow.get_tracking_uri() if is_set else None
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it
 
 
 class Registrar:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from tune import compat
 from tune.study.storage import StorageError, database_url, explain, file_of, mend_journal
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def settle_journal(path: Path) -> int:
     if not path.exists():
         return 0
     own = JournalFileSymlinkLock(str(path))
-    link = path.with_name(path.name + ".lock")
+    link = compat.journal_lock(path)
     since, seen = time.monotonic(), _identity(link)
     while seen is not None and time.monotonic() - since < STALE:
         time.sleep(0.02)

@@ -1,27 +1,22 @@
 """A study in SQLite read without Optuna: importing it takes longer than all else of a look.
 
-The storage stays the one truth, and only tables of the revision that is known here are read so;
+The storage stays the one truth, and only tables of the revision that is known are read so;
 a journal, a server, and a file of any other revision are left to Optuna.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tune import compat
 from tune.spec.urls import resolve
-
-REVISION = "v3.2.0.a"
-"""Of the tables, as Optuna names it in them."""
-_INFINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf}
 
 
 class State(Enum):
@@ -68,40 +63,23 @@ def glance(url: str, name: str) -> Glance | None:
 
 
 def _read(connection: sqlite3.Connection, name: str) -> Glance | None:
-    if connection.execute("SELECT version_num FROM alembic_version").fetchall() != [(REVISION,)]:
+    if connection.execute(compat.SQL_REVISION).fetchall() != [(compat.REVISION,)]:
         return None
-    row = connection.execute("SELECT study_id FROM studies WHERE study_name = ?", [name])
-    study = row.fetchone()
+    study = connection.execute(compat.SQL_STUDY, [name]).fetchone()
     if study is None:
         return None
-    query = "SELECT key, value_json FROM study_user_attributes WHERE study_id = ?"
-    facts = connection.execute(query, study)
+    facts = connection.execute(compat.SQL_FACTS, study)
     attributes = {key: json.loads(value) for key, value in facts}
     return Glance(attributes, _trials(connection, study))
 
 
 def _trials(connection: sqlite3.Connection, study: tuple[int]) -> list[StoredTrial]:
-    rows = connection.execute(
-        "SELECT trial_id, number, state FROM trials WHERE study_id = ? ORDER BY trial_id", study
-    )
+    rows = connection.execute(compat.SQL_TRIALS, study)
     trials = {key: StoredTrial(number=number, state=State[name]) for key, number, name in rows}
-
-    def of_trials(table: str, columns: str, order: str) -> Iterator[tuple[Any, ...]]:
-        query = f"SELECT trial_id, {columns} FROM {table} JOIN trials USING (trial_id)"
-        yield from connection.execute(f"{query} WHERE study_id = ? ORDER BY {order}", study)
-
-    columns = "param_name, param_value, distribution_json"
-    for key, name, value, range_ in of_trials("trial_params", columns, "param_id"):
-        trials[key].params[name] = _param(value, json.loads(range_))
-    for key, value, kind in of_trials("trial_values", "value, value_type", "objective"):
-        trials[key].values.append(_INFINITE.get(kind, value))
-    for key, name, value in of_trials("trial_user_attributes", "key, value_json", "trial_id"):
+    for key, name, value, distribution in connection.execute(compat.SQL_PARAMS, study):
+        trials[key].params[name] = compat.stored_param(value, distribution)
+    for key, value, kind in connection.execute(compat.SQL_VALUES, study):
+        trials[key].values.append(compat.stored_value(value, kind))
+    for key, name, value in connection.execute(compat.SQL_TRIAL_FACTS, study):
         trials[key].user_attrs[name] = json.loads(value)
     return list(trials.values())
-
-
-def _param(stored: float, distribution: dict[str, Any]) -> Any:
-    """Return a value as it was suggested; the table holds all as real numbers."""
-    if distribution["name"] == "CategoricalDistribution":
-        return distribution["attributes"]["choices"][int(stored)]
-    return int(stored) if distribution["name"] == "IntDistribution" else stored

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from optuna import Study
 from optuna.storages import InMemoryStorage
 
+from tune import compat
+
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.trial import FrozenTrial
@@ -36,8 +38,8 @@ def ask(
     rehearsed = _copy(study, views, objective)
     trial = rehearsed.get_trials(deepcopy=True)[number]
     stops = pruner.prune(rehearsed, trial)
-    after = rehearsed.get_trials(deepcopy=False)[number].system_attrs
-    known = trial.system_attrs
+    after = compat.internal_attributes(rehearsed.get_trials(deepcopy=False)[number])
+    known = compat.internal_attributes(trial)
     return stops, {key: value for key, value in after.items() if key not in known}
 
 
@@ -61,8 +63,9 @@ def _told(
             for epoch, metrics in seen.curve.items()
             if objective in metrics
         }
-        told.system_attrs = {}
+        written: dict[str, Any] = {}
         for verdict in seen.decisions.values():
-            told.system_attrs |= verdict.get(WRITTEN, {})
+            written |= verdict.get(WRITTEN, {})
+        compat.set_internal_attributes(told, written)
         copies.append(told)
     return copies

@@ -1,17 +1,17 @@
 """What was derived from trials, made anew for those alone that have changed.
 
-Optuna replaces a trial it holds in memory whenever something is written to it, and never changes
-one in place: the same object holds the same facts. So what was derived from it is kept beside it,
-for ever where the trial has ended, and the storage stays the truth.
+Optuna replaces a trial it holds in memory whenever something is written to it: the same object
+holds the same facts. So what was derived from it is kept beside it, for ever where the trial has
+ended, and the storage stays the truth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import compress
-from operator import is_not
 from typing import TYPE_CHECKING
 
+from tune import compat
 from tune.study.view import TrialView, view
 
 if TYPE_CHECKING:
@@ -63,5 +63,5 @@ def changed(now: Sequence[object], before: Sequence[object]) -> Iterator[int]:
     >>> list(changed([kept, object(), object()], [kept, object()]))
     [1, 2]
     """
-    yield from compress(range(len(before)), map(is_not, now, before))
+    yield from compress(range(len(before)), map(compat.trial_changed, now, before))
     yield from range(len(before), len(now))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from refkd.errors import RefKDError
+from tune import compat
 from tune.spec.urls import resolve, scrub, without_password
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def mend_journal(path: Path) -> int:
         size = handle.seek(0, os.SEEK_END)
         block = min(size, 1 << 20)
         handle.seek(size - block)
-        last_newline = handle.read(block).rfind(b"\n")
+        last_newline = handle.read(block).rfind(compat.JOURNAL_END)
         end = size - block + last_newline + 1
         handle.truncate(end)
     return size - end

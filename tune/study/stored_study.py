@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
-from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from refkd.errors import RefKDError
+from tune import compat
 from tune.study.chain import Chain
 from tune.study.launches import Launch, Launches
 from tune.study.samplers import make_sampler
@@ -93,7 +93,7 @@ class StoredStudy:
 
     def view(self, trial: Trial) -> TrialView:
         """Return one trial as the storage holds it."""
-        return view(_frozen(trial))
+        return view(compat.frozen(trial))
 
     def trials(self) -> list[FrozenTrial]:
         """Return all trials as Optuna holds them, in the order of their numbers."""
@@ -103,13 +103,12 @@ class StoredStudy:
 
     def adopt(self, number: int) -> Trial:
         """Return a trial that another launch has begun, or that was paused."""
-        # The constructor takes the storage's own id, which Optuna keeps private; a test holds it.
-        return Trial(self.optuna, self.trials()[number]._trial_id)
+        return compat.adopt(self.optuna, self.trials()[number])
 
     def facts(self, trial: Trial) -> Mapping[str, Any]:
         """Return a trial's facts and events by key, read from the storage once."""
         if trial.number not in self._facts:
-            self._facts[trial.number] = dict(_frozen(trial).user_attrs)
+            self._facts[trial.number] = dict(compat.frozen(trial).user_attrs)
         return self._facts[trial.number]
 
     def forget(self, number: int) -> None:
@@ -134,14 +133,14 @@ class StoredStudy:
 
     def report(self, trial: Trial, value: float, epoch: int) -> None:
         """Store an intermediate value, which Optuna's own pruners and plots read, once."""
-        if epoch not in _frozen(trial).intermediate_values:
+        if epoch not in compat.frozen(trial).intermediate_values:
             trial.report(value, epoch)
 
     def tell(
         self, trial: Trial | int, state: TrialState, values: Sequence[float] | None = None
     ) -> None:
-        """End a trial as Optuna's `Study.tell` does, without the deep copy that it returns."""
-        _tell_with_warning(self.optuna, trial, values, state)
+        """End a trial in a state, complete ones with the values of their objectives."""
+        compat.tell(self.optuna, trial, values, state)
 
     def constrain(self, trial: Trial, metrics: Mapping[str, float]) -> dict[str, float]:
         """Store and return how far each bound is missed; above 0 is missed."""
@@ -184,15 +183,9 @@ def _create(file: StudyFile, storage: BaseStorage) -> optuna.Study:
     return study
 
 
-def _frozen(trial: Trial) -> FrozenTrial:
-    """Return a running trial as the storage holds it now."""
-    return trial.storage.get_trial(trial._trial_id)
-
-
 def _same_point(trial: FrozenTrial, values: Mapping[str, Any]) -> bool:
     """Return whether a trial was, or will be, run at a point."""
-    fixed = trial.system_attrs.get("fixed_params")
-    if fixed is not None and dict(fixed) == dict(values):
+    if compat.enqueued_params(trial) == dict(values):
         return True
     return bool(trial.params) and all(trial.params.get(k) == v for k, v in values.items())
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from refkd.errors import CheckpointError, RefKDError
 from refkd.files import sha256_file
 from refkd.retriever import RECORD, WEIGHTS, Retriever
+from tune import compat
 from tune.record.tracking import client_settings
 from tune.spec.urls import resolve, scrub, without_password
 
@@ -52,11 +53,9 @@ def load_model(model: str, *, tracking: str) -> FoundModel:
             f"{SCHEME}NAME/VERSION, or the folder of an exported retriever"
         )
     _check_store(tracking)
-    from tune.record.registry import tracking_at
-
     with (
         client_settings(),
-        tracking_at(resolve(tracking)),
+        compat.tracking_at(resolve(tracking)),
         TemporaryDirectory(prefix="refkd-") as scratch,
     ):
         version = _version(tracking, **named.groupdict())

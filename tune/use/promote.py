@@ -11,6 +11,7 @@ from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.export import FrozenStudent, open_student
+from tune import compat
 from tune.champions import keep_retriever
 from tune.finals.champions import system_name
 from tune.finals.choice import ALIASES, BALANCED, finalist_folder, run_key
@@ -63,7 +64,7 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> Promotion:
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 
-    from tune.record.registry import Registrar, registered_name, tracking_at
+    from tune.record.registry import Registrar, registered_name
     from tune.record.tracking import client_settings
     from tune.use.model import unanswered
 
@@ -78,7 +79,7 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> Promotion:
     keep_retriever(file, chosen.student, dataset, folder)
     scores = _scores(file, dataset, trial, chosen.seeds)
     try:
-        with client_settings(), tracking_at(resolve(uri)):
+        with client_settings(), compat.tracking_at(resolve(uri)):
             registrar = Registrar(resolve(uri), file, dataset)
             version, before = registrar.register(
                 alias, trial, folder, scores, run=chosen.run, reason=reason

@@ -1,0 +1,284 @@
+"""What `tune.compat` relies on is still so in the versions that are installed.
+
+Each failure says in a sentence what has moved, and what to do in `tune/compat.py`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import parse_qsl
+
+import mlflow
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.pruners import SuccessiveHalvingPruner
+from optuna.storages import InMemoryStorage
+from optuna.storages.journal import JournalFileSymlinkLock
+from optuna.trial import TrialState
+from support.project import ROOT
+
+from tune import compat
+from tune.study.storage import close_storage, open_storage
+
+
+@contextmanager
+def upstream(sentence: str) -> Iterator[None]:
+    """Fail with a sentence where something of a library is not as it was."""
+    try:
+        yield
+    except Exception as error:
+        pytest.fail(f"{sentence} ({type(error).__name__}: {error})")
+
+
+def test_a_look_imports_none_of_the_three() -> None:
+    code = "import sys, tune.compat; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert {"optuna", "ray", "mlflow"} & set(done.stdout.split()) == set()
+
+
+# Optuna -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Iterator[optuna.Study]:
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    yield optuna.create_study(study_name="a", storage=storage, directions=["maximize"])
+    close_storage(storage)
+
+
+def test_a_trial_is_ended_without_its_copy(study: optuna.Study) -> None:
+    trial = study.ask()
+    with upstream(
+        "Optuna moved the inside of Study.tell: call Study.tell, which copies the trial"
+    ):
+        compat.tell(study, trial, [1.5], TrialState.COMPLETE)
+    assert study.trials[0].values == [1.5]
+
+
+def test_a_running_trial_is_gone_on_with_and_read(study: optuna.Study) -> None:
+    study.ask().set_user_attr("fact", 1)
+    with upstream(
+        "Optuna no longer makes a Trial of its storage's id: find how it goes on with one"
+    ):
+        adopted = compat.adopt(study, study.get_trials(deepcopy=False)[0])
+    study.get_trials(deepcopy=False)
+    adopted.set_user_attr("other", 2)
+    with upstream("Optuna moved the id of a Trial: read it from study.trials by its number"):
+        assert compat.frozen(adopted).user_attrs == {"fact": 1, "other": 2}
+    assert adopted.number == 0
+
+
+def test_a_study_has_the_number_that_its_storage_gave_it(study: optuna.Study) -> None:
+    storage = InMemoryStorage()
+    for name in ("first", "second"):
+        made = optuna.create_study(study_name=name, storage=storage)
+        with upstream("Optuna moved a study's number: ask its storage for it by its name"):
+            assert compat.study_id(made) == storage.get_study_id_from_name(name)
+
+
+def test_values_in_line_stand_with_the_trial(study: optuna.Study) -> None:
+    study.enqueue_trial({"x": 0.5})
+    study.ask()
+    study.ask()
+    with upstream("Optuna keeps the values of enqueue_trial elsewhere: find where"):
+        assert [compat.enqueued_params(t) for t in study.trials] == [{"x": 0.5}, None]
+
+
+def test_a_pruner_writes_into_the_trial(study: optuna.Study) -> None:
+    trial = study.ask()
+    trial.report(1.0, step=1)
+    copy = study.get_trials(deepcopy=True)[0]
+    assert compat.internal_attributes(copy) == {}
+    with upstream(
+        "Optuna's pruners write what they found elsewhere: find where, for rehearsal.py"
+    ):
+        SuccessiveHalvingPruner(min_resource=1).prune(study, copy)
+        (written,) = compat.internal_attributes(study.trials[0]).items()
+        assert "rung" in written[0]
+    compat.set_internal_attributes(copy, {"a": 1})
+    assert compat.internal_attributes(copy) == {"a": 1}
+
+
+def test_a_written_trial_is_another_object_and_an_unwritten_one_is_not(storage_url: str) -> None:
+    storage = open_storage(storage_url)
+    study = optuna.create_study(study_name="objects", storage=storage)
+    trial, other = study.ask(), study.ask()
+    before = study.get_trials(deepcopy=False)
+    trial.set_user_attr("fact", 1)
+    after = study.get_trials(deepcopy=False)
+    with upstream("Optuna writes into a trial that it holds: seen.py must compare contents"):
+        assert compat.trial_changed(after[trial.number], before[trial.number])
+    with upstream("Optuna makes a trial anew that nobody wrote to: seen.py would read all again"):
+        compat.tell(study, other, [1.0], TrialState.COMPLETE)
+        ended = study.get_trials(deepcopy=False)[other.number]
+        assert not compat.trial_changed(study.get_trials(deepcopy=False)[other.number], ended)
+    close_storage(storage)
+
+
+def test_the_tables_are_those_that_are_read(study: optuna.Study, tmp_path: Path) -> None:
+    """That every trial is read as Optuna reads it holds `test_glance.py`."""
+    trial = study.ask({"x": IntDistribution(0, 9), "y": CategoricalDistribution(["a", "b"])})
+    compat.tell(study, trial, [math.inf], TrialState.COMPLETE)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+        (revision,) = connection.execute(compat.SQL_REVISION).fetchall()
+        with upstream("Optuna's tables are of a new revision: fit the SQL to it, then name it"):
+            assert revision == (compat.REVISION,)
+        with upstream("Optuna's tables hold a value or a parameter otherwise: fit the SQL"):
+            number = connection.execute(compat.SQL_STUDY, ["a"]).fetchone()
+            ((_, *value),) = connection.execute(compat.SQL_VALUES, number)
+            assert compat.stored_value(*value) == math.inf
+            params = connection.execute(compat.SQL_PARAMS, number).fetchall()
+            assert {n: compat.stored_param(*held) for _, n, *held in params} == trial.params
+
+
+def test_a_journal_has_a_record_a_line_and_a_link_as_lock(tmp_path: Path) -> None:
+    path = tmp_path / "study.journal"
+    storage = open_storage(f"journal:{path}")
+    optuna.create_study(storage=storage).ask().set_user_attr("text", "two\nlines")
+    with upstream("Optuna writes a journal otherwise: see how its end is torn, for mend_journal"):
+        content = path.read_bytes()
+        assert content.endswith(compat.JOURNAL_END)
+        assert all(json.loads(line) for line in content.split(compat.JOURNAL_END)[:-1])
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    with upstream("Optuna locks a journal by another file: name it, for settle_journal"):
+        assert compat.journal_lock(path).is_symlink()
+    lock.release()
+    assert not compat.journal_lock(path).is_symlink()
+
+
+# Ray ----------------------------------------------------------------------------------------
+
+
+def test_the_name_of_the_loggers_of_tokens() -> None:
+    with upstream("Ray warns of its token elsewhere: name that logger, or each start warns"):
+        folder = find_spec(compat.TOKEN_LOGGER)
+        assert folder is not None
+
+
+def test_the_nodes_that_are_drained_can_be_asked_for() -> None:
+    """That Ray tells of a real node holds `tests/lab/test_cluster_spot.py`."""
+    from ray._private.state import GlobalState, state
+
+    with upstream("Ray tells otherwise which nodes are drained: find how, or trials are lost"):
+        assert isinstance(state, GlobalState)
+        assert list(inspect.signature(state.get_draining_nodes).parameters) == []
+
+
+def test_the_command_that_drains_a_node_takes_its_arguments() -> None:
+    from ray.scripts.scripts import cli
+
+    with upstream("`ray drain-node` takes other arguments: see its source"):
+        name, *arguments = compat.drain_arguments("ab12", "spot notice", 90)
+        context = cli.commands[name].make_context(name, arguments)
+    given = {"node_id": "ab12", "reason_message": "spot notice", "deadline_remaining_seconds": 90}
+    assert given.items() <= context.params.items()
+
+
+def test_tune_passes_no_credentials_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.tune.execution import class_cache
+
+    class Trainable:
+        pass
+
+    def passed_on() -> set[str]:
+        made = class_cache._ActorClassCache().get(Trainable)
+        return set(made._default_options["runtime_env"]["env_vars"])
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    with upstream("Tune passes the driver's environment on otherwise: keep its AWS keys back"):
+        assert "AWS_SECRET_ACCESS_KEY" in passed_on(), "nothing is to be kept back any more"
+        with compat.credentials_withheld():
+            assert {n for n in passed_on() if n.startswith("AWS_")} == set()
+            assert "RAY_CHDIR_TO_TRIAL_DIR" in passed_on()
+        assert "AWS_SECRET_ACCESS_KEY" in passed_on(), "put back"
+
+
+def test_a_trial_names_the_file_of_its_error(tmp_path: Path) -> None:
+    """That it does so in a real run holds `test_worker_causes.py`."""
+    from ray.tune import TuneError
+    from ray.tune.experiment import Trial
+
+    with upstream("Ray keeps a trial's error elsewhere: find its file, or causes are not told"):
+        trial = Trial("unknown", stub=True)
+        trial.storage = SimpleNamespace(trial_driver_staging_path=str(tmp_path))
+        assert compat.error_file(trial) is None
+        trial.handle_error(TuneError("out of memory"))
+        file = compat.error_file(trial)
+        assert file is not None
+        assert file.read_text(encoding="utf-8").rstrip().endswith("out of memory")
+
+
+def test_an_autoscaler_is_started_with_the_path_of_its_file() -> None:
+    from ray._private import services
+
+    with upstream("Ray starts its autoscaler otherwise: find where its process names its file"):
+        assert f'"{compat.AUTOSCALING_OPTION}"' in inspect.getsource(services.start_monitor)
+
+
+def test_the_variable_of_kuberay() -> None:
+    from ray._common.usage import usage_constants
+
+    with upstream("KubeRay sets another variable: name it, or its autoscaler is not known of"):
+        assert usage_constants.KUBERAY_ENV == compat.KUBERAY_VARIABLE
+
+
+def test_ray_brings_a_schema_of_cluster_files() -> None:
+    with upstream("Ray's schema of cluster files lies elsewhere: name its path"):
+        path = compat.cluster_file_schema()
+        assert path is not None
+        assert "available_node_types" in json.loads(path.read_text(encoding="utf-8"))["properties"]
+
+
+# MLflow -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [None, "sqlite:///before.db"])
+def test_the_global_store_is_put_back(before: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
+    with upstream("MLflow's global store is set otherwise: see mlflow.set_tracking_uri"):
+        with compat.tracking_at("sqlite:///other.db"):
+            assert mlflow.get_tracking_uri() == "sqlite:///other.db"
+        assert mlflow.is_tracking_uri_set() == (before is not None)
+        assert before is None or mlflow.get_tracking_uri() == before
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def scripts() -> str:
+    """What MLflow's pages are made of."""
+    folder = Path(mlflow.__file__).parent / "server" / "js" / "build" / "static" / "js"
+    return "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.js"))
+
+
+@pytest.mark.parametrize(
+    ("page", "parts"),
+    [
+        (compat.charts_page("7"), ["/experiments/:experimentId"]),
+        (compat.compare_page("7", ["a"]), ["/compare-runs"]),
+        (compat.model_page("7", "m"), ["/experiments/:experimentId/models/:loggedModelId"]),
+    ],
+)
+def test_the_addresses_of_pages(page: str, parts: list[str], scripts: str) -> None:
+    """What they show holds `test_mlflow_browser.py` and `test_record_browser.py`."""
+    asked = parse_qsl(page.partition("?")[2])
+    words = [*parts, *(word for word, _ in asked), *(v for _, v in asked if v.isupper())]
+    for word in words:
+        with upstream(f"MLflow's pages know no {word!r}: look the address up in a browser"):
+            assert re.search(rf"(?<![\w]){re.escape(word)}(?![\w-])", scripts) is not None

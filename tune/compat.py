@@ -1,0 +1,206 @@
+"""Every name of Optuna, Ray and MLflow that their documentation promises nobody.
+
+Tables, lines of a file, arguments of programs and addresses of pages as well: whatever a new
+version may move without a word. Nothing else in `tune` holds one, and `tests/tune/test_compat.py`
+says for each what moved. None of the three is imported before a function needs it, so that a look
+at a study need not wait for them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial, Trial, TrialState
+    from ray.tune.experiment import Trial as RayTrial
+
+# Optuna: studies and trials -----------------------------------------------------------------
+
+trial_changed: Callable[[object, object], bool] = operator.is_not
+"""Whether something was written to a trial between two calls of `get_trials(deepcopy=False)`:
+Optuna puts another object in its place then."""
+
+
+def study_id(study: Study) -> int:
+    """Return the number of a study in its storage, which optuna-dashboard names it by."""
+    return study._study_id
+
+
+def adopt(study: Study, trial: FrozenTrial) -> Trial:
+    """Return a trial that is running already, to go on with it."""
+    from optuna.trial import Trial
+
+    return Trial(study, trial._trial_id)
+
+
+def frozen(trial: Trial) -> FrozenTrial:
+    """Return a trial as its storage holds it now; a `Trial` shows what it was at its begin."""
+    return trial.storage.get_trial(trial._trial_id)
+
+
+def tell(
+    study: Study, trial: Trial | int, values: Sequence[float] | None, state: TrialState
+) -> None:
+    """End a trial as `Study.tell` does, without the deep copy of it that `Study.tell` returns."""
+    from optuna.study._tell import _tell_with_warning
+
+    _tell_with_warning(study, trial, values, state)
+
+
+def enqueued_params(trial: FrozenTrial) -> dict[str, Any] | None:
+    """Return the values a trial was put in line with; None where a sampler proposed them."""
+    params: dict[str, Any] | None = trial.system_attrs.get("fixed_params")
+    return params
+
+
+def internal_attributes(trial: FrozenTrial) -> dict[str, Any]:
+    """Return what Optuna itself, a pruner of its own above all, has written to a trial."""
+    return trial.system_attrs
+
+
+def set_internal_attributes(trial: FrozenTrial, attributes: Mapping[str, Any]) -> None:
+    """Replace what Optuna itself has written to a copy of a trial."""
+    trial.system_attrs = dict(attributes)
+
+
+# Optuna: a study in SQLite ------------------------------------------------------------------
+
+SQL_REVISION = "SELECT version_num FROM alembic_version"
+REVISION = "v3.2.0.a"
+"""The one revision of the tables that the following reads."""
+SQL_STUDY = "SELECT study_id FROM studies WHERE study_name = ?"
+"""A study's row; its id is the parameter of all below."""
+SQL_FACTS = "SELECT key, value_json FROM study_user_attributes WHERE study_id = ?"
+SQL_TRIALS = "SELECT trial_id, number, state FROM trials WHERE study_id = ? ORDER BY trial_id"
+_SQL_OF_TRIALS = (
+    "SELECT trial_id, {} FROM {} JOIN trials USING (trial_id) WHERE study_id = ? ORDER BY {}"
+)
+SQL_PARAMS = _SQL_OF_TRIALS.format(
+    "param_name, param_value, distribution_json", "trial_params", "param_id"
+)
+SQL_VALUES = _SQL_OF_TRIALS.format("value, value_type", "trial_values", "objective")
+SQL_TRIAL_FACTS = _SQL_OF_TRIALS.format("key, value_json", "trial_user_attributes", "trial_id")
+
+
+def stored_value(value: float, kind: str) -> float:
+    """Return an objective's value from its columns `value` and `value_type`."""
+    return {"INF_POS": math.inf, "INF_NEG": -math.inf}.get(kind, value)
+
+
+def stored_param(value: float, distribution: str) -> Any:
+    """Return a parameter as it was suggested; the table holds all as real numbers."""
+    described = json.loads(distribution)
+    if described["name"] == "CategoricalDistribution":
+        return described["attributes"]["choices"][int(value)]
+    return int(value) if described["name"] == "IntDistribution" else value
+
+
+# Optuna: a study in a journal ---------------------------------------------------------------
+
+JOURNAL_END = b"\n"
+"""What ends a record of a journal; a last line without it is torn."""
+
+
+def journal_lock(path: Path) -> Path:
+    """Return the symbolic link that a journal's `JournalFileSymlinkLock` is."""
+    return path.with_name(path.name + ".lock")
+
+
+# Ray ----------------------------------------------------------------------------------------
+
+TOKEN_LOGGER = "ray._private.authentication"
+"""The logger that warns at every start that a token is in use."""
+AUTOSCALING_OPTION = "--autoscaling-config="
+"""Begins the word with which Ray names a cluster's file to its autoscaler's process."""
+KUBERAY_VARIABLE = "RAY_USAGE_STATS_KUBERAY_IN_USE"
+"""Set to 1 by KubeRay's operator in every pod."""
+
+
+def draining_nodes() -> Collection[str]:
+    """Return the ids of the nodes of the joined cluster that are about to be taken away."""
+    from ray._private.state import state
+
+    nodes: Collection[str] = state.get_draining_nodes()
+    return nodes
+
+
+def drain_arguments(node: str, reason: str, seconds: int) -> list[str]:
+    """Return the arguments with which `ray` drains a node that goes in so many seconds."""
+    why = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", reason]
+    return ["drain-node", "--node-id", node, *why, "--deadline-remaining-seconds", str(seconds)]
+
+
+@contextmanager
+def credentials_withheld() -> Iterator[None]:
+    """Let Tune pass none of the driver's AWS keys on: each node's runtime log would show them.
+
+    A worker uses its own machine's environment or role.
+    """
+    from ray.tune.execution import class_cache
+
+    before = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {n for n in before if not n.startswith("AWS_")}
+    try:
+        yield
+    finally:
+        class_cache.ENV_VARS_TO_PROPAGATE = before
+
+
+def error_file(trial: RayTrial) -> Path | None:
+    """Return the file of a trial's last error; `RayTrial.get_error` reads a later copy of it."""
+    return None if trial.error_file is None else Path(trial.error_file)
+
+
+def cluster_file_schema() -> Path | None:
+    """Return the JSON schema of cluster files, without importing Ray; None without Ray."""
+    spec = find_spec("ray")
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent / "autoscaler" / "ray-schema.json"
+
+
+# MLflow -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def tracking_at(uri: str) -> Iterator[None]:
+    """Set MLflow's global store and put it back: a store looks up a version's model there."""
+    import mlflow
+
+    is_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
+    before = mlflow.get_tracking_uri() if is_set else None
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it
+
+
+def charts_page(experiment: str) -> str:
+    """Return the page of an experiment's charts, its oldest runs first.
+
+    A page is what follows `/#/` in the address of MLflow's pages. The charts draw the first ten
+    runs of their list.
+    """
+    order = "orderByKey=attributes.start_time&orderByAsc=true"
+    return f"experiments/{experiment}/runs?{order}&compareRunsMode=CHART"
+
+
+def compare_page(experiment: str, runs: Sequence[str]) -> str:
+    """Return the page that shows some runs of an experiment side by side."""
+    chosen, of = quote(json.dumps(list(runs))), quote(json.dumps([experiment]))
+    return f"compare-runs?runs={chosen}&experiments={of}"
+
+
+def model_page(experiment: str, model: str) -> str:
+    """Return the page of a logged model."""
+    return f"experiments/{experiment}/models/{model}"
