@@ -16,7 +16,14 @@ from refkd.training.teacher import Teacher, find_teacher
 from tune.champions import crown
 from tune.execution.census import Census
 from tune.execution.cluster import ray_session
-from tune.execution.jobs import CHECKPOINTS, Job, make_job
+from tune.execution.jobs import (
+    CHECKPOINTS,
+    InterruptedSearchError,
+    Job,
+    interrupted,
+    make_job,
+    stopped_at_once,
+)
 from tune.execution.progress import Reporter, Silent
 from tune.record.record import Record
 from tune.spec.marks import study_marks
@@ -37,10 +44,6 @@ class SearchError(RefKDError):
     """A search that cannot go on."""
 
 
-class InterruptedSearchError(RefKDError):
-    """The search was stopped by the user; the message says how to continue."""
-
-
 def search(
     study: StudyFile | Path | str,
     *,
@@ -59,13 +62,8 @@ def search(
     held = lease(url, file.name, objectives=len(file.objectives))
     if file.simulate is None:
         Dataset.open(file.dataset)  # before the study is made: a wrong path is no launch
-    try:
-        with reporter or Silent() as told, held:
-            return _Launch(file, url, told).run(address)
-    except KeyboardInterrupt:
-        raise InterruptedSearchError(
-            "stopped at once; run the same command again to continue"
-        ) from None
+    with stopped_at_once(), reporter or Silent() as told, held:
+        return _Launch(file, url, told).run(address)
 
 
 class _Launch:
@@ -106,10 +104,7 @@ class _Launch:
         self._clean()
         self.study.launches.touch()
         if self.study.left():
-            raise InterruptedSearchError(
-                f"stopped with {self.study.left()} of {self.file.budget.trials} trials left; run "
-                "the same command again to continue"
-            )
+            raise interrupted(self.study.left(), self.file.budget.trials, "trials")
         # A server that does not keep up is not waited for.
         return self._finish(register=record.delivery.left == 0)
 
@@ -241,6 +236,3 @@ def _remove_temporaries(folder: Path) -> None:
     """Remove what writers that were killed left; who holds the lease may take them for dead."""
     for path in temporaries(folder):
         path.unlink(missing_ok=True)
-
-
-__all__ = ["InterruptedSearchError", "SearchError", "open_dataset", "search"]

@@ -14,6 +14,7 @@ from refkd.training.trainer import Trainer
 from tune.execution.replicates import mean
 from tune.replay import Difference
 from tune.spec.study_file import TEACHER_ROLES
+from tune.study.folders import teacher_folder
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.view import ASKED, TrialView
 
@@ -48,9 +49,7 @@ def retrain(where: Path | str, number: int) -> Retrained:
     workspace = file.workspace.absolute()
     teachers = {
         role: find_teacher(
-            workspace
-            / "teachers"
-            / file.teacher_config(role, epochs=first.epochs).address(dataset)
+            teacher_folder(workspace, file.teacher_config(role, epochs=first.epochs), dataset)
         )
         for role in TEACHER_ROLES
     }
@@ -61,7 +60,7 @@ def retrain(where: Path | str, number: int) -> Retrained:
             dataset,
             teachers,
             workspace / "knowledge",
-            device="cuda" if file.resources.gpu > 0 else "cpu",
+            device=file.resources.device,
         )
         for seed in then.seeds()[: then.replicates.race]
     ]

@@ -15,8 +15,9 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.teacher import TeacherConfig, find_teacher
 from tune.execution.cluster import ray_session
+from tune.execution.jobs import InterruptedSearchError
 from tune.execution.progress import Reporter
-from tune.launch import InterruptedSearchError, open_dataset
+from tune.launch import open_dataset
 from tune.spec.settings import TeacherTuning
 from tune.spec.space import Value, flat, suggest
 from tune.spec.study_file import TEACHER_ROLES, StudyFile

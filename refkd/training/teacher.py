@@ -53,6 +53,10 @@ class TeacherConfig(Config):
         check_fits(self.backbone, self.recipe)
         return self
 
+    def total_epochs(self) -> int:
+        """Return the epochs trained."""
+        return self.training.epochs
+
     def address(self, dataset: Dataset) -> str:
         """Return the folder name under which equal teachers are shared."""
         parts = {"dataset": dataset.fingerprint, "teacher": self.model_dump(mode="json")}

@@ -19,10 +19,10 @@ from refkd.models import build_backbone
 from refkd.seeds import derive_seed
 from refkd.training.checkpoint import save_tensors
 from refkd.training.export import RECORD, WEIGHTS, StudentRecord
+from refkd.training.student import StudentConfig
 from refkd.training.teacher import TeacherRecord, find_teacher
-from tune.execution.jobs import CHECKPOINTS, Job
-from tune.finals.choice import BALANCED, FinalistRun
-from tune.finals.trainer import FinalistListener
+from tune.execution.jobs import CHECKPOINTS, JobEnd, JobListener, TrainingJob, Workplace
+from tune.finals.choice import BALANCED
 from tune.spec.study_file import StudyFile, load_study_file
 from tune.study.folders import seed_folder, trial_folder
 from tune.study.search_study import SearchStudy
@@ -122,17 +122,15 @@ def _search(ended: EndedStudy, dataset: Dataset) -> None:
 
 
 def freeze(
-    file: StudyFile,
+    config: StudentConfig,
     dataset: Dataset,
+    study_folder: Path,
     folder: Path,
-    values: Any,
     *,
-    seed: int,
     metrics: Mapping[str, float],
 ) -> None:
-    """Write a random network, another one for each folder, as the student of a seed."""
-    config = file.student_config(values, seed=seed)
-    weights = derive_seed(str(folder.relative_to(file.folder))) % (1 << 31)
+    """Write a random network, another one for each folder of a study, as a student."""
+    weights = derive_seed(str(folder.relative_to(study_folder))) % (1 << 31)
     network = build_backbone(config.backbone, dataset.model_inputs(), seed=weights)
     record = StudentRecord(
         config=config,
@@ -162,34 +160,35 @@ class FakeTrainer:
 
     def __call__(
         self,
-        job: Job,
-        runs: Sequence[FinalistRun],
-        listener: FinalistListener,
+        jobs: Sequence[TrainingJob],
+        place: Workplace,
+        listener: JobListener,
         *,
         address: str | None,
-    ) -> dict[FinalistRun, str]:
-        causes = {}
-        for run in runs:
-            listener.begun(run)
-        for done, run in enumerate(runs):
+    ) -> None:
+        for done, job in enumerate(jobs):
             if done == self.stop_after:
                 raise KeyboardInterrupt
-            self.trained.append(run.run)
-            if run.run in self.failing:
-                listener.failed(run, "the loss is not finite")
-            elif run.run in self.dying:
-                causes[run] = "the worker process died"
+            self.trained.append(job.key)
+            listener.job_started(job)
+            if job.key in self.failing:
+                end = JobEnd(failed="the loss is not finite")
+            elif job.key in self.dying:
+                end = JobEnd(failed="the worker process died", died=True)
             else:
-                self._train(job, run, listener)
-        return causes
+                end = self._train(job, listener)
+            listener.job_ended(job, end)
 
-    def _train(self, job: Job, run: FinalistRun, listener: FinalistListener) -> None:
-        metrics = scored(*self.scores[run.number][run.replicate])
+    def _train(self, job: TrainingJob, listener: JobListener) -> JobEnd:
+        _, number, seed = job.key.split("/")
+        metrics = scored(*self.scores[int(number)][int(seed.removeprefix("seed-"))])
         for epoch in range(1, EPOCHS + 1):
-            listener.epoch(run, epoch, metrics)
-        (run.folder / CHECKPOINTS).mkdir(parents=True)
-        freeze(job.study, self.dataset, run.folder, run.values, seed=run.seed, metrics=metrics)
-        listener.trained(run, EPOCHS, metrics)
+            listener.epoch_ended(job, epoch, metrics)
+        (job.folder / CHECKPOINTS).mkdir(parents=True)
+        (config,) = job.networks
+        assert isinstance(config, StudentConfig)
+        freeze(config, self.dataset, job.folder.parents[2], job.folder, metrics=metrics)
+        return JobEnd(metrics=metrics)
 
 
 def add_trial(
@@ -203,7 +202,8 @@ def add_trial(
         study.record(ask.number, epoch, metrics)
     for replicate, seed in enumerate(file.seeds()):
         folder = seed_folder(trial_folder(file.folder, ask.number), replicate)
-        freeze(file, dataset, folder, ask.values, seed=seed, metrics=metrics)
+        config = file.student_config(ask.values, seed=seed)
+        freeze(config, dataset, file.folder, folder, metrics=metrics)
     study.complete(ask.number, metrics)
 
 

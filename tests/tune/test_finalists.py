@@ -19,10 +19,10 @@ from refkd.training.validation import evaluate_role
 from tune import Finalists, finalists
 from tune.bill import make_bill
 from tune.cli import app
+from tune.execution.jobs import InterruptedSearchError
 from tune.finals.champions import FinalistsError
 from tune.finals.choice import finalist_folder, fresh_seeds
 from tune.finals.outcome import OutcomeError
-from tune.launch import InterruptedSearchError
 from tune.spec.study_file import StudyFileError
 from tune.study.lease import LeaseError, lease
 from tune.study.locate import NoStudyError

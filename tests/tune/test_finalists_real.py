@@ -118,7 +118,7 @@ def assert_is_what_training_gives(study: EndedStudy, number: int, result: SeedRe
             outcome.file.student_config(values, seed=result.seed),
             outcome.dataset,
             outcome.teachers,
-            outcome.job.knowledge,
+            outcome.jobs.place.knowledge,
         )
         *_, last = trainer.epochs()
     assert last.epoch == result.epochs == EPOCHS

@@ -10,8 +10,8 @@ from support.ended_study import EPOCHS, FakeTrainer, end_study
 
 from refkd.data.dataset import Dataset
 from tune import finalists
+from tune.execution.jobs import InterruptedSearchError
 from tune.finals.record import FinalistRecord
-from tune.launch import InterruptedSearchError
 from tune.record.registry import registered_name
 
 pytestmark = pytest.mark.filterwarnings(

@@ -31,7 +31,7 @@ AddressOption = Annotated[
 @contextmanager
 def interruptible() -> Iterator[None]:
     """End with a line that says how to go on, and the exit code of Ctrl-C."""
-    from tune.launch import InterruptedSearchError
+    from tune.execution.jobs import InterruptedSearchError
 
     try:
         yield

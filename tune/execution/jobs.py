@@ -1,18 +1,197 @@
-"""What a worker is told: plain data, so that nothing live or secret is ever pickled."""
+"""What is trained on Ray, as plain data, and who is told what becomes of it.
+
+A job crosses to its worker by pickle. It holds configurations and paths alone: no study file, no
+URL, nothing that is open.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from refkd.config import Config
+from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
+from refkd.training.student import StudentConfig
+from refkd.training.teacher import TeacherConfig
+from tune.spec.limits import Resources
 from tune.spec.study_file import TEACHER_ROLES, Address, StudyFile
-from tune.study.folders import trial_folder
-
-if TYPE_CHECKING:
-    from refkd.data.dataset import Dataset
+from tune.study.folders import teacher_folder, trial_folder
 
 CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """Networks to train that differ by their seeds alone: one, or all of a trial."""
+
+    key: str
+    """Its name among the jobs of a run."""
+    folder: Path
+    """Where the first network lies; see `tune.study.folders.seed_folder` for the others."""
+    networks: Sequence[TeacherConfig | StudentConfig]
+    """A configuration for each seed."""
+    teachers: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of the students' teachers, by `id` and `ood`."""
+    race: int = 1
+    """How many are trained side by side and reported; the others follow once those are through."""
+    continues: Path | None = None
+    """Folder of another job, from whose checkpoints this one begins."""
+    inherited: int = 0
+    """Epochs that the other job had; they are not reported again."""
+    shared: bool = False
+    """Whether others may train the same network in this folder at the same time: it is trained
+    once, and keeps no checkpoints when it is done."""
+
+    def __str__(self) -> str:
+        return self.key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """Where the jobs of a run are trained, and what they may use; paths are absolute."""
+
+    dataset: Path | str
+    """Folder or address of the dataset, as the workers find it."""
+    fingerprint: str
+    """Of the dataset's content."""
+    knowledge: Path
+    """Folder of all knowledge."""
+    scratch: Path
+    """Folder of Ray's own files, removed after the run."""
+    resources: Resources
+    """What each job holds."""
+    workers: int
+    """Jobs that are trained at once."""
+    retries: int = 1
+    """How often a job whose worker died is handed out again within a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobEnd:
+    """How a job ended: with metrics, without any where it was stopped, or with a failure."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """What was kept: means over the seeds, and the cost of the whole training."""
+    failed: str | None = None
+    """Why it failed."""
+    died: bool = False
+    """Whether its workers failed, not training itself: it may succeed another time."""
+
+
+class JobListener(Protocol):
+    """Whoever is told what becomes of jobs."""
+
+    def job_started(self, job: TrainingJob) -> None: ...
+    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None: ...
+    def job_ended(self, job: TrainingJob, end: JobEnd) -> None: ...
+
+
+class JobSource(Protocol):
+    """Whoever hands out the jobs of a run and decides what becomes of them."""
+
+    def next_job(self) -> TrainingJob | None:
+        """Return the next job; None where there is none now."""
+
+    def may_follow(self) -> bool:
+        """Return whether there may be one later."""
+
+    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Take the metrics of an epoch; return whether the job goes on."""
+
+    def give_back(self, job: TrainingJob) -> None:
+        """Take a job back that has lost its worker, to hand it out again before any other."""
+
+    def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
+        """Take the one end of a job."""
+
+
+class JobList:
+    """Jobs that are known from the start: a `JobSource`."""
+
+    def __init__(self, jobs: Sequence[TrainingJob], listener: JobListener) -> None:
+        self._waiting = deque(jobs)
+        self._left = len(jobs)
+        self._listener = listener
+        self.failures: dict[str, str] = {}
+        """Why jobs failed, by their key."""
+
+    def next_job(self) -> TrainingJob | None:
+        """Return the next of the list."""
+        if not self._waiting:
+            return None
+        job = self._waiting.popleft()
+        self._listener.job_started(job)
+        return job
+
+    def may_follow(self) -> bool:
+        """Return whether any has not ended: it may be given back."""
+        return self._left > 0
+
+    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Tell the listener; every job goes on to its last epoch."""
+        self._listener.epoch_ended(job, epoch, metrics)
+        return True
+
+    def give_back(self, job: TrainingJob) -> None:
+        """Put a job in front of those that wait."""
+        self._waiting.appendleft(job)
+
+    def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
+        """Note a failure and tell the listener."""
+        self._left -= 1
+        if end.failed is not None:
+            self.failures[job.key] = end.failed
+        self._listener.job_ended(job, end)
+
+
+class EpochListener:
+    """Calls a function with the key, number and metrics of each epoch: a `JobListener`."""
+
+    def __init__(self, told: Callable[[str, int, Mapping[str, float]], None]) -> None:
+        self._told = told
+
+    def job_started(self, job: TrainingJob) -> None:
+        """Ignore."""
+
+    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Call the function."""
+        self._told(job.key, epoch, metrics)
+
+    def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
+        """Ignore."""
+
+
+class InterruptedSearchError(RefKDError):
+    """A run of jobs was stopped by the user; the message says how to continue."""
+
+
+def interrupted(left: int, total: int, what: str) -> InterruptedSearchError:
+    """Return the error of a run that was stopped with jobs left."""
+    return InterruptedSearchError(
+        f"stopped with {left} of {total} {what} left; run the same command again to continue"
+    )
+
+
+@contextmanager
+def stopped_at_once() -> Iterator[None]:
+    """Turn a Ctrl-C that nobody waits for into an `InterruptedSearchError`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedSearchError(
+            "stopped at once; run the same command again to continue"
+        ) from None
+
+
+def teacher_job(key: str, config: TeacherConfig, dataset: Dataset, workspace: Path) -> TrainingJob:
+    """Return the job of a teacher; its folder is shared by all that need an equal one."""
+    folder = teacher_folder(workspace, config, dataset)
+    return TrainingJob(key=key, folder=folder, networks=(config,), shared=True)
 
 
 class Job(Config):

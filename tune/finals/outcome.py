@@ -10,7 +10,7 @@ from pathlib import Path
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.teacher import Teacher, find_teacher
-from tune.execution.jobs import Job, make_job
+from tune.execution.study_jobs import StudyJobs, study_jobs
 from tune.spec.study_file import StudyFile, load_study_file
 from tune.study.growth import check_growth
 from tune.study.lease import lease
@@ -30,7 +30,7 @@ class Outcome:
     file: StudyFile
     study: SearchStudy
     dataset: Dataset
-    job: Job
+    jobs: StudyJobs
     teachers: dict[str, Teacher]
     """By `id` and `ood`."""
 
@@ -65,12 +65,12 @@ def _open(file: StudyFile, url: str) -> Outcome:
             f"study {file.name!r} has not ended: {study.left()} of {file.budget.trials} trials of "
             f"{file.training.epochs} epochs are left or shorter; run `refkd search` first"
         )
-    job = make_job(file, dataset, teacher_epochs=launches[0].epochs)
+    jobs = study_jobs(file, dataset, teacher_epochs=launches[0].epochs)
     study.bind("dataset", dataset.fingerprint)
-    study.bind("teachers", {role: path.name for role, path in job.teachers.items()})
+    study.bind("teachers", {role: path.name for role, path in jobs.teacher_folders.items()})
     study.bind("seed", file.seed)
-    teachers = {role: _teacher(role, path) for role, path in job.teachers.items()}
-    outcome = Outcome(file=file, study=study, dataset=dataset, job=job, teachers=teachers)
+    teachers = {role: _teacher(role, path) for role, path in jobs.teacher_folders.items()}
+    outcome = Outcome(file=file, study=study, dataset=dataset, jobs=jobs, teachers=teachers)
     if not outcome.summary().champions:
         raise OutcomeError(
             f"study {file.name!r} has no complete trial that keeps its constraints; `refkd "

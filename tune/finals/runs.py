@@ -5,18 +5,49 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from refkd.training.export import open_student
-from tune.execution.jobs import CHECKPOINTS
+from tune.execution.cluster import ray_session
+from tune.execution.jobs import (
+    CHECKPOINTS,
+    JobEnd,
+    JobListener,
+    TrainingJob,
+    Workplace,
+    interrupted,
+    stopped_at_once,
+)
 from tune.execution.progress import Reporter, Silent
 from tune.finals.champions import FinalistsError, crown_finalists
 from tune.finals.choice import FinalistRun, choose, fresh_seeds, plan_runs
 from tune.finals.outcome import Outcome, outcome_of
 from tune.finals.record import FinalistRecord
-from tune.finals.trainer import FinalistTrainer, train_with_ray
-from tune.launch import InterruptedSearchError
 from tune.spec.study_file import StudyFile
 from tune.study.outcomes import Finalists, SeedResult
+
+
+class FinalistTrainer(Protocol):
+    """Trains students and tells a listener of each."""
+
+    def __call__(
+        self,
+        jobs: Sequence[TrainingJob],
+        place: Workplace,
+        listener: JobListener,
+        *,
+        address: str | None,
+    ) -> None: ...
+
+
+def train_with_ray(
+    jobs: Sequence[TrainingJob], place: Workplace, listener: JobListener, *, address: str | None
+) -> None:
+    """Train students as one run of Ray Tune: a `FinalistTrainer`."""
+    with ray_session(place.resources, address=address):
+        from tune.execution.training import train_jobs
+
+        train_jobs(jobs, place, listener)
 
 
 def finalists(
@@ -39,18 +70,13 @@ def finalists(
     """
     if top < 1 or seeds < 1:
         raise FinalistsError(f"top is {top} and seeds is {seeds}; both must be at least 1")
-    try:
-        with reporter or Silent() as told, outcome_of(study) as outcome:
-            finals = _Finals(outcome, told, top=top, seeds=seeds)
-            return finals.run(lambda runs: train(outcome.job, runs, finals, address=address))
-    except KeyboardInterrupt:
-        raise InterruptedSearchError(
-            "stopped at once; run the same command again to continue"
-        ) from None
+    with stopped_at_once(), reporter or Silent() as told, outcome_of(study) as outcome:
+        finals = _Finals(outcome, told, top=top, seeds=seeds)
+        return finals.run(lambda jobs: train(jobs, outcome.jobs.place, finals, address=address))
 
 
 class _Finals:
-    """One call, and the listener of its trainer."""
+    """One call, and the listener of its jobs."""
 
     def __init__(self, outcome: Outcome, reporter: Reporter, *, top: int, seeds: int) -> None:
         self._outcome = outcome
@@ -59,25 +85,26 @@ class _Finals:
         self._seeds = fresh_seeds(self._file, seeds)
         self._chosen = choose(outcome.study.views(), self._file.objectives, top=top)
         self._runs = plan_runs(self._file, self._chosen, self._seeds)
+        self._by_key = {run.run: run for run in self._runs}
+        self._deaths: dict[str, str] = {}
+        """Why workers died for good, by the key of their job."""
 
-    def run(self, train: Callable[[Sequence[FinalistRun]], dict[FinalistRun, str]]) -> Finalists:
+    def run(self, train: Callable[[Sequence[TrainingJob]], None]) -> Finalists:
         with FinalistRecord(self._file) as self._record:
             self._record.study_started(self._outcome.study, self._outcome.dataset)
             self._record.teachers_ready(self._outcome.teachers)
             left = self._announce()
-            causes = train(left) if left else {}
+            if left:
+                train([self._job(run) for run in left])
             for run, result in self._results().items():
                 self._record.ended(run, result)
         self._clean()
         left = self._left()
-        if causes:
-            told = "; ".join(f"{run.run}: {why}" for run, why in causes.items())
+        if self._deaths:
+            told = "; ".join(f"{run}: {why}" for run, why in self._deaths.items())
             raise FinalistsError(f"{told}; run the same command again to continue")
         if left:
-            raise InterruptedSearchError(
-                f"stopped with {len(left)} of {len(self._runs)} students of finalists left; run "
-                "the same command again to continue"
-            )
+            raise interrupted(len(left), len(self._runs), "students of finalists")
         results = self._results()
         return crown_finalists(self._outcome, self._chosen, results, self._reporter)
 
@@ -90,30 +117,40 @@ class _Finals:
         )
         return left
 
-    # What the trainer tells -------------------------------------------------------------------
+    def _job(self, run: FinalistRun) -> TrainingJob:
+        return self._outcome.jobs.students(run.run, run.folder, run.values, [run.seed])
 
-    def begun(self, run: FinalistRun) -> None:
+    # What becomes of the jobs -----------------------------------------------------------------
+
+    def job_started(self, job: TrainingJob) -> None:
         """Tell MLflow that a student is about to be trained."""
-        self._record.begun(run)
+        self._record.begun(self._by_key[job.key])
 
-    def epoch(self, run: FinalistRun, epoch: int, metrics: Mapping[str, float]) -> None:
+    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None:
         """Pass an epoch on to MLflow."""
-        self._record.epoch_of(run, epoch, metrics)
+        self._record.epoch_of(self._by_key[job.key], epoch, metrics)
 
-    def trained(self, run: FinalistRun, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Store what a student came to, then tell of it."""
-        facts = {"epochs": epochs, "sha256": open_student(run.folder).record.sha256}
-        result = SeedResult.model_validate({"seed": run.seed, "metrics": metrics, **facts})
+    def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
+        """Store what a student came to, or why training gave up, then tell of it.
+
+        Training would give up again; a student whose worker died may be trained by another call.
+        """
+        if end.died:
+            self._deaths[job.key] = str(end.failed)
+            return
+        run, told = self._by_key[job.key], f"failed: {end.failed}"
+        result = SeedResult(seed=run.seed, failed=end.failed)
+        if end.failed is None:
+            scores = [end.metrics[f"val_{side}/miou"] for side in ("id", "ood")]
+            told = f"ID mIoU {scores[0]:.2f}, OOD mIoU {scores[1]:.2f}"
+            result = SeedResult(
+                seed=run.seed,
+                epochs=job.networks[0].total_epochs(),
+                metrics=dict(end.metrics),
+                sha256=open_student(run.folder).record.sha256,
+            )
         self._store(run, result)
-        self._reporter.stage(
-            f"{run.run}: ID mIoU {metrics['val_id/miou']:.2f}, OOD mIoU "
-            f"{metrics['val_ood/miou']:.2f}"
-        )
-
-    def failed(self, run: FinalistRun, reason: str) -> None:
-        """Store why training gave up: it would do so again."""
-        self._store(run, SeedResult(seed=run.seed, failed=reason))
-        self._reporter.stage(f"{run.run}: failed: {reason}")
+        self._reporter.stage(f"{run.run}: {told}")
 
     def _store(self, run: FinalistRun, result: SeedResult) -> None:
         self._outcome.study.note(run.key, result.model_dump(mode="json"))

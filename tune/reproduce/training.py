@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from refkd.data.dataset import Dataset
 from tune.execution.cluster import ray_session
+from tune.execution.jobs import InterruptedSearchError
 from tune.execution.progress import Reporter
-from tune.launch import InterruptedSearchError
 from tune.reproduce.record import TableRecord
 from tune.reproduce.request import ReproduceError, Request
 from tune.reproduce.units import Unit, Units

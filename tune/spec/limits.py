@@ -73,6 +73,11 @@ class Resources(Config):
     compiled: bool = False
     """Let torch compile networks before their first step: pays off on a GPU, not on a CPU."""
 
+    @property
+    def device(self) -> str:
+        """Where it computes, by torch's name."""
+        return "cuda" if self.gpu > 0 else "cpu"
+
 
 class Bounded(Protocol):
     """What has limits: a study file, or the limits of one alone."""

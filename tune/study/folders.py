@@ -1,8 +1,13 @@
-"""Where a study keeps what its trials make."""
+"""Where a study keeps what its trials make, and a workspace its teachers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from refkd.data.dataset import Dataset
+    from refkd.training.teacher import TeacherConfig
 
 
 def trial_folder(study_folder: Path, number: int) -> Path:
@@ -13,3 +18,8 @@ def trial_folder(study_folder: Path, number: int) -> Path:
 def seed_folder(folder: Path, replicate: int) -> Path:
     """Return where a student of a trial lies: the first in the trial's folder itself."""
     return folder if replicate == 0 else folder / f"seed-{replicate}"
+
+
+def teacher_folder(workspace: Path, config: TeacherConfig, dataset: Dataset) -> Path:
+    """Return a teacher's folder, the same for all that need an equal one."""
+    return workspace.absolute() / "teachers" / config.address(dataset)

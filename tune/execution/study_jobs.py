@@ -1,0 +1,151 @@
+"""The networks of a study as jobs: its teachers, its finalists, and the trials of its search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from refkd.data.dataset import Dataset
+from tune.execution.jobs import JobEnd, TrainingJob, Workplace, teacher_job
+from tune.spec.space import Values
+from tune.spec.study_file import TEACHER_ROLES, StudyFile
+from tune.study.folders import trial_folder
+from tune.study.search_study import Ask, SearchStudy
+from tune.study.view import Action
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyJobs:
+    """Makes the jobs of a study."""
+
+    file: StudyFile
+    place: Workplace
+    teachers: Mapping[str, TrainingJob]
+    """By `id` and `ood`."""
+
+    @property
+    def teacher_folders(self) -> dict[str, Path]:
+        """Where the teachers lie, by `id` and `ood`."""
+        return {role: job.folder for role, job in self.teachers.items()}
+
+    def students(
+        self, key: str, folder: Path, values: Values, seeds: Sequence[int], **more: Any
+    ) -> TrainingJob:
+        """Return the job of students with some values, one a seed.
+
+        Raises pydantic's `ValidationError` for values that no student has together.
+        """
+        return TrainingJob(
+            key=key,
+            folder=folder,
+            networks=[self.file.student_config(values, seed=seed) for seed in seeds],
+            teachers=self.teacher_folders,
+            **more,
+        )
+
+    def trial(self, ask: Ask) -> TrainingJob:
+        """Return the job of a trial; its key is the trial's number."""
+        source = None if ask.continues is None else trial_folder(self.file.folder, ask.continues)
+        return self.students(
+            str(ask.number),
+            trial_folder(self.file.folder, ask.number),
+            ask.values,
+            self.file.seeds(),
+            race=self.file.replicates.race,
+            continues=source,
+            inherited=ask.inherited,
+        )
+
+
+def study_jobs(
+    file: StudyFile, dataset: Dataset, *, teacher_epochs: int | None = None
+) -> StudyJobs:
+    """Return the jobs of a study; `teacher_epochs` are those the study began with."""
+    place = Workplace(
+        dataset=file.dataset if isinstance(file.dataset, str) else file.dataset.absolute(),
+        fingerprint=dataset.fingerprint,
+        knowledge=file.workspace.absolute() / "knowledge",
+        scratch=file.folder / "ray",
+        resources=file.resources,
+        workers=file.workers,
+        retries=file.retries,
+    )
+    teachers = {
+        role: teacher_job(
+            role, file.teacher_config(role, epochs=teacher_epochs), dataset, file.workspace
+        )
+        for role in TEACHER_ROLES
+    }
+    return StudyJobs(file=file, place=place, teachers=teachers)
+
+
+class TrialListener(Protocol):
+    """Whoever is told what happens to the trials of a search: the terminal, tracking."""
+
+    def trial_started(self, ask: Ask) -> None: ...
+    def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None: ...
+    def trial_ended(self, number: int, state: str, reason: str | None) -> None: ...
+
+
+class SearchJobs:
+    """The trials that are left of a search, as the study asks for them: a `JobSource`."""
+
+    def __init__(
+        self, jobs: StudyJobs, study: SearchStudy, listeners: Sequence[TrialListener]
+    ) -> None:
+        self._jobs, self._study, self._listeners = jobs, study, listeners
+        self._decided: dict[int, Action] = {}
+        """What the study decided where a trial does not go on."""
+
+    def next_job(self) -> TrainingJob | None:
+        """Ask the study for its next trial."""
+        while (ask := self._study.ask()) is not None:
+            for listener in self._listeners:
+                listener.trial_started(ask)
+            try:
+                return self._jobs.trial(ask)
+            except ValidationError as error:  # values that do not go together
+                self._fail(ask.number, str(error.errors()[0]["msg"]))
+        return None
+
+    def may_follow(self) -> bool:
+        """Return whether a trial runs: it may be given back, or let another be promoted."""
+        return self._study.may_ask_later()
+
+    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Store an epoch, tell the listeners, and return what the study decides."""
+        number = int(job.key)
+        action = self._study.record(number, epoch, metrics)
+        for listener in self._listeners:
+            listener.epoch_ended(number, epoch, metrics)
+        if action != "go":
+            self._decided[number] = action
+        return action == "go"
+
+    def give_back(self, job: TrainingJob) -> None:
+        """Let the study hand the trial out again."""
+        self._study.give_back(int(job.key))
+
+    def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
+        """Store the outcome of a trial; one that is paused stays open."""
+        number = int(job.key)
+        action = self._decided.pop(number, None)
+        if end.failed is not None:
+            self._fail(number, end.failed)
+        elif action == "pause":
+            self._study.pause(number)
+        elif action == "stop":
+            self._tell(number, self._study.prune(number))
+        else:
+            self._tell(number, self._study.complete(number, end.metrics))
+
+    def _fail(self, number: int, reason: str) -> None:
+        self._tell(number, self._study.fail(number, reason), reason)
+
+    def _tell(self, number: int, state: str, reason: str | None = None) -> None:
+        for listener in self._listeners:
+            listener.trial_ended(number, state, reason)
