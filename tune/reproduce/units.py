@@ -15,8 +15,10 @@ from refkd.seeds import derive_seed
 from refkd.training.export import FrozenStudent, open_student, student_is_frozen
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import RECORD, Teacher, TeacherConfig, find_teacher
+from tune.execution.jobs import TrainingJob
 from tune.reproduce.experiments import TEACHERS, Experiment, System
 from tune.reproduce.scales import Scale
+from tune.study.folders import teacher_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +42,7 @@ class Unit:
     @property
     def epochs(self) -> int:
         """Epochs it is trained for."""
-        if isinstance(self.config, StudentConfig):
-            return self.config.total_epochs()
-        return self.config.training.epochs
+        return self.config.total_epochs()
 
     @property
     def marks(self) -> list[str]:
@@ -53,6 +53,16 @@ class Unit:
         for teacher in self.teachers.values():
             labels += teacher.marks
         return sorted({label for label in labels if "(" in label})
+
+    def job(self) -> TrainingJob:
+        """Return what a worker is told of it."""
+        return TrainingJob(
+            key=self.key,
+            folder=self.folder,
+            networks=[self.config],
+            teachers={role: teacher.folder for role, teacher in self.teachers.items()},
+            shared=True,
+        )
 
     def frozen(self) -> Teacher | FrozenStudent:
         """Return the trained network; `CheckpointError` where there is none."""
@@ -122,7 +132,7 @@ class _Maker:
                 "seed": _seed(replicate, system.recipe),
             }
         )
-        folder = self._workspace / "teachers" / config.address(self._dataset)
+        folder = teacher_folder(self._workspace, config, self._dataset)
         return Unit(row=system.label, replicate=replicate, config=config, folder=folder)
 
     def _student(self, system: System, replicate: int) -> Unit:
