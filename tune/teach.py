@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.teacher import TeacherConfig, find_teacher
 from tune.execution.cluster import ray_session
-from tune.execution.jobs import InterruptedSearchError
+from tune.execution.jobs import EpochListener, interrupted, teacher_job
 from tune.execution.progress import Reporter
+from tune.execution.study_jobs import workplace
 from tune.launch import open_dataset
 from tune.spec.settings import TeacherTuning
 from tune.spec.space import Value, flat, suggest
 from tune.spec.study_file import TEACHER_ROLES, StudyFile
 from tune.spec.tuning import tuned
+from tune.study.folders import teacher_folder
 from tune.study.lease import lease
 from tune.study.locate import place_of
 from tune.study.samplers import make_sampler
@@ -200,41 +203,22 @@ def _train(
     tolerate: bool = False,
 ) -> dict[str, str]:
     """Train the teachers that are missing; return why some failed, or raise."""
-    from tune.execution.networks import Network, train_networks, work_on
-
     missing = {key: c for key, c in configs.items() if _missing(file, c, dataset)}
     if not missing:
         return {}
+    from tune.execution.training import train_jobs
+
     reporter.stage(f"training teachers: {', '.join(missing)}")
-
-    def told(key: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        reporter.teacher_epoch(key, epoch, metrics)
-
-    failures = train_networks(
-        [
-            Network(key=key, config=config, folder=_home(file, config, dataset))
-            for key, config in missing.items()
-        ],
-        work_on(
-            file.dataset,
-            dataset,
-            file.workspace,
-            file.resources,
-            scratch=file.folder / "ray-teachers",
-        ),
-        file.resources,
-        workers=file.workers,
-        told=told,
-    )
+    jobs = [teacher_job(key, c, dataset, file.workspace) for key, c in missing.items()]
+    # Of its own: a search of the same study may run beside, and removes its folder at its end.
+    place = replace(workplace(file, dataset), scratch=file.folder / "ray-teachers")
+    failures = train_jobs(jobs, place, EpochListener(reporter.teacher_epoch))
     if failures and not tolerate:
         raise TeachError("; ".join(f"teacher {k}: {why}" for k, why in failures.items()))
     untrained = {key for key, config in missing.items() if _missing(file, config, dataset)}
     left = untrained - set(failures)
     if left:
-        raise InterruptedSearchError(
-            f"stopped with {len(left)} of {len(missing)} teachers left; run the same command "
-            "again to continue"
-        )
+        raise interrupted(len(left), len(missing), "teachers")
     return failures
 
 
@@ -248,7 +232,7 @@ def _ray(file: StudyFile, address: str | None, *, needed: bool) -> Iterator[None
 
 
 def _home(file: StudyFile, config: TeacherConfig, dataset: Dataset) -> Path:
-    return file.workspace.absolute() / "teachers" / config.address(dataset)
+    return teacher_folder(file.workspace, config, dataset)
 
 
 def _missing(file: StudyFile, config: TeacherConfig, dataset: Dataset) -> bool:

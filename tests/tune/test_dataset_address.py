@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,10 +14,8 @@ from support.ended_study import end_study
 from refkd.data.dataset import Dataset
 from refkd.errors import DataError
 from tune import evaluate_final
-from tune.execution.jobs import Job, make_job
-from tune.execution.networks import Work, work_on
-from tune.execution.trainables import open_dataset
-from tune.spec.limits import Resources
+from tune.execution.study_jobs import workplace
+from tune.execution.worker import open_dataset
 from tune.spec.study_file import StudyFileError, load_study_file
 from tune.study.ledger import read_looks
 
@@ -41,21 +40,11 @@ def test_workers_open_a_copy_of_what_lies_at_the_address(
     address = tiny_dataset.path.as_uri()
     file = load_study_file(write(tmp_path, address))
     assert file.dataset == address
-    made = make_job(file, Dataset.open(address), teacher_epochs=1)
-    told = made.model_dump(mode="json", by_alias=True)
-    job = Job.model_validate(told)
-    opened = open_dataset(job.dataset, job.fingerprint, cpu=1)
+    place = pickle.loads(pickle.dumps(workplace(file, Dataset.open(address))))
+    assert place.dataset == address
+    opened = open_dataset(place)
     assert opened.path.is_relative_to(tmp_path / "cache")
     assert opened.fingerprint == tiny_dataset.fingerprint
-
-
-def test_workers_of_teachers_alone_are_told_the_address(
-    tiny_dataset: Dataset, tmp_path: Path
-) -> None:
-    work = work_on(
-        tiny_dataset.path.as_uri(), tiny_dataset, tmp_path, Resources(), scratch=tmp_path
-    )
-    assert Work.model_validate(work.model_dump(mode="json")).dataset == tiny_dataset.path.as_uri()
 
 
 def test_nothing_is_simulated_at_an_address(tmp_path: Path) -> None:

@@ -61,11 +61,9 @@ class StudyJobs:
         )
 
 
-def study_jobs(
-    file: StudyFile, dataset: Dataset, *, teacher_epochs: int | None = None
-) -> StudyJobs:
-    """Return the jobs of a study; `teacher_epochs` are those the study began with."""
-    place = Workplace(
+def workplace(file: StudyFile, dataset: Dataset) -> Workplace:
+    """Return where the jobs of a study are trained."""
+    return Workplace(
         dataset=file.dataset if isinstance(file.dataset, str) else file.dataset.absolute(),
         fingerprint=dataset.fingerprint,
         knowledge=file.workspace.absolute() / "knowledge",
@@ -74,13 +72,19 @@ def study_jobs(
         workers=file.workers,
         retries=file.retries,
     )
+
+
+def study_jobs(
+    file: StudyFile, dataset: Dataset, *, teacher_epochs: int | None = None
+) -> StudyJobs:
+    """Return the jobs of a study; `teacher_epochs` are those the study began with."""
     teachers = {
         role: teacher_job(
             role, file.teacher_config(role, epochs=teacher_epochs), dataset, file.workspace
         )
         for role in TEACHER_ROLES
     }
-    return StudyJobs(file=file, place=place, teachers=teachers)
+    return StudyJobs(file=file, place=workplace(file, dataset), teachers=teachers)
 
 
 class TrialListener(Protocol):
