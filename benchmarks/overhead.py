@@ -17,11 +17,13 @@ from benchmarks.measure import seconds, timed, wall_seconds
 from benchmarks.rows import Aim, Row, row
 from benchmarks.server import mlflow_server
 from refkd.data.simulate import SimulationConfig, simulate
+from refkd.training.student import StudentConfig
 from tune.execution.cluster import ray_session
-from tune.execution.jobs import make_job
+from tune.execution.jobs import TrainingJob, Workplace
 from tune.execution.progress import Silent
-from tune.execution.runner import run_students
-from tune.execution.trainables import FINAL
+from tune.execution.study_jobs import SearchJobs, study_jobs
+from tune.execution.training import run_jobs
+from tune.execution.worker import FINAL
 from tune.record.record import Record
 from tune.spec.study_file import StudyFile
 from tune.study.search_study import SearchStudy
@@ -42,7 +44,7 @@ def run(smoke: bool) -> Iterator[Row]:
         folder = Path(name)
         file = _study_file(folder, address, trials, reports)
         dataset = simulate(out=Path(file.dataset), config=SimulationConfig(videos=40))
-        job = make_job(file, dataset, teacher_epochs=1)
+        jobs = study_jobs(file, dataset)
         study = SearchStudy(file, f"sqlite:///{file.folder / 'study.db'}")
         with ray_session(file.resources, address=None), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Ray and Optuna, in the baseline
@@ -53,7 +55,8 @@ def run(smoke: bool) -> Iterator[Row]:
             with Record(file) as record:
                 record.study_started(study, dataset)
                 record.teachers_ready({})
-                run_students(job, study, [Silent(), record], train=report_nothing)
+                source = SearchJobs(jobs, study, [Silent(), record])
+                run_jobs(source, jobs.place, train=report_nothing)
                 searched = wall_seconds() - begun
             delivered = wall_seconds() - begun
     case = f"{trials} trials x {reports} reports, HTTP MLflow"
@@ -73,14 +76,15 @@ def _baseline(folder: Path, address: str, trials: int, reports: int) -> None:
     ray_search.search(train, folder=folder, tracking_uri=address, trials=trials, workers=WORKERS)
 
 
-def report_nothing(config: dict[str, Any], *, job: dict[str, Any]) -> None:
+def report_nothing(config: dict[str, Any], *, place: Workplace) -> None:
     """Report the epochs of a student that was not trained."""
-    values = config["values"]
-    for epoch in range(1, job["study"]["training"]["epochs"] + 1):
-        scores = _metrics(values["distill.lambda_id"], values["distill.lambda_ood"], epoch)
-        final = {FINAL + name: score for name, score in scores.items()}
-        last = epoch == job["study"]["training"]["epochs"]
-        ray.tune.report({"epoch": epoch, **scores, **(final if last else {})})
+    job: TrainingJob = config["job"]
+    (student,) = job.networks
+    assert isinstance(student, StudentConfig)
+    for epoch in range(1, student.total_epochs() + 1):
+        scores = _metrics(student.distill.lambda_id, student.distill.lambda_ood, epoch)
+        ray.tune.report({"epoch": epoch, **scores})
+    ray.tune.report({FINAL + name: score for name, score in scores.items()})
 
 
 def _metrics(a: float, b: float, epoch: int) -> dict[str, float]:

@@ -18,13 +18,13 @@ from tune.execution.census import Census
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import (
     CHECKPOINTS,
+    EpochListener,
     InterruptedSearchError,
-    Job,
     interrupted,
-    make_job,
     stopped_at_once,
 )
 from tune.execution.progress import Reporter, Silent
+from tune.execution.study_jobs import SearchJobs, StudyJobs, TrialListener, study_jobs
 from tune.record.record import Record
 from tune.spec.marks import study_marks
 from tune.spec.study_file import TEACHER_ROLES, StudyFile, load_study_file
@@ -75,12 +75,12 @@ class _Launch:
         self.dataset = open_dataset(file, reporter)
         self.study = SearchStudy(file, url)
         check_growth(file, self.study.launches.all())
-        self.job = self._job()
+        self.jobs = self._jobs()
         self._bind()
 
     def run(self, address: str | None) -> Summary:
         if address is None:
-            slow = advice(self.file.training.precision, self.job.device)
+            slow = advice(self.file.training.precision, self.file.resources.device)
             if slow is not None:
                 self.reporter.stage(slow)
         teachers = self._teachers()
@@ -95,7 +95,7 @@ class _Launch:
                     self.study.launches.counting(Census()),
                 ):
                     if needed:
-                        self._train_teachers(needed, record)
+                        self._train_teachers(needed)
                     self._note_teachers(record)
                     if self.study.left():
                         self._train_students(record)
@@ -120,36 +120,38 @@ class _Launch:
                 f"{len(grown)} complete trials go on to {self.file.training.epochs} epochs"
             )
 
-    def _job(self) -> Job:
+    def _jobs(self) -> StudyJobs:
         first = self.study.launches.first()
         epochs = first.epochs if first else self.file.training.epochs
-        return make_job(self.file, self.dataset, teacher_epochs=epochs)
+        return study_jobs(self.file, self.dataset, teacher_epochs=epochs)
 
     def _bind(self) -> None:
         """Hold the study to what its earlier trials were made with."""
         self.study.bind("schema", SCHEMA)
         self.study.bind("objectives", self.file.objectives)
         self.study.bind("dataset", self.dataset.fingerprint)
-        self.study.bind("teachers", {r: p.name for r, p in self.job.teachers.items()})
+        self.study.bind("teachers", {r: p.name for r, p in self.jobs.teacher_folders.items()})
         self.study.bind("seed", self.file.seed)
         self.study.note("epochs", self.file.training.epochs)
         self.study.note("marks", study_marks(self.file))
         self.study.note("budget", self.file.budget.model_dump(mode="json"))
 
     def _teachers(self) -> dict[str, Teacher | None]:
-        return {role: find_teacher(path) for role, path in self.job.teachers.items()}
+        return {role: find_teacher(path) for role, path in self.jobs.teacher_folders.items()}
 
-    def _train_teachers(self, roles: list[str], record: Record) -> None:
-        from tune.execution.runner import run_teachers
+    def _train_teachers(self, roles: list[str]) -> None:
+        from tune.execution.training import train_jobs
 
         self.reporter.stage(f"training teachers: {', '.join(roles)}")
-        failures = run_teachers(self.job, roles, [self.reporter, record])
+        missing = [self.jobs.teachers[role] for role in roles]
+        listener = EpochListener(self.reporter.teacher_epoch)
+        failures = train_jobs(missing, self.jobs.place, listener)
         if failures:
             raise SearchError("; ".join(f"teacher {r}: {why}" for r, why in failures.items()))
-        missing = [role for role, teacher in self._teachers().items() if teacher is None]
-        if missing:
+        left = [role for role, teacher in self._teachers().items() if teacher is None]
+        if left:
             raise InterruptedSearchError(
-                f"stopped before the teachers were trained ({', '.join(missing)} left); run the "
+                f"stopped before the teachers were trained ({', '.join(left)} left); run the "
                 "same command again to continue"
             )
 
@@ -169,8 +171,7 @@ class _Launch:
         record.teachers_ready(found)
 
     def _train_students(self, record: Record) -> None:
-        from tune.execution.runner import run_students
-        from tune.execution.searcher import Listener
+        from tune.execution.training import run_jobs
 
         left = self.study.left()
         wanted = left + sum(v.state in _ENDED for v in self.study.views())
@@ -183,8 +184,8 @@ class _Launch:
             epochs=self.file.training.epochs,
             workers=self.file.workers,
         )
-        listeners: list[Listener] = [self.reporter, record]
-        run_students(self.job, self.study, listeners)
+        listeners: list[TrialListener] = [self.reporter, record]
+        run_jobs(SearchJobs(self.jobs, self.study, listeners), self.jobs.place)
         for number in self.study.close_paused():
             for listener in listeners:
                 listener.trial_ended(number, "PRUNED", None)

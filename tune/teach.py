@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +16,13 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.teacher import TeacherConfig, find_teacher
 from tune.execution.cluster import ray_session
-from tune.execution.jobs import EpochListener, interrupted, teacher_job
+from tune.execution.jobs import EpochListener, TrainingJob, interrupted, teacher_job
 from tune.execution.progress import Reporter
-from tune.execution.study_jobs import workplace
+from tune.execution.study_jobs import study_jobs, workplace
 from tune.launch import open_dataset
 from tune.spec.settings import TeacherTuning
 from tune.spec.space import Value, flat, suggest
-from tune.spec.study_file import TEACHER_ROLES, StudyFile
+from tune.spec.study_file import StudyFile
 from tune.spec.tuning import tuned
 from tune.study.folders import teacher_folder
 from tune.study.lease import lease
@@ -72,10 +72,10 @@ def train_teachers(
 ) -> dict[str, Taught]:
     """Train both teachers of a study unless they exist; a search finds them trained then."""
     dataset = open_dataset(file, reporter)
-    configs = {role: file.teacher_config(role) for role in TEACHER_ROLES}
-    with _ray(file, address, needed=any(_missing(file, c, dataset) for c in configs.values())):
-        _train(file, dataset, configs, reporter)
-    return {role: _taught(role, _home(file, c, dataset)) for role, c in configs.items()}
+    jobs = study_jobs(file, dataset).teachers
+    with _ray(file, address, needed=any(map(_is_missing, jobs.values()))):
+        _train(file, dataset, jobs.values(), reporter)
+    return {role: _taught(role, job.folder) for role, job in jobs.items()}
 
 
 def tune_teacher(file: StudyFile, role: str, *, address: str | None, reporter: Reporter) -> Tuned:
@@ -143,20 +143,20 @@ class _Tuning:
 
     def _round(self, asked: Mapping[int, Any]) -> None:
         """Train some teachers side by side and tell what came of them."""
-        configs = {str(n): self._config(values) for n, values in asked.items()}
-        failures = _train(self._file, self._dataset, configs, self._reporter, tolerate=True)
-        for number in asked:
-            if str(number) in failures:
-                self._reporter.stage(f"trial {number} failed: {failures[str(number)]}")
+        jobs = {number: self._job(number, values) for number, values in asked.items()}
+        failures = _train(self._file, self._dataset, jobs.values(), self._reporter, tolerate=True)
+        for number, job in jobs.items():
+            if job.key in failures:
+                self._reporter.stage(f"trial {number} failed: {failures[job.key]}")
                 self._study.tell(number, state=TrialState.FAIL)
                 continue
-            home = _home(self._file, configs[str(number)], self._dataset)
-            score = _taught(self._role, home).metrics[f"val_{self._role}/miou"]
+            score = _taught(self._role, job.folder).metrics[f"val_{self._role}/miou"]
             self._study.tell(number, score)
             self._reporter.stage(f"trial {number}: val_{self._role}/miou {score:.2f}")
 
-    def _config(self, values: Mapping[str, Value]) -> TeacherConfig:
-        return tuned_config(self._file, self._role, values)
+    def _job(self, number: int, values: Mapping[str, Value]) -> TrainingJob:
+        config = tuned_config(self._file, self._role, values)
+        return teacher_job(str(number), config, self._dataset, self._file.workspace)
 
     def _bind(self) -> None:
         """Hold the study to its dataset."""
@@ -187,7 +187,7 @@ def _best(file: StudyFile, role: str, study: optuna.Study, dataset: Dataset) -> 
         study=study.study_name,
         trials=len(trials),
         failed=len(trials) - len(complete),
-        best=_taught(role, _home(file, config, dataset)),
+        best=_taught(role, teacher_folder(file.workspace, config, dataset)),
         recipe={"preset": config.recipe.preset, **config.recipe.changes()},
         values=values,
         scores=[float(t.value) for t in complete if t.value is not None],
@@ -197,26 +197,24 @@ def _best(file: StudyFile, role: str, study: optuna.Study, dataset: Dataset) -> 
 def _train(
     file: StudyFile,
     dataset: Dataset,
-    configs: Mapping[str, TeacherConfig],
+    jobs: Iterable[TrainingJob],
     reporter: Reporter,
     *,
     tolerate: bool = False,
 ) -> dict[str, str]:
     """Train the teachers that are missing; return why some failed, or raise."""
-    missing = {key: c for key, c in configs.items() if _missing(file, c, dataset)}
+    missing = [job for job in jobs if _is_missing(job)]
     if not missing:
         return {}
     from tune.execution.training import train_jobs
 
-    reporter.stage(f"training teachers: {', '.join(missing)}")
-    jobs = [teacher_job(key, c, dataset, file.workspace) for key, c in missing.items()]
+    reporter.stage(f"training teachers: {', '.join(job.key for job in missing)}")
     # Of its own: a search of the same study may run beside, and removes its folder at its end.
     place = replace(workplace(file, dataset), scratch=file.folder / "ray-teachers")
-    failures = train_jobs(jobs, place, EpochListener(reporter.teacher_epoch))
+    failures = train_jobs(missing, place, EpochListener(reporter.teacher_epoch))
     if failures and not tolerate:
         raise TeachError("; ".join(f"teacher {k}: {why}" for k, why in failures.items()))
-    untrained = {key for key, config in missing.items() if _missing(file, config, dataset)}
-    left = untrained - set(failures)
+    left = [job for job in missing if _is_missing(job) and job.key not in failures]
     if left:
         raise interrupted(len(left), len(missing), "teachers")
     return failures
@@ -231,12 +229,8 @@ def _ray(file: StudyFile, address: str | None, *, needed: bool) -> Iterator[None
         yield
 
 
-def _home(file: StudyFile, config: TeacherConfig, dataset: Dataset) -> Path:
-    return teacher_folder(file.workspace, config, dataset)
-
-
-def _missing(file: StudyFile, config: TeacherConfig, dataset: Dataset) -> bool:
-    return find_teacher(_home(file, config, dataset)) is None
+def _is_missing(job: TrainingJob) -> bool:
+    return find_teacher(job.folder) is None
 
 
 def _taught(role: str, folder: Path) -> Taught:

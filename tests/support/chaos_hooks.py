@@ -102,7 +102,7 @@ class Epochs:
     first: int = 1
     """The first epoch that is delayed."""
     place: Place = "host"
-    module: str = "tune.execution.trainables"
+    module: str = "tune.execution.worker"
 
     def apply(self, module: ModuleType) -> None:
         """Watch the trainer of whatever trial runs in this process."""
@@ -110,17 +110,18 @@ class Epochs:
 
         trial: int | None = None
 
-        def student(original: Callable[..., Any]) -> Callable[..., Any]:
+        def job(original: Callable[..., Any]) -> Callable[..., Any]:
             def call(config: dict[str, Any], **named: Any) -> Any:
                 nonlocal trial
-                trial = int(config["number"])
+                folder: Path = config["job"].folder
+                trial = int(folder.name) if folder.parent.name == "trials" else None
                 return original(config, **named)
 
             return call
 
         def epoch(original: Callable[..., Any]) -> Callable[..., Any]:
             def call(trainer: Trainer, number: int) -> Any:
-                if trial is None:  # a teacher's
+                if trial is None:  # a teacher's, or a finalist's
                     return original(trainer, number)
                 with Path(self.path).open("a", encoding="ascii") as file:
                     file.write(f"{trial} {number + 1} {os.getpid()} {_where(self.place)}\n")
@@ -130,7 +131,7 @@ class Epochs:
 
             return call
 
-        _change(module, "train_student", student)
+        _change(module, "train_job", job)
         _change(module, "Trainer._one_epoch", epoch)
 
 

@@ -12,8 +12,8 @@ import yaml
 from refkd.data.dataset import Dataset
 from refkd.recipes import RecipeConfig
 from refkd.training.teacher import find_teacher
-from tune.execution.jobs import make_job
 from tune.execution.progress import Silent
+from tune.execution.study_jobs import study_jobs
 from tune.show.study import make_console
 from tune.show.teachers import show_tuned
 from tune.spec.space import flat, suggest
@@ -64,8 +64,8 @@ def test_teachers_are_trained_where_a_search_looks_for_them(
 ) -> None:
     file = study(tmp_path, tiny_dataset)
     taught = train_teachers(file, address=ray_address, reporter=Silent())
-    job = make_job(file, tiny_dataset, teacher_epochs=2)
-    assert {role: one.folder for role, one in taught.items()} == job.teachers
+    jobs = study_jobs(file, tiny_dataset, teacher_epochs=2)
+    assert {role: one.folder for role, one in taught.items()} == jobs.teacher_folders
     stamps = [(p, p.stat().st_mtime_ns) for p in sorted(tmp_path.rglob("*.safetensors"))]
     assert len(stamps) == 2
     assert train_teachers(file, address=ray_address, reporter=Silent()) == taught

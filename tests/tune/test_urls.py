@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from sqlalchemy import make_url
 
 from refkd.data.dataset import Dataset
-from tune.execution.jobs import make_job
+from tune.execution.study_jobs import study_jobs
 from tune.record.tracking import target_of
 from tune.spec.study_file import StudyFile
 from tune.spec.urls import UrlError, resolve, scrub, without_password
+from tune.study.search_study import Ask
 from tune.study.storage import StorageError, file_of, open_storage
 
 PASSWORD = "REFKD_TEST_PASSWORD"
@@ -108,12 +109,13 @@ def test_a_refused_connection_shows_no_password(monkeypatch: pytest.MonkeyPatch)
 
 def forms(file: StudyFile, dataset: Dataset) -> Mapping[str, object]:
     """Return the ways in which a study file leaves the process that read it."""
-    job = make_job(file, dataset, teacher_epochs=2)
+    jobs = study_jobs(file, dataset)
+    trial = jobs.trial(Ask(number=0, values={"distill.lambda_id": 0.5}, attempt=1))
     return {
         "written": file.model_dump_json(),
         "told": file.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         "printed": f"{file!r} {file}",
-        "worker": pickle.dumps(job.model_dump(mode="json", by_alias=True)),
+        "worker": pickle.dumps((jobs.place, trial, *jobs.teachers.values())),
         "mark": target_of(file.tracking.uri or "", "refkd/quick"),
     }
 

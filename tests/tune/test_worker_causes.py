@@ -1,4 +1,4 @@
-"""Why a worker ended, as the board of a search hears it from a real Ray run."""
+"""Why a worker ended, as a run of jobs hears it from a real Ray run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 import ray.tune
 
 from tune.execution.cluster import ray_session
-from tune.execution.searcher import Board, StudyScheduler
+from tune.execution.dispatch import Bookkeeping, JobScheduler
 from tune.execution.spot import NodeLeavingError
 from tune.spec.limits import Resources
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 @pytest.mark.parametrize("leaves", [True, False])
-def test_the_board_knows_who_left_its_node_and_who_failed(
+def test_the_run_knows_who_left_its_node_and_who_failed(
     leaves: bool, tmp_path: Path, ray_address: str
 ) -> None:
     def leave(config: dict[str, Any]) -> None:
@@ -25,14 +25,14 @@ def test_the_board_knows_who_left_its_node_and_who_failed(
             raise NodeLeavingError("its node is about to be taken away")
         raise RuntimeError("out of memory")
 
-    board = Board(study=cast("Any", None), listeners=[])
+    books = Bookkeeping(cast("Any", None), retries=0)
     with ray_session(Resources(), address=ray_address):
         ray.tune.Tuner(
             leave,
             param_space={"leaves": leaves},
-            tune_config=ray.tune.TuneConfig(scheduler=StudyScheduler(board)),
+            tune_config=ray.tune.TuneConfig(scheduler=JobScheduler(books)),
             run_config=ray.tune.RunConfig(storage_path=str(tmp_path), name="one", verbose=0),
         ).fit()
-    [cause] = board.causes.values()
+    [cause] = books.causes.values()
     assert cause.endswith("about to be taken away" if leaves else "out of memory")
-    assert bool(board.leaving) is leaves
+    assert bool(books.leaving) is leaves

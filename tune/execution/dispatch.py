@@ -8,13 +8,13 @@ its end.
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from tune import compat
 from tune.execution.jobs import JobEnd, JobSource, TrainingJob
 from tune.execution.spot import NodeLeavingError
 from tune.execution.worker import FAILED, FINAL, metrics_of
@@ -156,9 +156,6 @@ class JobScheduler(FIFOScheduler):
 
 
 def _error_of(trial: RayTrial) -> str:
-    """Return what Ray noted of a trial's last error.
-
-    `RayTrial.get_error` reads the storage, where the note comes only later.
-    """
-    file = None if trial.error_file is None else Path(trial.error_file)
+    """Return what Ray noted of a trial's last error."""
+    file = compat.error_file(trial)
     return file.read_text(encoding="utf-8").strip() if file and file.is_file() else ""

@@ -1,7 +1,7 @@
 """What is trained on Ray, as plain data, and who is told what becomes of it.
 
 A job crosses to its worker by pickle. It holds configurations and paths alone: no study file, no
-URL, nothing that is open.
+URL of a storage or a tracking server, nothing that is open.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import TeacherConfig
 from tune.spec.limits import Resources
-from tune.spec.study_file import TEACHER_ROLES, Address, StudyFile
-from tune.study.folders import teacher_folder, trial_folder
+from tune.study.folders import teacher_folder
 
 CHECKPOINTS = "checkpoints"
 
@@ -192,50 +190,3 @@ def teacher_job(key: str, config: TeacherConfig, dataset: Dataset, workspace: Pa
     """Return the job of a teacher; its folder is shared by all that need an equal one."""
     folder = teacher_folder(workspace, config, dataset)
     return TrainingJob(key=key, folder=folder, networks=(config,), shared=True)
-
-
-class Job(Config):
-    """The part of a study that is the same for all its workers; paths are absolute."""
-
-    dataset: Path | Address
-    fingerprint: str
-    folder: Path
-    """The study's folder: trials write below it."""
-    teachers: dict[str, Path]
-    """Folder of each teacher, by `id` and `ood`."""
-    knowledge: Path
-    """Folder of all knowledge."""
-    teacher_epochs: int
-    """Epochs of a teacher whose spec names none: those the study began with."""
-    device: str
-    study: StudyFile
-
-    def place(self) -> dict[str, Any]:
-        """Return where and how networks are trained, as both trainers are told."""
-        resources = self.study.resources
-        chosen = {"resident": resources.resident, "compiled": resources.compiled}
-        return {"device": self.device, **chosen}
-
-    def trial_folder(self, number: int) -> Path:
-        """Return where a trial keeps its checkpoints and its student."""
-        return trial_folder(self.folder, number)
-
-
-def make_job(file: StudyFile, dataset: Dataset, *, teacher_epochs: int) -> Job:
-    """Return what the workers of a study are told."""
-    workspace = file.workspace.absolute()
-    teachers = {
-        role: workspace / "teachers" / config.address(dataset)
-        for role in TEACHER_ROLES
-        for config in [file.teacher_config(role, epochs=teacher_epochs)]
-    }
-    return Job(
-        dataset=file.dataset if isinstance(file.dataset, str) else file.dataset.absolute(),
-        fingerprint=dataset.fingerprint,
-        folder=file.folder,
-        teachers=teachers,
-        knowledge=workspace / "knowledge",
-        teacher_epochs=teacher_epochs,
-        device="cuda" if file.resources.gpu > 0 else "cpu",
-        study=file,
-    )

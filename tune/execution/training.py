@@ -12,6 +12,7 @@ from pathlib import Path
 
 import ray.tune
 
+from tune import compat
 from tune.execution.dispatch import Bookkeeping, JobScheduler, JobSearcher
 from tune.execution.jobs import JobList, JobListener, JobSource, TrainingJob, Workplace
 from tune.execution.worker import train_job
@@ -35,7 +36,6 @@ def run_jobs(
     source: JobSource, place: Workplace, *, train: Callable[..., None] = train_job
 ) -> None:
     """Run the jobs of a source until it has no more, each by `train`; return after Ctrl-C too."""
-    _keep_credentials()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     books = Bookkeeping(source, retries=place.retries)
     held = {"cpu": place.resources.cpu, "gpu": place.resources.gpu}
@@ -60,23 +60,12 @@ def run_jobs(
         ),
     )
     try:
-        with warnings.catch_warnings():
+        with compat.credentials_withheld(), warnings.catch_warnings():
             # Ray's own use of deprecated interfaces is nothing a user can mend.
             warnings.simplefilter("ignore")
             tuner.fit()
     finally:
         _remove(place.scratch)
-
-
-def _keep_credentials() -> None:
-    """Let Tune pass none of the driver's AWS keys on: each node's runtime log would show them.
-
-    A worker uses its own machine's environment or role.
-    """
-    from ray.tune.execution import class_cache
-
-    kept = (name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_"))
-    class_cache.ENV_VARS_TO_PROPAGATE = type(class_cache.ENV_VARS_TO_PROPAGATE)(kept)
 
 
 def _remove(scratch: Path) -> None:

@@ -135,22 +135,20 @@ class _Finals:
 
         Training would give up again; a student whose worker died may be trained by another call.
         """
+        run, metrics = self._by_key[job.key], dict(end.metrics)
         if end.died:
             self._deaths[job.key] = str(end.failed)
-            return
-        run, told = self._by_key[job.key], f"failed: {end.failed}"
-        result = SeedResult(seed=run.seed, failed=end.failed)
-        if end.failed is None:
-            scores = [end.metrics[f"val_{side}/miou"] for side in ("id", "ood")]
-            told = f"ID mIoU {scores[0]:.2f}, OOD mIoU {scores[1]:.2f}"
-            result = SeedResult(
-                seed=run.seed,
-                epochs=job.networks[0].total_epochs(),
-                metrics=dict(end.metrics),
-                sha256=open_student(run.folder).record.sha256,
+        elif end.failed is not None:
+            self._store(run, SeedResult(seed=run.seed, failed=end.failed))
+            self._reporter.stage(f"{run.run}: failed: {end.failed}")
+        else:
+            epochs, found = job.networks[0].total_epochs(), open_student(run.folder).record
+            result = SeedResult(seed=run.seed, epochs=epochs, metrics=metrics, sha256=found.sha256)
+            self._store(run, result)
+            self._reporter.stage(
+                f"{run.run}: ID mIoU {metrics['val_id/miou']:.2f}, OOD mIoU "
+                f"{metrics['val_ood/miou']:.2f}"
             )
-        self._store(run, result)
-        self._reporter.stage(f"{run.run}: {told}")
 
     def _store(self, run: FinalistRun, result: SeedResult) -> None:
         self._outcome.study.note(run.key, result.model_dump(mode="json"))

@@ -132,7 +132,10 @@ class Record:
         self._tracker.inputs(STUDY_RUN, [dataset_input(dataset)])
 
     def teachers_ready(self, teachers: Mapping[str, Teacher]) -> None:
-        """Write each teacher's run with its weights, config and scores, once."""
+        """Write each teacher's run with its weights, config and scores, once.
+
+        Not before it is frozen, whichever launch trained it.
+        """
         assert self._dataset is not None
         for role, teacher in teachers.items():
             if not self._tracker.has_ended(f"teacher/{role}"):
@@ -140,9 +143,6 @@ class Record:
         self._descend(Lineage(self._dataset, teachers, self._knowledge))
         for view in self._views():
             self._catch_up(view)
-
-    def teacher_epoch(self, role: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Wait: a teacher's run is written once it is frozen, whichever launch trained it."""
 
     def trial_started(self, ask: Ask) -> None:
         """Open the trial's run, or go on with it."""

@@ -1,0 +1,180 @@
+"""Every job of a run has one end, whatever becomes of its workers: Ray's part is played here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.storages import InMemoryStorage
+from ray.tune.search import Searcher
+from support.ended_study import scored
+
+from refkd.data.dataset import Dataset
+from tune.execution.dispatch import Bookkeeping, JobSearcher
+from tune.execution.jobs import JobEnd, JobList, TrainingJob
+from tune.execution.progress import Silent
+from tune.execution.study_jobs import SearchJobs, study_jobs
+from tune.execution.worker import FAILED, FINAL
+from tune.spec.study_file import StudyFile
+from tune.study.search_study import SearchStudy
+
+GAVE_UP, SILENT = "the loss is not finite", "the worker ended without reporting its last epoch"
+DIED = "the worker process died"
+TRAINED = {"val_id/miou": 1.0}
+ENDS = {
+    "trained": JobEnd(metrics=TRAINED),
+    "died with its work done": JobEnd(metrics=TRAINED),
+    "gave up": JobEnd(failed=GAVE_UP),
+    "silent": JobEnd(failed=SILENT, died=True),
+}
+"""How a job ends by what becomes of its worker."""
+FATES = (*ENDS, "died", "left its node")
+
+
+@dataclass
+class Heard:
+    """A listener that writes down what it hears."""
+
+    started: Counter[str] = field(default_factory=Counter)
+    epochs: Counter[str] = field(default_factory=Counter)
+    ends: list[tuple[str, JobEnd]] = field(default_factory=list)
+
+    def job_started(self, job: TrainingJob) -> None:
+        self.started[job.key] += 1
+
+    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.epochs[job.key] += epoch
+
+    def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
+        self.ends.append((job.key, end))
+
+
+@dataclass
+class Played:
+    """A run whose workers meet the fates that are given for each job, one a start."""
+
+    books: Bookkeeping
+    fates: Mapping[str, Iterator[str]]
+
+    def __post_init__(self) -> None:
+        self.searcher = JobSearcher(self.books)
+        self.running: dict[str, str] = {}
+        """Ray's trial to the job's key."""
+        self.order: list[str] = []
+        """Keys as they are handed out."""
+
+    def play(self, *, workers: int, random: Random) -> None:
+        """Begin and end workers in any order until there is no more to hand out."""
+        for trial in map(str, range(1000)):
+            while len(self.running) == workers or (self.running and random.random() < 0.5):
+                self._end_one(random)
+            while (config := self.searcher.suggest(trial)) is None:
+                self._end_one(random)
+            if isinstance(config, str):
+                assert config == Searcher.FINISHED
+                assert not self.running, "a job that runs may be given back"
+                return
+            self.running[trial] = config["job"].key
+            self.order.append(config["job"].key)
+        raise AssertionError("it does not end")
+
+    def _end_one(self, random: Random) -> None:
+        assert self.running, "nothing runs, and yet there is to be more"
+        trial = random.choice(sorted(self.running))
+        fate = next(self.fates[self.running.pop(trial)])
+        self.books.report(trial, {"epoch": 1, **TRAINED})
+        if fate in ("trained", "died with its work done"):
+            self.books.report(trial, {FINAL + name: value for name, value in TRAINED.items()})
+        if fate == "gave up":
+            self.books.report(trial, {FAILED: GAVE_UP})
+        if fate == "left its node":
+            self.books.leaving.add(trial)
+        for _ in range(2):  # a second time is as good as never
+            self.searcher.on_trial_complete(trial, error="died" in fate or "left" in fate)
+
+
+def then_trained(fates: list[str]) -> Iterator[str]:
+    yield from fates
+    while True:
+        yield "trained"
+
+
+def expected(fates: list[str], retries: int) -> tuple[int, JobEnd]:
+    """Return how often a job is begun, and its end."""
+    deaths = 0
+    for begun, fate in enumerate(then_trained(fates), start=1):
+        deaths += fate == "died"
+        if fate in ENDS or deaths > retries:
+            return begun, ENDS.get(fate, JobEnd(failed=DIED, died=True))
+    raise AssertionError
+
+
+@given(
+    fates=st.lists(st.lists(st.sampled_from(FATES), max_size=4), max_size=4),
+    retries=st.integers(0, 2),
+    workers=st.integers(1, 3),
+    random=st.randoms(use_true_random=False),
+)
+def test_every_job_ends_once_and_is_begun_as_often_as_it_may(
+    fates: list[list[str]], retries: int, workers: int, random: Random
+) -> None:
+    heard, by_key = Heard(), {str(number): one for number, one in enumerate(fates)}
+    jobs = [TrainingJob(key=key, folder=Path(key), networks=[]) for key in by_key]
+    source = JobList(jobs, heard)
+    books = Bookkeeping(source, retries=retries)
+    run = Played(books, {key: then_trained(one) for key, one in by_key.items()})
+    run.play(workers=workers, random=random)
+    wanted = {key: expected(one, retries) for key, one in by_key.items()}
+    assert sorted(key for key, _ in heard.ends) == sorted(by_key)
+    assert dict(heard.ends) == {key: end for key, (_, end) in wanted.items()}
+    assert dict(heard.started) == {key: begun for key, (begun, _) in wanted.items()}
+    assert heard.epochs == heard.started
+    assert source.failures == {k: e.failed for k, (_, e) in wanted.items() if e.failed}
+
+
+def test_a_job_that_lost_its_worker_comes_before_those_that_wait() -> None:
+    jobs = [TrainingJob(key=key, folder=Path(key), networks=[]) for key in "abc"]
+    books = Bookkeeping(JobList(jobs, Heard()), retries=1)
+    run = Played(books, {key: then_trained(["died"] if key == "b" else []) for key in "abc"})
+    run.play(workers=1, random=Random(0))
+    assert run.order == ["a", "b", "b", "c"]
+
+
+def test_values_that_no_student_has_together_fail_their_trial_alone(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    file = StudyFile.model_validate(
+        {
+            "name": "odd",
+            "dataset": str(tiny_dataset.path),
+            "workspace": str(tmp_path),
+            "backbone": {"hidden": 12, "heads": 2},
+            "training": {"epochs": 2},
+            "distill": {"warmup_epochs": 1},
+            "space": {
+                "backbone.hidden": {"choice": [12, 10]},
+                "backbone.heads": {"choice": [2, 3]},
+            },
+            "budget": {"trials": 2},
+            "pruning": {"name": "none"},
+        }
+    )
+    study = SearchStudy(file, InMemoryStorage())
+    for hidden in (10, 12):
+        study.enqueue({"backbone.hidden": hidden, "backbone.heads": 3})
+    source = SearchJobs(study_jobs(file, tiny_dataset), study, [Silent()])
+    job = source.next_job()
+    assert job is not None
+    assert job.key == "1"
+    assert source.epoch_ended(job, 1, scored(1.0, 2.0))
+    source.job_ended(job, JobEnd(metrics=scored(1.0, 2.0)))
+    assert source.next_job() is None
+    assert not source.may_follow()
+    failed, trained = study.views()
+    assert (failed.state, trained.state) == ("FAIL", "COMPLETE")
+    assert "hidden=10 is not divisible by heads=3" in str(failed.reason)
