@@ -45,9 +45,9 @@ def bias_floors(fit: Pairs, target: Pairs) -> dict[str, Scores]:
 
     `whole_video` is [0, D]. `constant_*` is the one span that is best on `fit` for mIoU or R1@0.5,
     `decile_*` the best one in each tenth of the durations. `random_draw` predicts the place of a
-    random moment of `fit`; its scores, each pair's tIoU too, are means over 20 draws. `query_word`
-    is the best span for mIoU of the query's rarest word that 50 queries of `fit` hold, or the
-    constant where it holds none.
+    random moment of `fit`; its scores, each pair's tIoU and discount too, are means over 20 draws.
+    `query_word` is the best span for mIoU of the query's rarest word that 50 queries of `fit`
+    hold, or the constant where it holds none.
     """
     edges = np.quantile(fit.duration, np.linspace(0.0, 1.0, 11)[1:-1])
     row, holds = _vocabulary(fit)
@@ -136,6 +136,7 @@ def _random_draw(fit: Pairs, target: Pairs) -> Scores:
     scores = [_scored(spans, target) for spans in locations(fit)[draws]]
     return Scores(
         tiou=np.mean([s.tiou for s in scores], axis=0),
+        discount=np.mean([s.discount for s in scores], axis=0),
         miou=float(np.mean([s.miou for s in scores])),
         r1={m: float(np.mean([s.r1[m] for s in scores])) for m in scores[0].r1},
         dr1={m: float(np.mean([s.dr1[m] for s in scores])) for m in scores[0].dr1},

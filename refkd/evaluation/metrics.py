@@ -30,6 +30,8 @@ class Scores:
 
     tiou: NDArray[np.float64]
     """(N,) temporal IoU in [0, 1] of each pair that counts, in the role's order."""
+    discount: NDArray[np.float64]
+    """(N,) what a hit of each pair counts in dR1, in [0, 1]."""
     miou: float
     """Mean temporal IoU, percent."""
     r1: dict[float, float]
@@ -104,7 +106,8 @@ def score_spans(
     tiou = convention.tiou(predictions, moments)
     discount = _discount(predictions, moments, duration)
     recall = _recall(tiou[:, None], discount[:, None], convention)
-    return Scores(tiou=tiou, miou=100.0 * float(tiou.mean()), r1=recall.r, dr1=recall.dr)
+    miou = 100.0 * float(tiou.mean())
+    return Scores(tiou=tiou, discount=discount, miou=miou, r1=recall.r, dr1=recall.dr)
 
 
 def harmonic_mean(a: float, b: float) -> float:

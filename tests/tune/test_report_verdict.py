@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from refkd.evaluation.comparison import Comparison, Figure
+from refkd.evaluation.comparison import Figure
 from tune.report.verdict import compared
+from tune.study.outcomes import Comparison
 
 
 def figure(value: float, low: float, high: float) -> Figure:

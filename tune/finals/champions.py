@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from refkd.errors import RefKDError
-from refkd.evaluation.comparison import Comparison
 from refkd.files import write_json
 from refkd.training.export import open_student
 from tune.champions import keep_retriever
@@ -22,7 +21,7 @@ from tune.finals.choice import (
 from tune.finals.comparison import Frozen, compare
 from tune.finals.outcome import Outcome
 from tune.spec.marks import study_marks
-from tune.study.outcomes import Finalist, Finalists, SeedResult
+from tune.study.outcomes import Comparison, Finalist, Finalists, SeedResult
 from tune.study.results import FINALISTS
 from tune.study.view import TrialView
 

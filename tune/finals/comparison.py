@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
-from refkd.evaluation.comparison import Comparison, Figure, Row
+from refkd.evaluation.comparison import Figure, Row
 from refkd.evaluation.compat import DEFAULT
 from refkd.evaluation.floors import bias_floors
 from refkd.evaluation.intervals import Interval, cluster_bootstrap, paired_bootstrap
@@ -20,6 +20,7 @@ from refkd.evaluation.metrics import LOGGED, Scores
 from refkd.evaluation.probes import probe
 from refkd.models.backbone import Backbone
 from refkd.training.validation import evaluate_role
+from tune.study.outcomes import Comparison
 
 PER_PAIR = ("miou", *(f"r1_iou{threshold}" for threshold in LOGGED))
 """Metrics that are a mean over pairs of their own, so that videos can be resampled."""

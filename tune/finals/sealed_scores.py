@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 
 from refkd.data.pairs import Pairs
 from refkd.errors import RefKDError
-from refkd.evaluation.comparison import Comparison
 from refkd.files import write_json
 from refkd.training.export import FrozenStudent, open_student
 from tune.finals.champions import system_name
@@ -22,6 +21,7 @@ from tune.spec.study_file import StudyFile
 from tune.study.folders import seed_folder, trial_folder
 from tune.study.ledger import Evaluated, check_look, read_looks
 from tune.study.outcomes import (
+    Comparison,
     Finalists,
     FinalReport,
     final_path,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from refkd.evaluation.comparison import Comparison
 from refkd.evaluation.comparison import Figure as Score
 from tune.report.figure import COLORS, Figure, Panel, Table, aliases_of, chart, interval, plural
 from tune.report.standing_tables import (
@@ -15,6 +14,7 @@ from tune.report.standing_tables import (
     system_words,
 )
 from tune.show.final import METRICS
+from tune.study.outcomes import Comparison
 from tune.study.snapshot import StudySnapshot
 
 Bar = tuple[str, Score]

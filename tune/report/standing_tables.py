@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from refkd.evaluation.comparison import Comparison
 from tune.report.figure import Table, interval
 from tune.show.final import METRICS
+from tune.study.outcomes import Comparison
 
 
 def score_table(comparison: Comparison) -> Table:

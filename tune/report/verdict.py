@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from refkd.evaluation.comparison import Comparison, Figure
+from refkd.evaluation.comparison import Figure
 from tune.finals.champions import system_name
 from tune.report.figure import aliases_of, interval, plural
+from tune.study.outcomes import Comparison
 from tune.study.snapshot import StudySnapshot
 
 CONVENTION = (

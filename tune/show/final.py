@@ -15,8 +15,8 @@ from tune.show.study import say_marks
 from tune.study.outcomes import final_path
 
 if TYPE_CHECKING:
-    from refkd.evaluation.comparison import Comparison, Figure
-    from tune.study.outcomes import Finalist, Finalists, FinalReport
+    from refkd.evaluation.comparison import Figure
+    from tune.study.outcomes import Comparison, Finalist, Finalists, FinalReport
 
 METRICS = {
     "miou": "mIoU",

@@ -9,13 +9,31 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from refkd.config import Config
-from refkd.evaluation.comparison import Comparison
+from refkd.evaluation.comparison import Figure, Row
+from refkd.evaluation.probes import Probes
 from tune.spec.space import Values
 from tune.study.ledger import Look
 from tune.study.results import FINALISTS
 
 FINALIST = "finalist:"
 """Beginning of the study's attributes that hold what a finalist's student of one seed came to."""
+
+
+class Comparison(Config):
+    """Everything that is said of some systems on one role in and one out of distribution."""
+
+    pairs: dict[str, int]
+    """Pairs of each role."""
+    scores: dict[str, dict[str, Row]]
+    """By role, system and metric."""
+    differences: dict[str, dict[str, dict[str, Row]]]
+    """Student - teacher on the same pairs, by role, student, teacher and metric."""
+    gaps: dict[str, Figure]
+    """mIoU in - mIoU out of distribution, by system; 95 % by the normal approximation."""
+    floors: dict[str, dict[str, dict[str, float]]]
+    """Bias floors, fitted on the fit role, by role, predictor and metric."""
+    probes: dict[str, Probes] = Field(default_factory=dict)
+    """What is left of each system without query, video or order, and by place; its first seed."""
 
 
 class SeedResult(Config):
