@@ -66,16 +66,29 @@ class Figure(Config):
         """Whether the whole interval lies below 0."""
         return self.high is not None and self.high < 0
 
-    def text(self, *, sign: bool = False) -> str:
+    @property
+    def reach(self) -> tuple[float, float]:
+        """How far the interval reaches below and above the value; 0 where there is none."""
+        if self.low is None or self.high is None:
+            return 0.0, 0.0
+        return self.value - self.low, self.high - self.value
+
+    def text(self, *, sign: bool = False, spread: bool = False) -> str:
         """Return the value and its interval to two digits, with signs for a difference.
 
-        >>> Figure(value=1.234, low=0.3, high=2.0).text(sign=True)
-        '+1.23 [+0.30, +2.00]'
+        `spread` adds the standard deviation over seeds, where there is one.
+
+        >>> figure = Figure(value=1.234, low=0.3, high=2.0, sd=0.5)
+        >>> figure.text(sign=True), figure.text(spread=True)
+        ('+1.23 [+0.30, +2.00]', '1.23 ± 0.50 [0.30, 2.00]')
         """
         form = "+.2f" if sign else ".2f"
-        if self.low is None or self.high is None:
-            return f"{self.value:{form}}"
-        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+        text = f"{self.value:{form}}"
+        if spread and self.sd is not None:
+            text += f" ± {self.sd:.2f}"
+        if self.low is not None and self.high is not None:
+            text += f" [{self.low:{form}}, {self.high:{form}}]"
+        return text
 
 
 Row = dict[str, Figure]

@@ -74,7 +74,7 @@ def test_kills_of_a_worker_and_of_the_driver_change_no_number(
     worker = Kill(**saved, before=False, match="students", marker=str(tmp_path / "worker"))
     driver = Kill(
         module="tune.reproduce.scores",
-        name="_columns_of",
+        name="_values_of",
         before=True,
         marker=str(tmp_path / "driver"),
     )

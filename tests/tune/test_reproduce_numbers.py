@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from scipy import stats
+from numpy.typing import NDArray
 
 from refkd.data.dataset import Dataset
-from refkd.evaluation.intervals import cluster_bootstrap
+from refkd.data.pairs import Pairs
+from refkd.evaluation.comparison import MEANING, Figure
 from refkd.evaluation.probes import Probes, RoleProbes
 from refkd.models import QAVEConfig
 from refkd.training.teacher import TeacherConfig
@@ -21,9 +24,9 @@ from tune.reproduce import scores, table
 from tune.reproduce.experiments import experiment, names
 from tune.reproduce.paper import COLUMNS, family_of, printed
 from tune.reproduce.scales import NETWORKS, SCALES
-from tune.reproduce.scores import Cell, Claim, Scored
+from tune.reproduce.scores import Claim, Scored
 from tune.reproduce.table import Facts
-from tune.reproduce.units import units_of
+from tune.reproduce.units import Unit, units_of
 
 ABLATIONS = ("table3", "table4")
 
@@ -108,30 +111,8 @@ def test_rows_share_teachers_and_differ_in_their_seeds(
     assert [bool(u.teachers) for u in first] == sorted(bool(u.teachers) for u in first)
 
 
-def test_an_interval_has_a_part_of_the_videos_and_a_part_of_the_seeds() -> None:
-    draw = np.random.default_rng(0)
-    values = draw.normal(40.0, 10.0, size=(3, 60, 4)) + np.array([-2.0, 0.0, 2.0])[:, None, None]
-    videos = np.repeat(np.arange(20), 3)
-    cells = scores._cells(scores._Measured(values=values, videos=videos))
-    over_seeds = values.mean(axis=1)[:, 0]
-    found = cells["miou"]
-    assert found.value == pytest.approx(values[..., 0].mean())
-    assert found.sd == pytest.approx(over_seeds.std(ddof=1))
-    error = cluster_bootstrap(values.mean(axis=0), videos, seed=0).standard_error[0]
-    assert found.half_videos == pytest.approx(stats.norm.ppf(0.975) * error, rel=1e-4)
-    seeds = stats.t.ppf(0.975, 2) * over_seeds.std(ddof=1) / math.sqrt(3)
-    half = (found.high - found.low) / 2
-    assert half == pytest.approx(math.hypot(found.half_videos, seeds), rel=1e-6)
-    ends = scores._within({"low": cell(1.0, 2.0), "high": cell(99.0, 2.0)})
-    assert (ends["low"].low, ends["low"].high) == (0.0, 3.0)
-    assert (ends["high"].low, ends["high"].high) == (97.0, 100.0)
-    one = scores._cells(scores._Measured(values=values[:1], videos=videos))["miou"]
-    assert one.sd is None
-    assert (one.high - one.low) / 2 == pytest.approx(one.half_videos)
-
-
-def cell(value: float, half: float) -> Cell:
-    return Cell(value=value, low=value - half, high=value + half, sd=1.0, half_videos=half)
+def cell(value: float, half: float) -> Figure:
+    return Figure(value=value, low=value - half, high=value + half, sd=1.0, half_videos=half)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +143,35 @@ def probes() -> Probes:
         )
 
     return Probes(seed=0, id=role(40.0), ood=role(30.0), gap={"miou": 10.0})
+
+
+def test_networks_of_one_replicate_belong_together(
+    tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replicates differ by 10 points, students by 1 to 4 from their teachers, without networks."""
+    asked = experiment("table3", sweep=())
+    units = units_of(asked, SCALES["smoke"], tiny_dataset, tmp_path)
+    place = {label: k for k, label in enumerate(units.rows)}
+
+    def values_of(unit: Unit, _: object, roles: Mapping[str, Pairs]) -> dict[str, NDArray[Any]]:
+        level = 20.0 + 10.0 * unit.replicate + (place[unit.row] if unit.teachers else 0)
+        return {side: np.full((len(pairs), 5), level) for side, pairs in roles.items()}
+
+    monkeypatch.setattr(scores, "_values_of", values_of)
+    monkeypatch.setattr(scores, "probe", lambda *_, **__: probes())
+    monkeypatch.setattr(Unit, "frozen", lambda _: Mock())
+    roles = {"id": tiny_dataset.role("val_id"), "ood": tiny_dataset.role("val_ood")}
+    found = scores.score_units(units, tiny_dataset, roles)
+    (claim,) = found.claims
+    assert claim.verdict == "confirmed"
+    gains = [side["miou"] for teacher in claim.differences.values() for side in teacher.values()]
+    assert {(g.value, g.low, g.high, g.sd) for g in gains} == {(2.0, 2.0, 2.0, 0.0)}
+    less = {label: sides["ood"]["miou"] for label, sides in found.ablations.items()}
+    assert {k: (f.value, f.sd) for k, f in less.items()} == {k: (place[k] - 2, 0.0) for k in less}
+    assert set(less) == {"w/o LR", "w/o DR", "w/o both"}
+    row = found.rows["RefKD"]["id"]["r1_iou0.5"]
+    assert (row.value, row.half_videos) == (27.0, 0.0)
+    assert row.sd == pytest.approx(50**0.5)
 
 
 @pytest.fixture
@@ -214,6 +224,7 @@ def test_a_table_holds_ours_and_the_papers_and_says_what_they_are(
     assert "*65.49*" in text
     assert "| w/o LR (reconstruction) |" in text
     for said in (
+        MEANING,
         "val_id (193 pairs)",
         "Subset: 3,720",
         "tIoU >= m",

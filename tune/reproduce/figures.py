@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
+from refkd.evaluation.comparison import Figure as Score
 from refkd.evaluation.overlap import temporal_iou
 from refkd.training.validation import edges_to_seconds, predict_edges
 from tune.reproduce.experiments import Experiment
-from tune.reproduce.scores import Cell, Scored
+from tune.reproduce.scores import Scored
 from tune.reproduce.units import Units
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def _scatter(experiment: Experiment, scored: Scored) -> Figure:
             axes.errorbar(
                 inside.value,
                 outside.value,
-                xerr=[[inside.value - inside.low], [inside.high - inside.value]],
-                yerr=[[outside.value - outside.low], [outside.high - outside.value]],
+                xerr=[[length] for length in inside.reach],
+                yerr=[[length] for length in outside.reach],
                 fmt=marker,
                 color=colour,
                 elinewidth=0.6,
@@ -202,7 +203,7 @@ def _pair(values: NDArray[Any]) -> tuple[float, float]:
     return float(values[0]), float(values[1])
 
 
-def _point(scored: Scored, label: str) -> tuple[Cell, Cell]:
+def _point(scored: Scored, label: str) -> tuple[Score, Score]:
     return scored.rows[label]["id"]["miou"], scored.rows[label]["ood"]["miou"]
 
 

@@ -1,44 +1,26 @@
-"""What the networks of a table score, with intervals over videos and seeds."""
+"""What the networks of a table score, and how its students differ from others."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
+from refkd.evaluation.comparison import PairScores, Row, difference_row, mean_row, per_pair
 from refkd.evaluation.floors import bias_floors
-from refkd.evaluation.intervals import cluster_bootstrap
 from refkd.evaluation.probes import Probes, probe
 from refkd.training.validation import evaluate_role
-from tune.finals.comparison import PER_PAIR, Z, columns
 from tune.reproduce.units import Unit, Units
 
 SIDES = ("id", "ood")
 METHOD = "RefKD"
 
 
-class Cell(Config):
-    """A score or a difference of scores in percent: the mean over pairs and seeds."""
-
-    value: float
-    low: float
-    """Lower end of the 95 % interval over videos and seeds."""
-    high: float
-    sd: float | None = None
-    """Standard deviation over seeds."""
-    half_videos: float
-    """Half of the interval if the seeds had no spread: more seeds cannot go below it."""
-
-
-Cells = dict[str, dict[str, Cell]]
+Sides = dict[str, Row]
 """By side (`id`, `ood`) and metric."""
 
 
@@ -46,7 +28,7 @@ class Claim(Config):
     """A student against both teachers, which is what the paper claims of it."""
 
     student: str
-    differences: dict[str, Cells]
+    differences: dict[str, Sides]
     """Student - teacher on the same pairs with the same seeds, by teacher (`id`, `ood`)."""
     verdict: str
     """Of "at least as good as both teachers on both": confirmed, refuted or unresolved."""
@@ -59,11 +41,11 @@ class Scored(Config):
     """Pairs by side."""
     roles: dict[str, str]
     """The role that was scored, by side."""
-    rows: dict[str, Cells]
+    rows: dict[str, Sides]
     """By label of the system."""
     claims: list[Claim]
     """A claim for each student called RefKD."""
-    ablations: dict[str, Cells]
+    ablations: dict[str, Sides]
     """Each other student - RefKD on the same pairs with the same seeds and teachers."""
     floors: dict[str, dict[str, float]]
     """mIoU of the bias floors by side."""
@@ -71,32 +53,24 @@ class Scored(Config):
     """What is left without query, video or order, by label; of each row's first seed."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Measured:
-    """(S, N, K) percent: seeds, pairs, metrics of `PER_PAIR`."""
-
-    values: NDArray[np.float64]
-    videos: NDArray[Any]
+Measure = Callable[[Iterable[Unit], str], PairScores]
+"""What a row's networks score on a side, by replicate: those of one replicate belong together."""
 
 
 def score_units(units: Units, dataset: Dataset, roles: Mapping[str, Pairs]) -> Scored:
     """Score every row on both roles (by side) and every student against its own teachers."""
-    scored = {unit.folder: _columns_of(unit, dataset, roles) for unit in units.all()}
+    scored = {unit.folder: _values_of(unit, dataset, roles) for unit in units.all()}
 
-    def measure(row: Iterable[Unit], side: str) -> _Measured:
-        values = np.stack([scored[unit.folder][side] for unit in row])
-        return _Measured(values=values, videos=np.asarray(roles[side].video_ids))
+    def measure(row: Iterable[Unit], side: str) -> PairScores:
+        values = {unit.replicate: scored[unit.folder][side] for unit in row}
+        return PairScores(values=values, videos=np.asarray(roles[side].video_ids))
 
-    rows = {
-        label: {side: _within(_cells(measure(row, side))) for side in SIDES}
-        for label, row in units.rows.items()
-    }
     students = {label: row for label, row in units.rows.items() if row[0].teachers}
     claims = [
         _claim(label, row, measure) for label, row in students.items() if label.endswith(METHOD)
     ]
     ablations = {
-        label: {side: _cells(_minus(measure(row, side), measure(whole, side))) for side in SIDES}
+        label: _differences(row, whole, measure)
         for whole in [students.get(METHOD)]
         for label, row in students.items()
         if whole is not None and label != METHOD
@@ -104,7 +78,10 @@ def score_units(units: Units, dataset: Dataset, roles: Mapping[str, Pairs]) -> S
     return Scored(
         pairs={side: len(pairs) for side, pairs in roles.items()},
         roles={side: pairs.role for side, pairs in roles.items()},
-        rows=rows,
+        rows={
+            label: {side: mean_row(measure(row, side), seed=0) for side in SIDES}
+            for label, row in units.rows.items()
+        },
         claims=claims,
         ablations=ablations,
         floors={
@@ -118,68 +95,30 @@ def score_units(units: Units, dataset: Dataset, roles: Mapping[str, Pairs]) -> S
     )
 
 
-def _columns_of(
+def _values_of(
     unit: Unit, dataset: Dataset, roles: Mapping[str, Pairs]
 ) -> dict[str, NDArray[np.float64]]:
     backbone = unit.frozen().backbone(dataset)
-    return {side: columns(evaluate_role(backbone, pairs).tiou) for side, pairs in roles.items()}
+    return {side: per_pair(evaluate_role(backbone, pairs)) for side, pairs in roles.items()}
 
 
-def _claim(label: str, row: list[Unit], measure: Any) -> Claim:
-    differences: dict[str, Cells] = {}
-    for role in SIDES:
-        teachers = [unit.teachers[role] for unit in row]
-        differences[role] = {
-            side: _cells(_minus(measure(row, side), measure(teachers, side))) for side in SIDES
-        }
-    return Claim(student=label, differences=differences, verdict=_verdict(differences))
-
-
-def _minus(a: _Measured, b: _Measured) -> _Measured:
-    return _Measured(values=a.values - b.values, videos=a.videos)
-
-
-def _verdict(differences: Mapping[str, Cells]) -> str:
-    cells = [side["miou"] for teacher in differences.values() for side in teacher.values()]
-    if all(cell.low >= 0 for cell in cells):
-        return "confirmed"
-    if any(cell.high < 0 for cell in cells):
-        return "refuted"
-    return "unresolved"
-
-
-def _within(cells: dict[str, Cell]) -> dict[str, Cell]:
-    """Return the cells of a score, whose intervals end where scores do."""
+def _differences(row: Iterable[Unit], other: Iterable[Unit], measure: Measure) -> Sides:
     return {
-        metric: cell.model_copy(update={"low": max(0.0, cell.low), "high": min(100.0, cell.high)})
-        for metric, cell in cells.items()
+        side: difference_row(measure(row, side), measure(other, side), seed=0) for side in SIDES
     }
 
 
-def _cells(measured: _Measured) -> dict[str, Cell]:
-    """Return the interval of the mean over pairs and seeds.
-
-    It adds up, as independent, the half-width over resampled videos with the seeds held fixed,
-    and that over seeds by Student's t, which is wide for few seeds.
-    """
-    over_seeds = measured.values.mean(axis=1)
-    interval = cluster_bootstrap(measured.values.mean(axis=0), measured.videos, seed=0)
-    seeds = len(over_seeds)
-    spread = over_seeds.std(axis=0, ddof=1) if seeds > 1 else None
-    cells = {}
-    for k, metric in enumerate(PER_PAIR):
-        videos = Z * float(interval.standard_error[k])
-        noise = 0.0 if spread is None else float(spread[k]) * _t(seeds) / math.sqrt(seeds)
-        value, half = float(interval.mean[k]), math.hypot(videos, noise)
-        cells[metric] = Cell(
-            value=value,
-            low=value - half,
-            high=value + half,
-            sd=None if spread is None else float(spread[k]),
-            half_videos=videos,
-        )
-    return cells
+def _claim(label: str, row: Sequence[Unit], measure: Measure) -> Claim:
+    differences = {
+        role: _differences(row, [unit.teachers[role] for unit in row], measure) for role in SIDES
+    }
+    return Claim(student=label, differences=differences, verdict=_verdict(differences))
 
 
-def _t(seeds: int) -> float:
-    return float(stats.t.ppf(0.975, seeds - 1))
+def _verdict(differences: Mapping[str, Sides]) -> str:
+    figures = [side["miou"] for teacher in differences.values() for side in teacher.values()]
+    if all(figure.low is not None and figure.low >= 0 for figure in figures):
+        return "confirmed"
+    if any(figure.is_below_zero for figure in figures):
+        return "refuted"
+    return "unresolved"

@@ -8,7 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tune.reproduce.scores import SIDES, Cell
+from refkd.evaluation.comparison import Figure
+from tune.reproduce.scores import SIDES
 from tune.reproduce.table import HEADS, lines, name_of, notes, printed_cell
 
 if TYPE_CHECKING:
@@ -35,6 +36,6 @@ def show_result(console: Console, result: Result) -> None:
         console.print(f"  {file}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _stacked(cell: Cell) -> str:
-    spread = "" if cell.sd is None else f"\n± {cell.sd:.2f}"
-    return f"{cell.value:.2f}{spread}"
+def _stacked(figure: Figure) -> str:
+    spread = "" if figure.sd is None else f"\n± {figure.sd:.2f}"
+    return f"{figure.value:.2f}{spread}"

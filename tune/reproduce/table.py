@@ -6,12 +6,12 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from refkd.evaluation.comparison import MEANING, Figure, Row
 from tune.finals.probe_rows import PROBE_HEADS, probe_row
 from tune.reproduce.experiments import Experiment
 from tune.reproduce.paper import printed
-from tune.reproduce.scores import SIDES, Cell, Scored
+from tune.reproduce.scores import SIDES, Scored
 
 HEADS = {
     "r1_iou0.3": "R1@0.3",
@@ -56,7 +56,7 @@ class Line:
 
     label: str
     mark: str
-    ours: Mapping[tuple[str, str], Cell]
+    ours: Mapping[tuple[str, str], Figure]
     paper: Mapping[tuple[str, str], float]
 
 
@@ -80,7 +80,7 @@ def notes(experiment: Experiment, scored: Scored, facts: Facts) -> list[str]:
     said = [
         f"Made by `{facts.command}`; every row's settings: settings.yaml, its runs: runs.jsonl.",
         f"{facts.dataset}, scale {facts.scale}, {seeds} a row; {roles}; {CONVENTION}.",
-        "Cell: mean ± standard deviation over seeds [95 % over videos and seeds]. Teachers and "
+        f"Cell: mean ± standard deviation over seeds, and interval. {MEANING} Teachers and "
         "student of a seed belong together.",
     ]
     if facts.subset:
@@ -102,14 +102,17 @@ def notes(experiment: Experiment, scored: Scored, facts: Facts) -> list[str]:
     for claim in scored.claims:
         said.append(_claimed(claim.student, claim.verdict, claim.differences))
     for label, cells in scored.ablations.items():
-        parts = ", ".join(f"{side.upper()} {_signed(cells[side]['miou'])}" for side in SIDES)
+        parts = ", ".join(
+            f"{side.upper()} {cells[side]['miou'].text(sign=True)}" for side in SIDES
+        )
         said.append(f"{label} - RefKD (mIoU, paired): {parts}")
     return said
 
 
-def _claimed(student: str, verdict: str, differences: Mapping[str, Any]) -> str:
+def _claimed(student: str, verdict: str, differences: Mapping[str, Mapping[str, Row]]) -> str:
     parts = [
-        f"{side.upper()} against the {teacher.upper()} teacher {_signed(cells[side]['miou'])}"
+        f"{side.upper()} against the {teacher.upper()} teacher "
+        f"{cells[side]['miou'].text(sign=True)}"
         for side in SIDES
         for teacher, cells in differences.items()
     ]
@@ -119,16 +122,12 @@ def _claimed(student: str, verdict: str, differences: Mapping[str, Any]) -> str:
     )
 
 
-def _signed(cell: Cell) -> str:
-    return f"{cell.value:+.2f} [{cell.low:+.2f}, {cell.high:+.2f}]"
-
-
 def markdown(experiment: Experiment, table: list[Line], below: list[str]) -> str:
     """Return the table as Markdown, its notes below."""
     heads = [f"{s.upper()} {HEADS[m]}" for s in SIDES for m in experiment.metrics]
     rows = [["system", *heads], ["---", *["---:"] * len(heads)]]
     for line in table:
-        rows.append([name_of(line), *(_text(cell) for cell in line.ours.values())])
+        rows.append([name_of(line), *(figure.text(spread=True) for figure in line.ours.values())])
         if line.paper:
             rows.append(["*paper*", *(f"*{printed_cell(line, key)}*" for key in line.ours)])
     title, notes = f"# {experiment.title}", [f"- {note}" for note in below]
@@ -208,13 +207,10 @@ def name_of(line: Line) -> str:
     return f"{line.label} ({line.mark})" if line.mark else line.label
 
 
-def _text(cell: Cell) -> str:
-    spread = "" if cell.sd is None else f" ± {cell.sd:.2f}"
-    return f"{cell.value:.2f}{spread} [{cell.low:.2f}, {cell.high:.2f}]"
-
-
-def _tex_cell(cell: Cell) -> str:
-    return f"{cell.value:.2f}" if cell.sd is None else f"${cell.value:.2f} \\pm {cell.sd:.2f}$"
+def _tex_cell(figure: Figure) -> str:
+    if figure.sd is None:
+        return f"{figure.value:.2f}"
+    return f"${figure.value:.2f} \\pm {figure.sd:.2f}$"
 
 
 def _tex(text: str) -> str:
