@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,12 +11,27 @@ from numpy.typing import NDArray
 
 from refkd.data.batch import Batch
 from refkd.data.batches import evaluation_batches
+from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
+from refkd.evaluation.comparison import PairScores, per_pair
 from refkd.evaluation.metrics import Recall, Scores, recall_at, score
 from refkd.models.backbone import Backbone
 
 Change = Callable[[Batch], Batch]
 """What a probe does to a batch before the backbone reads it."""
+
+
+class Frozen(Protocol):
+    """A trained network on disk: a teacher or a student."""
+
+    @property
+    def seed(self) -> int:
+        """The seed it was trained from."""
+        ...
+
+    def backbone(self, dataset: Dataset) -> Backbone:
+        """Return the network with its weights."""
+        ...
 
 
 @torch.inference_mode()
@@ -74,6 +90,20 @@ def evaluate_role(
     """Return the scores of a backbone on one role under the project's convention."""
     edges = predict_edges(backbone, pairs, device=device, change=change)
     return score(edges_to_seconds(edges, pairs), pairs)
+
+
+def measure(
+    system: Sequence[Frozen], dataset: Dataset, roles: Sequence[Pairs]
+) -> dict[str, PairScores]:
+    """Return what a system, trained from some seeds, scores on the pairs of each role, by role."""
+    backbones = {frozen.seed: frozen.backbone(dataset) for frozen in system}
+    return {
+        pairs.role: PairScores(
+            values={seed: per_pair(evaluate_role(one, pairs)) for seed, one in backbones.items()},
+            videos=np.asarray(pairs.video_ids),
+        )
+        for pairs in roles
+    }
 
 
 def recall_of_role(

@@ -45,6 +45,11 @@ class FrozenStudent:
     record: StudentRecord
 
     @property
+    def seed(self) -> int:
+        """The seed it was trained from."""
+        return self.record.config.seed
+
+    @property
     def leaks(self) -> bool:
         """Whether its scores are worth nothing but as a diagnostic."""
         return self.record.leakage

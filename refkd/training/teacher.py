@@ -140,6 +140,11 @@ class Teacher:
     record: TeacherRecord
 
     @property
+    def seed(self) -> int:
+        """The seed it was trained from."""
+        return self.record.seed
+
+    @property
     def leaks(self) -> bool:
         """Whether what comes of it is worth nothing but as a diagnostic."""
         return self.record.leakage

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from refkd.data.dataset import Dataset
 from refkd.data.simulate import SimulationConfig, simulate
 from refkd.errors import RefKDError
+from refkd.evaluation.comparison import MEANING
 from refkd.training.export import WEIGHTS, open_student
 from refkd.training.validation import evaluate_role
 from tune import finalists
@@ -104,6 +105,21 @@ def test_finalists_stand_for_a_study_with_all_their_seeds(
     assert {d.seeds for d in found.differences} == {(1, 2)}
 
 
+def test_students_of_the_same_seeds_are_paired_and_others_are_not(
+    tmp_path: Path, tiny_dataset: Dataset
+) -> None:
+    students = {"replicates": {"seeds": 2}}
+    base, same, apart = (
+        make(tmp_path / name, tiny_dataset, name=name, **students, **more)
+        for name, more in (("a", {}), ("b", {}), ("c", {"seed": 5}))
+    )
+    for difference in compared(base, same, apart).differences:
+        assert difference.seeds == (2, 2)
+        spreads = [figure.sd for row in difference.roles.values() for figure in row.values()]
+        paired = difference.other.startswith("b ")
+        assert [spread is not None for spread in spreads] == [paired] * len(spreads)
+
+
 def test_what_cannot_be_paired_is_said(
     two: tuple[EndedStudy, EndedStudy], tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -127,7 +143,7 @@ def test_the_command_shows_it_and_names_mistakes(two: tuple[EndedStudy, EndedStu
     paths = [str(study.path) for study in two]
     shown = CliRunner().invoke(app, ["compare", *paths])
     assert shown.exit_code == 0, shown.output
-    for text in ("Studies side by side", "hypervolume above 0, 0", "best-ood", "val_ood"):
+    for text in ("Studies side by side", "hypervolume above 0, 0", "best-ood", "val_ood", MEANING):
         assert text in shown.output
     read = json.loads(CliRunner().invoke(app, ["compare", *paths, "--json"]).stdout)
     assert SideBySide.model_validate(read) == compared(*two)

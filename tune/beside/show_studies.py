@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from refkd.evaluation.comparison import Figure
+from refkd.evaluation.comparison import MEANING, Figure
 from tune.beside.studies import Difference, SideBySide, Standing
 
 METRICS = {"miou": "mIoU", "r1_iou0.3": "R1@0.3", "r1_iou0.5": "R1@0.5", "r1_iou0.7": "R1@0.7"}
@@ -25,9 +25,9 @@ def show_studies(console: Console, found: SideBySide) -> None:
     if found.differences:
         _say(
             console,
-            "Percent on the same validation pairs. [low, high]: 95 % over resampled videos, seeds "
-            "held fixed; * where it leaves 0 out. A champion of a search is the best of many "
-            "tries; compare finalists (`refkd finalists`) to conclude anything.",
+            f"Percent on the same validation pairs. {MEANING} *: leaves 0 out. A champion of a "
+            "search is the best of many tries; compare finalists (`refkd finalists`) to conclude "
+            "anything.",
         )
     for note in found.notes:
         _say(console, note, "yellow")
@@ -72,9 +72,8 @@ def _difference_table(difference: Difference, base: str) -> Table:
 
 
 def _shown(figure: Figure) -> str:
-    low, high = figure.low or 0.0, figure.high or 0.0
-    mark = "*" if low > 0 or high < 0 else " "
-    return f"{figure.value:+.2f} [{low:+.2f}, {high:+.2f}]{mark}"
+    mark = "*" if figure.is_above_zero or figure.is_below_zero else " "
+    return f"{figure.text(sign=True)}{mark}"
 
 
 def _table(title: str, *heads: str) -> Table:

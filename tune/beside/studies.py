@@ -12,13 +12,11 @@ import numpy as np
 from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError, DataError, RefKDError
-from refkd.evaluation.comparison import Row
-from refkd.evaluation.intervals import paired_bootstrap
+from refkd.evaluation.comparison import Row, difference_row
+from refkd.evaluation.predictions import measure
 from refkd.training.export import FrozenStudent, open_student
 from tune.finals.choice import finalist_folder
-from tune.finals.comparison import Measured, figures, measure
 from tune.study.budget import hypervolume
-from tune.study.folders import trial_folder
 from tune.study.growth import current
 from tune.study.snapshot import StudySnapshot, open_snapshot
 
@@ -58,7 +56,7 @@ class Difference(Config):
     seeds: tuple[int, int]
     """Students of the first study's champion and of the other's, whose means are compared."""
     roles: dict[str, Row]
-    """By role and metric, 95 % over resampled videos."""
+    """By role and metric."""
 
 
 class SideBySide(Config):
@@ -77,7 +75,7 @@ def side_by_side(
     """Compare studies with the first one; hypervolumes are above `reference`, 0 without it.
 
     Champions are compared on the pairs of `val_id` and `val_ood` where both studies were searched
-    on the same dataset and their students are here; videos are resampled for both together.
+    on the same dataset and their students are here.
     Raises `CompareError` for fewer than two studies or a reference of another length.
     """
     if len(paths) < 2:
@@ -115,9 +113,11 @@ def _students(study: StudySnapshot, alias: str) -> list[FrozenStudent]:
     """Return the students whose mean stands for a champion."""
     number = study.champions[alias]
     if study.finalists is None:
-        return [open_student(trial_folder(study.folder, number))]
-    seeds = range(len(study.finalists.seeds))
-    return [open_student(finalist_folder(study.folder, number, k)) for k in seeds]
+        folders = study.student_folders(number)
+    else:
+        seeds = range(len(study.finalists.seeds))
+        folders = [finalist_folder(study.folder, number, replicate) for replicate in seeds]
+    return [open_student(folder) for folder in folders]
 
 
 def _standing(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float]) -> Standing:
@@ -175,20 +175,11 @@ def _difference(
     base: StudySnapshot, other: StudySnapshot, alias: str, dataset: Dataset
 ) -> Difference:
     roles = (dataset.role("val_id"), dataset.role("val_ood"))
-    students = _students(base, alias), _students(other, alias)
-    first, second = (measure(frozen, dataset, roles) for frozen in students)
+    first, second = _students(base, alias), _students(other, alias)
+    before, after = (measure(students, dataset, roles) for students in (first, second))
     rows = {
-        pairs.role: _paired(
-            second[pairs.role],
-            first[pairs.role],
-            np.asarray(pairs.video_ids),
-            seed=base.file.seed,
-        )
+        pairs.role: difference_row(after[pairs.role], before[pairs.role], seed=base.file.seed)
         for pairs in roles
     }
-    seeds = len(students[0]), len(students[1])
+    seeds = len(first), len(second)
     return Difference(alias=alias, other=_label(other), seeds=seeds, roles=rows)
-
-
-def _paired(a: Measured, b: Measured, videos: np.ndarray[Any, Any], *, seed: int) -> Row:
-    return figures(paired_bootstrap(a.values, b.values, videos, seed=seed))

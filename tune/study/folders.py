@@ -23,3 +23,9 @@ def seed_folder(folder: Path, replicate: int) -> Path:
 def teacher_folder(workspace: Path, config: TeacherConfig, dataset: Dataset) -> Path:
     """Return a teacher's folder, the same for all that need an equal one."""
     return workspace.absolute() / "teachers" / config.address(dataset)
+
+
+def student_folders(study_folder: Path, number: int, seeds: int) -> list[Path]:
+    """Return where the students of a trial lie, one a seed."""
+    home = trial_folder(study_folder, number)
+    return [seed_folder(home, replicate) for replicate in range(seeds)]

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune.study.folders import seed_folder, trial_folder
+from tune.study.folders import student_folders
 from tune.study.glance import StoredTrial, glance
 from tune.study.launches import Launch, read_launches
 from tune.study.locate import NoStudyError, StudyPlace, check_schema, find_study, open_study
@@ -239,8 +239,7 @@ class StudySnapshot:
 
     def student_folders(self, number: int) -> list[Path]:
         """Return where the students of a trial lie, one a seed."""
-        folder = trial_folder(self.folder, number)
-        return [seed_folder(folder, r) for r in range(self.file.replicates.seeds)]
+        return student_folders(self.folder, number, self.file.replicates.seeds)
 
     def teacher_folders(self) -> dict[str, Path]:
         """Return the folder of each teacher that the study was begun with, by role."""
