@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from refkd.data.dataset import Dataset
-from refkd.data.roles import OpenRole
+from refkd.evaluation.comparison import Row, mean_row, means
 from refkd.evaluation.floors import bias_floors
-from refkd.evaluation.intervals import cluster_bootstrap
-from refkd.evaluation.metrics import score
+from refkd.evaluation.predictions import Frozen, measure
 from refkd.evaluation.probes import probe
 from refkd.files import write_json
-from refkd.models.backbone import Backbone
 from refkd.retriever import export
 from refkd.training.export import FrozenStudent, open_student
 from refkd.training.teacher import Teacher
-from refkd.training.validation import VALIDATION_ROLES, edges_to_seconds, predict_edges
+from refkd.training.validation import VALIDATION_ROLES
 from tune.execution.progress import Reporter
 from tune.spec.marks import study_marks
 from tune.spec.study_file import StudyFile
-from tune.study.folders import trial_folder
+from tune.study.folders import student_folders, trial_folder
 from tune.study.results import Summary
 from tune.study.search_study import SearchStudy
 
@@ -53,12 +49,16 @@ def crown(
     if kept and known.get("crowned") == crowned and "probes" in known:
         return
     reporter.stage("scoring the champions and registering them")
-    systems = systems_of(file, summary, dataset, teachers)
-    table = score_systems(systems, dataset, seed=file.seed)
+    systems = systems_of(file, summary, teachers)
+    scores = score_systems(systems, dataset, seed=file.seed)
+    table = interval_table(scores, dataset)
     folders = _keep(file, summary, dataset)
     study.note("intervals", table)
     roles = (dataset.role("val_id"), dataset.role("val_ood"))
-    probes = {name: probe(network, *roles, seed=file.seed) for name, network in systems.items()}
+    probes = {
+        name: probe(students[0].backbone(dataset), *roles, seed=file.seed)
+        for name, students in systems.items()
+    }
     study.note("probes", {name: found.model_dump() for name, found in probes.items()})
     write_json(file.folder / "champions" / "scores.json", table)
     if file.tracking.enabled and summary.crowned is None:
@@ -66,58 +66,51 @@ def crown(
 
         if not register:
             return
-        if not register_champions(file, summary, dataset, folders, table, move=False):
+        if not register_champions(file, summary, dataset, folders, scores, move=False):
             return
     study.note("crowned", crowned)
 
 
 def systems_of(
-    file: StudyFile, summary: Summary, dataset: Dataset, teachers: Mapping[str, Teacher]
-) -> dict[str, Backbone]:
-    """Return the networks of teachers and champions by name."""
-    systems: dict[str, Backbone] = {
-        f"teacher-{role}": teacher.backbone(dataset) for role, teacher in teachers.items()
+    file: StudyFile, summary: Summary, teachers: Mapping[str, Teacher]
+) -> dict[str, Sequence[Frozen]]:
+    """Return the networks of teachers and champions by name, a champion's one a seed."""
+    systems: dict[str, Sequence[Frozen]] = {
+        f"teacher-{role}": [teacher] for role, teacher in teachers.items()
     }
     for alias, number in summary.champions.items():
-        systems[alias] = open_student(trial_folder(file.folder, number)).backbone(dataset)
+        folders = student_folders(file.folder, number, file.replicates.seeds)
+        systems[alias] = [open_student(folder) for folder in folders]
     return systems
 
 
-def score_systems(systems: Mapping[str, Backbone], dataset: Dataset, *, seed: int) -> Table:
-    """Return, for each validation role, every system's mIoU and R1@0.5 with 95 % intervals.
+def score_systems(
+    systems: Mapping[str, Sequence[Frozen]], dataset: Dataset, *, seed: int
+) -> dict[str, dict[str, Row]]:
+    """Return every system's scores by validation role and system."""
+    roles = [dataset.role(role) for role in VALIDATION_ROLES]
+    measured = {name: measure(frozen, dataset, roles) for name, frozen in systems.items()}
+    return {
+        pairs.role: {
+            name: mean_row(by_role[pairs.role], seed=seed) for name, by_role in measured.items()
+        }
+        for pairs in roles
+    }
 
-    Intervals are bootstrapped over videos (evaluation conventions: the project's default); the
-    bias floors are fitted on the fit role and never look at a video.
-    """
+
+def interval_table(scores: Mapping[str, Mapping[str, Row]], dataset: Dataset) -> Table:
+    """Return scores as JSON, for each role with the bias floors, which look at no video."""
     table: Table = {}
     for role in VALIDATION_ROLES:
-        pairs = dataset.role(role)
         table[role] = {
-            name: _interval_row(backbone, dataset, role, seed=seed)
-            for name, backbone in systems.items()
+            name: {metric: figure.model_dump() for metric, figure in row.items()}
+            for name, row in scores[role].items()
         }
         table[role]["floors"] = {
-            name: {"miou": scores.miou, "r1_iou0.5": scores.r1[0.5]}
-            for name, scores in bias_floors(dataset.role("fit"), pairs).items()
+            name: means(found)
+            for name, found in bias_floors(dataset.role("fit"), dataset.role(role)).items()
         }
     return table
-
-
-def _interval_row(
-    backbone: Backbone, dataset: Dataset, role: OpenRole, *, seed: int
-) -> dict[str, Any]:
-    pairs = dataset.role(role)
-    scores = score(edges_to_seconds(predict_edges(backbone, pairs), pairs), pairs)
-    values = np.stack([scores.tiou, scores.tiou >= 0.5], axis=1) * 100.0
-    interval = cluster_bootstrap(values, np.asarray(pairs.video_ids), seed=seed)
-    row: dict[str, Any] = {}
-    for column, name in enumerate(("miou", "r1_iou0.5")):
-        row[name] = {
-            "value": float(interval.mean[column]),
-            "low": float(interval.low[column]),
-            "high": float(interval.high[column]),
-        }
-    return row
 
 
 def keep_retriever(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from refkd.data.dataset import Dataset
+from refkd.evaluation.comparison import Figure
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.retriever import export
 from tune.record.registry import register_champions
@@ -41,7 +42,7 @@ def register(
         alias: write_retriever(dataset, folder / "champions" / alias, seed=number)
         for alias, number in champions.items()
     }
-    cell = {"miou": {"value": 40.0, "low": 38.5, "high": 41.25}}
+    cell = {"miou": Figure(value=40.0, low=38.5, high=41.25)}
     table = {role: dict.fromkeys(champions, cell) for role in ("val_id", "val_ood")}
     summary = Summary(
         study="quick",

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from support.ended_study import EPOCHS, EndedStudy, FakeTrainer, end_study
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
-from refkd.evaluation.intervals import cluster_bootstrap, paired_bootstrap
+from refkd.evaluation.comparison import (
+    MEANING,
+    PairScores,
+    difference_row,
+    gap_row,
+    mean_row,
+    per_pair,
+)
 from refkd.retriever import Retriever
 from refkd.training.export import open_student
 from refkd.training.teacher import Teacher, find_teacher
@@ -23,10 +32,11 @@ from tune.execution.jobs import InterruptedSearchError
 from tune.finals.champions import FinalistsError
 from tune.finals.choice import finalist_folder, fresh_seeds
 from tune.finals.outcome import OutcomeError
+from tune.show.final import show_finalists
 from tune.spec.study_file import StudyFileError
 from tune.study.lease import LeaseError, lease
 from tune.study.locate import NoStudyError
-from tune.study.outcomes import SeedResult
+from tune.study.outcomes import EARLIER, SeedResult
 from tune.study.snapshot import open_snapshot
 from tune.study.stored_study import StudyError
 
@@ -207,45 +217,34 @@ def teacher(study: EndedStudy, role: str) -> Teacher:
     return found
 
 
-def test_differences_are_paired_over_the_mean_of_the_seeds(
+def test_differences_to_a_teacher_hold_it_fixed_and_resample_videos_and_seeds(
     study: EndedStudy, fake: FakeTrainer, tiny_dataset: Dataset
 ) -> None:
     found = run(study, fake)
     assert set(found.comparison.scores["val_id"]) == {
         *("teacher-id", "teacher-ood", "trial-0001", "trial-0002")
     }
-    errors = []
+    seeds = fresh_seeds(study.file, 2)
+    students = [
+        open_student(finalist_folder(study.file.folder, 2, replicate)).backbone(tiny_dataset)
+        for replicate in range(2)
+    ]
+    other = teacher(study, "ood").backbone(tiny_dataset)
+    measured = []
     for role in ("val_id", "val_ood"):
         pairs = tiny_dataset.role(role)
-        student = np.mean(
-            [
-                evaluate_role(
-                    open_student(finalist_folder(study.file.folder, 2, seed)).backbone(
-                        tiny_dataset
-                    ),
-                    pairs,
-                ).tiou
-                for seed in range(2)
-            ],
-            axis=0,
-        )
         videos = np.asarray(pairs.video_ids)
-        own = cluster_bootstrap(100 * student[:, None], videos, seed=study.file.seed)
-        errors.append(own.standard_error[0])
-        other = evaluate_role(teacher(study, "ood").backbone(tiny_dataset), pairs).tiou
-        interval = paired_bootstrap(
-            100 * student[:, None],
-            100 * other[:, None],
-            np.asarray(pairs.video_ids),
-            seed=study.file.seed,
-        )
-        figure = found.comparison.differences[role]["trial-0002"]["teacher-ood"]["miou"]
-        assert figure.value == pytest.approx(100 * (student.mean() - other.mean()))
-        assert figure.low == pytest.approx(interval.low[0])
-        assert figure.high == pytest.approx(interval.high[0])
-    gap = found.comparison.gaps["trial-0002"]
-    assert gap.high == pytest.approx(gap.value + 1.96 * np.hypot(*errors), rel=1e-3)
-    assert gap.low == pytest.approx(2 * gap.value - gap.high)
+        scored = [per_pair(evaluate_role(backbone, pairs)) for backbone in (*students, other)]
+        own = PairScores(values=dict(zip(seeds, scored[:2], strict=True)), videos=videos)
+        fixed = PairScores(values={0: scored[2]}, videos=videos)
+        measured.append(own)
+        row = found.comparison.differences[role]["trial-0002"]["teacher-ood"]
+        assert row == difference_row(own, fixed, seed=study.file.seed)
+        gain = np.mean(scored[:2], axis=0) - scored[2]
+        assert row["miou"].value == pytest.approx(gain.mean(axis=0)[0])
+        assert found.comparison.scores[role]["trial-0002"] == mean_row(own, seed=study.file.seed)
+    gap = gap_row(*measured, seed=study.file.seed)["miou"]
+    assert found.comparison.gaps["trial-0002"] == gap
 
 
 def test_the_bill_names_them(study: EndedStudy, fake: FakeTrainer) -> None:
@@ -265,7 +264,29 @@ def test_the_command_shows_means_intervals_and_differences(
     command = ["finalists", str(study.path), "--top", "1", "--seeds", "2"]
     shown = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
     assert shown.exit_code == 0, shown.output
-    for text in ("best-balanced, best-id", "33.00 ± 2.83", "Student - teacher", "whole_video"):
+    for text in (
+        *("best-balanced, best-id", "33.00 ± 2.83", "Student - teacher", "whole_video", MEANING),
+    ):
         assert text in shown.output
+    assert EARLIER not in shown.output
     as_json = CliRunner().invoke(app, [*command, "--json"])
     assert json.loads(as_json.stdout)["champions"]["best-ood"] == 2
+
+
+def test_what_an_earlier_version_stored_is_read_and_says_what_it_lacks(
+    study: EndedStudy, fake: FakeTrainer
+) -> None:
+    held = run(study, fake).model_dump(mode="json")
+    comparison = held["comparison"]
+    rows = [row for systems in comparison["scores"].values() for row in systems.values()]
+    by_student = [s for students in comparison["differences"].values() for s in students.values()]
+    rows += [row for teachers in by_student for row in teachers.values()]
+    for row in [*rows, comparison["gaps"]]:
+        for figure in row.values():
+            del figure["half_videos"]
+    for row in rows:
+        row["dr1_iou0.5"] = {"value": 1.0, "low": None, "high": None, "sd": None}
+    stored = Finalists.model_validate(held)
+    console = Console(width=200, record=True, file=io.StringIO())
+    show_finalists(console, stored, study.file.folder)
+    assert EARLIER in console.export_text()

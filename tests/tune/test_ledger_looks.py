@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
 from refkd.data.sealed import open_sealed
-from refkd.evaluation.intervals import cluster_bootstrap
+from refkd.evaluation.comparison import PairScores, mean_row, per_pair
 from refkd.training.export import open_student
 from refkd.training.validation import evaluate_role
 from tune import FinalReport, evaluate_final
@@ -81,7 +81,7 @@ def test_a_look_is_in_the_ledger_with_all_it_is_about(study: EndedStudy, dataset
     assert examine(study.path).findings == []
 
 
-def test_scores_are_means_over_the_seeds_with_intervals_over_videos(
+def test_scores_are_means_over_the_seeds_with_intervals_over_videos_and_seeds(
     study: EndedStudy, dataset: Dataset
 ) -> None:
     report = evaluate_final(study.path)
@@ -99,12 +99,12 @@ def test_scores_are_means_over_the_seeds_with_intervals_over_videos(
             value = np.mean([s.r1[threshold] for s in scores])
             assert row[f"r1_iou{threshold}"].value == pytest.approx(value)
         assert row["dr1_iou0.5"].value == pytest.approx(np.mean([s.dr1[0.5] for s in scores]))
-        tiou = 100 * np.mean([s.tiou for s in scores], axis=0)
-        interval = cluster_bootstrap(
-            tiou[:, None], np.asarray(pairs.video_ids), seed=study.file.seed
+        trained = dict(zip(study.file.seeds(), scores, strict=True))
+        system = PairScores(
+            values={seed: per_pair(found) for seed, found in trained.items()},
+            videos=np.asarray(pairs.video_ids),
         )
-        assert row["miou"].low == pytest.approx(interval.low[0])
-        assert row["miou"].high == pytest.approx(interval.high[0])
+        assert row == mean_row(system, seed=study.file.seed)
         assert set(report.comparison.differences[role]) == {"trial-0000", "trial-0002"}
         assert "whole_video" in report.comparison.floors[role]
         means[role] = row["miou"].value

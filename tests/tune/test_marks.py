@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from refkd.data.dataset import Dataset
+from refkd.evaluation.comparison import Row
 from refkd.models import build_backbone
 from refkd.models.vslnet import VSLNetConfig
 from refkd.retriever import Retriever, export
@@ -98,7 +99,7 @@ def test_a_model_tells_its_marks_wherever_it_is_taken(
     assert Retriever.load(tmp_path / "marked").marks == [LEAK]
     export(network, config, tiny_dataset, tmp_path / "plain")
     assert Retriever.load(tmp_path / "plain").marks == []
-    scores: dict[str, dict[str, Any]] = {}
+    scores: dict[str, Row] = {}
     card = model_card("marked", 0, "trial/0000", tiny_dataset, scores, marks=[LEAK])
     assert card.index(f"**Beware.** {LEAK}.") < card.index("## Training data")
     assert "Beware" not in model_card("marked", 0, "trial/0000", tiny_dataset, scores)

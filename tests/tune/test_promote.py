@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.evaluation.comparison import MEANING
 from tune import finalists
 from tune.cli import app
 from tune.record.alias import AliasError, check_alias, move_alias
@@ -98,6 +99,7 @@ def test_the_promoted_student_answers_and_has_a_card(
         "## Intended use",
         "## Limits",
         "tIoU >= m",
+        MEANING,
         "`trial/0002`",
     ):
         assert said in card

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 
 from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError
+from refkd.evaluation.comparison import Figure
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.retriever import Retriever, export
 from tune.record.record import Record
@@ -34,9 +35,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 ALIASES = {"best-id": 3, "best-ood": 5}
 TABLE = {
-    role: {
-        alias: {"miou": {"value": 40.0, "low": 38.5, "high": 41.25}} for alias in (*ALIASES, "x")
-    }
+    role: {alias: {"miou": Figure(value=40.0, low=38.5, high=41.25)} for alias in (*ALIASES, "x")}
     for role in ("val_id", "val_ood")
 }
 

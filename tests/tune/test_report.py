@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -14,14 +15,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from support.ended_study import EndedStudy, FakeTrainer, end_study, scored
 from support.recorded_curves import fill, study_file
 from support.report_page import Page, content_of, page_of
 from support.sealed_watch import opened_by
 
 from refkd.data.dataset import Dataset
+from refkd.evaluation.comparison import MEANING, mean_row
+from refkd.evaluation.predictions import measure
 from tune import evaluate_final, finalists
-from tune.champions import score_systems, systems_of
+from tune.champions import interval_table, score_systems, systems_of
 from tune.finals.outcome import outcome_of
 from tune.report.examples import Bar, Example, Examples, choose_rows
 from tune.report.figure import Table
@@ -29,6 +33,7 @@ from tune.report.make import compose
 from tune.report.page import render
 from tune.report.rungs import pruning
 from tune.report.standing_tables import system_words
+from tune.show.study import show_best
 from tune.study.lease import lease
 from tune.study.search_study import SearchStudy
 from tune.study.snapshot import open_snapshot
@@ -139,11 +144,9 @@ def test_intervals_belong_to_the_champions_they_were_made_for(
 ) -> None:
     with outcome_of(study.path) as outcome:
         summary = outcome.summary()
-        table = score_systems(
-            systems_of(outcome.file, summary, tiny_dataset, outcome.teachers),
-            tiny_dataset,
-            seed=outcome.file.seed,
-        )
+        systems = systems_of(outcome.file, summary, outcome.teachers)
+        scores = score_systems(systems, tiny_dataset, seed=outcome.file.seed)
+        table = interval_table(scores, tiny_dataset)
         outcome.study.note("intervals", table)
         outcome.study.note("crowned", {"champions": summary.champions, "trials": 4})
     scores = figures(study.path)["search-scores"]
@@ -155,6 +158,13 @@ def test_intervals_belong_to_the_champions_they_were_made_for(
     ]
     low = table["val_ood"]["best-ood"]["miou"]["low"]
     assert f"[{low:.2f}, " in content_of(study.path).verdict.headline
+    assert MEANING in page_of(study.path).words
+    for kept in (table, as_stored_before(table)):
+        console = Console(width=200, record=True, file=io.StringIO())
+        show_best(console, summary.model_copy(update={"intervals": kept}))
+        shown = console.export_text()
+        assert f"[{low:.2f}, " in shown
+        assert MEANING in shown
 
     study.change(budget={"trials": 5})
     grown = SearchStudy(open_snapshot(study.path).file, study.url)
@@ -166,6 +176,38 @@ def test_intervals_belong_to_the_champions_they_were_made_for(
     assert "trial 2 is best-ood" in figures(study.path)["search-scores"].text
     headline = content_of(study.path).verdict.headline
     assert "best-ood (trial 4) with OOD validation mIoU 99.00." in headline
+
+
+def test_every_student_of_a_replicated_champion_counts(
+    tmp_path: Path, tiny_dataset: Dataset
+) -> None:
+    study = end_study(tmp_path, tiny_dataset, replicates={"seeds": 2})
+    with outcome_of(study.path) as outcome:
+        systems = systems_of(outcome.file, outcome.summary(), outcome.teachers)
+    scores = score_systems(systems, tiny_dataset, seed=0)
+    assert {name: len(students) for name, students in systems.items()} == {
+        **{"teacher-id": 1, "teacher-ood": 1, "best-id": 2, "best-ood": 2}
+    }
+    students = measure(systems["best-ood"], tiny_dataset, [tiny_dataset.role("val_ood")])
+    assert list(students["val_ood"].values) == study.file.seeds()
+    assert scores["val_ood"]["best-ood"] == mean_row(students["val_ood"], seed=0)
+    assert scores["val_ood"]["best-ood"]["miou"].sd is not None
+
+
+def as_stored_before(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a study's table as earlier versions kept it."""
+    kept: dict[str, Any] = {}
+    for role, systems in table.items():
+        kept[role] = {
+            name: {
+                metric: {end: row[metric][end] for end in ("value", "low", "high")}
+                for metric in ("miou", "r1_iou0.5")
+            }
+            for name, row in systems.items()
+            if name != "floors"
+        }
+        kept[role]["floors"] = systems["floors"]
+    return kept
 
 
 def test_finalists_bring_paired_differences_and_the_way_to_test(chosen: EndedStudy) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from refkd.errors import RefKDError
+from refkd.evaluation.predictions import Frozen
 from refkd.files import write_json
 from refkd.training.export import open_student
 from tune.champions import keep_retriever
@@ -18,7 +19,7 @@ from tune.finals.choice import (
     run_key,
     winners,
 )
-from tune.finals.comparison import Frozen, compare
+from tune.finals.comparison import compare
 from tune.finals.outcome import Outcome
 from tune.spec.marks import study_marks
 from tune.study.outcomes import Comparison, Finalist, Finalists, SeedResult
@@ -110,14 +111,7 @@ def _register(outcome: Outcome, found: Finalists, folders: Mapping[str, Path]) -
     from tune.record.registry import register_champions
 
     table = {
-        role: {
-            alias: {
-                name: figure.model_dump()
-                for name, figure in systems[system_name(number)].items()
-                if figure.low is not None
-            }
-            for alias, number in found.champions.items()
-        }
+        role: {alias: systems[system_name(number)] for alias, number in found.champions.items()}
         for role, systems in found.comparison.scores.items()
     }
     runs = {alias: run_key(number, found.kept[alias]) for alias, number in found.champions.items()}

@@ -9,16 +9,17 @@ from tempfile import TemporaryDirectory
 
 from refkd.data.pairs import Pairs
 from refkd.errors import RefKDError
+from refkd.evaluation.predictions import Frozen
 from refkd.files import write_json
 from refkd.training.export import FrozenStudent, open_student
 from tune.finals.champions import system_name
 from tune.finals.choice import finalist_folder
-from tune.finals.comparison import Frozen, compare
+from tune.finals.comparison import compare
 from tune.finals.look import SealedPlace, check_sealed, take_look
 from tune.finals.outcome import Outcome, outcome_of
 from tune.spec.marks import study_marks
 from tune.spec.study_file import StudyFile
-from tune.study.folders import seed_folder, trial_folder
+from tune.study.folders import student_folders
 from tune.study.ledger import Evaluated, check_look, read_looks
 from tune.study.outcomes import (
     Comparison,
@@ -113,8 +114,7 @@ def _students(outcome: Outcome, aliases: dict[str, int], found: Finalists | None
         if found is not None:
             homes = [finalist_folder(folder, number, k) for k in range(len(found.seeds))]
         else:
-            seeds = range(outcome.file.replicates.seeds)
-            homes = [seed_folder(trial_folder(folder, number), k) for k in seeds]
+            homes = student_folders(folder, number, outcome.file.replicates.seeds)
         champions[number] = [open_student(home) for home in homes]
     if found is not None:
         _check_unchanged(champions, found)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from refkd.data.dataset import Dataset
 from refkd.data.manifest import Manifest
+from refkd.evaluation.comparison import MEANING, Row, means
 from refkd.evaluation.floors import bias_floors
 from refkd.training.validation import VALIDATION_ROLES
 
 CONVENTION = (
     "Percent on the validation roles. Times are seconds, truth and prediction are clamped to the "
-    "video, a hit is tIoU >= m, every pair counts. [low, high] is the 95 % interval over "
-    "resampled videos; seeds are held fixed in it."
+    f"video, a hit is tIoU >= m, every pair counts. {MEANING}"
 )
 _NAMES = {"miou": "mIoU", "r1_iou0.3": "R1@0.3", "r1_iou0.5": "R1@0.5", "r1_iou0.7": "R1@0.7"}
-Scores = Mapping[str, Mapping[str, Any]]
-"""By role and metric: `value`, `low` and `high` in percent."""
+Scores = Mapping[str, Row]
+"""By role and metric."""
 
 
 def model_card(
@@ -95,8 +94,8 @@ def _floors(dataset: Dataset) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for role in VALIDATION_ROLES:
         floors = bias_floors(dataset.role("fit"), dataset.role(role)).values()
-        r1 = {f"r1_iou{m}": max(f.r1[m] for f in floors) for m in (0.3, 0.5, 0.7)}
-        found[role] = {"miou": max(floor.miou for floor in floors), **r1}
+        scores = [means(floor) for floor in floors]
+        found[role] = {metric: max(held[metric] for held in scores) for metric in _NAMES}
     return found
 
 
@@ -104,11 +103,9 @@ def _table(scores: Scores, floors: Mapping[str, Mapping[str, float]]) -> list[st
     rows = ["| role | metric | student | bias floor |", "| --- | --- | --- | --- |"]
     for role, row in scores.items():
         for metric in (name for name in _NAMES if name in row):
-            cell = row[metric]
-            shown = f"{cell['value']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]"
             floor = floors.get(role, {}).get(metric)
             rows.append(
-                f"| `{role}` | {_NAMES[metric]} | {shown} | "
+                f"| `{role}` | {_NAMES[metric]} | {row[metric].text()} | "
                 f"{'' if floor is None else f'{floor:.2f}'} |"
             )
     return rows

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
@@ -14,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 
 from refkd.data.dataset import Dataset
+from refkd.evaluation.comparison import Row
 from refkd.files import sha256_file
 from refkd.retriever import WEIGHTS
 from tune import compat
@@ -53,7 +53,7 @@ def register_champions(
     summary: Summary,
     dataset: Dataset,
     folders: Mapping[str, Path],
-    table: Mapping[str, Mapping[str, Any]],
+    table: Mapping[str, Mapping[str, Row]],
     *,
     runs: Mapping[str, str] | None = None,
     reasons: Mapping[str, str] | None = None,
@@ -116,7 +116,7 @@ class Registrar:
         alias: str,
         number: int,
         folder: Path,
-        scores: Mapping[str, Mapping[str, Any]],
+        scores: Mapping[str, Row],
         *,
         run: str,
         reason: str,
@@ -133,9 +133,9 @@ class Registrar:
             HASH_TAG: digest,
             "refkd.trial": str(number),
             **{
-                f"{role}/{metric}": _shown(cell)
+                f"{role}/{metric}": figure.text()
                 for role, row in scores.items()
-                for metric, cell in row.items()
+                for metric, figure in row.items()
             },
         }
         version = self._version(digest)
@@ -207,7 +207,3 @@ class Registrar:
         if SERVED_TAG not in held.tags:  # kept when its run ended, as weights alone
             fill(model_id)
         return held
-
-
-def _shown(cell: Mapping[str, float]) -> str:
-    return f"{cell['value']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from refkd.data.dataset import Dataset
     from refkd.data.pairs import Pairs
-    from tune.finals.comparison import Frozen
+    from refkd.evaluation.predictions import Frozen
 
 RULE = (
     "Chosen by rule, not by hand, in each validation role: the query where the champion gains "

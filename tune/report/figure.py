@@ -84,17 +84,6 @@ def score(metrics: Mapping[str, float], name: str) -> str:
     return f"{metrics[name]:.2f}" if name in metrics else ""
 
 
-def interval(value: float, low: float | None, high: float | None, *, sign: bool = False) -> str:
-    """Return a number with its interval, where it has one.
-
-    >>> interval(1.234, 0.3, 2.0, sign=True)
-    '+1.23 [+0.30, +2.00]'
-    """
-    form = "+.2f" if sign else ".2f"
-    text = f"{value:{form}}"
-    return text if low is None or high is None else f"{text} [{low:{form}}, {high:{form}}]"
-
-
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun.
 

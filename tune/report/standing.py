@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from refkd.evaluation.comparison import Figure as Score
-from tune.report.figure import COLORS, Figure, Panel, Table, aliases_of, chart, interval, plural
+from tune.report.figure import COLORS, Figure, Panel, Table, aliases_of, chart, plural
 from tune.report.standing_tables import (
     difference_table,
     floor_table,
@@ -46,7 +46,7 @@ def search_standing(study: StudySnapshot) -> Figure:
             [
                 shown,
                 *(
-                    interval(**tables[role][name][metric])
+                    Score.model_validate(tables[role][name][metric]).text()
                     for role in tables
                     for metric in ("miou", "r1_iou0.5")
                 ),
@@ -122,7 +122,7 @@ def _comparison(
     first = Figure(
         key=key,
         title=title,
-        text=f"{text} {_begun(_who(champions))}",
+        text=f"{text} {_begun(_who(champions))} {comparison.caveat}".rstrip(),
         panels=_score_panels(key, scores, comparison.floors),
         tables=[
             *more,
@@ -174,10 +174,7 @@ def _panel(name: str, role: str, bars: Sequence[Bar], *, zero: bool = False) -> 
 
     held = [b for b in bars if b[1].low is not None and b[1].high is not None][::-1]
     names = [n.replace("<br>", " ") for n, _ in held]
-    texts = [
-        f"{n}: {interval(s.value, s.low, s.high, sign=zero)}"
-        for n, (_, s) in zip(names, held, strict=True)
-    ]
+    texts = [f"{n}: {s.text(sign=zero)}" for n, (_, s) in zip(names, held, strict=True)]
     trace = go.Scatter(
         x=[s.value for _, s in held],
         y=list(range(len(held))),
@@ -186,8 +183,8 @@ def _panel(name: str, role: str, bars: Sequence[Bar], *, zero: bool = False) -> 
         error_x={
             "type": "data",
             "symmetric": False,
-            "array": [(s.high or 0.0) - s.value for _, s in held],
-            "arrayminus": [s.value - (s.low or 0.0) for _, s in held],
+            "array": [s.reach[1] for _, s in held],
+            "arrayminus": [s.reach[0] for _, s in held],
             "color": COLORS["floor"],
         },
         hovertext=texts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tune.report.figure import Table, interval
+from tune.report.figure import Table
 from tune.show.final import METRICS
 from tune.study.outcomes import Comparison
 
@@ -14,15 +14,11 @@ def score_table(comparison: Comparison) -> Table:
     rows = []
     for role, systems in comparison.scores.items():
         for name, row in systems.items():
-            cells = [
-                interval(row[m].value, row[m].low, row[m].high)
-                + (f" ± {row[m].sd:.2f}" if row[m].sd is not None else "")
-                for m in METRICS
-            ]
+            cells = [row[m].text(spread=True) for m in METRICS]
             rows.append([role, system_words(name), *cells])
     for name, gap in comparison.gaps.items():
-        shown = interval(gap.value, gap.low, gap.high, sign=True)
-        rows.append(["ID − OOD gap", system_words(name), shown, *[""] * (len(METRICS) - 1)])
+        empty = [""] * (len(METRICS) - 1)
+        rows.append(["ID − OOD gap", system_words(name), gap.text(sign=True), *empty])
     return Table(heads=["role", "system", *METRICS.values()], rows=rows)
 
 
@@ -34,7 +30,7 @@ def difference_table(comparison: Comparison) -> Table:
             role,
             system_words(student),
             system_words(teacher),
-            *(interval(row[m].value, row[m].low, row[m].high, sign=True) for m in metrics),
+            *(row[m].text(sign=True) for m in metrics),
         ]
         for role, students in comparison.differences.items()
         for student, teachers in students.items()

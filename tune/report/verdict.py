@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from refkd.evaluation.comparison import Figure
+from refkd.evaluation.comparison import MEANING, Figure
 from tune.finals.champions import system_name
-from tune.report.figure import aliases_of, interval, plural
+from tune.report.figure import aliases_of, plural
 from tune.study.outcomes import Comparison
 from tune.study.snapshot import StudySnapshot
 
 CONVENTION = (
     "Percent under the project's convention: seconds, truth and prediction clamped to the video, "
-    "a hit is tIoU ≥ m, every pair counts. [low, high]: 95 % over resampled videos, seeds held "
-    "fixed. ID: like the training data; OOD: moments lie elsewhere than in training."
+    f"a hit is tIoU ≥ m, every pair counts. {MEANING} ±: standard deviation over seeds. ID: like "
+    "the training data; OOD: moments lie elsewhere than in training."
 )
 
 
@@ -107,8 +107,8 @@ def _search_only(study: StudySnapshot) -> Verdict:
     name, number = _role(role), champions[alias]
     metrics = study.summary.trial(number).metrics
     scored = study.scored_champions.get(alias) == number
-    own = tables.get(role, {}).get(alias, {}).get("miou") if scored else None
-    value = f"{metrics[f'{role}/miou']:.2f}" if own is None else interval(**own)
+    own = _scored(tables, role, alias) if scored else None
+    value = f"{metrics[f'{role}/miou']:.2f}" if own is None else own.text()
     so_far = " so far" if study.state.has_trials_left else ""
     teachers = [
         f"the {kind.upper()} teacher {_teacher_score(study, kind, role)}"
@@ -134,25 +134,28 @@ def _search_only(study: StudySnapshot) -> Verdict:
 
 
 def _teacher_score(study: StudySnapshot, kind: str, role: str) -> str:
-    held = study.summary.intervals.get(role, {}).get(f"teacher-{kind}", {}).get("miou")
-    return (
-        interval(**held)
-        if held is not None
-        else f"{study.summary.teachers[kind][f'{role}/miou']:.2f}"
-    )
+    held = _scored(study.summary.intervals, role, f"teacher-{kind}")
+    value = study.summary.teachers[kind][f"{role}/miou"]
+    return f"{value:.2f}" if held is None else held.text()
+
+
+def _scored(tables: Mapping[str, Any], role: str, system: str) -> Figure | None:
+    """Return a system's mIoU in the search's own table; None where it has none."""
+    held = tables.get(role, {}).get(system, {}).get("miou")
+    return None if held is None else Figure.model_validate(held)
 
 
 def _above_floor(
     alias: str,
-    own: Mapping[str, float] | None,
+    own: Figure | None,
     role: str,
     floors: Mapping[str, Mapping[str, float]],
 ) -> list[str]:
-    if own is None or not floors:
+    if own is None or own.low is None or not floors:
         return []
     name, best = max(((n, f["miou"]) for n, f in floors.items()), key=lambda pair: pair[1])
     told = f"the best predictor that never looks at a video ({name}) reaches {best:.2f}"
-    if own["low"] > best:
+    if own.low > best:
         return [f"It clears the bias floors: {_role(role)}, {told}."]
     return [
         f"Beware: {_role(role)}, {told}, which lies within or above the interval of {alias}; it "
@@ -177,7 +180,7 @@ def compared(
     first, role = questions[0]
     floors = _above_floor(
         f"trial {first}",
-        _plain(comparison.scores[role][system_name(first)]["miou"]),
+        comparison.scores[role][system_name(first)]["miou"],
         role,
         comparison.floors.get(role, {}),
     )
@@ -194,33 +197,23 @@ def _against_teachers(aliases: str, number: int, comparison: Comparison, role: s
     margins = {name: row["miou"] for name, row in rows.items()}
     strongest = by_margin[0][1]
     hardest = margins[strongest]
-    if all((m.low or 0.0) > 0 for m in margins.values()):
+    if all(margin.is_above_zero for margin in margins.values()):
         return (
             f"{who} beats both teachers {where}, the better one ({_teacher(strongest)}) by "
-            f"{_difference(hardest)} points of mIoU"
+            f"{hardest.text(sign=True)} points of mIoU"
         )
     sentence = (
-        f"{who} falls behind the {_teacher(strongest)} {where}: {_difference(hardest)} points "
+        f"{who} falls behind the {_teacher(strongest)} {where}: {hardest.text(sign=True)} points "
         "of mIoU"
-        if (hardest.high or 0.0) < 0
+        if hardest.is_below_zero
         else f"no difference can be told {where} between {who} and the better teacher "
-        f"({_teacher(strongest)}): {_difference(hardest)} points of mIoU"
+        f"({_teacher(strongest)}): {hardest.text(sign=True)} points of mIoU"
     )
-    beaten = [n for _, n in by_margin[1:] if (margins[n].low or 0.0) > 0]
+    beaten = [n for _, n in by_margin[1:] if margins[n].is_above_zero]
     if beaten:
         other = beaten[0]
-        sentence += f"; it beats the {_teacher(other)} by {_difference(margins[other])}"
+        sentence += f"; it beats the {_teacher(other)} by {margins[other].text(sign=True)}"
     return sentence
-
-
-def _difference(figure: Figure) -> str:
-    return interval(figure.value, figure.low, figure.high, sign=True)
-
-
-def _plain(figure: Figure) -> dict[str, float] | None:
-    if figure.low is None or figure.high is None:
-        return None
-    return {"value": figure.value, "low": figure.low, "high": figure.high}
 
 
 def _teacher(system: str) -> str:

@@ -10,12 +10,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from refkd.evaluation.comparison import MEANING, Figure
 from tune.show.probes import probe_table
 from tune.show.study import say_marks
 from tune.study.outcomes import final_path
 
 if TYPE_CHECKING:
-    from refkd.evaluation.comparison import Figure
     from tune.study.outcomes import Comparison, Finalist, Finalists, FinalReport
 
 METRICS = {
@@ -34,8 +34,7 @@ _MEANS = {
 }
 CONVENTION = (
     "Percent under the project's convention: seconds, truth and prediction clamped to the video, "
-    "a hit is tIoU >= m, every pair counts. [low, high]: 95 % over resampled videos, seeds held "
-    "fixed; ±: standard deviation over seeds."
+    f"a hit is tIoU >= m, every pair counts. {MEANING} ±: standard deviation over seeds."
 )
 
 
@@ -51,7 +50,6 @@ def show_finalists(console: Console, found: Finalists, folder: Path) -> None:
         for run in (r for r in row.runs if r.failed is not None):
             _say(console, f"trial {row.trial}, seed {run.seed}: failed: {run.failed}", "red")
     _show_comparison(console, found.comparison)
-    _say(console, CONVENTION)
     say_marks(console, found.marks)
     _say(console, f"champions: {folder / 'finalists' / 'champions'}")
 
@@ -65,7 +63,6 @@ def show_final(console: Console, report: FinalReport, folder: Path) -> None:
     for alias, champion in sorted(report.look.champions.items()):
         _say(console, f"  {alias}: trial {champion.trial}, {_counted(champion.students)}")
     _show_comparison(console, report.comparison)
-    _say(console, CONVENTION)
     say_marks(console, report.marks)
     origin = "finalists on fresh seeds" if report.from_finalists else "students of the search"
     _say(
@@ -89,7 +86,7 @@ def _show_comparison(console: Console, comparison: Comparison) -> None:
     for role, students in comparison.differences.items():
         for student, teachers in students.items():
             for teacher, row in teachers.items():
-                cells = (_figure(row[m], sign=True) for m in _PAIRED.values())
+                cells = (row[m].text(sign=True) for m in _PAIRED.values())
                 table.add_row(_named(student), _named(teacher), role, *cells)
     console.print(table)
     if comparison.probes:
@@ -97,8 +94,11 @@ def _show_comparison(console: Console, comparison: Comparison) -> None:
         console.print(probe_table(held, _named))
     table = _table("ID - OOD gap of mIoU", "system", "gap")
     for system, gap in comparison.gaps.items():
-        table.add_row(_named(system), _figure(gap, sign=True))
+        table.add_row(_named(system), gap.text(sign=True))
     console.print(table)
+    _say(console, CONVENTION)
+    if comparison.caveat:
+        _say(console, comparison.caveat, "bold yellow")
 
 
 _PAIRED = {"mIoU": "miou", "R1@0.5": "r1_iou0.5", "R1@0.7": "r1_iou0.7"}
@@ -131,19 +131,9 @@ def _counted(students: Mapping[str, str]) -> str:
     return "1 student" if len(students) == 1 else f"mean of {len(students)} students"
 
 
-def _figure(figure: Figure, *, sign: bool = False) -> str:
-    form = "+.2f" if sign else ".2f"
-    text = f"{figure.value:{form}}"
-    if figure.low is not None and figure.high is not None:
-        text += f" [{figure.low:{form}}, {figure.high:{form}}]"
-    return text
-
-
 def _stacked(figure: Figure) -> str:
     """Return value and spread, and the interval in a line below."""
-    spread = "" if figure.sd is None else f" ± {figure.sd:.2f}"
-    value, _, interval = _figure(figure).partition(" ")
-    return f"{value}{spread}\n{interval}".rstrip()
+    return figure.text(spread=True).replace(" [", "\n[")
 
 
 def _table(title: str, *heads: str) -> Table:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from refkd.evaluation.comparison import MEANING, Figure
 from tune.show.probes import probe_table
 from tune.spec.urls import without_password
 from tune.study.locate import locate
@@ -62,6 +62,7 @@ def show_best(console: Console, summary: Summary) -> None:
     if summary.intervals:
         console.print()
         console.print(_interval_table(summary))
+        console.print(f"{MEANING}\n", markup=False, highlight=False, soft_wrap=True)
         console.print(_floor_table(summary))
     if summary.probes:
         console.print(probe_table(summary.probes, lambda name: _system(summary, name)))
@@ -138,11 +139,11 @@ def _trial_table(title: str, trials: list[TrialSummary], marks: dict[int, str]) 
 
 
 def _interval_table(summary: Summary) -> Table:
-    table = _table("Validation with 95 % intervals over videos", "system", *_HEADS)
+    table = _table("Validation with 95 % intervals", "system", *_HEADS)
     by_id, by_ood = summary.intervals["val_id"], summary.intervals["val_ood"]
     for system in (name for name in by_id if name != "floors"):
         cells = [
-            _interval(by_role[system][metric])
+            Figure.model_validate(by_role[system][metric]).text()
             for metric in ("miou", "r1_iou0.5")
             for by_role in (by_id, by_ood)
         ]
@@ -185,10 +186,6 @@ def _table(title: str, *heads: str, head: bool = True) -> Table:
         right = name in _HEADS or name in ("trial", "epoch")
         table.add_column(name, justify="right" if right else "left")
     return table
-
-
-def _interval(cell: dict[str, Any]) -> str:
-    return f"{cell['value']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]"
 
 
 def _values(trial: TrialSummary) -> str:

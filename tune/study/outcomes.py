@@ -19,6 +19,9 @@ FINALIST = "finalist:"
 """Beginning of the study's attributes that hold what a finalist's student of one seed came to."""
 
 
+EARLIER = "Scored by an earlier version: the seeds are held fixed in these intervals."
+
+
 class Comparison(Config):
     """Everything that is said of some systems on one role in and one out of distribution."""
 
@@ -29,11 +32,18 @@ class Comparison(Config):
     differences: dict[str, dict[str, dict[str, Row]]]
     """Student - teacher on the same pairs, by role, student, teacher and metric."""
     gaps: dict[str, Figure]
-    """mIoU in - mIoU out of distribution, by system; 95 % by the normal approximation."""
+    """mIoU in - mIoU out of distribution, by system."""
     floors: dict[str, dict[str, dict[str, float]]]
     """Bias floors, fitted on the fit role, by role, predictor and metric."""
     probes: dict[str, Probes] = Field(default_factory=dict)
     """What is left of each system without query, video or order, and by place; its first seed."""
+
+    @property
+    def caveat(self) -> str:
+        """What its intervals lack where an earlier version made them; else empty."""
+        rows = [row for systems in self.scores.values() for row in systems.values()]
+        whole = all(figure.half_videos is not None for row in rows for figure in row.values())
+        return "" if whole else EARLIER
 
 
 class SeedResult(Config):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.evaluation.comparison import Row
 from refkd.training.export import FrozenStudent, open_student
 from tune import compat
 from tune.champions import keep_retriever
@@ -149,11 +149,8 @@ def _best_seed(row: Finalist, metric: str) -> int:
 
 def _scores(
     file: StudyFile, dataset: Dataset, trial: int, seeds: Sequence[FrozenStudent]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Row]:
     roles = (dataset.role("val_id"), dataset.role("val_ood"))
     name = system_name(trial)
     made = compare({name: seeds}, {}, dataset, roles, seed=file.seed)
-    return {
-        role: {m: f.model_dump() for m, f in systems[name].items() if f.low is not None}
-        for role, systems in made.scores.items()
-    }
+    return {role: systems[name] for role, systems in made.scores.items()}
