@@ -10,6 +10,8 @@ from _pytest.mark.expression import Expression
 from support.commands import parse
 from support.project import ROOT, project_files, shell_commands
 
+from refkd.evaluation.comparison import MEANING
+
 TEXTS = project_files(".md")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
@@ -33,6 +35,17 @@ def test_commands_are_accepted(path: Path) -> None:
     for words in shell_commands(path.read_text(encoding="utf-8")):
         if words[0] == "refkd":
             parse(words[1:])
+
+
+@by_text
+def test_intervals_are_explained_in_the_words_of_the_tables(path: Path) -> None:
+    text = " ".join(path.read_text(encoding="utf-8").split())
+    assert text.count("[low, high]") == text.count(MEANING)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/search.md", "docs/reproduce.md"])
+def test_the_texts_say_what_an_interval_means(name: str) -> None:
+    assert MEANING in " ".join((ROOT / name).read_text(encoding="utf-8").split())
 
 
 def made_by(text: str) -> set[str]:
