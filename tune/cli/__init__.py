@@ -39,17 +39,30 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data", help="Prepare, simulate and show datasets.")
 app.add_typer(cluster.app, name="cluster", help="Check cluster files and running clusters.")
-search.register(app)
-share.register(app)
-study.register(app)
-finalists.register(app)
-doctor.register(app)
-history.register(app)
-reproduce.register(app)
-teach.register(app)
-report.register(app)
-use.register(app)
-beside.register(app)
+for _command in (
+    search.init,
+    search.schema,
+    search.search,
+    share.share,
+    study.status,
+    study.best,
+    finalists.finalists,
+    finalists.evaluate,
+    doctor.doctor,
+    history.replay,
+    history.bill,
+    history.export,
+    reproduce.reproduce,
+    teach.teach,
+    report.report,
+    use.predict,
+    use.promote,
+    beside.watch,
+    beside.compare,
+    beside.ui,
+    beside.sync,
+):
+    app.command()(_command)
 
 
 def _say_version(asked: bool) -> None:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from refkd.errors import RefKDError
-from tune.cli.options import JsonOption, LookArgument, StudyArgument
+from tune.cli.options import LookArgument, StudyArgument
+from tune.cli.output import Output, printed, say
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tune.beside.ui import Page
     from tune.sync import Synced
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command()(watch)
-    app.command()(compare)
-    app.command()(ui)
-    app.command()(sync)
-
-
+@printed
 def watch(
     study: LookArgument,
     once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
@@ -31,7 +26,7 @@ def watch(
     as_json: Annotated[
         bool, typer.Option("--json", help="With --once: print JSON alone.")
     ] = False,
-) -> None:
+) -> Output:
     """Watch a search that runs elsewhere, until it has ended; Ctrl-C ends the watching alone.
 
     Only the study's storage is read. Exits with 1 where the search stopped with trials left.
@@ -47,18 +42,17 @@ def watch(
     from tune.study.snapshot import StudyReader
 
     reader = StudyReader(study)
-    if as_json:
-        print(look(reader.read()).model_dump_json(indent=2))
-    elif once:
-        make_console().print(draw(look(reader.read())))
-    else:
-        try:
-            sight = run(make_console(), reader, every=every)
-        except KeyboardInterrupt:
-            raise typer.Exit(128 + signal.SIGINT) from None
-        raise typer.Exit(1 if sight.phase == "stopped" else 0)
+    if once:
+        sight = look(reader.read())
+        return Output(value=sight, show=lambda console: console.print(draw(sight)))
+    try:
+        sight = run(make_console(), reader, every=every)
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + signal.SIGINT) from None
+    return Output(value=sight, show=lambda _: None, code=1 if sight.phase == "stopped" else 0)
 
 
+@printed
 def compare(
     studies: Annotated[
         list[str],
@@ -70,8 +64,7 @@ def compare(
             help="Where hypervolume begins, once for each objective; else 0.", show_default=False
         ),
     ] = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Show studies side by side; the first one is the base of the differences.
 
     Champions are compared pair by pair on `val_id` and `val_ood`, where the studies share their
@@ -81,15 +74,12 @@ def compare(
     """
     from tune.beside.show_studies import show_studies
     from tune.beside.studies import side_by_side
-    from tune.show.study import make_console
 
     found = side_by_side(studies, reference)
-    if as_json:
-        print(found.model_dump_json(indent=2))
-    else:
-        show_studies(make_console(), found)
+    return Output(value=found, show=lambda console: show_studies(console, found))
 
 
+@printed
 def ui(
     study: LookArgument,
     only_print: Annotated[
@@ -102,7 +92,7 @@ def ui(
     as_json: Annotated[
         bool, typer.Option("--json", help="With --print: print JSON alone.")
     ] = False,
-) -> None:
+) -> Output:
     """Open a study in MLflow and in optuna-dashboard, on this machine alone; Ctrl-C ends both.
 
     Where the study's record is on a tracking server, that server is named and none is started.
@@ -113,28 +103,22 @@ def ui(
         raise RefKDError("--json prints what would be started; say --print too")
     from tune.beside.servers import serve
     from tune.beside.ui import check_port, pages
-    from tune.show.study import make_console
 
     found = pages(study, mlflow_port=mlflow_port, dashboard_port=dashboard_port)
-    if as_json:
-        print(json.dumps([_facts(page) for page in found], indent=2))
-        return
-    console = make_console()
 
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    def show(console: Console) -> None:
+        for page in found:
+            say(console, f"{page.name}: {page.address}{f' ({page.hint})' if page.hint else ''}")
+            for what, address in page.links.items():
+                say(console, f"  {what}: {address}")
+            if only_print and page.command:
+                say(console, f"  {page.shown}")
+        if not only_print:
+            for page in (page for page in found if page.command):
+                check_port(page)
+            serve(found, lambda: say(console, "ready; Ctrl-C ends what was started here"))
 
-    for page in found:
-        say(f"{page.name}: {page.address}{f' ({page.hint})' if page.hint else ''}")
-        for what, address in page.links.items():
-            say(f"  {what}: {address}")
-        if only_print and page.command:
-            say(f"  {page.shown}")
-    if only_print:
-        return
-    for page in (page for page in found if page.command):
-        check_port(page)
-    serve(found, lambda: say("ready; Ctrl-C ends what was started here"))
+    return Output(value=[_facts(page) for page in found], show=show)
 
 
 def _facts(page: Page) -> dict[str, object]:
@@ -146,28 +130,24 @@ def _facts(page: Page) -> dict[str, object]:
     }
 
 
+@printed
 def sync(
     study: StudyArgument,
     everything: Annotated[
         bool, typer.Option("--all", help="Send again what the server has or has refused.")
     ] = False,
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Send to MLflow what its server could not take while the search ran.
 
     Exits with 1 where events are left, since the server is down, or were refused by it.
 
     Example: `refkd sync studies/quickstart.yaml`
     """
-    from tune.show.study import make_console
     from tune.sync import sync as run
 
     found = run(study, everything=everything)
-    if as_json:
-        print(found.model_dump_json(indent=2))
-    else:
-        make_console().print(_told(found), markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(1 if found.left or found.refused else 0)
+    code = 1 if found.left or found.refused else 0
+    return Output(value=found, show=lambda console: say(console, _told(found)), code=code)
 
 
 def _told(found: Synced) -> str:

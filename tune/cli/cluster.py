@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from refkd.errors import RefKDError
-from tune.cli.options import AddressOption, JsonOption
+from tune.cli.options import AddressOption
+from tune.cli.output import Output, printed
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -19,6 +20,7 @@ def cluster() -> None:
 
 
 @app.command()
+@printed
 def check(
     file: Annotated[
         Path | None,
@@ -36,8 +38,7 @@ def check(
             show_default=False,
         ),
     ] = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Find what `ray up` would not tell: in a file offline, or on every node that runs.
 
     Exits with 0 where nothing is wrong (notes may be there), with 1 where something is.
@@ -47,7 +48,6 @@ def check(
     On the head: `refkd cluster check --address auto --study studies/cluster.yaml`
     """
     from tune.show.cluster import show_checked
-    from tune.show.study import make_console
 
     if (file is None) == (address is None):
         raise RefKDError("give a cluster file, or --address of a cluster that runs")
@@ -61,9 +61,8 @@ def check(
         from tune.cluster.running import check_running
 
         checked = check_running(str(address), study=study, storage=storage)
-    if as_json:
-        print(checked.model_dump_json(indent=2))
-    else:
-        show_checked(make_console(), checked)
-    if checked.problems:
-        raise typer.Exit(1)
+    return Output(
+        value=checked,
+        show=lambda console: show_checked(console, checked),
+        code=1 if checked.problems else 0,
+    )

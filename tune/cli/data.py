@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from tune.cli.options import JsonOption
+from tune.cli.output import Output, printed
+
 if TYPE_CHECKING:
     from refkd.data.dataset import Dataset
     from refkd.data.simulate import SimulationConfig
@@ -16,10 +19,10 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Published = Literal["charades-cd", "activitynet-cd"]
 Missing = Literal["error", "skip"]
 OutOption = Annotated[Path, typer.Option(help="Folder to write; must not exist.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the manifest as JSON alone.")]
 
 
 @app.command()
+@printed
 def prepare(
     dataset: Annotated[Published, typer.Argument(help="Which dataset.", show_default=False)],
     annotations: Annotated[Path, typer.Option(help="Folder of the four published split files.")],
@@ -40,7 +43,7 @@ def prepare(
         typer.Option(help="Network, weights (fine-tuned?) and frame rate.", show_default=False),
     ] = None,
     as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Prepare a published dataset for a search.
 
     Test splits go into `sealed/`, and `val_ood` is carved out of train. The same inputs give the
@@ -62,10 +65,11 @@ def prepare(
         extractor=extractor,
         progress=not as_json,
     )
-    _tell(made, as_json)
+    return _shown(made)
 
 
 @app.command()
+@printed
 def simulate(
     out: OutOption,
     annotations: Annotated[
@@ -86,8 +90,7 @@ def simulate(
     ] = None,
     ood_shift: Annotated[float | None, typer.Option(help="Share of shifted OOD videos.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every draw.")] = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Simulate a dataset: invented, or features for published annotations.
 
     Example: `refkd data simulate --out datasets/simulated`
@@ -106,15 +109,15 @@ def simulate(
     }
     given = {name: value for name, value in options.items() if value is not None}
     made = make(out=out, config=_settings(config, given), annotations=annotations)
-    _tell(made, as_json)
+    return _shown(made)
 
 
 @app.command()
+@printed
 def show(
     dataset: Annotated[Path, typer.Argument(help="A prepared dataset.", show_default=False)],
     verify: Annotated[bool, typer.Option("--verify", help="Read and check every byte.")] = False,
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Show a prepared dataset: roles, repairs, identity of features and words.
 
     Example: `refkd data show datasets/charades-cd`
@@ -124,18 +127,13 @@ def show(
     opened = Dataset.open(dataset)
     if verify:
         opened.verify()
-    _tell(opened, as_json)
+    return _shown(opened)
 
 
-def _tell(dataset: Dataset, as_json: bool) -> None:
-    if as_json:
-        print(dataset.manifest.model_dump_json(indent=2))
-        return
-    from rich.console import Console
-
+def _shown(dataset: Dataset) -> Output:
     from tune.show.dataset import show_manifest
 
-    show_manifest(Console(), dataset)
+    return Output(value=dataset.manifest, show=lambda console: show_manifest(console, dataset))
 
 
 def _settings(path: Path | None, options: dict[str, Any]) -> SimulationConfig:

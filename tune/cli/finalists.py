@@ -8,14 +8,10 @@ import typer
 
 from refkd.errors import RefKDError
 from tune.cli.options import AddressOption, JsonOption, StudyArgument, interruptible
+from tune.cli.output import Output, printed
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command()(finalists)
-    app.command()(evaluate)
-
-
+@printed
 def finalists(
     study: StudyArgument,
     top: Annotated[
@@ -24,7 +20,7 @@ def finalists(
     seeds: Annotated[int, typer.Option(help="Fresh seeds of each trial.", min=1)] = 3,
     address: AddressOption = None,
     as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Train the best trials again on fresh seeds and choose the champions by their means.
 
     Run the same command after any interruption: what is trained is kept. Only `fit`, `val_id` and
@@ -38,16 +34,14 @@ def finalists(
     from tune.show.study import make_console
     from tune.study.locate import locate
 
-    console = make_console()
-    reporter = Silent() if as_json else Lines(console)
+    reporter = Silent() if as_json else Lines(make_console())
     with interruptible():
         found = run(study, top=top, seeds=seeds, address=address, reporter=reporter)
-    if as_json:
-        print(found.model_dump_json(indent=2))
-    else:
-        show_finalists(console, found, locate(study).folder)
+    folder = locate(study).folder
+    return Output(value=found, show=lambda console: show_finalists(console, found, folder))
 
 
+@printed
 def evaluate(
     study: StudyArgument,
     final: Annotated[
@@ -60,8 +54,7 @@ def evaluate(
         str | None,
         typer.Option(help="Why; every later result shows it.", show_default=False),
     ] = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Score the champions and both teachers on `test_id` and `test_ood`, once a study.
 
     The look is written to the study's ledger before a test file is opened. A further look needs
@@ -76,11 +69,8 @@ def evaluate(
         )
     from tune.finals.sealed_scores import evaluate_final
     from tune.show.final import show_final
-    from tune.show.study import make_console
     from tune.study.locate import locate
 
     report = evaluate_final(study, again=again, reason=reason)
-    if as_json:
-        print(report.model_dump_json(indent=2))
-    else:
-        show_final(make_console(), report, locate(study).folder)
+    folder = locate(study).folder
+    return Output(value=report, show=lambda console: show_final(console, report, folder))

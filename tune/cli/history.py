@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tune.cli.options import JsonOption, LookArgument
+from tune.cli.options import LookArgument
+from tune.cli.output import Output, printed
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command()(replay)
-    app.command()(bill)
-    app.command()(export)
-
-
+@printed
 def replay(
     study: LookArgument,
     trial: Annotated[
         int | None,
         typer.Option(help="Train this trial again and compare its metrics.", show_default=False),
     ] = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Compute every suggestion and decision of a study again and compare, bit for bit.
 
     With --trial that trial is trained again from its first epoch, and its metrics are compared:
@@ -36,7 +32,6 @@ def replay(
     """
     from tune.replay import replay as run
     from tune.retrain import retrain
-    from tune.show.study import make_console
     from tune.study.snapshot import open_snapshot
 
     if trial is not None:
@@ -52,17 +47,18 @@ def replay(
             f"({result.events} events)"
         )
         facts = asdict(result)
-    if as_json:
-        print(json.dumps({**facts, "differences": differences}, indent=2))
-    else:
-        console = make_console()
+
+    def show(console: Console) -> None:
         console.print(f"replayed {what}: {'clean' if not differences else 'they differ'}")
         for difference in differences:
             console.print(f"  {difference}", style="red", markup=False, highlight=False)
-    raise typer.Exit(1 if differences else 0)
+
+    value = {**facts, "differences": differences}
+    return Output(value=value, show=show, code=1 if differences else 0)
 
 
-def bill(study: LookArgument, as_json: JsonOption = False) -> None:
+@printed
+def bill(study: LookArgument) -> Output:
     """Show what a study has cost: by outcome, by teacher, by epoch and by point of hypervolume.
 
     Prices come from `prices` in the study file.
@@ -71,14 +67,10 @@ def bill(study: LookArgument, as_json: JsonOption = False) -> None:
     """
     from tune.bill import make_bill
     from tune.show.cost import show_bill
-    from tune.show.study import make_console
     from tune.study.snapshot import open_snapshot
 
     made = make_bill(open_snapshot(study))
-    if as_json:
-        print(made.model_dump_json(indent=2))
-    else:
-        show_bill(make_console(), made)
+    return Output(value=made, show=lambda console: show_bill(console, made))
 
 
 def export(

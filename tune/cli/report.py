@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tune.cli.options import JsonOption, LookArgument
+from tune.cli.options import LookArgument
+from tune.cli.output import Output, printed, say
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command()(report)
-
-
+@printed
 def report(
     study: LookArgument,
     out: Annotated[
@@ -25,8 +21,7 @@ def report(
             show_default=False,
         ),
     ] = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Write a study as one HTML page: what was tried, what won, why, and at what cost.
 
     The page needs no network. It is kept with the study's MLflow run as well. The study is only
@@ -37,15 +32,11 @@ def report(
     from tune.report.make import report as make
 
     made = make(study, out=out)
-    if as_json:
-        facts = {
-            "path": str(made.path.absolute()),
-            "verdict": made.headline,
-            "sent": made.sent.ok,
-            "mlflow": made.sent.words,
-        }
-        print(json.dumps(facts, indent=2))
-    else:
-        print(made.headline)
-        print(f"wrote {made.path}")
-        print(f"MLflow: {made.sent.words}")
+    facts = {
+        "path": str(made.path.absolute()),
+        "verdict": made.headline,
+        "sent": made.sent.ok,
+        "mlflow": made.sent.words,
+    }
+    text = f"{made.headline}\nwrote {made.path}\nMLflow: {made.sent.words}"
+    return Output(value=facts, show=lambda console: say(console, text))

@@ -9,19 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tune.cli.options import AddressOption, JsonOption, interruptible
+from tune.cli.output import Output, printed, say
 
 if TYPE_CHECKING:
-    from rich.console import Console
 
-    from tune.reproduce.plan import Estimate
     from tune.reproduce.request import Request
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this file."""
-    app.command()(reproduce)
-
-
+@printed
 def reproduce(
     name: Annotated[
         str,
@@ -75,7 +70,7 @@ def reproduce(
     ] = None,
     address: AddressOption = None,
     as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Train what a table or figure of the paper compares, score it, and write it.
 
     Rows share teachers and knowledge, also with other tables. Run the same command after any
@@ -104,35 +99,26 @@ def reproduce(
         again=again,
         reason=reason,
     )
-    console = make_console()
     if plan:
-        _plan(console, request, as_json=as_json)
-        return
+        return _plan(request)
     from tune.execution.progress import Lines, Silent
     from tune.reproduce.shown import show_result
 
-    with interruptible(), Silent() if as_json else Lines(console) as reporter:
+    with interruptible(), Silent() if as_json else Lines(make_console()) as reporter:
         result = run(request, address=address, reporter=reporter)
-    if as_json:
-        print(result.scored.model_dump_json(indent=2))
-        return
-    show_result(console, result)
+    return Output(value=result.scored, show=lambda console: show_result(console, result))
 
 
-def _plan(console: Console, request: Request, *, as_json: bool) -> None:
+def _plan(request: Request) -> Output:
     from tune.reproduce.plan import plan
 
-    found: Estimate = plan(request)
-    if as_json:
-        print(found.model_dump_json(indent=2))
-        return
-    console.print(
+    found = plan(request)
+    text = (
         f"{request.title}: {found.networks} networks, {found.done} of them trained already; "
         f"{found.epochs} epochs left, about {_spell(found.cpu_hours)} of CPU, "
-        f"{_spell(found.wall_hours)} with {request.workers} workers",
-        markup=False,
-        highlight=False,
+        f"{_spell(found.wall_hours)} with {request.workers} workers"
     )
+    return Output(value=found, show=lambda console: say(console, text))
 
 
 def _spell(hours: float) -> str:

@@ -11,13 +11,7 @@ import typer
 
 from refkd.errors import RefKDError
 from tune.cli.options import AddressOption, StudyArgument, interruptible
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command()(init)
-    app.command()(schema)
-    app.command()(search)
+from tune.cli.output import Output, printed
 
 
 def init(
@@ -46,6 +40,7 @@ def schema() -> None:
     print(json.dumps(StudyFile.model_json_schema(by_alias=True), indent=2))
 
 
+@printed
 def search(
     study: StudyArgument,
     address: AddressOption = None,
@@ -59,7 +54,7 @@ def search(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON alone.")
     ] = False,
-) -> None:
+) -> Output:
     """Begin a search, or continue it: run the same command after any interruption.
 
     Trains both teachers where they are missing, then searches students until the budget is used
@@ -68,32 +63,23 @@ def search(
     Example: `refkd search studies/quickstart.yaml`
     """
     if plan:
-        _plan(study, curves, as_json=as_json)
-        return
+        return _plan(study, curves)
     if curves is not None:
         raise RefKDError("--curves goes with --plan")
     from tune.execution.progress import Silent, reporter
     from tune.launch import search as launch
     from tune.show.study import make_console, show_end
 
-    console = make_console()
-    told = Silent() if as_json else reporter(console)
+    told = Silent() if as_json else reporter(make_console())
     with interruptible():
         summary = launch(study, address=address, reporter=told)
-    if as_json:
-        print(summary.model_dump_json(indent=2))
-    else:
-        show_end(console, summary, study)
+    return Output(value=summary, show=lambda console: show_end(console, summary, study))
 
 
-def _plan(study: Path, curves: Path | None, *, as_json: bool) -> None:
+def _plan(study: Path, curves: Path | None) -> Output:
     from tune.show.cost import show_plan
-    from tune.show.study import make_console
     from tune.simulation.plan import make_plan
     from tune.spec.study_file import load_study_file
 
     made = make_plan(study, load_study_file(study), curves=curves)
-    if as_json:
-        print(made.model_dump_json(indent=2))
-    else:
-        show_plan(make_console(), made)
+    return Output(value=made, show=lambda console: show_plan(console, made))

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import typer
-
 from tune.cli.options import AddressOption, JsonOption, StudyArgument
+from tune.cli.output import Output, printed
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this file."""
-    app.command()(share)
-
-
+@printed
 def share(
     study: StudyArgument, address: AddressOption = None, as_json: JsonOption = False
-) -> None:
+) -> Output:
     """Measure how many trials fit on a GPU, or on a machine without, and change nothing.
 
     Trains the largest of some students of the space for a few steps, on a whole GPU where there
@@ -31,13 +26,10 @@ def share(
     from tune.show.study import make_console
     from tune.spec.study_file import load_study_file
 
-    console, file = make_console(), load_study_file(study)
-    with Silent() if as_json else reporter(console) as told:
+    file = load_study_file(study)
+    with Silent() if as_json else reporter(make_console()) as told:
         open_dataset(file, told)
     with ray_session(file.resources.model_copy(update={"gpu": 0.0}), address=address):
         coming = [] if address is None else machines_coming()
         found = measure(file, [*machines_there(), *coming])
-    if as_json:
-        print(found.model_dump_json(indent=2))
-    else:
-        show_share(console, found)
+    return Output(value=found, show=lambda console: show_share(console, found))

@@ -8,13 +8,10 @@ import typer
 
 from refkd.errors import RefKDError
 from tune.cli.options import AddressOption, JsonOption, StudyArgument, interruptible
+from tune.cli.output import Output, printed
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this file."""
-    app.command()(teach)
-
-
+@printed
 def teach(
     study: StudyArgument,
     tune: Annotated[
@@ -28,7 +25,7 @@ def teach(
     ] = "ood",
     address: AddressOption = None,
     as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Train both teachers of a study unless they exist; a search finds them there.
 
     With --tune, search a teacher's own hyperparameters for the best mIoU on its validation role,
@@ -45,17 +42,10 @@ def teach(
     from tune.spec.study_file import load_study_file
     from tune.teach import train_teachers, tune_teacher
 
-    console = make_console()
     file = load_study_file(study)
-    with interruptible(), Silent() if as_json else Lines(console) as told:
+    with interruptible(), Silent() if as_json else Lines(make_console()) as told:
         if tune:
             tuned = tune_teacher(file, role, address=address, reporter=told)
-        else:
-            taught = train_teachers(file, address=address, reporter=told)
-    if as_json:
-        found = [tuned] if tune else list(taught.values())
-        print("[" + ",\n".join(one.model_dump_json(indent=2) for one in found) + "]")
-    elif tune:
-        show_tuned(console, tuned)
-    else:
-        show_taught(console, taught)
+            return Output(value=[tuned], show=lambda console: show_tuned(console, tuned))
+        taught = train_teachers(file, address=address, reporter=told)
+    return Output(value=list(taught.values()), show=lambda console: show_taught(console, taught))

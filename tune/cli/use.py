@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tune.cli.options import JsonOption, StudyArgument
+from tune.cli.options import StudyArgument
+from tune.cli.output import Output, printed, say
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command()(predict)
-    app.command()(promote)
-
-
+@printed
 def predict(
     model: Annotated[
         str,
@@ -49,8 +48,7 @@ def predict(
         Path | None,
         typer.Option(help="Take the tracking store of this study file.", show_default=False),
     ] = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Find the moments of sentences in a video, by its clip features.
 
     Reads safetensors and JSON alone; weights that are not those that were registered are refused.
@@ -58,7 +56,7 @@ def predict(
     Example: `refkd predict --model models:/refkd-quickstart@best-ood --features video.npy
     --query "a person opens the door" --duration 30.5 --png spans.png`
     """
-    from tune.show.study import make_console, say_marks
+    from tune.show.study import say_marks
     from tune.use.predict import predict as ask
     from tune.use.timeline import draw_answers, show_answers
 
@@ -73,27 +71,27 @@ def predict(
     )
     if png is not None:
         draw_answers(found.answers, found.duration, png)
-    if as_json:
-        print(found.model_dump_json(indent=2))
-        return
-    console = make_console()
-    show_answers(console, found.answers, found.duration)
-    origin = ", ".join([found.model, *(f"{k} {v}" for k, v in found.facts.items())])
-    console.print(origin, style="dim", markup=False, highlight=False, soft_wrap=True)
-    say_marks(console, found.marks)
-    if not found.duration_given:
-        console.print("without --duration each row of the features counts as one second")
-    if png is not None:
-        console.print(f"drawn to {png}", markup=False, highlight=False, soft_wrap=True)
+
+    def show(console: Console) -> None:
+        show_answers(console, found.answers, found.duration)
+        origin = ", ".join([found.model, *(f"{k} {v}" for k, v in found.facts.items())])
+        say(console, origin, "dim")
+        say_marks(console, found.marks)
+        if not found.duration_given:
+            console.print("without --duration each row of the features counts as one second")
+        if png is not None:
+            say(console, f"drawn to {png}")
+
+    return Output(value=found, show=show)
 
 
+@printed
 def promote(
     study: StudyArgument,
     alias: Annotated[str, typer.Option(help="best-id, best-ood, best-balanced, or your own.")],
     trial: Annotated[int, typer.Option(help="A complete trial.", min=0)],
     reason: Annotated[str, typer.Option(help="Why; the version's description shows it.")],
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Give an alias of the study's registered model to a trial, with a reason.
 
     Its earlier holder bears ALIAS-before from then on. A finalist is stood for by its best fresh
@@ -102,19 +100,15 @@ def promote(
     Example: `refkd promote studies/quickstart.yaml --alias best-ood --trial 4
     --reason "half the parameters, within the interval of trial 7"`
     """
-    from tune.show.study import make_console
     from tune.use.promote import promote as run
 
     made = run(study, alias=alias, trial=trial, reason=reason)
-    if as_json:
-        print(made.model_dump_json(indent=2))
-        return
     if made.before == made.version:
         text = f"version {made.version} of {made.model} (trial {trial}) is {alias} already"
     else:
         text = f"version {made.version} of {made.model} (trial {trial}) is {alias} now"
         text += f"; version {made.before} is {alias}-before" if made.before else ""
-    make_console().print(text, markup=False, highlight=False, soft_wrap=True)
+    return Output(value=made, show=lambda console: say(console, text))
 
 
 def _tracking(given: str | None, study: Path | None) -> str:
