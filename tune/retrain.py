@@ -9,7 +9,7 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.student import student_trainer
 from refkd.training.teacher import find_teacher
-from refkd.training.threads import use_threads
+from refkd.training.threads import threads
 from refkd.training.trainer import Trainer
 from tune.execution.replicates import mean
 from tune.replay import Difference
@@ -53,18 +53,18 @@ def retrain(where: Path | str, number: int) -> Retrained:
         )
         for role in TEACHER_ROLES
     }
-    use_threads(file.resources.cpu)
-    trainers = [
-        student_trainer(
-            then.student_config(trial.values, seed=seed),
-            dataset,
-            teachers,
-            workspace / "knowledge",
-            device=file.resources.device,
-        )
-        for seed in then.seeds()[: then.replicates.race]
-    ]
-    return _compare(trial, trainers)
+    with threads(file.resources.cpu):
+        trainers = [
+            student_trainer(
+                then.student_config(trial.values, seed=seed),
+                dataset,
+                teachers,
+                workspace / "knowledge",
+                device=file.resources.device,
+            )
+            for seed in then.seeds()[: then.replicates.race]
+        ]
+        return _compare(trial, trainers)
 
 
 def _find(study: StudySnapshot, number: int) -> TrialView:

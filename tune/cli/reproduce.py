@@ -12,7 +12,6 @@ from tune.cli.options import AddressOption, JsonOption, interruptible
 from tune.cli.output import Output, printed, say
 
 if TYPE_CHECKING:
-
     from tune.reproduce.request import Request
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 from refkd.errors import RefKDError
 from tune import compat
 from tune.execution.machines import check_resources, machines_coming, machines_there
+from tune.scoped import handlers_kept, log_levels, variables
 from tune.spec.limits import Resources
 
 # Set before Ray is imported: its own loggers and metrics would write what the study holds already.
@@ -35,36 +37,36 @@ class ClusterConnectionError(RefKDError):
 @contextmanager
 def ray_session(resources: Resources, *, address: str | None) -> Iterator[None]:
     """Run the body with Ray: one started here, or the cluster at `address`."""
-    ray = _ray()
-    if address is None:
-        cores = max(os.cpu_count() or 1, 1)
-        with _private_files():
-            ray.init(
-                address="local",  # else it would join a cluster that was started on this machine
-                num_cpus=cores,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-            )
-    else:
-        _join(address, logging.WARNING)
-    try:
-        coming = [] if address is None else machines_coming()
-        check_resources(resources, machines_there(), coming)
-        yield
-    finally:
-        ray.shutdown()
+    with _prepared(logging.WARNING) as ray:
+        if address is None:
+            cores = max(os.cpu_count() or 1, 1)
+            with _private_files():
+                ray.init(
+                    address="local",  # else it would join a cluster of this machine
+                    num_cpus=cores,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.WARNING,
+                )
+        else:
+            _join(address, logging.WARNING)
+        try:
+            coming = [] if address is None else machines_coming()
+            check_resources(resources, machines_there(), coming)
+            yield
+        finally:
+            ray.shutdown()
 
 
 @contextmanager
 def joined(address: str) -> Iterator[None]:
     """Run the body in a cluster that runs; `ClusterConnectionError` where it cannot be joined."""
-    ray = _ray()
-    _join(address, logging.ERROR)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with _prepared(logging.ERROR) as ray:
+        _join(address, logging.ERROR)
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _join(address: str, level: int) -> None:
@@ -84,14 +86,14 @@ def _join(address: str, level: int) -> None:
         ) from None
 
 
-def _ray() -> Any:
-    """Import Ray with the environment that a search wants."""
-    for key, value in _ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
-    import ray
+@contextmanager
+def _prepared(level: int) -> Iterator[Any]:
+    """Import Ray, with the environment and the levels that a search wants while it is used."""
+    with variables(_ENVIRONMENT, kept=["PYTHONBREAKPOINT"]), handlers_kept(signal.SIGTERM):
+        import ray
 
-    logging.getLogger(compat.TOKEN_LOGGER).setLevel(logging.ERROR)
-    return ray
+        with log_levels({"ray": level, compat.TOKEN_LOGGER: logging.ERROR}):
+            yield ray
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from statistics import median
@@ -24,6 +25,7 @@ from refkd.training.threads import use_threads
 from refkd.training.timing import lone_student
 from refkd.training.trainer import Trainer
 from tune.execution.machines import Machine, ResourceError
+from tune.scoped import log_levels
 from tune.spec.limits import Resources
 from tune.spec.space import suggest
 from tune.spec.study_file import StudyFile
@@ -129,7 +131,8 @@ def share_of(taken: Taken, resources: Resources, machines: Sequence[Machine]) ->
 
 def largest_student(file: StudyFile, dataset: Dataset) -> StudentConfig:
     """Return the student with the most parameters among some drawn from the space."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=file.seed))
+    with log_levels({"optuna": logging.WARNING}):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=file.seed))
     drawn = [suggest(file.space, study.ask(), file.fixed()) for _ in range(DRAWS)]
     students = [file.student_config(values, seed=0) for values in drawn]
     return max(students, key=lambda student: _size(lone_student(student, dataset).task.module))

@@ -6,6 +6,7 @@ import functools
 import logging
 import secrets
 import shutil
+import signal
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from tune import compat
 from tune.execution.dispatch import Bookkeeping, JobScheduler, JobSearcher
 from tune.execution.jobs import JobList, JobListener, JobSource, TrainingJob, Workplace
 from tune.execution.worker import train_job
+from tune.scoped import handlers_kept, log_levels
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +38,6 @@ def run_jobs(
     source: JobSource, place: Workplace, *, train: Callable[..., None] = train_job
 ) -> None:
     """Run the jobs of a source until it has no more, each by `train`; return after Ctrl-C too."""
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     books = Bookkeeping(source, retries=place.retries)
     held = {"cpu": place.resources.cpu, "gpu": place.resources.gpu}
     tuner = ray.tune.Tuner(
@@ -60,7 +61,12 @@ def run_jobs(
         ),
     )
     try:
-        with compat.credentials_withheld(), warnings.catch_warnings():
+        with (
+            compat.credentials_withheld(),
+            log_levels({"ray.tune": logging.CRITICAL}),
+            handlers_kept(signal.SIGINT, signal.SIGUSR1),
+            warnings.catch_warnings(),
+        ):
             # Ray's own use of deprecated interfaces is nothing a user can mend.
             warnings.simplefilter("ignore")
             tuner.fit()

@@ -6,7 +6,6 @@ their event, and tags, parameters and states come out the same.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,9 +37,6 @@ EXPERIMENT = {
 """Tags of a new experiment: its description."""
 PAGE = 1000
 _FINAL = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"}
-
-for _name in ("mlflow", "alembic"):  # what they do is no news in a search
-    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class Sender:

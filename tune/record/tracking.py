@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from refkd.files import sha256_file
 from tune.record.courier import Courier, Delivery
 from tune.record.spool import STUDY_RUN, Event, Kind, Spool
+from tune.scoped import log_levels, variables
 from tune.spec.urls import scrub, without_password
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ CLIENT_SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # where MLflow is first imported meanwhile
 }
 """MLflow's own client would wait for minutes, print, and tell its makers; the spool waits."""
 
@@ -203,13 +204,8 @@ def warn_of(delivery: Delivery, spool: Path) -> None:
 @contextmanager
 def client_settings() -> Iterator[None]:
     """Set how MLflow's client behaves, where the user's environment does not."""
-    added = {name: value for name, value in CLIENT_SETTINGS.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
+    with variables(CLIENT_SETTINGS), log_levels({"mlflow": logging.WARNING}):
         yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
 
 
 def owner_of(spool: Spool, study: str) -> str:

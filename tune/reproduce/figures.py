@@ -43,11 +43,6 @@ class Timeline(Config):
 
 def draw(experiment: Experiment, scored: Scored, timelines: Sequence[Timeline], to: Path) -> None:
     """Draw a figure into a PNG file."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     figure: Figure
     if experiment.kind == "scatter":
         figure = _scatter(experiment, scored)
@@ -56,14 +51,14 @@ def draw(experiment: Experiment, scored: Scored, timelines: Sequence[Timeline], 
     else:
         figure = _timelines(timelines)
     figure.savefig(to, dpi=150, bbox_inches="tight", metadata={"Software": ""})
-    pyplot.close(figure)
 
 
 def _scatter(experiment: Experiment, scored: Scored) -> Figure:
     """ID against OOD mIoU; arrows go from each teacher to the student it has taught."""
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
-    figure, axes = pyplot.subplots(figsize=(8.4, 5.2))
+    figure = Figure(figsize=(8.4, 5.2))
+    axes = figure.subplots()
     families: dict[str, list[str]] = {}
     for system in experiment.systems:
         families.setdefault(system.backbone, []).append(system.label)
@@ -111,9 +106,10 @@ def _around(values: Sequence[float], least: float = 2.0) -> tuple[float, float]:
 
 def _curve(experiment: Experiment, scored: Scored) -> Figure:
     """The student by the length of its warm-up, with both teachers as lines."""
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
-    figure, panels = pyplot.subplots(1, 2, figsize=(9.6, 4.0), sharex=True)
+    figure = Figure(figsize=(9.6, 4.0))
+    panels = figure.subplots(1, 2, sharex=True)
     swept = {s.label: s.warmup_epochs for s in experiment.systems if s.is_student}
     teachers = [s.label for s in experiment.systems if not s.is_student]
     for axes, metric, head in zip(panels, ("miou", "r1_iou0.7"), ("mIoU", "R1@0.7"), strict=True):
@@ -141,10 +137,11 @@ def _curve(experiment: Experiment, scored: Scored) -> Figure:
 
 def _timelines(timelines: Sequence[Timeline]) -> Figure:
     """Ground truth, teachers and student of some queries, under their sentences."""
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     height = 0.3 + 1.05 * len(timelines)
-    figure, panels = pyplot.subplots(len(timelines), 1, figsize=(8.0, height), squeeze=False)
+    figure = Figure(figsize=(8.0, height))
+    panels = figure.subplots(len(timelines), 1, squeeze=False)
     for axes, line in zip(panels[:, 0], timelines, strict=True):
         names = ["ground truth", *line.answers]
         spans = [line.truth, *line.answers.values()]

@@ -63,11 +63,11 @@ def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Pla
 def probe_epoch(file: StudyFile) -> float:
     """Return the seconds that one epoch of a student takes here, from a few training steps."""
     from refkd.data.dataset import Dataset
-    from refkd.training.threads import use_threads
+    from refkd.training.threads import threads
     from refkd.training.timing import epoch_of_student
 
-    use_threads(file.resources.cpu)
-    return epoch_of_student(file.student_config({}, seed=0), Dataset.open(file.dataset))
+    with threads(file.resources.cpu):
+        return epoch_of_student(file.student_config({}, seed=0), Dataset.open(file.dataset))
 
 
 def _table(path: Path, file: StudyFile, curves: Path | None) -> tuple[str, CurveTable | None]:

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
+from tune.scoped import log_levels
 from tune.study.driver_lock import DriverLock, driver_lock, settle_journal
 from tune.study.storage import StorageError, close_storage, file_of, is_journal, open_storage
 
@@ -114,24 +115,31 @@ def lease(
     if not lock.acquire():
         raise _refusal(study, _reader(url, study))
     try:
-        _hear_interrupts()
-        holding = _Holding(url, study, lock, renewal=renewal, expiry=expiry)
-        holding.begin(objectives)
-        try:
-            yield holding.me
-        finally:
-            holding.end()
+        with _interrupts_heard():
+            holding = _Holding(url, study, lock, renewal=renewal, expiry=expiry)
+            holding.begin(objectives)
+            try:
+                yield holding.me
+            finally:
+                holding.end()
         if holding.lost:
             raise _refusal(study, _reader(url, study))
     finally:
         lock.release()
 
 
-def _hear_interrupts() -> None:
+@contextmanager
+def _interrupts_heard() -> Iterator[None]:
     """Let a lost lease interrupt a driver that a script's `&` has started to ignore Ctrl-C."""
     in_main = threading.current_thread() is threading.main_thread()
-    if in_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not in_main or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Holding:
@@ -231,14 +239,13 @@ def _find(storage: BaseStorage, study: str) -> int | None:
 
 
 def _create(storage: BaseStorage, study: str, objectives: int) -> int:
-    import optuna
     from optuna.study import StudyDirection
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = _find(storage, study)
     if found is not None:
         return found
-    return int(storage.create_new_study([StudyDirection.MAXIMIZE] * objectives, study))
+    with log_levels({"optuna": logging.WARNING}):
+        return int(storage.create_new_study([StudyDirection.MAXIMIZE] * objectives, study))
 
 
 def _reader(url: str, study: str) -> Driver | None:

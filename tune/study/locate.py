@@ -138,7 +138,6 @@ def open_study(place: StudyPlace) -> optuna.Study:
         raise NoStudyError(
             f"study {place.name!r} has not been begun: {file} does not exist; run `refkd search`"
         )
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.load_study(study_name=place.name, storage=open_storage(place.storage))
     except KeyError:

@@ -9,6 +9,7 @@ pruner wrote becomes part of the event.
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from optuna import Study
 from optuna.storages import InMemoryStorage
 
 from tune import compat
+from tune.scoped import log_levels
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -45,7 +47,8 @@ def ask(
 
 def _copy(study: Study, views: Sequence[TrialView], objective: str) -> Study:
     storage = InMemoryStorage()
-    study_id = storage.create_new_study(study.directions, study.study_name)
+    with log_levels({"optuna": logging.WARNING}):
+        study_id = storage.create_new_study(study.directions, study.study_name)
     for trial in _told(study.get_trials(deepcopy=False), views, objective):
         storage.create_new_trial(study_id, template_trial=trial)
     return Study(study.study_name, storage)

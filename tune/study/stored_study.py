@@ -7,6 +7,7 @@ epoch, since Optuna refuses intermediate values for several objectives.
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from refkd.errors import RefKDError
 from tune import compat
+from tune.scoped import log_levels
 from tune.study.chain import Chain
 from tune.study.launches import Launch, Launches
 from tune.study.samplers import make_sampler
@@ -162,14 +164,14 @@ class StoredStudy:
 
 
 def _create(file: StudyFile, storage: BaseStorage) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=file.name,
-        storage=storage,
-        sampler=make_sampler(file.sampler, seed=file.seed),
-        directions=[StudyDirection.MAXIMIZE] * len(file.objectives),
-        load_if_exists=True,
-    )
+    with log_levels({"optuna": logging.WARNING}):
+        study = optuna.create_study(
+            study_name=file.name,
+            storage=storage,
+            sampler=make_sampler(file.sampler, seed=file.seed),
+            directions=[StudyDirection.MAXIMIZE] * len(file.objectives),
+            load_if_exists=True,
+        )
     stored = study.user_attrs.get("objectives")
     if len(study.directions) != len(file.objectives) or stored not in (None, file.objectives):
         raise StudyError(
