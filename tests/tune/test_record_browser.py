@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from playwright.sync_api import Page, expect
 from support.browser import needs_chromium
 
-from tune.beside.ui import CHARTS
+from tune import compat
 
 if TYPE_CHECKING:
     from support.chaos import Workspace
@@ -99,7 +99,7 @@ def test_three_students_and_a_teacher_stand_side_by_side(lab: Lab, tmp_path: Pat
 
 
 def test_the_charts_show_both_sides_once_the_study_is_unfolded(lab: Lab, tmp_path: Path) -> None:
-    page = lab.show(f"experiments/{lab.experiment}/{CHARTS}")
+    page = lab.show(compat.charts_page(lab.experiment))
     row = page.get_by_role("gridcell").filter(has_text="quick").first
     expect(row).to_be_visible()
     row.get_by_role("button").first.click()
