@@ -15,58 +15,71 @@ if TYPE_CHECKING:
     from tune.reproduce.request import Request
 
 
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        help="table1, table2, table3, table4, table5, figure1, figure3 or figure4.",
+        show_default=False,
+    ),
+]
+DatasetOption = Annotated[
+    Path, typer.Option(help="A prepared dataset's folder.", show_default=False)
+]
+ScaleOption = Annotated[
+    str, typer.Option(help="smoke (does it run?), small (hours) or paper (section 4).")
+]
+SeedsOption = Annotated[
+    int | None,
+    typer.Option(help="Seeds of each row instead of the scale's.", min=1, show_default=False),
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Epochs of every network instead of the scale's; warm-ups keep their share.",
+        min=1,
+        show_default=False,
+    ),
+]
+WorkspaceOption = Annotated[
+    Path, typer.Option(help="Where networks are kept, shared by all tables and studies.")
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the result; in the workspace where absent."),
+]
+PlanOption = Annotated[
+    bool, typer.Option("--plan", help="Say what it would cost, and train nothing.")
+]
+FinalOption = Annotated[
+    bool,
+    typer.Option("--final", help="Score the sealed test roles, which is recorded."),
+]
+ReasonOption = Annotated[
+    str | None,
+    typer.Option(help="Why; the table shows it.", show_default=False),
+]
+TrackingOption = Annotated[
+    str | None,
+    typer.Option(help="MLflow's URI; the workspace's store where absent."),
+]
+
+
 @printed
 def reproduce(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="table1, table2, table3, table4, table5, figure1, figure3 or figure4.",
-            show_default=False,
-        ),
-    ],
-    dataset: Annotated[
-        Path, typer.Option(help="A prepared dataset's folder.", show_default=False)
-    ],
-    scale: Annotated[
-        str, typer.Option(help="smoke (does it run?), small (hours) or paper (section 4).")
-    ] = "small",
-    seeds: Annotated[
-        int | None,
-        typer.Option(help="Seeds of each row instead of the scale's.", min=1, show_default=False),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            help="Epochs of every network instead of the scale's; warm-ups keep their share.",
-            min=1,
-            show_default=False,
-        ),
-    ] = None,
-    workspace: Annotated[
-        Path, typer.Option(help="Where networks are kept, shared by all tables and studies.")
-    ] = Path("runs"),
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the result; in the workspace where absent."),
-    ] = None,
+    name: NameArgument,
+    dataset: DatasetOption,
+    scale: ScaleOption = "small",
+    seeds: SeedsOption = None,
+    epochs: EpochsOption = None,
+    workspace: WorkspaceOption = Path("runs"),
+    out: OutOption = None,
     workers: Annotated[int, typer.Option(help="Networks trained at once.", min=1)] = 2,
     gpu: Annotated[float, typer.Option(help="GPUs each of them holds.", min=0)] = 0.0,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Say what it would cost, and train nothing.")
-    ] = False,
-    final: Annotated[
-        bool,
-        typer.Option("--final", help="Score the sealed test roles, which is recorded."),
-    ] = False,
+    plan: PlanOption = False,
+    final: FinalOption = False,
     again: Annotated[bool, typer.Option("--again", help="Look at the test roles again.")] = False,
-    reason: Annotated[
-        str | None,
-        typer.Option(help="Why; the table shows it.", show_default=False),
-    ] = None,
-    tracking: Annotated[
-        str | None,
-        typer.Option(help="MLflow's URI; the workspace's store where absent."),
-    ] = None,
+    reason: ReasonOption = None,
+    tracking: TrackingOption = None,
     address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> Output:

@@ -14,6 +14,8 @@ from tune.cli.output import Output, printed, say
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tune.use.predict import Prediction
+
 
 @printed
 def predict(
@@ -56,9 +58,8 @@ def predict(
     Example: `refkd predict --model models:/refkd-quickstart@best-ood --features video.npy
     --query "a person opens the door" --duration 30.5 --png spans.png`
     """
-    from tune.show.study import say_marks
     from tune.use.predict import predict as ask
-    from tune.use.timeline import draw_answers, show_answers
+    from tune.use.timeline import draw_answers
 
     found = ask(
         model,
@@ -71,18 +72,7 @@ def predict(
     )
     if png is not None:
         draw_answers(found.answers, found.duration, png)
-
-    def show(console: Console) -> None:
-        show_answers(console, found.answers, found.duration)
-        origin = ", ".join([found.model, *(f"{k} {v}" for k, v in found.facts.items())])
-        say(console, origin, "dim")
-        say_marks(console, found.marks)
-        if not found.duration_given:
-            console.print("without --duration each row of the features counts as one second")
-        if png is not None:
-            say(console, f"drawn to {png}")
-
-    return Output(value=found, show=show)
+    return Output(value=found, show=lambda console: _show(console, found, png))
 
 
 @printed
@@ -109,6 +99,19 @@ def promote(
         text = f"version {made.version} of {made.model} (trial {trial}) is {alias} now"
         text += f"; version {made.before} is {alias}-before" if made.before else ""
     return Output(value=made, show=lambda console: say(console, text))
+
+
+def _show(console: Console, found: Prediction, png: Path | None) -> None:
+    from tune.show.study import say_marks
+    from tune.use.timeline import show_answers
+
+    show_answers(console, found.answers, found.duration)
+    say(console, ", ".join([found.model, *(f"{k} {v}" for k, v in found.facts.items())]), "dim")
+    say_marks(console, found.marks)
+    if not found.duration_given:
+        console.print("without --duration each row of the features counts as one second")
+    if png is not None:
+        say(console, f"drawn to {png}")
 
 
 def _tracking(given: str | None, study: Path | None) -> str:

@@ -14,6 +14,8 @@ PRIMARY = "mrtnet"
 """The paper's backbone of teachers and student."""
 TEACHERS = {"id": "id", "ood": "refkd_text"}
 """Recipe of each teacher."""
+ABLATED = ("r1_iou0.5", "r1_iou0.7", "miou")
+"""Metrics of the tables that leave a part of the method out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +57,16 @@ class Experiment:
 
 def experiment(name: str, *, sweep: Sequence[int]) -> Experiment:
     """Return an experiment by its name; `sweep` are the warm-up lengths of Figure 3."""
-    made = {e.name: e for e in _experiments(sweep)}
+    made = {e.name: e for e in [*_tables(), *_figures(sweep)]}
     return made[name]
 
 
 def names() -> list[str]:
     """Return all names, in the paper's order."""
-    return [e.name for e in _experiments(())]
+    return [e.name for e in [*_tables(), *_figures(())]]
 
 
-def _experiments(sweep: Sequence[int]) -> list[Experiment]:
-    ablation = ("r1_iou0.5", "r1_iou0.7", "miou")
-    pairs = [*_family("VSLNet ", "vslnet-rnn"), *_family("SeqPAN ", "seqpan")]
+def _tables() -> list[Experiment]:
     primary = _family("", PRIMARY)
     return [
         Experiment(
@@ -93,7 +93,7 @@ def _experiments(sweep: Sequence[int]) -> list[Experiment]:
             name="table2",
             title="Table 2: RefKD on other backbones",
             kind="table",
-            systems=pairs,
+            systems=_other_backbones(),
             paper="table2",
         ),
         _ablation("table3", "Table 3: strategies", ["RefKD", "w/o LR", "w/o DR", "w/o both"]),
@@ -103,14 +103,20 @@ def _experiments(sweep: Sequence[int]) -> list[Experiment]:
             title="Table 5: teachers, RefKD, and RefKD without label rectification",
             kind="table",
             systems=[*primary, _student("w/o LR", PRIMARY, "w/o LR")],
-            metrics=ablation,
+            metrics=ABLATED,
             paper="table5",
         ),
+    ]
+
+
+def _figures(sweep: Sequence[int]) -> list[Experiment]:
+    primary = _family("", PRIMARY)
+    return [
         Experiment(
             name="figure1",
             title="Figure 1: in and out of distribution, from teachers to students",
             kind="scatter",
-            systems=[*_family("MRTNet ", PRIMARY), *pairs],
+            systems=[*_family("MRTNet ", PRIMARY), *_other_backbones()],
         ),
         Experiment(
             name="figure3",
@@ -142,9 +148,13 @@ def _ablation(name: str, title: str, variants: Sequence[str]) -> Experiment:
             *_family("", PRIMARY)[:2],
             *(_student(variant, PRIMARY, variant) for variant in variants),
         ],
-        metrics=("r1_iou0.5", "r1_iou0.7", "miou"),
+        metrics=ABLATED,
         paper=name,
     )
+
+
+def _other_backbones() -> list[System]:
+    return [*_family("VSLNet ", "vslnet-rnn"), *_family("SeqPAN ", "seqpan")]
 
 
 def _family(prefix: str, backbone: str) -> list[System]:
