@@ -40,10 +40,6 @@ from tune.study.warm_start import warm_points
 _ENDED = ("COMPLETE", "PRUNED", "FAIL")
 
 
-class SearchError(RefKDError):
-    """A search that cannot go on."""
-
-
 def search(
     study: StudyFile | Path | str,
     *,
@@ -54,8 +50,8 @@ def search(
 
     `study` is a study file or its path; `address` joins a running Ray cluster. Trials that an
     earlier launch left unfinished go on from their last checkpoint, finished ones are kept.
-    Raises `LeaseError` where another driver is at work, `StudyError` where the file no longer fits
-    the study, `ResourceError` where no trial could start, `InterruptedSearchError` after Ctrl-C.
+    Raises `LeaseError` where another driver is at work, `InterruptedSearchError` after Ctrl-C,
+    `RefKDError` where the file no longer fits the study, or no trial could start.
     """
     file = study if isinstance(study, StudyFile) else load_study_file(study)
     url = place_of(file).storage
@@ -147,7 +143,7 @@ class _Launch:
         listener = EpochListener(self.reporter.teacher_epoch)
         failures = train_jobs(missing, self.jobs.place, listener)
         if failures:
-            raise SearchError("; ".join(f"teacher {r}: {why}" for r, why in failures.items()))
+            raise RefKDError("; ".join(f"teacher {r}: {why}" for r, why in failures.items()))
         left = [role for role, teacher in self._teachers().items() if teacher is None]
         if left:
             raise InterruptedSearchError(

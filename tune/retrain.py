@@ -19,10 +19,6 @@ from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.view import ASKED, TrialView
 
 
-class RetrainError(RefKDError):
-    """A trial that cannot be trained again."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retrained:
     """What training again has shown."""
@@ -38,7 +34,7 @@ def retrain(where: Path | str, number: int) -> Retrained:
     `where` is as for `open_snapshot`.
 
     Nothing is written. Equal bit for bit on the same type of CPU with the same libraries. Raises
-    `RetrainError` where the study has no such trial, or it continues another one.
+    `RefKDError` where the study has no such trial, or it continues another one.
     """
     study = open_snapshot(where)
     file, trial = study.file, _find(study, number)
@@ -71,12 +67,12 @@ def _find(study: StudySnapshot, number: int) -> TrialView:
     path = study.path
     trial = next((t for t in study.trials if t.number == number), None)
     if trial is None or not trial.curve:
-        raise RetrainError(
+        raise RefKDError(
             f"{path}: trial {number} has no epochs; `refkd status {path}` lists those that have"
         )
     if "continues" in trial.attributes:
         source = trial.attributes["continues"]
-        raise RetrainError(
+        raise RefKDError(
             f"{path}: trial {number} goes on from trial {source}; train that one again"
         )
     return trial

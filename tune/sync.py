@@ -22,10 +22,6 @@ from tune.study.lease import lease
 from tune.study.snapshot import open_snapshot
 
 
-class SyncError(RefKDError):
-    """A study that has no tracking server."""
-
-
 class Synced(Config):
     """What became of the events that waited."""
 
@@ -48,13 +44,13 @@ def sync(study: Path, *, everything: bool = False) -> Synced:
 
     Nothing is sent twice to a server's harm, however often this is called. `everything` sends all
     that was ever told again, refused events too, such as after a server was mended. Raises
-    `SyncError` where tracking is off, `NoStudyError` where the study was not begun, `LeaseError`
+    `RefKDError` where tracking is off, `NoStudyError` where the study was not begun, `LeaseError`
     where a driver is at work: it sends by itself.
     """
     opened = open_snapshot(study)
     file, uri = opened.file, tracking_uri(opened.file)
     if uri is None:
-        raise SyncError(f"{study}: tracking is off (tracking.enabled), so nothing waits")
+        raise RefKDError(f"{study}: tracking is off (tracking.enabled), so nothing waits")
     with (
         lease(opened.place.storage, file.name, objectives=len(file.objectives)),
         client_settings(),

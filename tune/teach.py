@@ -33,10 +33,6 @@ from tune.study.storage import open_storage
 VALUES, ADDRESS = "values", "teacher"
 
 
-class TeachError(RefKDError):
-    """Teachers that could not be trained or tuned."""
-
-
 class Taught(Config):
     """A teacher, and where it lies."""
 
@@ -83,11 +79,11 @@ def tune_teacher(file: StudyFile, role: str, *, address: str | None, reporter: R
 
     The trials stand in an Optuna study of their own, NAME-teacher-ROLE, in the study's storage.
     Run it again after any interruption: what was trained is kept, what was begun goes on from its
-    checkpoint. Raises `TeachError` where the file names no space, or no trial could be trained.
+    checkpoint. Raises `RefKDError` where the file names no space, or no trial could be trained.
     """
     spec = getattr(file.teachers, role)
     if spec.tune is None:
-        raise TeachError(f"teachers.{role}.tune is missing; give it a space, such as in --help")
+        raise RefKDError(f"teachers.{role}.tune is missing; give it a space, such as in --help")
     name, url = f"{file.name}-teacher-{role}", place_of(file).storage
     dataset = open_dataset(file, reporter)
     with lease(url, name, objectives=1), _ray(file, address, needed=True):
@@ -162,7 +158,7 @@ class _Tuning:
         """Hold the study to its dataset."""
         held = self._study.user_attrs.get("dataset")
         if held not in (None, self._dataset.fingerprint):
-            raise TeachError(
+            raise RefKDError(
                 f"study {self._study.study_name!r} was begun on another dataset "
                 f"({str(held)[:12]}…); give the study file another name"
             )
@@ -179,7 +175,7 @@ def _best(file: StudyFile, role: str, study: optuna.Study, dataset: Dataset) -> 
     trials = study.get_trials(deepcopy=False)
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     if not complete:
-        raise TeachError(f"none of {len(trials)} teachers could be trained; see the reasons above")
+        raise RefKDError(f"none of {len(trials)} teachers could be trained; see the reasons above")
     values = study.best_trial.user_attrs[VALUES]
     config = tuned_config(file, role, values)
     return Tuned(
@@ -213,7 +209,7 @@ def _train(
     place = replace(workplace(file, dataset), scratch=file.folder / "ray-teachers")
     failures = train_jobs(missing, place, EpochListener(reporter.teacher_epoch))
     if failures and not tolerate:
-        raise TeachError("; ".join(f"teacher {k}: {why}" for k, why in failures.items()))
+        raise RefKDError("; ".join(f"teacher {k}: {why}" for k, why in failures.items()))
     left = [job for job in missing if _is_missing(job) and job.key not in failures]
     if left:
         raise interrupted(len(left), len(missing), "teachers")
@@ -236,7 +232,7 @@ def _is_missing(job: TrainingJob) -> bool:
 def _taught(role: str, folder: Path) -> Taught:
     teacher = find_teacher(folder)
     if teacher is None:
-        raise TeachError(f"{folder}: the teacher is gone; run the same command again")
+        raise RefKDError(f"{folder}: the teacher is gone; run the same command again")
     record = teacher.record
     return Taught(
         role=role,

@@ -18,7 +18,7 @@ from refkd.evaluation.comparison import MEANING
 from refkd.training.export import WEIGHTS, open_student
 from refkd.training.validation import evaluate_role
 from tune import finalists
-from tune.beside.studies import CompareError, SideBySide, side_by_side
+from tune.beside.studies import SideBySide, side_by_side
 from tune.cli import app
 from tune.study.folders import trial_folder
 
@@ -147,7 +147,7 @@ def test_the_command_shows_it_and_names_mistakes(two: tuple[EndedStudy, EndedStu
         assert text in shown.output
     read = json.loads(CliRunner().invoke(app, ["compare", *paths, "--json"]).stdout)
     assert SideBySide.model_validate(read) == compared(*two)
-    with pytest.raises(CompareError, match="one study has nothing beside it"):
+    with pytest.raises(RefKDError, match="one study has nothing beside it"):
         side_by_side([two[0].path])
     with pytest.raises(RefKDError, match="--reference has 1 values"):
         compared(*two, reference=[3.0])

@@ -13,17 +13,18 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 from support.recorded_curves import EPOCHS, TABLE, study_file
 
+from refkd.errors import RefKDError
 from tune.replay import replay
 from tune.simulation.curves import read_curves, write_curves
 from tune.simulation.simulator import Simulated, World, simulate_search
 from tune.study.budget import stagnant, total
 from tune.study.chain import START, events, link
-from tune.study.growth import GrowthError, check_growth, continue_survivors, current
+from tune.study.growth import check_growth, continue_survivors, current
 from tune.study.judge import Judge, Verdict
 from tune.study.launches import TOUCH
 from tune.study.results import summarise
 from tune.study.search_study import MAX_STARTS, SearchStudy
-from tune.study.stored_study import StoredStudy, StudyError
+from tune.study.stored_study import StoredStudy
 from tune.study.view import STAMP
 
 SETTINGS = [
@@ -460,7 +461,7 @@ def test_a_change_that_would_falsify_earlier_trials_is_refused(
     change: dict[str, Any], message: str
 ) -> None:
     _, study = finished()
-    with pytest.raises(GrowthError, match=message):
+    with pytest.raises(RefKDError, match=message):
         check_growth(study_file(**change), study.launches.all())
 
 
@@ -477,10 +478,10 @@ def test_other_bounds_samplers_and_pruners_are_welcome() -> None:
 def test_other_objectives_are_refused_and_facts_are_bound() -> None:
     storage, study = finished()
     study.bind("dataset", "abc")
-    with pytest.raises(StudyError, match="another dataset"):
+    with pytest.raises(RefKDError, match="another dataset"):
         study.bind("dataset", "def")
     study.bind("objectives", study.file.objectives)
-    with pytest.raises(StudyError, match="objectives"):
+    with pytest.raises(RefKDError, match="objectives"):
         SearchStudy(study_file(objectives=["val_id/miou"]), storage)
 
 

@@ -13,6 +13,7 @@ from support.ended_study import EPOCHS, EndedStudy, FakeTrainer, end_study
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
 from refkd.evaluation.comparison import (
     MEANING,
     PairScores,
@@ -29,16 +30,13 @@ from tune import Finalists, finalists
 from tune.bill import make_bill
 from tune.cli import app
 from tune.execution.jobs import InterruptedSearchError
-from tune.finals.champions import FinalistsError
 from tune.finals.choice import finalist_folder, fresh_seeds
-from tune.finals.outcome import OutcomeError
 from tune.show.final import show_finalists
 from tune.spec.study_file import StudyFileError
 from tune.study.lease import LeaseError, lease
 from tune.study.locate import NoStudyError
 from tune.study.outcomes import EARLIER, SeedResult
 from tune.study.snapshot import open_snapshot
-from tune.study.stored_study import StudyError
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports
@@ -142,7 +140,7 @@ def test_a_worker_that_died_is_told_and_its_run_tried_again(
     study: EndedStudy, fake: FakeTrainer
 ) -> None:
     fake.dying = {RUNS[1]}
-    with pytest.raises(FinalistsError, match=r"finalist/0001/seed-0: the worker process died"):
+    with pytest.raises(RefKDError, match=r"finalist/0001/seed-0: the worker process died"):
         run(study, fake)
     fake.dying = set()
     run(study, fake)
@@ -166,16 +164,16 @@ def test_a_finalist_that_fails_on_a_seed_cannot_win(study: EndedStudy, fake: Fak
 
 def test_where_all_fail_there_is_no_champion(study: EndedStudy, fake: FakeTrainer) -> None:
     fake.failing = set(RUNS)
-    with pytest.raises(FinalistsError, match="every finalist failed"):
+    with pytest.raises(RefKDError, match="every finalist failed"):
         run(study, fake)
 
 
 def test_the_search_must_have_ended(study: EndedStudy, fake: FakeTrainer) -> None:
     study.change(budget={"trials": 9})
-    with pytest.raises(OutcomeError, match="5 of 9 trials"):
+    with pytest.raises(RefKDError, match="5 of 9 trials"):
         run(study, fake)
     study.change(budget={"trials": 4}, training={"epochs": EPOCHS + 1})
-    with pytest.raises(OutcomeError, match="run `refkd search` first"):
+    with pytest.raises(RefKDError, match="run `refkd search` first"):
         run(study, fake)
     study.change(name="another", training={"epochs": EPOCHS})
     with pytest.raises(NoStudyError, match="has not been begun"):
@@ -193,7 +191,7 @@ def test_the_seed_is_that_of_the_search_also_where_teachers_have_their_own(
     teachers["ood"]["recipe"] = "refkd_text"
     study = end_study(tmp_path, tiny_dataset, teachers=teachers)
     study.change(seed=7)
-    with pytest.raises(StudyError, match="begun with another seed"):
+    with pytest.raises(RefKDError, match="begun with another seed"):
         run(study, fake)
     assert fake.trained == []
 
@@ -206,7 +204,7 @@ def test_nobody_else_may_be_at_work(study: EndedStudy, fake: FakeTrainer) -> Non
 
 @pytest.mark.parametrize(("top", "seeds"), [(0, 1), (1, 0)])
 def test_at_least_one_of_each(study: EndedStudy, top: int, seeds: int) -> None:
-    with pytest.raises(FinalistsError, match="at least 1"):
+    with pytest.raises(RefKDError, match="at least 1"):
         finalists(study.path, top=top, seeds=seeds)
 
 

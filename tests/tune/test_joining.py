@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from tune.execution.cluster import ClusterConnectionError, joined, ray_session
+from refkd.errors import RefKDError
+from tune.execution.cluster import joined, ray_session
 from tune.spec.limits import Resources
 
 
@@ -19,5 +20,5 @@ def test_an_address_where_nobody_listens_is_one_line(searching: bool) -> None:
         join: AbstractContextManager[None] = (
             ray_session(Resources(), address=address) if searching else joined(address)
         )
-        with pytest.raises(ClusterConnectionError, match=f"{address}: no cluster answers"), join:
+        with pytest.raises(RefKDError, match=f"{address}: no cluster answers"), join:
             pytest.fail("it was joined")

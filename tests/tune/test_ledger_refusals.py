@@ -10,12 +10,10 @@ from support.ended_study import SCORES, EndedStudy, FakeTrainer, end_study
 from support.sealed_watch import watched
 
 from refkd.data.dataset import Dataset
-from refkd.errors import CheckpointError, DataError
+from refkd.errors import CheckpointError, DataError, RefKDError
 from tune import evaluate_final, finalists
 from tune.doctor.examine import examine
 from tune.finals.choice import finalist_folder
-from tune.finals.outcome import OutcomeError
-from tune.finals.sealed_scores import FinalError
 from tune.study.folders import trial_folder
 from tune.study.ledger import LEDGER, LedgerError, read_looks
 
@@ -102,8 +100,8 @@ def unfinished(study: EndedStudy) -> None:
         (cut_moments, DataError, r"sealed/moments\.parquet: damaged"),
         (no_student, CheckpointError, "holds no finished student"),
         (changed_student, CheckpointError, "the weights changed"),
-        (no_teacher, OutcomeError, "the id teacher is gone"),
-        (unfinished, OutcomeError, "has not ended: 1 of 5"),
+        (no_teacher, RefKDError, "the id teacher is gone"),
+        (unfinished, RefKDError, "has not ended: 1 of 5"),
     ],
 )
 def test_what_would_fail_fails_before_a_row_is_written(
@@ -144,7 +142,7 @@ def test_finalists_must_be_trained_to_their_end(study: EndedStudy, fake: FakeTra
     fake.dying = {"finalist/0001/seed-0"}
     with pytest.raises(Exception, match="died"):
         finalists(study.path, top=1, seeds=1, train=fake)
-    with pytest.raises(FinalError, match="not trained to their end"):
+    with pytest.raises(RefKDError, match="not trained to their end"):
         evaluate_final(study.path)
     assert read_looks(study.file.folder) == []
 
@@ -155,7 +153,7 @@ def test_finalists_must_be_those_of_the_study_as_it_stands(
     finalists(study.path, top=1, seeds=1, train=fake)
     held = study.attributes()["finalists"]
     study.open().note("finalists", {**held, "trials": 3})
-    with pytest.raises(FinalError, match="had 3 trials when its finalists were chosen, now 4"):
+    with pytest.raises(RefKDError, match="had 3 trials when its finalists were chosen, now 4"):
         evaluate_final(study.path)
     assert read_looks(study.file.folder) == []
 
@@ -165,6 +163,6 @@ def test_a_finalist_that_was_exchanged_is_refused(study: EndedStudy, fake: FakeT
     first, second = (finalist_folder(study.file.folder, 2, seed) for seed in range(2))
     shutil.rmtree(first)
     shutil.copytree(second, first)
-    with pytest.raises(FinalError, match="another student"):
+    with pytest.raises(RefKDError, match="another student"):
         evaluate_final(study.path)
     assert read_looks(study.file.folder) == []

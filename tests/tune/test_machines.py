@@ -10,12 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tune.execution.machines import (
-    Machine,
-    ResourceError,
-    check_resources,
-    machines_coming,
-)
+from refkd.errors import RefKDError
+from tune.execution.machines import Machine, check_resources, machines_coming
 from tune.spec.limits import Resources
 
 HEAD: Machine = {"CPU": 0.0, "memory": 1e9}
@@ -49,7 +45,7 @@ def test_a_trial_that_fits_one_machine_may_start(
 def test_a_trial_that_fits_none_is_refused(
     wanted: Resources, there: Sequence[Machine], coming: Sequence[Machine]
 ) -> None:
-    with pytest.raises(ResourceError, match="No trial could ever start") as refused:
+    with pytest.raises(RefKDError, match="No trial could ever start") as refused:
         check_resources(wanted, there, coming)
     for machine in [*there, *coming]:
         assert f"{machine['CPU']:g} CPU" in str(refused.value)

@@ -15,11 +15,12 @@ from matplotlib import image
 from mlflow import MlflowClient
 
 from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
 from tune.execution.progress import Silent
 from tune.reproduce.experiments import names
 from tune.reproduce.plan import plan
 from tune.reproduce.reproduce import Result, reproduce
-from tune.reproduce.request import ReproduceError, Request
+from tune.reproduce.request import Request
 from tune.reproduce.scores import SIDES
 from tune.study.ledger import LedgerError, read_looks
 from tune.study.locate import default_tracking
@@ -141,7 +142,7 @@ def test_what_is_not_known_is_named(
     changes: dict[str, object], message: str, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
     asked = {"name": "table3", "dataset": tiny_dataset.path, "workspace": tmp_path, **changes}
-    with pytest.raises(ReproduceError, match=message):
+    with pytest.raises(RefKDError, match=message):
         reproduce(Request(**asked), address=None, reporter=Silent())  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 

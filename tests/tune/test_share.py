@@ -11,11 +11,11 @@ from support.chaos import SETTINGS
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
 from refkd.models import VSLNetConfig
 from refkd.training.student import StudentConfig
 from tune.cli import app
 from tune.execution.cluster import ray_session
-from tune.execution.machines import ResourceError
 from tune.execution.share import ShareError, Taken, largest_student, measure, share_of, taken_by
 from tune.spec.limits import Resources
 from tune.spec.study_file import StudyFile
@@ -72,7 +72,7 @@ def test_the_largest_of_the_space_is_measured(tiny_dataset: Dataset) -> None:
 
 def test_a_gpu_that_is_not_there_is_named(tiny_dataset: Dataset) -> None:
     settings = {**SETTINGS, "dataset": str(tiny_dataset.path), "resources": {"gpu": 0.5}}
-    with pytest.raises(ResourceError, match="no machine has a GPU"):
+    with pytest.raises(RefKDError, match="no machine has a GPU"):
         measure(StudyFile.model_validate(settings), [{"CPU": 2.0}])
 
 
@@ -81,7 +81,7 @@ def test_machines_of_which_nothing_is_known_have_to_be_there(
     tiny_dataset: Dataset, gpu: float
 ) -> None:
     settings = {**SETTINGS, "dataset": str(tiny_dataset.path), "resources": {"gpu": gpu}}
-    with pytest.raises(ResourceError, match="no machine for trials is there yet"):
+    with pytest.raises(RefKDError, match="no machine for trials is there yet"):
         measure(StudyFile.model_validate(settings), [{"CPU": 0.0}, {}])
 
 

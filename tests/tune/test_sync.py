@@ -21,7 +21,7 @@ from tune.record import courier
 from tune.record.record import experiment_name, spool_folder
 from tune.record.spool import Event, Spool
 from tune.study.lease import LeaseError, lease
-from tune.sync import SyncError, sync
+from tune.sync import sync
 
 AWAY = "http://127.0.0.1:9"  # nobody listens there
 
@@ -137,7 +137,7 @@ def test_a_driver_at_work_is_left_alone(study: SmallStudy, mlflow_store: str) ->
 
 
 def test_mistakes_are_named(study: SmallStudy, tmp_path: Path) -> None:
-    with server_at(study, None), pytest.raises(SyncError, match="tracking is off"):
+    with server_at(study, None), pytest.raises(RefKDError, match="tracking is off"):
         sync(study.path)
     (study.file.folder / "study.db").rename(tmp_path / "gone.db")
     with pytest.raises(RefKDError, match="has not been begun"):

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
 from refkd.recipes import RecipeConfig
 from refkd.training.teacher import find_teacher
 from tune.execution.progress import Silent
@@ -21,7 +22,7 @@ from tune.spec.study_file import StudyFile, StudyFileError, load_study_file
 from tune.spec.tuning import tuned
 from tune.study.locate import place_of
 from tune.study.storage import open_storage
-from tune.teach import VALUES, TeachError, train_teachers, tune_teacher, tuned_config
+from tune.teach import VALUES, train_teachers, tune_teacher, tuned_config
 
 SPACE: dict[str, Any] = {
     "recipe.w_kl": {"float": [0.1, 3.0], "log": True},
@@ -125,7 +126,7 @@ def test_tuning_goes_on_where_it_was_cut_off(
 
 
 def test_a_teacher_without_a_space_cannot_be_tuned(tiny_dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(TeachError, match=r"teachers\.id\.tune is missing"):
+    with pytest.raises(RefKDError, match=r"teachers\.id\.tune is missing"):
         tune_teacher(study(tmp_path, tiny_dataset), "id", address=None, reporter=Silent())
 
 

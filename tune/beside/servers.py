@@ -14,7 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from tune.beside.ui import Page, UiError
+from refkd.errors import RefKDError
+from tune.beside.ui import Page
 
 START_SECONDS, END_SECONDS = 120.0, 5.0
 """For a server to answer, and to end before it is killed."""
@@ -23,7 +24,7 @@ START_SECONDS, END_SECONDS = 120.0, 5.0
 def serve(pages: Sequence[Page], ready: Callable[[], None]) -> None:
     """Run the servers of some pages until Ctrl-C or SIGTERM, which ends them all.
 
-    `ready` is called when all answer. Raises `UiError` with the end of its log where one ends.
+    `ready` is called when all answer. Raises `RefKDError` with the end of its log where one ends.
     """
     with TemporaryDirectory(prefix="refkd-ui-") as folder, _interrupted_by_term():
         running: list[tuple[Page, subprocess.Popen[bytes], Path]] = []
@@ -69,7 +70,7 @@ def _check(running: Sequence[tuple[Page, subprocess.Popen[bytes], Path]], *, lat
         if process.poll() is not None or late:
             said = " ".join(log.read_text(encoding="utf-8", errors="replace").split())[-400:]
             what = "does not answer" if late else "ended by itself"
-            raise UiError(f"{page.name} {what}: {said or 'it said nothing'}")
+            raise RefKDError(f"{page.name} {what}: {said or 'it said nothing'}")
 
 
 def _answers(address: str) -> bool:

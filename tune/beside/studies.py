@@ -21,10 +21,6 @@ from tune.study.growth import current
 from tune.study.snapshot import StudySnapshot, open_snapshot
 
 
-class CompareError(RefKDError):
-    """Studies that cannot stand side by side."""
-
-
 class Standing(Config):
     """One study."""
 
@@ -76,15 +72,15 @@ def side_by_side(
 
     Champions are compared on the pairs of `val_id` and `val_ood` where both studies were searched
     on the same dataset and their students are here.
-    Raises `CompareError` for fewer than two studies or a reference of another length.
+    Raises `RefKDError` for fewer than two studies or a reference of another length.
     """
     if len(paths) < 2:
-        raise CompareError("one study has nothing beside it; name two or more study files")
+        raise RefKDError("one study has nothing beside it; name two or more study files")
     opened = [open_snapshot(path) for path in paths]
     base = opened[0]
     above = list(reference) if reference else [0.0] * len(base.file.objectives)
     if len(above) != len(base.file.objectives):
-        raise CompareError(
+        raise RefKDError(
             f"--reference has {len(above)} values; {_label(base)} has the objectives "
             f"{', '.join(base.file.objectives)}: give one for each"
         )

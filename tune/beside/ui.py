@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 
 
-class UiError(RefKDError):
-    """A page that cannot be opened."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """An address, and the server to start for it; none where one runs already."""
@@ -66,13 +62,13 @@ def pages(where: Path | str, *, mlflow_port: int, dashboard_port: int) -> list[P
 
 
 def check_port(page: Page) -> None:
-    """Raise `UiError` where somebody listens at the port of a page's server already."""
+    """Raise `RefKDError` where somebody listens at the port of a page's server already."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, page.port))
         except OSError:
-            raise UiError(
+            raise RefKDError(
                 f"port {page.port} of {HOST} is taken; give another: {page.option}"
             ) from None
 
@@ -116,7 +112,7 @@ def _links(uri: str, experiment: str, champions: set[int]) -> dict[str, str]:
     from tune.record.tracking import client_settings
 
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise UiError(
+        raise RefKDError(
             f"{uri.removeprefix('sqlite:///')}: no MLflow store yet; it appears when a search "
             "begins, or set tracking.enabled: false"
         )
@@ -128,7 +124,7 @@ def _links(uri: str, experiment: str, champions: set[int]) -> dict[str, str]:
                 return {}
             runs = client.search_runs([held.experiment_id], max_results=1000)
     except MlflowException as error:
-        raise UiError(
+        raise RefKDError(
             f"the tracking server {without_password(uri)} does not answer "
             f"({scrub(str(error), uri)})"
         ) from None
@@ -173,5 +169,5 @@ def _program(name: str) -> str:
     """Return a program of this environment, which need not be on the PATH."""
     path = Path(sys.executable).parent / name
     if not os.access(path, os.X_OK):
-        raise UiError(f"{path}: not installed; run `pip install 'refkd[all]'`")
+        raise RefKDError(f"{path}: not installed; run `pip install 'refkd[all]'`")
     return str(path)

@@ -35,7 +35,7 @@ def check_file(path: Path, *, study: Path | None = None) -> Checked:
     """Check a file for `ray up` or KubeRay, and whether a study fits it.
 
     Local paths are those of the folder this is run in, as `ray up` reads them. Raises
-    `ClusterError` or `YamlError` where the file cannot be read.
+    `RefKDError` or `YamlError` where the file cannot be read.
     """
     file = read_cluster(path)
     findings = [file.finding(fault) for fault in _faults(file)]

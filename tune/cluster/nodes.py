@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tune.cluster.source import ClusterError
+from refkd.errors import RefKDError
 from tune.execution.cluster import joined
 
 DEADLINE = 180.0
@@ -37,7 +37,7 @@ def ask_nodes(address: str, *, folder: Path, dataset: Path | str | None) -> dict
     """Return the facts of every living node, by host name and the start of its id.
 
     Every node leaves a mark in the shared folder, then every node looks for all of them; the marks
-    are removed again. Raises `ClusterError` where the cluster or a node gives no answer.
+    are removed again. Raises `RefKDError` where the cluster or a node gives no answer.
     """
     marks = folder / f".refkd-check-{uuid4().hex[:8]}"
     with joined(address):
@@ -88,7 +88,7 @@ def _answer(task: Any, name: str) -> Any:
         return ray.get(task, timeout=DEADLINE)
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ClusterError(
+        raise RefKDError(
             f"node {name} gave no answer ({reason}); see `ray status`, and install refkd there"
         ) from None
 

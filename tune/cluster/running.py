@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from refkd.errors import RefKDError
 from tune.cluster.findings import Checked, Finding, in_order
 from tune.cluster.nodes import NodeFacts, ask_nodes
-from tune.cluster.source import ClusterError
 from tune.spec.study_file import load_study_file
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ def check_running(address: str, *, study: Path | None, storage: Path | None) -> 
     """Check versions, shared storage, clocks and the dataset on every node of a cluster.
 
     `storage` is the shared folder; without it the study's workspace is, or what of its path is
-    there before the first search. Raises `ClusterError` where the cluster cannot be joined.
+    there before the first search. Raises `RefKDError` where the cluster cannot be joined.
     """
     file = None if study is None else load_study_file(study)
     folder = storage or (_begun(file.workspace) if file else None)
     if folder is None:
-        raise ClusterError("give --storage or --study: the folder that all nodes share")
+        raise RefKDError("give --storage or --study: the folder that all nodes share")
     if not folder.is_absolute():
-        raise ClusterError(f"storage {folder} is relative; nodes share an absolute path")
+        raise RefKDError(f"storage {folder} is relative; nodes share an absolute path")
     dataset = file.dataset if file is not None else None
     nodes = ask_nodes(address, folder=folder, dataset=dataset)
     findings = compare(address, nodes, folder=folder, study=file)

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from refkd.errors import RefKDError
 from tune import compat
 from tune.cluster.findings import Fault, Faults
-from tune.cluster.source import ClusterError, ClusterFile, value_at
+from tune.cluster.source import ClusterFile, value_at
 from tune.cluster.unknown import unknown
 
 KINDS = {
@@ -53,7 +54,7 @@ def ray_schema() -> dict[str, Any]:
     """Return the schema of cluster files of the installed Ray, without importing Ray."""
     path = compat.cluster_file_schema()
     if path is None:
-        raise ClusterError("Ray is not installed; run: pip install 'refkd[tune]'")
+        raise RefKDError("Ray is not installed; run: pip install 'refkd[tune]'")
     schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return schema
 

@@ -15,10 +15,6 @@ LAUNCHER = ("local", "aws")
 KUBERAY = "kuberay"
 
 
-class ClusterError(RefKDError):
-    """A cluster file or a running cluster that cannot be checked at all."""
-
-
 @dataclass(frozen=True)
 class ClusterFile:
     """One cluster file; Kubernetes' may hold several documents, of which one is the RayCluster."""
@@ -54,9 +50,9 @@ class ClusterFile:
 
 
 def read_cluster(path: Path) -> ClusterFile:
-    """Read a file for `ray up` or KubeRay; `ClusterError` where it is neither."""
+    """Read a file for `ray up` or KubeRay; `RefKDError` where it is neither."""
     if not path.is_file():
-        raise ClusterError(f"{path}: no such file; give one such as cluster.yaml")
+        raise RefKDError(f"{path}: no such file; give one such as cluster.yaml")
     documents = read_yaml_documents(path)
     clusters = [d for d in documents if d.content.get("kind") == "RayCluster"]
     main = clusters[0] if clusters else documents[0]
@@ -65,14 +61,14 @@ def read_cluster(path: Path) -> ClusterFile:
         return ClusterFile(path, KUBERAY, main, others)
     if "kind" in main.content:
         kinds = ", ".join(str(d.content.get("kind")) for d in documents)
-        raise ClusterError(
+        raise RefKDError(
             f"{path}:{main.line(('kind',))}: kind is {kinds}; refkd checks a RayCluster: write "
             "kind: RayCluster, or start from cluster/kuberay.yaml"
         )
     provider = section(main.content, "provider")
     kind = provider.get("type")
     if kind not in LAUNCHER:
-        raise ClusterError(
+        raise RefKDError(
             f"{path}:{main.line(('provider', 'type'))}: provider.type is {kind!r}; refkd checks "
             f"{', '.join(LAUNCHER)} and Kubernetes' RayCluster: start from one that ships"
         )

@@ -30,10 +30,6 @@ _PATIENCE = 20.0
 """Seconds that a head has to accept a connection."""
 
 
-class ClusterConnectionError(RefKDError):
-    """A running cluster that cannot be joined."""
-
-
 @contextmanager
 def ray_session(resources: Resources, *, address: str | None) -> Iterator[None]:
     """Run the body with Ray: one started here, or the cluster at `address`."""
@@ -60,7 +56,7 @@ def ray_session(resources: Resources, *, address: str | None) -> Iterator[None]:
 
 @contextmanager
 def joined(address: str) -> Iterator[None]:
-    """Run the body in a cluster that runs; `ClusterConnectionError` where it cannot be joined."""
+    """Run the body in a cluster that runs; `RefKDError` where it cannot be joined."""
     with _prepared(logging.ERROR) as ray:
         _join(address, logging.ERROR)
         try:
@@ -80,7 +76,7 @@ def _join(address: str, level: int) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=level)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ClusterConnectionError(
+        raise RefKDError(
             f"--address {address}: no cluster answers ({reason}); run this on the head, with "
             "RAY_AUTH_MODE and the token of the cluster"
         ) from None

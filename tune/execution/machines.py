@@ -21,14 +21,10 @@ Machine = Mapping[str, float]
 """The resources of a machine by Ray's names, `CPU` and `GPU` among them."""
 
 
-class ResourceError(RefKDError):
-    """A trial that asks for more than any machine has or will have."""
-
-
 def check_resources(
     wanted: Resources, there: Sequence[Machine], coming: Sequence[Machine]
 ) -> None:
-    """Refuse a trial that could never start; `ResourceError` names what the machines have.
+    """Refuse a trial that could never start; `RefKDError` names what the machines have.
 
     `there` are the machines of now, `coming` those that an autoscaler may add; one without any
     resources is one of which nothing is known, and holds every trial.
@@ -40,7 +36,7 @@ def check_resources(
         _log.warning("%s, which none has yet: the cluster's autoscaler is to add one", asked)
         return
     known = [*map(_told, there), *(f"{_told(machine)} (not there yet)" for machine in coming)]
-    raise ResourceError(
+    raise RefKDError(
         f"{asked}, but the machines are: {'; '.join(dict.fromkeys(known)) or 'none'}. No trial "
         "could ever start: lower resources in the study or add machines"
     )

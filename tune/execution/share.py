@@ -24,7 +24,7 @@ from refkd.training.student import StudentConfig
 from refkd.training.threads import use_threads
 from refkd.training.timing import lone_student
 from refkd.training.trainer import Trainer
-from tune.execution.machines import Machine, ResourceError
+from tune.execution.machines import Machine
 from tune.scoped import log_levels
 from tune.spec.limits import Resources
 from tune.spec.space import suggest
@@ -76,18 +76,18 @@ class Share(Config):
 def measure(file: StudyFile, machines: Sequence[Machine]) -> Share:
     """Train the largest of some drawn students for a few steps and return what fits.
 
-    It is placed by Ray, where there are GPUs on a whole one. Raises `ResourceError` where trials
+    It is placed by Ray, where there are GPUs on a whole one. Raises `RefKDError` where trials
     ask for a GPU and no machine has one, `ShareError` where the student cannot be trained, such as
     for want of memory.
     """
     gpus = [machine for machine in machines if machine.get("GPU", 0.0) >= 1]
     if not all(machines) and not (gpus or any(machine.get("CPU") for machine in machines)):
-        raise ResourceError(
+        raise RefKDError(
             "no machine for trials is there yet, and nothing is known of those that may come: "
             "have one started, such as by minReplicas: 1, and ask again"
         )
     if file.resources.gpu and not gpus:
-        raise ResourceError(
+        raise RefKDError(
             f"resources.gpu is {file.resources.gpu:g}, but no machine has a GPU: set it to 0, or "
             "give the --address of a cluster that has some"
         )

@@ -27,10 +27,6 @@ from tune.study.results import FINALISTS
 from tune.study.view import TrialView
 
 
-class FinalistsError(RefKDError):
-    """Finalists that could not be run to their end."""
-
-
 def crown_finalists(
     outcome: Outcome,
     chosen: Sequence[TrialView],
@@ -39,12 +35,12 @@ def crown_finalists(
 ) -> Finalists:
     """Choose the champions, compare them with both teachers, keep and register them.
 
-    A finalist with a seed that failed cannot win. Raises `FinalistsError` where none is left.
+    A finalist with a seed that failed cannot win. Raises `RefKDError` where none is left.
     """
     rows = [_row(v, [r for run, r in results.items() if run.number == v.number]) for v in chosen]
     means = {row.trial: row.metrics for row in rows if not row.failures}
     if not means:
-        raise FinalistsError(
+        raise RefKDError(
             f"study {outcome.file.name!r}: every finalist failed on a seed, the first because "
             f"{rows[0].failures[0]}"
         )

@@ -19,10 +19,6 @@ from tune.study.results import Summary, summarise
 from tune.study.search_study import SearchStudy
 
 
-class OutcomeError(RefKDError):
-    """A study from which nobody can go on yet."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a search has left; its lease is held."""
@@ -45,7 +41,7 @@ def outcome_of(study: StudyFile | Path | str) -> Iterator[Outcome]:
     """Open a search that has ended and hold its lease while the body runs.
 
     Raises `NoStudyError` where it was not begun, `LeaseError` where a driver is at work,
-    `OutcomeError` where trials are left or no trial counts, and what `refkd search` would raise
+    `RefKDError` where trials are left or no trial counts, and what `refkd search` would raise
     where the file, the dataset or the teachers are not those of the search.
     """
     file = study if isinstance(study, StudyFile) else load_study_file(study)
@@ -61,7 +57,7 @@ def _open(file: StudyFile, url: str) -> Outcome:
     check_growth(file, study.launches.all())
     launches = study.launches.all()
     if not launches or study.left() or launches[-1].epochs != file.training.epochs:
-        raise OutcomeError(
+        raise RefKDError(
             f"study {file.name!r} has not ended: {study.left()} of {file.budget.trials} trials of "
             f"{file.training.epochs} epochs are left or shorter; run `refkd search` first"
         )
@@ -72,7 +68,7 @@ def _open(file: StudyFile, url: str) -> Outcome:
     teachers = {role: _teacher(role, path) for role, path in jobs.teacher_folders.items()}
     outcome = Outcome(file=file, study=study, dataset=dataset, jobs=jobs, teachers=teachers)
     if not outcome.summary().champions:
-        raise OutcomeError(
+        raise RefKDError(
             f"study {file.name!r} has no complete trial that keeps its constraints; `refkd "
             "status` shows what became of its trials"
         )
@@ -82,7 +78,7 @@ def _open(file: StudyFile, url: str) -> Outcome:
 def _teacher(role: str, path: Path) -> Teacher:
     teacher = find_teacher(path)
     if teacher is None:
-        raise OutcomeError(
+        raise RefKDError(
             f"{path}: the {role} teacher is gone; restore the folder, or run `refkd search` to "
             "train it again"
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from refkd.errors import RefKDError
 from refkd.training.export import open_student
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import (
@@ -19,7 +20,7 @@ from tune.execution.jobs import (
     stopped_at_once,
 )
 from tune.execution.progress import Reporter, Silent
-from tune.finals.champions import FinalistsError, crown_finalists
+from tune.finals.champions import crown_finalists
 from tune.finals.choice import FinalistRun, choose, fresh_seeds, plan_runs
 from tune.finals.outcome import Outcome, outcome_of
 from tune.finals.record import FinalistRecord
@@ -65,11 +66,11 @@ def finalists(
     the search never used; what an earlier call has trained is kept, what it began is continued.
     Champions are chosen by the mean over the seeds. Only `fit`, `val_id` and `val_ood` are read.
     `train` trains the students: with Ray, unless another `FinalistTrainer` is given.
-    Raises as `outcome_of`, `FinalistsError` where a worker died for good or every finalist failed,
+    Raises as `outcome_of`, `RefKDError` where a worker died for good or every finalist failed,
     `InterruptedSearchError` after Ctrl-C. Source: evaluation protocol, "Finalists".
     """
     if top < 1 or seeds < 1:
-        raise FinalistsError(f"top is {top} and seeds is {seeds}; both must be at least 1")
+        raise RefKDError(f"top is {top} and seeds is {seeds}; both must be at least 1")
     with stopped_at_once(), reporter or Silent() as told, outcome_of(study) as outcome:
         finals = _Finals(outcome, told, top=top, seeds=seeds)
         return finals.run(lambda jobs: train(jobs, outcome.jobs.place, finals, address=address))
@@ -102,7 +103,7 @@ class _Finals:
         left = self._left()
         if self._deaths:
             told = "; ".join(f"{run}: {why}" for run, why in self._deaths.items())
-            raise FinalistsError(f"{told}; run the same command again to continue")
+            raise RefKDError(f"{told}; run the same command again to continue")
         if left:
             raise interrupted(len(left), len(self._runs), "students of finalists")
         results = self._results()

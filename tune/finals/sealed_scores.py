@@ -30,11 +30,6 @@ from tune.study.outcomes import (
     read_finalists,
 )
 
-
-class FinalError(RefKDError):
-    """A study whose champions are not ready for the test roles."""
-
-
 LOOKS = "looks"
 """The study's own count of looks, beside the ledger."""
 
@@ -50,7 +45,7 @@ def evaluate_final(
     before a sealed file is opened; everything that can be checked without opening one is checked
     before that. A further look needs `again` and a `reason`, which stays in the ledger. The
     result is written beside it as `final-N.json`. Raises as `outcome_of`, `LedgerError` for a look
-    that is not allowed, `FinalError` where finalists are begun and not ended, `DataError` where
+    that is not allowed, `RefKDError` where finalists are begun and not ended, `DataError` where
     sealed files are missing. Source: evaluation protocol, "One sealed evaluation".
     """
     with (
@@ -94,13 +89,13 @@ def _finalists(outcome: Outcome) -> Finalists | None:
     found = read_finalists(attributes)
     begun = any(map(is_finalist, attributes))
     if begun and found is None:
-        raise FinalError(
+        raise RefKDError(
             f"study {outcome.file.name!r} has finalists that are not trained to their end; run "
             "`refkd finalists` again, then evaluate"
         )
     summary = outcome.summary()
     if found is not None and summary.outgrown:
-        raise FinalError(
+        raise RefKDError(
             f"study {outcome.file.name!r} had {found.trials} trials when its finalists were "
             f"chosen, now {summary.ended}; run `refkd finalists` again, then evaluate"
         )
@@ -126,7 +121,7 @@ def _check_unchanged(champions: Champions, found: Finalists) -> None:
     for number, students in champions.items():
         for student, result in zip(students, rows[number].runs, strict=True):
             if student.record.sha256 != result.sha256:
-                raise FinalError(
+                raise RefKDError(
                     f"{student.folder}: is another student than the finalist of trial {number} "
                     "that was scored; restore the folder from a copy"
                 )

@@ -20,23 +20,19 @@ _ALLOWED = re.compile(r"[A-Za-z0-9_-]{1,240}")
 _RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)
 
 
-class AliasError(RefKDError):
-    """A name that MLflow or refkd keeps for something else."""
-
-
 def check_alias(alias: str) -> None:
-    """Raise `AliasError` where MLflow would refuse a name, or refkd gives it itself."""
+    """Raise `RefKDError` where MLflow would refuse a name, or refkd gives it itself."""
     if _ALLOWED.fullmatch(alias) is None:
-        raise AliasError(
+        raise RefKDError(
             f"alias {alias!r} is no name that MLflow takes; use letters, digits, _ and -, such as "
             "best-ood"
         )
     if _RESERVED.fullmatch(alias):
-        raise AliasError(
+        raise RefKDError(
             f"alias {alias!r} is reserved by MLflow; use another, such as stable-{alias}"
         )
     if alias.endswith(BEFORE):
-        raise AliasError(
+        raise RefKDError(
             f"alias {alias!r} is given to the earlier holder of {alias.removesuffix(BEFORE)!r}; "
             "move that one"
         )

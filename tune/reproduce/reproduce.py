@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
+from refkd.errors import RefKDError
 from refkd.training.validation import VALIDATION_ROLES
 from tune.execution.progress import Reporter
 from tune.finals.look import SealedPlace, check_sealed, take_look
@@ -18,7 +19,7 @@ from tune.reproduce import figures
 from tune.reproduce.experiments import Experiment
 from tune.reproduce.paper import family_of
 from tune.reproduce.record import TableRecord
-from tune.reproduce.request import ReproduceError, Request
+from tune.reproduce.request import Request
 from tune.reproduce.scales import Scale
 from tune.reproduce.scores import SIDES, Scored, score_units
 from tune.reproduce.table import Facts
@@ -43,7 +44,7 @@ def reproduce(request: Request, *, address: str | None, reporter: Reporter) -> R
 
     The same command after any interruption continues. Both validation roles are scored, or, where
     the request is final, the sealed test roles, after the look is in the ledger. Raises
-    `ReproduceError` where a network could not be trained, the others are kept; `LedgerError` for a
+    `RefKDError` where a network could not be trained, the others are kept; `LedgerError` for a
     look that is not allowed, before anything is trained.
     """
     asked, scale, dataset, units = request.open()
@@ -59,7 +60,7 @@ def _alone(request: Request) -> Iterator[None]:
         with FileLock(request.home / "driver.lock", timeout=0):
             yield
     except Timeout:
-        raise ReproduceError(
+        raise RefKDError(
             f"{request.title} is being made by another process; wait for it, or give --workspace"
         ) from None
 

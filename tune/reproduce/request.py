@@ -14,10 +14,6 @@ from tune.reproduce.units import Units, units_of
 from tune.spec.limits import Resources
 
 
-class ReproduceError(RefKDError):
-    """A table that cannot be filled."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What is asked for."""
@@ -41,13 +37,13 @@ class Request:
     reason: str | None = None
 
     def open(self) -> tuple[Experiment, Scale, Dataset, Units]:
-        """Return what it means; `ReproduceError` where a name is not known."""
+        """Return what it means; `RefKDError` where a name is not known."""
         if self.name not in names():
-            raise ReproduceError(f"{self.name!r} is none of {', '.join(names())}")
+            raise RefKDError(f"{self.name!r} is none of {', '.join(names())}")
         if self.scale not in SCALES:
-            raise ReproduceError(f"scale {self.scale!r} is none of {', '.join(SCALES)}")
+            raise RefKDError(f"scale {self.scale!r} is none of {', '.join(SCALES)}")
         if self.again and not self.final:
-            raise ReproduceError("--again is about the test roles: it goes with --final")
+            raise RefKDError("--again is about the test roles: it goes with --final")
         scale = SCALES[self.scale]
         if self.seeds is not None:
             scale = scale.with_seeds(self.seeds)

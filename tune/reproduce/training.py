@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import JobEnd, TrainingJob, Workplace, interrupted
 from tune.execution.progress import Reporter
 from tune.reproduce.record import TableRecord
-from tune.reproduce.request import ReproduceError, Request
+from tune.reproduce.request import Request
 from tune.reproduce.units import Unit, Units
 
 
@@ -50,7 +51,7 @@ def _train_some(
     failures = train_jobs([unit.job() for unit in left], place, _Told(left, record, reporter))
     if failures:
         said = "; ".join(f"{key}: {reason}" for key, reason in failures.items())
-        raise ReproduceError(f"{said}; the others are kept, run the same command again")
+        raise RefKDError(f"{said}; the others are kept, run the same command again")
     waiting = sum(not unit.is_done for unit in left)
     if waiting:
         raise interrupted(waiting, len(left), what)

@@ -15,12 +15,8 @@ if TYPE_CHECKING:
     from tune.study.view import TrialView
 
 
-class GrowthError(RefKDError):
-    """A change that would make earlier trials say something they do not."""
-
-
 def check_growth(file: StudyFile, launches: Sequence[Launch]) -> None:
-    """Refuse what would falsify earlier trials; `GrowthError` names the key and the reason.
+    """Refuse what would falsify earlier trials; `RefKDError` names the key and the reason.
 
     More trials, more epochs, other ranges of numbers, new keys in the space, another sampler or
     pruner are welcome. Fewer epochs, another kind of range or other choices for a known key, and
@@ -28,7 +24,7 @@ def check_growth(file: StudyFile, launches: Sequence[Launch]) -> None:
     """
     for launch in launches:
         if file.training.epochs < launch.epochs:
-            raise GrowthError(
+            raise RefKDError(
                 f"training.epochs is {file.training.epochs}, but launch {launch.number} trained "
                 f"{launch.epochs}: values of fewer epochs cannot be compared; give the changed "
                 "study another name"
@@ -42,7 +38,7 @@ def check_growth(file: StudyFile, launches: Sequence[Launch]) -> None:
 def _check_same(file: StudyFile, earlier: StudyFile, launch: int) -> None:
     for name in ("replicates", "constraints"):
         if getattr(file, name) != getattr(earlier, name):
-            raise GrowthError(
+            raise RefKDError(
                 f"{name} differs from that of launch {launch}: earlier trials were judged "
                 "otherwise and cannot be compared; give the changed study another name"
             )
@@ -54,13 +50,13 @@ def _check_space(file: StudyFile, earlier: StudyFile, launch: int) -> None:
         if now is None:
             continue
         if before.kind != now.kind or before.log != now.log:
-            raise GrowthError(
+            raise RefKDError(
                 f"space.{name} is now a {now.label}, in launch {launch} it was a "
                 f"{before.label}; only the bounds of a range may change, so give the changed "
                 "study another name"
             )
         if before.choice != now.choice:
-            raise GrowthError(
+            raise RefKDError(
                 f"space.{name} has the choices {now.choice}, in launch {launch} it had "
                 f"{before.choice}; the sampler cannot compare them, so give the changed study "
                 "another name"
@@ -71,7 +67,7 @@ def _check_fixed(file: StudyFile, earlier: StudyFile, launch: int) -> None:
     now = file.fixed()
     for name, before in earlier.fixed().items():
         if name in now and name != "training.epochs" and now[name] != before:
-            raise GrowthError(
+            raise RefKDError(
                 f"{name} is now {now[name]!r}, in launch {launch} it was {before!r}: "
                 "earlier trials were trained otherwise; put it into the space, or give the "
                 "changed study another name"

@@ -91,7 +91,7 @@ class SearchStudy:
         return self._stored.views()
 
     def bind(self, key: str, value: Any) -> None:
-        """Record a fact that no later launch may change; `StudyError` where it differs."""
+        """Record a fact that no later launch may change; `RefKDError` where it differs."""
         self._stored.bind(key, value)
 
     def note(self, key: str, value: Any) -> None:

@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from tune.spec.study_file import StudyFile
 
 
-class StudyError(RefKDError):
-    """A study that does not fit the file that was given for it, or that is not there."""
-
-
 class StoredStudy:
     """What is read from and written to the storage of one study, and nothing decided.
 
@@ -56,13 +52,13 @@ class StoredStudy:
         self._facts: dict[int, dict[str, Any]] = {}
 
     def bind(self, key: str, value: Any) -> None:
-        """Record a fact that no later launch may change; `StudyError` where it differs."""
+        """Record a fact that no later launch may change; `RefKDError` where it differs."""
         stored = self.optuna.user_attrs.get(key)
         plain = json.loads(json.dumps(value))
         if stored is None:
             self.optuna.set_user_attr(key, plain)
         elif stored != plain:
-            raise StudyError(
+            raise RefKDError(
                 f"study {self.file.name!r} was begun with another {key}: it holds "
                 f"{_short(stored)}, the study file gives {_short(plain)}; results would not be "
                 "comparable, so give the changed study another name"
@@ -174,7 +170,7 @@ def _create(file: StudyFile, storage: BaseStorage) -> optuna.Study:
         )
     stored = study.user_attrs.get("objectives")
     if len(study.directions) != len(file.objectives) or stored not in (None, file.objectives):
-        raise StudyError(
+        raise RefKDError(
             f"study {file.name!r} has the objectives {stored}, the study file gives "
             f"{file.objectives}; give the changed study another name"
         )

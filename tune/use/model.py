@@ -23,10 +23,6 @@ SCHEME = "models:/"
 _NAMED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
 
-class ModelError(RefKDError):
-    """A model that is not where it was looked for."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class FoundModel:
     """A retriever, and where it came from."""
@@ -40,7 +36,7 @@ class FoundModel:
 def load_model(model: str, *, tracking: str) -> FoundModel:
     """Load `models:/NAME@ALIAS`, `models:/NAME/VERSION` from a tracking store, or a folder.
 
-    Safetensors and JSON are read and no code of the model is run. Raises `ModelError` where there
+    Safetensors and JSON are read and no code of the model is run. Raises `RefKDError` where there
     is none, `CheckpointError` where a byte is not the one that was registered or exported.
     """
     if not model.startswith(SCHEME):
@@ -48,7 +44,7 @@ def load_model(model: str, *, tracking: str) -> FoundModel:
         return FoundModel(retriever=Retriever.load(folder), source=str(folder))
     named = _NAMED.fullmatch(model)
     if named is None:
-        raise ModelError(
+        raise RefKDError(
             f"model {model!r} is no name in a registry; write {SCHEME}NAME@best-ood, "
             f"{SCHEME}NAME/VERSION, or the folder of an exported retriever"
         )
@@ -71,7 +67,7 @@ def _check_store(tracking: str) -> None:
     """Refuse a file that does not exist: MLflow would make an empty store there."""
     path = Path(tracking.removeprefix("sqlite:///"))
     if tracking.startswith("sqlite:///") and not path.is_file():
-        raise ModelError(
+        raise RefKDError(
             f"{path}: no MLflow store; run `refkd search` first, or say where it is with "
             "--tracking or --study"
         )
@@ -91,7 +87,7 @@ def _version(tracking: str, name: str, alias: str | None, version: str | None) -
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise unanswered(tracking, error) from None
         wanted = f"alias {alias!r}" if alias is not None else f"version {version}"
-        raise ModelError(
+        raise RefKDError(
             f"model {name!r} has no {wanted} in {without_password(tracking)}; "
             f"{_what_there_is(client, name)}"
         ) from None
@@ -106,9 +102,9 @@ def _what_there_is(client: MlflowClient, name: str) -> str:
     return f"models there: {', '.join(sorted(m.name for m in models)) or 'none'}"
 
 
-def unanswered(tracking: str, error: Exception) -> ModelError:
+def unanswered(tracking: str, error: Exception) -> RefKDError:
     """Return the error to raise where a tracking server does not do what was asked."""
-    return ModelError(
+    return RefKDError(
         f"the tracking server {without_password(tracking)} does not answer "
         f"({scrub(str(error), tracking)}); start it, or name another with --tracking"
     )
@@ -128,14 +124,14 @@ def _download(version: ModelVersion, scratch: Path, tracking: str) -> Path:
 def _retriever_in(folder: Path) -> Path:
     """Return the folder of the retriever in a folder: itself, or inside a saved MLflow model."""
     if not folder.is_dir():
-        raise ModelError(
+        raise RefKDError(
             f"{folder}: no such folder; give one that holds a retriever, such as "
             f"runs/studies/NAME/champions/best-ood, or {SCHEME}NAME@best-ood"
         )
     found = sorted(path.parent for path in folder.rglob(RECORD))
     if len(found) != 1:
         held = f"{len(found)} retrievers" if found else "no retriever"
-        raise ModelError(f"{folder}: holds {held} ({RECORD}); give the folder of one")
+        raise RefKDError(f"{folder}: holds {held} ({RECORD}); give the folder of one")
     return found[0]
 
 

@@ -42,7 +42,7 @@ def predict(
     """Return the `top` spans of each query in the video of a feature file.
 
     `duration` is the video's length in seconds; without it a row counts as one second. Raises
-    `ModelError`, `CheckpointError` of the model and `DataError` of the features and queries.
+    `RefKDError`, `CheckpointError` of the model and `DataError` of the features and queries.
     """
     rows = read_video(features, video)
     found = load_model(model, tracking=tracking)

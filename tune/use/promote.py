@@ -27,10 +27,6 @@ from tune.study.snapshot import StudySnapshot, open_snapshot
 LONGEST_REASON = 500
 
 
-class PromotionError(RefKDError):
-    """A trial that cannot bear an alias."""
-
-
 class Promotion(Config):
     """What became of an alias."""
 
@@ -58,8 +54,8 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> Promotion:
     """Register a complete trial's student and move an alias of the study's model to it.
 
     A finalist is stood for by its best fresh seed and scored by the mean over all of them. The
-    study itself is only read. Raises `PromotionError`, `AliasError`, and `ModelError` where the
-    tracking server does not take it.
+    study itself is only read. Raises `RefKDError` where the trial cannot bear the alias, MLflow
+    does not take its name, or the tracking server does not take the model.
     """
     from mlflow.exceptions import MlflowException
     from requests import RequestException
@@ -73,7 +69,7 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> Promotion:
     file = opened.file
     uri = tracking_uri(file)
     if uri is None:
-        raise PromotionError(f"{study}: tracking is off, so there is no registry; enable it first")
+        raise RefKDError(f"{study}: tracking is off, so there is no registry; enable it first")
     chosen, dataset = _open(opened, trial, alias)
     folder = file.folder / "promoted" / alias
     keep_retriever(file, chosen.student, dataset, folder)
@@ -101,7 +97,7 @@ def _checked(alias: str, reason: str) -> str:
     check_alias(alias)
     reason = " ".join(reason.split())
     if not 0 < len(reason) <= LONGEST_REASON:
-        raise PromotionError(
+        raise RefKDError(
             f"the reason has {len(reason)} characters; say in 1 to {LONGEST_REASON} why this "
             f"trial is to be {alias}"
         )
@@ -113,7 +109,7 @@ def _open(study: StudySnapshot, trial: int, alias: str) -> tuple[_Candidate, Dat
     dataset = Dataset.open(study.file.dataset)
     expected = study.attributes.get("dataset")
     if expected not in (None, dataset.fingerprint):
-        raise PromotionError(
+        raise RefKDError(
             f"{study.file.dataset}: is not the dataset that study {study.name!r} was searched on "
             f"({dataset.fingerprint[:12]}, not {str(expected)[:12]}); restore that one"
         )
@@ -125,7 +121,7 @@ def _check_trial(study: StudySnapshot, trial: int) -> None:
     if trial not in complete:
         states = {view.number: view.state for view in study.trials}
         shown = ", ".join(map(str, complete[:20])) or "none yet"
-        raise PromotionError(
+        raise RefKDError(
             f"trial {trial} of study {study.name!r} is {states.get(trial, 'absent')}; complete "
             f"trials: {shown}"
         )

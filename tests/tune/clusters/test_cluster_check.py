@@ -18,10 +18,11 @@ from broken_secrets import BROKEN_SECRETS
 from shipped_clusters import AWS, FIXED, KUBE, SHIPPED, lay_out
 from typer.testing import CliRunner
 
+from refkd.errors import RefKDError
 from tune.cli import app
 from tune.cluster.check import check_file
 from tune.cluster.findings import Finding, Keys
-from tune.cluster.source import ClusterError, value_at
+from tune.cluster.source import value_at
 from tune.spec.yaml_file import YamlError
 
 STUDY = Path("studies/cluster.yaml")
@@ -266,15 +267,15 @@ def test_the_command() -> None:
 
 
 def test_what_cannot_be_checked(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match="no such file"):
+    with pytest.raises(RefKDError, match="no such file"):
         check_file(tmp_path / "none.yaml")
     other = tmp_path / "gcp.yaml"
     other.write_text("cluster_name: x\nprovider:\n  type: gcp\n", encoding="utf-8")
-    with pytest.raises(ClusterError, match=r"gcp.yaml:3: provider.type is 'gcp'"):
+    with pytest.raises(RefKDError, match=r"gcp.yaml:3: provider.type is 'gcp'"):
         check_file(other)
     for kind in ("RayJob", "RayClusters"):
         other.write_text(f"apiVersion: ray.io/v1\nkind: {kind}\n", encoding="utf-8")
-        with pytest.raises(ClusterError, match=rf"gcp.yaml:2: kind is {kind}; .* a RayCluster"):
+        with pytest.raises(RefKDError, match=rf"gcp.yaml:2: kind is {kind}; .* a RayCluster"):
             check_file(other)
     other.write_text("a: 1\na: 2\n", encoding="utf-8")
     with pytest.raises(YamlError, match=r"^[^:]+:\d+: the key .* stands twice"):
