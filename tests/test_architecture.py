@@ -79,6 +79,7 @@ MOVABLE = (
 )
 """What Optuna, Ray and MLflow may move without a word, beside names that begin with `_`."""
 SELF = ("self", "cls", "super()")
+OURS = {"refkd", "tune", "benchmarks", "support"}
 
 
 def private_names(path: Path) -> Iterator[tuple[int, str]]:
@@ -108,12 +109,26 @@ def test_what_others_keep_private_stands_in_one_place() -> None:
     found = []
     for path in project_files(".py"):
         place = path.relative_to(ROOT)
-        if place.parts[0] not in ("refkd", "tune") or place == Path("tune/compat.py"):
+        shipped = place.parts[0] in ("refkd", "tune", "benchmarks")
+        if not shipped or place == Path("tune/compat.py"):
             continue
         found += [f"{place}:{line}: {name}" for line, name in private_names(path)]
         text = path.read_text(encoding="utf-8")
         found += [f"{place}: {word}" for word in MOVABLE if word in text]
     assert found == [], "give it a function in tune/compat.py"
+
+
+def test_no_name_of_ours_that_begins_with_an_underscore_is_imported() -> None:
+    """Tests may look into a library: what it hides is what they compare with."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {alias.name}"
+        for path in project_files(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in OURS
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+    assert found == [], "give it a name without one, or move what needs it"
 
 
 @pytest.mark.parametrize("package", ["refkd", "tune"])
