@@ -12,9 +12,9 @@ from pydantic import Field
 from refkd.config import Config
 from tune.spec.limits import Limits, Prices, Resources
 from tune.study.budget import Spent, hypervolume, priced, spent_by
+from tune.study.events import FinalistTrained, study_events, teachers_of
 from tune.study.growth import current
 from tune.study.launches import Launch
-from tune.study.outcomes import SeedResult, is_finalist
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 
@@ -88,10 +88,10 @@ def make_bill(study: StudySnapshot) -> Bill:
             gpu_seconds=seconds * resources.gpu,
             prices=prices,
         )
-    for role, facts in attributes.get("teacher_results", {}).items():
-        cost = facts.get("cost") or facts["metrics"]
+    for role, teacher in teachers_of(attributes).items():
+        cost = teacher.cost or teacher.metrics
         by_item[f"teacher {role}"] = priced(
-            epochs=int(facts.get("epochs", facts["epoch"])),
+            epochs=teacher.epoch if teacher.epochs is None else teacher.epochs,
             cpu_seconds=cost.get("cost/cpu_seconds", 0.0),
             gpu_seconds=cost.get("cost/wall_seconds", 0.0) * resources.gpu,
             prices=prices,
@@ -132,7 +132,7 @@ def _busy(rows: Sequence[BillRow], nodes: Sequence[NodeRow]) -> float | None:
 
 def _finalists(attributes: Mapping[str, Any], resources: Resources, prices: Prices) -> Spent:
     """Return what the students of the finalists have used."""
-    results = [SeedResult.model_validate(v) for k, v in attributes.items() if is_finalist(k)]
+    results = study_events(attributes, FinalistTrained)
     return priced(
         epochs=sum(r.epochs for r in results),
         cpu_seconds=sum(r.metrics.get("cost/cpu_seconds", 0.0) for r in results),

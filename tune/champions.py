@@ -20,6 +20,7 @@ from refkd.training.validation import VALIDATION_ROLES
 from tune.execution.progress import Reporter
 from tune.spec.marks import study_marks
 from tune.spec.study_file import StudyFile
+from tune.study.events import ChampionsChosen, champions_of
 from tune.study.folders import student_folders, trial_folder
 from tune.study.results import Summary
 from tune.study.search_study import SearchStudy
@@ -43,10 +44,10 @@ def crown(
     the registry only while nobody bears it: to move one, `refkd finalists` chooses on fresh seeds
     or a person does with `refkd promote`. Without `register` that is left to the next launch.
     """
-    crowned = {"champions": summary.champions, "trials": summary.ended}
+    chosen = ChampionsChosen(by="search", champions=summary.champions, trials=summary.ended)
     kept = all((file.folder / "champions" / alias).is_dir() for alias in summary.champions)
     known = study.optuna.user_attrs
-    if kept and known.get("crowned") == crowned and "probes" in known:
+    if kept and champions_of(known, "search") == chosen and "probes" in known:
         return
     reporter.stage("scoring the champions and registering them")
     systems = systems_of(file, summary, teachers)
@@ -66,9 +67,14 @@ def crown(
 
         if not register:
             return
-        if not register_champions(file, summary, dataset, folders, scores, move=False):
+        code = {
+            alias: study.stored.made_with(number) for alias, number in summary.champions.items()
+        }
+        borne = register_champions(file, summary, dataset, folders, scores, code=code, move=False)
+        if borne is None:
             return
-    study.note("crowned", crowned)
+        study.stored.note_aliases(borne)
+    study.stored.append(chosen)
 
 
 def systems_of(

@@ -28,13 +28,14 @@ from tune.execution.study_jobs import SearchJobs, StudyJobs, TrialListener, stud
 from tune.record.record import Record
 from tune.spec.marks import study_marks
 from tune.spec.study_file import TEACHER_ROLES, StudyFile, load_study_file
+from tune.study.environment import environment
+from tune.study.events import TeacherTrained, teachers_of
 from tune.study.folders import trial_folder
 from tune.study.growth import check_growth, continue_survivors
 from tune.study.lease import lease
 from tune.study.locate import place_of
 from tune.study.results import Summary, summarise
 from tune.study.search_study import SearchStudy
-from tune.study.view import SCHEMA
 from tune.study.warm_start import warm_points
 
 _ENDED = ("COMPLETE", "PRUNED", "FAIL")
@@ -107,7 +108,7 @@ class _Launch:
     def _begin(self) -> None:
         """Record the launch and put in line what is to be tried first."""
         _remove_temporaries(self.file.folder)
-        self.study.begin_launch()
+        self.study.begin_launch(environment())
         for point in warm_points(self.file):
             self.study.enqueue(point)
         grown = continue_survivors(self.study)
@@ -123,7 +124,7 @@ class _Launch:
 
     def _bind(self) -> None:
         """Hold the study to what its earlier trials were made with."""
-        self.study.bind("schema", SCHEMA)
+        self.study.stored.take_up_schema()
         self.study.bind("objectives", self.file.objectives)
         self.study.bind("dataset", self.dataset.fingerprint)
         self.study.bind("teachers", {r: p.name for r, p in self.jobs.teacher_folders.items()})
@@ -153,17 +154,10 @@ class _Launch:
 
     def _note_teachers(self, record: Record) -> None:
         found = {role: teacher for role, teacher in self._teachers().items() if teacher}
-        facts = {
-            role: {
-                "digest": t.digest,
-                "epoch": t.record.epoch,
-                "epochs": len(t.record.history),
-                "metrics": t.record.metrics,
-                "cost": t.record.history[-1]["metrics"] if t.record.history else {},
-            }
-            for role, t in found.items()
-        }
-        self.study.note("teacher_results", facts)
+        known = teachers_of(self.study.optuna.user_attrs)
+        for role, teacher in found.items():
+            if (event := _event(role, teacher)) != known.get(role):
+                self.study.stored.append(event)
         record.teachers_ready(found)
 
     def _train_students(self, record: Record) -> None:
@@ -227,6 +221,18 @@ def open_dataset(file: StudyFile, reporter: Reporter) -> Dataset:
         reporter.stage(f"simulating {path}")
         simulate(out=path, config=file.simulate)
     return Dataset.open(path)
+
+
+def _event(role: str, teacher: Teacher) -> TeacherTrained:
+    history = teacher.record.history
+    return TeacherTrained(
+        role=role,
+        digest=teacher.digest,
+        epoch=teacher.record.epoch,
+        epochs=len(history),
+        metrics=teacher.record.metrics,
+        cost=history[-1]["metrics"] if history else {},
+    )
 
 
 def _remove_temporaries(folder: Path) -> None:

@@ -24,6 +24,7 @@ from refkd.training.teacher import TeacherRecord, find_teacher
 from tune.execution.jobs import CHECKPOINTS, JobEnd, JobListener, TrainingJob, Workplace
 from tune.finals.choice import BALANCED
 from tune.spec.study_file import StudyFile, load_study_file
+from tune.study.environment import environment
 from tune.study.folders import seed_folder, trial_folder
 from tune.study.search_study import SearchStudy
 from tune.study.storage import close_storage
@@ -115,7 +116,7 @@ def _search(ended: EndedStudy, dataset: Dataset) -> None:
     study.bind("dataset", dataset.fingerprint)
     study.bind("teachers", {role: folder.name for role, folder in teachers.items()})
     study.bind("seed", file.seed)
-    study.begin_launch()
+    study.begin_launch(environment())
     for number in range(file.budget.trials):
         add_trial(file, dataset, study, SCORES[number])
     close_storage(study.optuna._storage)  # whoever copies the database finds all in one file

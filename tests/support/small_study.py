@@ -20,6 +20,8 @@ from refkd.training.export import RECORD, WEIGHTS, StudentRecord
 from refkd.training.teacher import Teacher, TeacherRecord, find_teacher
 from tune.record.record import Record
 from tune.spec.study_file import StudyFile, load_study_file
+from tune.study.environment import environment
+from tune.study.events import TeacherTrained
 from tune.study.folders import trial_folder
 from tune.study.search_study import SearchStudy
 from tune.study.storage import close_storage
@@ -103,8 +105,9 @@ def _make(
     study = made.open()
     study.bind("dataset", dataset.fingerprint)
     study.bind("teachers", {role: t.folder.name for role, t in teachers.items()})
-    study.note("teacher_results", {role: {"digest": t.digest} for role, t in teachers.items()})
-    study.begin_launch()
+    study.begin_launch(environment())
+    for role, teacher in teachers.items():
+        study.stored.append(TeacherTrained(role=role, digest=teacher.digest))
     with Record(file) as record:
         record.study_started(study, dataset)
         record.teachers_ready(teachers)

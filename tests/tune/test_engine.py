@@ -19,6 +19,7 @@ from tune.simulation.curves import read_curves, write_curves
 from tune.simulation.simulator import Simulated, World, simulate_search
 from tune.study.budget import stagnant, total
 from tune.study.chain import START, events, link
+from tune.study.events import TeacherTrained
 from tune.study.growth import check_growth, continue_survivors, current
 from tune.study.judge import Judge, Verdict
 from tune.study.launches import TOUCH
@@ -167,10 +168,14 @@ def test_a_forged_chain_is_found_by_computing_the_suggestion_again() -> None:
     forged.params["distill.lambda_id"] = 0.5
     forged.user_attrs["asked"]["values"]["distill.lambda_id"] = 0.5
     before = START
-    for event in sorted(events(trials), key=lambda e: e.stamp.place):
+    own = study.optuna.user_attrs
+    for event in sorted(events(trials, own), key=lambda e: e.stamp.place):
         s = event.stamp
         before = link(before, [s.place, s.launch, event.number, event.key, event.content])
-        trials[event.number].user_attrs[event.key]["stamp"][2] = before
+        held = own if event.number is None else trials[event.number].user_attrs
+        held[event.key]["stamp"][2] = before
+        if event.number is None:
+            study.note(event.key, held[event.key])
     assert "trial 5: asked" in str(replay(study.optuna).differences[0])
 
 
@@ -284,7 +289,7 @@ def test_a_bound_can_be_a_teachers_own_score() -> None:
         pruning={"name": "none"},
     )
     study = SearchStudy(file, storage)
-    study.note("teacher_results", {"id": {"metrics": {"val_id/miou": 40.0}}})
+    study.stored.append(TeacherTrained(role="id", metrics={"val_id/miou": 40.0}))
     for score, feasible in ((39.6, True), (39.4, False)):
         ask = study.ask()
         assert ask is not None

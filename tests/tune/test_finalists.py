@@ -30,12 +30,12 @@ from tune import Finalists, finalists
 from tune.bill import make_bill
 from tune.cli import app
 from tune.execution.jobs import InterruptedSearchError
-from tune.finals.choice import finalist_folder, fresh_seeds
+from tune.finals.choice import finalist_folder, fresh_seeds, read_results
 from tune.show.final import show_finalists
 from tune.spec.study_file import StudyFileError
 from tune.study.lease import LeaseError, lease
 from tune.study.locate import NoStudyError
-from tune.study.outcomes import EARLIER, SeedResult
+from tune.study.outcomes import EARLIER
 from tune.study.snapshot import open_snapshot
 
 pytestmark = pytest.mark.filterwarnings(
@@ -88,7 +88,8 @@ def test_what_they_came_to_is_in_the_study_and_on_disk(
     study: EndedStudy, fake: FakeTrainer
 ) -> None:
     found = run(study, fake)
-    results = {k: SeedResult.model_validate(v) for k, v in kept(study).items()}
+    results = read_results(study.attributes())
+    assert results.keys() == kept(study).keys()
     assert sorted(results) == [f"finalist:{n:04d}:{s}" for n in range(3) for s in range(2)]
     for name, result in results.items():
         number, seed = map(int, name.split(":")[1:])

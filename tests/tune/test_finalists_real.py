@@ -19,7 +19,7 @@ from refkd.data.dataset import Dataset
 from refkd.training.student import student_trainer
 from tune import FinalReport
 from tune.doctor.examine import examine
-from tune.finals.choice import fresh_seeds
+from tune.finals.choice import fresh_seeds, read_results
 from tune.finals.outcome import outcome_of
 from tune.spec.study_file import load_study_file
 from tune.study.outcomes import SeedResult
@@ -106,8 +106,7 @@ def kill_on_the_way(study: EndedStudy) -> None:
 
 
 def stored(study: EndedStudy) -> dict[str, SeedResult]:
-    held = study.attributes().items()
-    return {k: SeedResult.model_validate(v) for k, v in held if k.startswith("finalist:")}
+    return read_results(study.attributes())
 
 
 def assert_is_what_training_gives(study: EndedStudy, number: int, result: SeedResult) -> None:

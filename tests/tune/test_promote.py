@@ -23,8 +23,12 @@ from refkd.errors import RefKDError
 from refkd.evaluation.comparison import MEANING
 from tune import finalists
 from tune.cli import app
+from tune.doctor.examine import examine
 from tune.record.alias import check_alias, move_alias
 from tune.record.registry import registered_name
+from tune.study.environment import environment
+from tune.study.events import aliases_of
+from tune.study.lease import DRIVER, lease
 from tune.use.model import load_model
 from tune.use.promote import Promotion, promote
 
@@ -68,7 +72,31 @@ def test_an_alias_moves_and_its_earlier_holder_keeps_a_name(
     lines = version(mlflow_store, "2").description.splitlines()[-2:]
     assert lines[0].endswith("`best-ood`: better on the new videos")
     assert lines[1].endswith("`best-id`: smaller, and within the interval")
-    assert study.attributes() == before, "a promotion only reads the study"
+    after = study.attributes()
+    assert {k: after[k] for k in before} == before, "a promotion changes nothing in the study"
+    assert all(key.startswith("alias:") for key in after.keys() - before.keys() - {DRIVER})
+    moves = aliases_of(after)
+    assert {alias: (one.version, one.trial) for alias, one in moves.items()} == {
+        "best-ood": ("2", 1),
+        "best-id": ("2", 1),
+    }
+    assert (moves["best-ood"].before, moves["best-ood"].reason) == (
+        "1",
+        "better on the new videos",
+    )
+
+
+def test_an_alias_moved_while_a_driver_is_at_work_is_stored_beside_its_order(
+    study: EndedStudy, mlflow_store: str
+) -> None:
+    give(study, 1, alias="best-id")
+    with lease(study.url, study.file.name, objectives=2):
+        give(study, 2, alias="best-id")
+    give(study, 0, alias="best-ood")
+    moves = aliases_of(study.attributes())
+    assert {alias: move.trial for alias, move in moves.items()} == {"best-id": 2, "best-ood": 0}
+    assert moves["best-id"].before == "1"
+    assert [row.check for row in examine(study.path).findings if row.check == "order"] == []
 
 
 def test_promoting_again_changes_nothing(study: EndedStudy, mlflow_store: str) -> None:
@@ -101,6 +129,7 @@ def test_the_promoted_student_answers_and_has_a_card(
         "tIoU >= m",
         MEANING,
         "`trial/0002`",
+        f"Code: {environment()}.",
     ):
         assert said in card
     (row,) = [line for line in card.splitlines() if line.startswith("| `val_ood` | R1@0.5")]

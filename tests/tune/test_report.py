@@ -34,6 +34,7 @@ from tune.report.page import render
 from tune.report.rungs import pruning
 from tune.report.standing_tables import system_words
 from tune.show.study import show_best
+from tune.study.events import ChampionsChosen
 from tune.study.lease import lease
 from tune.study.search_study import SearchStudy
 from tune.study.snapshot import open_snapshot
@@ -148,7 +149,8 @@ def test_intervals_belong_to_the_champions_they_were_made_for(
         scores = score_systems(systems, tiny_dataset, seed=outcome.file.seed)
         table = interval_table(scores, tiny_dataset)
         outcome.study.note("intervals", table)
-        outcome.study.note("crowned", {"champions": summary.champions, "trials": 4})
+        chosen = ChampionsChosen(by="search", champions=summary.champions, trials=4)
+        outcome.study.stored.append(chosen)
     scores = figures(study.path)["search-scores"]
     assert [row[0] for row in scores.tables[0].rows] == [
         "ID teacher",

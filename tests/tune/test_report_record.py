@@ -22,7 +22,6 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def made(study: SmallStudy, out: Path | None = None) -> Report:
-    study.open().note("teacher_results", {})
     return report(study.path, out=out)
 
 
@@ -74,7 +73,6 @@ def test_a_server_that_is_away_delays_the_files_and_not_the_page(
 
 def test_the_command_says_where_the_page_is(tmp_path: Path, tiny_dataset: Dataset) -> None:
     study = make_study(tmp_path, tiny_dataset)
-    study.open().note("teacher_results", {})
     out = tmp_path / "pages" / "morning.html"
     command = ["report", str(study.path), "--out", str(out), "--json"]
     shown = CliRunner().invoke(app, command, catch_exceptions=False)

@@ -105,7 +105,6 @@ def test_one_complete_trial_and_weights_that_do_not_load(
     tmp_path: Path, tiny_dataset: Dataset
 ) -> None:
     study = make_study(tmp_path, tiny_dataset)
-    study.open().note("teacher_results", {})
     page = check(study.path)
     assert "The queries cannot be answered any more: " in page.words
     assert "The study has only 1 complete trial; this needs 2." in page.words

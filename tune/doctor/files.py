@@ -12,6 +12,7 @@ from pathlib import Path
 from refkd.files import temporaries
 from tune.doctor.findings import Finding
 from tune.execution.jobs import CHECKPOINTS
+from tune.study.events import teachers_of
 from tune.study.folders import trial_folder
 from tune.study.snapshot import StudySnapshot
 
@@ -75,7 +76,7 @@ def knowledge(study: StudySnapshot) -> Iterator[Finding]:
     """Knowledge of the study's teachers that changed since it was written."""
     from refkd.files import sha256_file
 
-    digests = {facts["digest"] for facts in study.attributes.get("teacher_results", {}).values()}
+    digests = {teacher.digest for teacher in teachers_of(study.attributes).values()}
     for record in sorted((study.file.workspace.absolute() / "knowledge").glob("*.json")):
         logits = record.with_suffix(".npy")
         try:

@@ -15,6 +15,7 @@ from tune.record.record import STATUS, experiment_name, spool_folder, tracking_u
 from tune.record.spool import STUDY_RUN, Spool
 from tune.record.tracking import client_settings, owner_of, target_of
 from tune.spec.urls import resolve, scrub
+from tune.study.events import teachers_of
 from tune.study.folders import trial_folder
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import ENDED_STATES
@@ -141,11 +142,11 @@ def _study_run(
 def _teacher_runs(
     study: StudySnapshot, spool: Spool, runs: Runs, models: set[str]
 ) -> Iterator[Finding]:
-    for role, facts in study.attributes.get("teacher_results", {}).items():
+    for role, teacher in teachers_of(study.attributes).items():
         found = runs.get(f"teacher/{role}", [])
         if not found or found[0].info.status != "FINISHED":
             yield _missing(f"teacher {role}", study, spool)
-        elif facts["digest"] not in models:
+        elif teacher.digest not in models:
             yield _missing(f"teacher {role}", study, spool, what="logged model")
 
 
@@ -199,7 +200,7 @@ def _unlinked(study: StudySnapshot, view: TrialView, run: Run, models: set[str])
     """Return what MLflow lacks of a trial's teachers and its student, where it can be told."""
     from tune.record.links import NOTE
 
-    if not study.attributes.get("teacher_results") or ancestors(study) is None:
+    if not teachers_of(study.attributes) or ancestors(study) is None:
         return None
     folder = trial_folder(study.file.folder, view.number)
     if NOTE not in run.data.tags:

@@ -21,6 +21,7 @@ from tune.record.record import (
     trial_key,
 )
 from tune.record.tracking import Tracker, target_of
+from tune.study.events import teachers_of
 from tune.study.view import EPOCH, key_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def ancestors(study: StudySnapshot) -> Ancestors | None:
     from refkd.data.dataset import Dataset
     from refkd.training.teacher import find_teacher
 
-    digests = {r: facts["digest"] for r, facts in study.attributes["teacher_results"].items()}
+    digests = {role: one.digest for role, one in teachers_of(study.attributes).items()}
     try:
         dataset = Dataset.open(study.file.dataset)
         found = {role: find_teacher(folder) for role, folder in study.teacher_folders().items()}
@@ -99,7 +100,7 @@ class _Again(Record):
     def __init__(self, study: StudySnapshot, view: TrialView, folder: str) -> None:
         super().__init__(study.file, spool=Path(folder))
         self._view = view
-        found = ancestors(study) if study.attributes.get("teacher_results") else None
+        found = ancestors(study) if teachers_of(study.attributes) else None
         self._tags = {
             "refkd.study_name": study.file.name,
             "refkd.dataset_fingerprint": str(study.attributes.get("dataset", "unknown")),

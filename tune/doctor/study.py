@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tune.doctor.findings import Finding
 from tune.study.chain import broken
+from tune.study.events import looks_of, teachers_of
 from tune.study.snapshot import StudySnapshot
 
 if TYPE_CHECKING:
@@ -52,11 +53,12 @@ def curves(study: StudySnapshot) -> Iterator[Finding]:
 
 def order(study: StudySnapshot) -> Iterator[Finding]:
     """Events that were changed or removed after they were stored."""
-    event = broken(study.stored)
+    event = broken(study.stored, study.attributes)
     if event is not None:
+        where = "the study" if event.number is None else f"trial {event.number}"
         yield Finding(
             check="order",
-            what=f"trial {event.number}: {event.key!r} does not follow from what was stored "
+            what=f"{where}: {event.key!r} does not follow from what was stored "
             "before it; something in the study was changed afterwards",
             remedy=COPY,
         )
@@ -112,7 +114,7 @@ def teachers(study: StudySnapshot) -> Iterator[Finding]:
     from refkd.files import sha256_file
     from refkd.training.teacher import WEIGHTS, find_teacher
 
-    known = study.attributes.get("teacher_results", {})
+    known = teachers_of(study.attributes)
     for role, folder in study.teacher_folders().items():
         if role not in known:
             continue
@@ -125,7 +127,7 @@ def teachers(study: StudySnapshot) -> Iterator[Finding]:
             continue
         if teacher is None:
             fault = f"{folder}: holds no finished teacher"
-        elif teacher.digest != known[role]["digest"]:
+        elif teacher.digest != known[role].digest:
             fault = f"{folder}: is another teacher than the one the students learned from"
         elif not (folder / WEIGHTS).is_file():
             fault = f"{folder / WEIGHTS}: is missing"
@@ -139,7 +141,7 @@ def ledger(study: StudySnapshot) -> Iterator[Finding]:
     """Rows of the ledger of sealed looks that cannot be read; no program rewrites it."""
     path = study.file.folder / "ledger.jsonl"
     rows = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    noted = int(study.attributes.get("looks", 0))
+    noted = looks_of(study.attributes)
     if noted > len(rows):
         yield Finding(
             check="ledger",

@@ -22,6 +22,7 @@ from tune.finals.choice import (
 from tune.finals.comparison import compare
 from tune.finals.outcome import Outcome
 from tune.spec.marks import study_marks
+from tune.study.events import ChampionsChosen, champions_of, finalists_code
 from tune.study.outcomes import Comparison, Finalist, Finalists, SeedResult
 from tune.study.results import FINALISTS
 from tune.study.view import TrialView
@@ -58,6 +59,9 @@ def crown_finalists(
         marks=study_marks(outcome.file),
     )
     outcome.study.note(FINALISTS, found.model_dump(mode="json"))
+    choice = ChampionsChosen(by="finalists", champions=champions, trials=found.trials)
+    if champions_of(outcome.study.optuna.user_attrs, "finalists") != choice:
+        outcome.study.stored.append(choice)
     write_json(outcome.file.folder / "finalists" / "scores.json", found.model_dump(mode="json"))
     _register(outcome, found, _export(outcome, found))
     return found
@@ -117,6 +121,14 @@ def _register(outcome: Outcome, found: Finalists, folders: Mapping[str, Path]) -
         f"{len(found.seeds)} fresh seeds (`refkd finalists`); the seed that is best is kept"
         for alias in found.champions
     }
-    register_champions(
-        outcome.file, summary, outcome.dataset, folders, table, runs=runs, reasons=reasons
+    borne = register_champions(
+        outcome.file,
+        summary,
+        outcome.dataset,
+        folders,
+        table,
+        code=dict.fromkeys(folders, finalists_code(outcome.study.optuna.user_attrs)),
+        runs=runs,
+        reasons=reasons,
     )
+    outcome.study.stored.note_aliases(borne or [])

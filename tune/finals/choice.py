@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 from refkd.seeds import derive_seed
 from tune.spec.space import Values
 from tune.spec.study_file import StudyFile
+from tune.study.events import FinalistTrained, study_events
 from tune.study.growth import current
-from tune.study.outcomes import FINALIST
+from tune.study.outcomes import SeedResult
 from tune.study.results import CHAMPIONS
 from tune.study.view import TrialView
 
@@ -37,7 +39,7 @@ class FinalistRun:
     @property
     def key(self) -> str:
         """The study's attribute that holds the result."""
-        return f"{FINALIST}{self.number:04d}:{self.replicate}"
+        return f"{FinalistTrained.PREFIX}{self.number:04d}:{self.replicate}"
 
     @property
     def run(self) -> str:
@@ -48,6 +50,20 @@ class FinalistRun:
     def folder(self) -> Path:
         """Where its checkpoints and its student lie."""
         return finalist_folder(self.study_folder, self.number, self.replicate)
+
+
+def read_results(attributes: Mapping[str, Any]) -> dict[str, SeedResult]:
+    """Return what students of finalists came to, by `FinalistRun.key`."""
+    return {
+        one.key: SeedResult(
+            seed=one.seed,
+            epochs=one.epochs,
+            metrics=one.metrics,
+            sha256=one.sha256,
+            failed=one.failed,
+        )
+        for one in study_events(attributes, FinalistTrained)
+    }
 
 
 def run_key(number: int, replicate: int) -> str:

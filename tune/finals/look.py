@@ -16,7 +16,7 @@ from refkd.data.pairs import Pairs
 from refkd.data.roles import SEALED_ROLES
 from refkd.data.sealed import open_sealed, sealed_copy
 from refkd.errors import DataError
-from tune.record.environment import environment
+from tune.study.environment import environment
 from tune.study.ledger import Evaluated, Look, append_look
 
 
@@ -80,9 +80,9 @@ def take_look(
         teachers=dict(teachers),
         dataset=dataset.fingerprint,
         sealed={name: dataset.manifest.files[name].sha256 for name in SEALED_FILES},
-        version=facts["refkd.version"],
-        git_commit=facts["refkd.git_commit"],
-        git_dirty=facts["refkd.git_dirty"],
+        version=facts.refkd,
+        git_commit=facts.git_commit,
+        git_dirty=facts.git_dirty,
         reason=None if reason is None else reason.strip(),
     )
     append_look(folder, look)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -21,10 +22,12 @@ from tune.execution.jobs import (
 )
 from tune.execution.progress import Reporter, Silent
 from tune.finals.champions import crown_finalists
-from tune.finals.choice import FinalistRun, choose, fresh_seeds, plan_runs
+from tune.finals.choice import FinalistRun, choose, fresh_seeds, plan_runs, read_results
 from tune.finals.outcome import Outcome, outcome_of
 from tune.finals.record import FinalistRecord
 from tune.spec.study_file import StudyFile
+from tune.study.environment import environment
+from tune.study.events import FinalistsBegun, FinalistTrained
 from tune.study.outcomes import Finalists, SeedResult
 
 
@@ -96,6 +99,7 @@ class _Finals:
             self._record.teachers_ready(self._outcome.teachers)
             left = self._announce()
             if left:
+                self._begin()
                 train([self._job(run) for run in left])
             for run, result in self._results().items():
                 self._record.ended(run, result)
@@ -108,6 +112,16 @@ class _Finals:
             raise interrupted(len(left), len(self._runs), "students of finalists")
         results = self._results()
         return crown_finalists(self._outcome, self._chosen, results, self._reporter)
+
+    def _begin(self) -> None:
+        """Store whom this call trains, and with which code."""
+        begun = FinalistsBegun(
+            begun=time.time(),
+            trials=[view.number for view in self._chosen],
+            seeds=self._seeds,
+            environment=environment(),
+        )
+        self._outcome.study.stored.append(begun)
 
     def _announce(self) -> list[FinalistRun]:
         """Say what is left to train, and return it."""
@@ -152,14 +166,16 @@ class _Finals:
             )
 
     def _store(self, run: FinalistRun, result: SeedResult) -> None:
-        self._outcome.study.note(run.key, result.model_dump(mode="json"))
+        self._outcome.study.stored.append(
+            FinalistTrained(trial=run.number, replicate=run.replicate, **result.model_dump())
+        )
         self._record.ended(run, result)
 
     # What the study holds ---------------------------------------------------------------------
 
     def _results(self) -> dict[FinalistRun, SeedResult]:
-        held = self._outcome.study.optuna.user_attrs
-        return {r: SeedResult.model_validate(held[r.key]) for r in self._runs if r.key in held}
+        held = read_results(self._outcome.study.optuna.user_attrs)
+        return {run: held[run.key] for run in self._runs if run.key in held}
 
     def _left(self) -> list[FinalistRun]:
         known = self._results()

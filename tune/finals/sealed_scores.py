@@ -13,25 +13,22 @@ from refkd.evaluation.predictions import Frozen
 from refkd.files import write_json
 from refkd.training.export import FrozenStudent, open_student
 from tune.finals.champions import system_name
-from tune.finals.choice import finalist_folder
+from tune.finals.choice import finalist_folder, read_results
 from tune.finals.comparison import compare
 from tune.finals.look import SealedPlace, check_sealed, take_look
 from tune.finals.outcome import Outcome, outcome_of
 from tune.spec.marks import study_marks
 from tune.spec.study_file import StudyFile
+from tune.study.events import LookTaken, looks_of
 from tune.study.folders import student_folders
-from tune.study.ledger import Evaluated, check_look, read_looks
+from tune.study.ledger import Evaluated, Look, check_look, read_looks
 from tune.study.outcomes import (
     Comparison,
     Finalists,
     FinalReport,
     final_path,
-    is_finalist,
     read_finalists,
 )
-
-LOOKS = "looks"
-"""The study's own count of looks, beside the ledger."""
 
 Champions = dict[int, list[FrozenStudent]]
 
@@ -53,7 +50,7 @@ def evaluate_final(
         TemporaryDirectory(prefix="refkd-sealed-") as scratch,
     ):
         looks = read_looks(outcome.file.folder)
-        noted = int(outcome.study.optuna.user_attrs.get(LOOKS, 0))
+        noted = looks_of(outcome.study.optuna.user_attrs)
         check_look(looks, study=outcome.file.name, again=again, reason=reason, noted=noted)
         found = _finalists(outcome)
         aliases = found.champions if found else outcome.summary().champions
@@ -68,7 +65,7 @@ def evaluate_final(
             champions=_evaluated(outcome, aliases, champions),
             teachers={role: teacher.digest for role, teacher in outcome.teachers.items()},
             reason=reason,
-            written=lambda taken: outcome.study.note(LOOKS, taken.look),
+            written=lambda taken: outcome.study.stored.append(_event(taken)),
         )
         report = FinalReport(
             looks=[*looks, look],
@@ -83,11 +80,22 @@ def evaluate_final(
         return report
 
 
+def _event(look: Look) -> LookTaken:
+    """Return what the study holds of a look, beside the ledger."""
+    return LookTaken(
+        look=look.look,
+        champions=look.trials,
+        user=look.user,
+        host=look.host,
+        reason=look.reason,
+    )
+
+
 def _finalists(outcome: Outcome) -> Finalists | None:
     """Return the finalists of the study as it stands; None where none were ever begun."""
     attributes = outcome.study.optuna.user_attrs
     found = read_finalists(attributes)
-    begun = any(map(is_finalist, attributes))
+    begun = bool(read_results(attributes))
     if begun and found is None:
         raise RefKDError(
             f"study {outcome.file.name!r} has finalists that are not trained to their end; run "

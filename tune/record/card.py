@@ -9,6 +9,7 @@ from refkd.data.manifest import Manifest
 from refkd.evaluation.comparison import MEANING, Row, means
 from refkd.evaluation.floors import bias_floors
 from refkd.training.validation import VALIDATION_ROLES
+from tune.study.environment import Environment
 
 CONVENTION = (
     "Percent on the validation roles. Times are seconds, truth and prediction are clamped to the "
@@ -26,11 +27,13 @@ def model_card(
     dataset: Dataset,
     scores: Scores,
     *,
+    code: Environment | None = None,
     marks: Sequence[str] = (),
 ) -> str:
     """Return the card in Markdown of the student that a run of a study made.
 
-    `marks` say why it is not to be taken at its name; they stand on top.
+    `code` is what it was made with; `marks` say why it is not to be taken at its name, they stand
+    on top.
     """
     manifest = dataset.manifest
     return "\n".join(
@@ -39,6 +42,7 @@ def model_card(
             "",
             "Finds the moment of a sentence in a video (RefKD: a student distilled from two "
             f"frozen teachers). Made by the run `{run}`.",
+            *([] if code is None else [f"Code: {code}."]),
             "",
             *(f"**Beware.** {mark}.\n" for mark in marks),
             "## Training data",

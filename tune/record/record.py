@@ -17,7 +17,6 @@ from refkd.files import replaced
 from refkd.training.export import RECORD, WEIGHTS, open_student, student_is_frozen
 from refkd.training.teacher import Teacher
 from tune.record.courier import Delivery
-from tune.record.environment import environment
 from tune.record.lineage import Lineage, dataset_input
 from tune.record.spool import STUDY_RUN
 from tune.record.tracking import Tracker, warn_of
@@ -25,6 +24,7 @@ from tune.spec.marks import study_marks
 from tune.spec.space import Value, flat
 from tune.spec.study_file import StudyFile
 from tune.spec.urls import resolve
+from tune.study.environment import environment
 from tune.study.folders import trial_folder
 from tune.study.locate import place_of
 from tune.study.search_study import Ask, SearchStudy
@@ -118,7 +118,7 @@ class Record:
             "refkd.dataset_fingerprint": dataset.fingerprint,
             "refkd.seed": str(self._file.seed),
             **marks_tag(self._file),
-            **environment(),
+            **environment().tags(),
         }
         path = self._file.folder / "study.yaml"
         settings = self._file.model_dump(mode="json", by_alias=True, exclude_defaults=True)

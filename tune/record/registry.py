@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +37,8 @@ from tune.record.tracking import client_settings, owner_of
 from tune.spec.marks import study_marks
 from tune.spec.study_file import StudyFile
 from tune.spec.urls import resolve, scrub
+from tune.study.environment import Environment
+from tune.study.events import AliasMoved
 from tune.study.results import Summary
 
 SERVED_TAG = "refkd.served"
@@ -55,22 +58,26 @@ def register_champions(
     folders: Mapping[str, Path],
     table: Mapping[str, Mapping[str, Row]],
     *,
+    code: Mapping[str, Environment | None] | None = None,
     runs: Mapping[str, str] | None = None,
     reasons: Mapping[str, str] | None = None,
     move: bool = True,
-) -> bool:
+) -> list[AliasMoved] | None:
     """Register each champion's exported retriever and point its alias at it.
 
-    `folders` and `summary.champions` go by alias; `table` holds each system's scores by role.
+    `folders`, `summary.champions` and `code`, with which each was made, go by alias; `table` holds
+    each system's scores by role.
     `runs` names the run that made each champion, where it is not its trial's; `reasons` says why
     it bears its alias, where it is not the search's best. Without `move` an alias that somebody
     bears stays where it is.
-    Weights that are registered already make no new version. Returns False, with a warning, where
-    the tracking server does not take them: a search does not fail for that.
+    Weights that are registered already make no new version. Returns which aliases they bear now;
+    None, with a warning, where the tracking server does not take them: a search does not fail for
+    that.
     """
     uri = tracking_uri(file)
+    borne: list[AliasMoved] = []
     if uri is None:
-        return True
+        return borne
     try:
         with client_settings(), compat.tracking_at(resolve(uri)):
             registrar = Registrar(resolve(uri), file, dataset)
@@ -80,15 +87,24 @@ def register_champions(
                 run = trial_key(number) if runs is None else runs[alias]
                 why = "best trial of the search, by one validation score"
                 why = why if reasons is None else reasons[alias]
-                registrar.register(alias, number, folder, scores, run=run, reason=why, move=move)
+                borne += registrar.register(
+                    alias,
+                    number,
+                    folder,
+                    scores,
+                    run=run,
+                    reason=why,
+                    code=None if code is None else code[alias],
+                    move=move,
+                )
     except (MlflowException, RequestException) as error:
         _log.warning(
             "the champions could not be registered in MLflow (%s); they lie in %s",
             scrub(str(error), uri),
             next(iter(folders.values())).parent,
         )
-        return False
-    return True
+        return None
+    return borne
 
 
 class Registrar:
@@ -120,12 +136,14 @@ class Registrar:
         *,
         run: str,
         reason: str,
+        code: Environment | None,
         move: bool = True,
-    ) -> tuple[str, str | None]:
+    ) -> list[AliasMoved]:
         """Register an exported retriever and move an alias to it, for a reason.
 
         Without `move` it gets the alias only while nobody bears it, and it is said who does.
-        `scores` go by role and metric. Returns the version, and the alias's earlier holder.
+        `scores` go by role and metric, `code` is what the student was made with. Returns that it
+        bears the alias now, with the earlier holder; nothing where it does not.
         """
         digest = sha256_file(folder / WEIGHTS)
         tags = {
@@ -141,7 +159,15 @@ class Registrar:
         version = self._version(digest)
         if version is None:
             self._create_registered_model()
-            card = model_card(self._study, number, run, self._dataset, scores, marks=self._marks)
+            card = model_card(
+                self._study,
+                number,
+                run,
+                self._dataset,
+                scores,
+                code=code,
+                marks=self._marks,
+            )
             model = self._keep_model(number, folder, tags, run, card)
             version = self._client.create_model_version(
                 self._name,
@@ -159,7 +185,19 @@ class Registrar:
                 "`refkd promote` moves it",
                 *(alias, held, self._name, number, version),
             )
-        return str(version), None if held is None else str(held)
+            return []
+        return [
+            AliasMoved(
+                moved=time.time(),
+                model=self._name,
+                alias=alias,
+                version=str(version),
+                trial=number,
+                run=run,
+                reason=reason,
+                before=None if held is None else str(held),
+            )
+        ]
 
     def _version(self, digest: str) -> str | None:
         for found in self._client.search_model_versions(f"name = '{self._name}'"):

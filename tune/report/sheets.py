@@ -12,11 +12,11 @@ from refkd.data.local_copy import local_copy
 from refkd.data.manifest import Manifest, read_manifest
 from refkd.errors import DataError
 from tune.bill import BillRow, make_bill
-from tune.record.environment import environment
 from tune.record.record import tracking_uri
 from tune.report.figure import Table, plural, score
-from tune.report.spooled import told_environments
 from tune.spec.urls import without_password
+from tune.study.environment import environment
+from tune.study.events import teachers_of
 from tune.study.snapshot import StudySnapshot, StudyState
 
 
@@ -79,17 +79,16 @@ def looks(study: StudySnapshot) -> Table | None:
 def teachers(study: StudySnapshot) -> Table:
     """Return both teachers: recipe, kept epoch, scores, digest."""
     rows = []
-    for role, known in study.attributes.get("teacher_results", {}).items():
-        metrics = known.get("metrics", {})
+    for role, known in teachers_of(study.attributes).items():
         recipe = getattr(study.file.teachers, role).recipe
         rows.append(
             [
                 f"{role.upper()} teacher",
                 recipe.label,
-                str(known.get("epoch", "")),
-                score(metrics, "val_id/miou"),
-                score(metrics, "val_ood/miou"),
-                str(known.get("digest", ""))[:16],
+                str(known.epoch),
+                score(known.metrics, "val_id/miou"),
+                score(known.metrics, "val_ood/miou"),
+                known.digest[:16],
             ]
         )
     return Table(
@@ -137,7 +136,7 @@ def _manifest_rows(manifest: Manifest) -> list[list[str]]:
 
 
 def provenance(study: StudySnapshot) -> Table:
-    """Return seeds, code, versions and machines, of the search where they were told."""
+    """Return seeds, code, versions and machines."""
     rows = [
         ["study seed", str(study.attributes.get("seed", study.file.seed))],
         ["student seeds", ", ".join(map(str, study.file.seeds()))],
@@ -148,27 +147,13 @@ def provenance(study: StudySnapshot) -> Table:
     ]  # fmt: skip
     if study.finalists is not None:
         rows.append(["fresh seeds", ", ".join(map(str, study.finalists.seeds))])
-    told = told_environments(study.file)
-    for when, facts_of in told:
-        rows.append([f"launch of {when}", _environment(facts_of)])
-    rows.append(["this report", _environment(environment())])
+    code = study.environments()
+    rows += [[f"{what} of {when(at)}", str(found)] for what, at, found in code]
+    rows.append(["this report", str(environment())])
     rows.append(["made on", f"{platform.platform()}, {_processor()}, {os.cpu_count()} CPUs"])
-    if not told:
-        rows.append(
-            ["beware", "the record holds no environment of the search: MLflow was switched off"]
-        )
+    if not code:
+        rows.append(["beware", "the study holds no code or versions: an older refkd made it"])
     return Table(heads=["", ""], rows=rows)
-
-
-def _environment(known: dict[str, str]) -> str:
-    commit = known.get("refkd.git_commit", "unknown")
-    dirty = " (changed)" if known.get("refkd.git_dirty") == "true" else ""
-    versions = ", ".join(
-        f"{name.removeprefix('refkd.version.')} {value}"
-        for name, value in known.items()
-        if name.startswith("refkd.version.")
-    )
-    return f"refkd {known.get('refkd.version', '?')}, commit {commit[:12]}{dirty}; {versions}"
 
 
 def _processor() -> str:

@@ -8,12 +8,12 @@ from types import TracebackType
 from typing import Self
 
 from refkd.data.dataset import Dataset
-from tune.record.environment import environment
 from tune.record.record import CLOSE_SECONDS, as_text, kept_scores
 from tune.record.spool import STUDY_RUN
 from tune.record.tracking import Tracker, warn_of
 from tune.reproduce.units import Unit
 from tune.spec.space import flat
+from tune.study.environment import environment
 from tune.study.locate import default_tracking
 
 
@@ -49,7 +49,7 @@ class TableRecord:
         self._tags = {
             "refkd.dataset": dataset.name,
             "refkd.dataset_fingerprint": dataset.fingerprint,
-            **environment(),
+            **environment().tags(),
         }
         self._tracker.study_started(parameters, self._tags, files)
 

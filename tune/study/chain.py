@@ -25,10 +25,14 @@ START = "0" * 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Event:
-    """An event as stored: which trial, under which key, what, and its stamp."""
+class StoredEvent:
+    """An event as stored: of which trial, under which key, what, and its stamp.
 
-    number: int
+    Its kind and fields are those of `tune.study.events`.
+    """
+
+    number: int | None
+    """The trial; None for an event of the study."""
     key: str
     content: dict[str, Any]
     stamp: Stamp
@@ -37,8 +41,13 @@ class Event:
 class Chain:
     """Stamps events; begun from what the storage holds, so that a new launch goes on."""
 
-    def __init__(self, trials: Iterable[FrozenTrial | StoredTrial]) -> None:
-        last = max(events(trials), key=lambda e: e.stamp.place, default=None)
+    def __init__(
+        self,
+        trials: Iterable[FrozenTrial | StoredTrial] = (),
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`attributes` are the study's own."""
+        last = max(events(trials, attributes), key=lambda e: e.stamp.place, default=None)
         self._place = last.stamp.place if last else 0
         self._digest = last.stamp.digest if last else START
 
@@ -48,7 +57,7 @@ class Chain:
         return self._place
 
     def stamp(
-        self, number: int, key: str, content: Mapping[str, Any], *, launch: int
+        self, number: int | None, key: str, content: Mapping[str, Any], *, launch: int
     ) -> dict[str, Any]:
         """Return an event's content with its stamp, ready to be stored."""
         self._place += 1
@@ -61,25 +70,34 @@ def link(before: str, event: list[Any]) -> str:
     return hashlib.sha256(canonical_json([before, *event])).hexdigest()[:16]
 
 
-def events(trials: Iterable[FrozenTrial | StoredTrial]) -> Iterator[Event]:
-    """Yield every event of some trials, in no order."""
+def events(
+    trials: Iterable[FrozenTrial | StoredTrial], attributes: Mapping[str, Any] | None = None
+) -> Iterator[StoredEvent]:
+    """Yield every event of some trials, and of the study's own attributes, in no order."""
     for trial in trials:
-        for key, value in trial.user_attrs.items():
-            if isinstance(value, dict) and STAMP in value:
-                content = {k: v for k, v in value.items() if k != STAMP}
-                yield Event(number=trial.number, key=key, content=content, stamp=read_stamp(value))
+        yield from _stamped(trial.number, trial.user_attrs)
+    yield from _stamped(None, attributes or {})
 
 
-def broken(trials: Iterable[FrozenTrial | StoredTrial]) -> Event | None:
+def broken(
+    trials: Iterable[FrozenTrial | StoredTrial], attributes: Mapping[str, Any] | None = None
+) -> StoredEvent | None:
     """Return the first event whose content does not fit its hash; None where all do.
 
     An event that is missing breaks the one after it.
     """
     before = START
-    for event in sorted(events(trials), key=lambda e: e.stamp.place):
+    for event in sorted(events(trials, attributes), key=lambda e: e.stamp.place):
         stamp = event.stamp
         facts = [stamp.place, stamp.launch, event.number, event.key, event.content]
         if link(before, facts) != stamp.digest:
             return event
         before = stamp.digest
     return None
+
+
+def _stamped(number: int | None, attributes: Mapping[str, Any]) -> Iterator[StoredEvent]:
+    for key, value in attributes.items():
+        if isinstance(value, dict) and STAMP in value:
+            content = {k: v for k, v in value.items() if k != STAMP}
+            yield StoredEvent(number=number, key=key, content=content, stamp=read_stamp(value))

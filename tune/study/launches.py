@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tune.spec.limits import Limits
+from tune.study.environment import Environment
+from tune.study.events import LaunchBegun, study_events
+from tune.study.view import ENDED, TrialView
 
 if TYPE_CHECKING:
     import optuna
@@ -16,7 +19,9 @@ if TYPE_CHECKING:
     from tune.spec.space import Value
     from tune.spec.study_file import StudyFile
 
-LAUNCH = "launch:"
+WORKED = "worked:"
+"""Attribute of a launch beside its event: when it was last known to work, and on what. A sign of
+life is written again and again, so it is no event."""
 TOUCH = 20.0
 """A launch that is killed has worked that much longer than is known, at most."""
 
@@ -33,6 +38,8 @@ class Launch:
     """The study file as it was."""
     nodes: list[dict[str, Any]] = field(default_factory=list)
     """Machines that were there meanwhile: `type`, `cpu`, `gpu`, `seconds`."""
+    environment: Environment | None = None
+    """Its code and versions; None in launches from before they were kept."""
 
     @property
     def epochs(self) -> int:
@@ -62,20 +69,18 @@ class Launches:
         self.census: Callable[[], list[dict[str, Any]]] = list
         """The machines at work; none where the driver has no cluster."""
         self._touched: float | None = None  # until a launch begins here
-        self._facts: dict[str, Any] = {}
+        self._nodes: list[dict[str, Any]] = []
 
-    def begin(self, file: StudyFile) -> Launch:
-        """Record this driver's launch."""
+    def begin(self, file: StudyFile, environment: Environment | None) -> LaunchBegun:
+        """Take the next number and return the event of this driver's launch, to be stored."""
         self.number = max((launch.number for launch in self.all()), default=0) + 1
-        now = self._touched = self.clock()
-        facts: dict[str, Any] = {
-            "begun": now,
-            "last": now,
-            "file": file.model_dump(mode="json", by_alias=True),
-        }
-        self._facts = facts
-        self._study.set_user_attr(_key(self.number), facts)
-        return Launch(number=self.number, **facts)
+        self._touched = self.clock()
+        return LaunchBegun(
+            launch=self.number,
+            begun=self._touched,
+            file=file.model_dump(mode="json", by_alias=True),
+            environment=environment,
+        )
 
     @contextmanager
     def counting(self, census: Callable[[], list[dict[str, Any]]]) -> Iterator[None]:
@@ -86,7 +91,7 @@ class Launches:
             yield
         finally:
             self.touch()
-            held = self._facts["nodes"]
+            held = self._nodes
             self.census = lambda: held
 
     def touch_sometimes(self) -> None:
@@ -96,9 +101,9 @@ class Launches:
 
     def touch(self) -> None:
         """Note that the driver still works; the wall time of the budget is counted up to here."""
-        now = self._touched = self.clock()
-        self._facts = {**self._facts, "last": now, "nodes": self.census()}
-        self._study.set_user_attr(_key(self.number), self._facts)
+        self._touched, self._nodes = self.clock(), self.census()
+        facts = {"last": self._touched, "nodes": self._nodes}
+        self._study.set_user_attr(_sign_of(self.number), facts)
 
     def all(self) -> list[Launch]:
         """Return every launch, the first one first."""
@@ -129,15 +134,29 @@ class Launches:
         )
 
 
+def made_with(trial: TrialView, launches: Iterable[Launch]) -> Environment | None:
+    """Return the code and versions of the launch that a trial ended in; None where unknown."""
+    number = trial.stamps[ENDED].launch if ENDED in trial.stamps else 0
+    return next((one.environment for one in launches if one.number == number), None)
+
+
 def read_launches(attributes: Mapping[str, Any]) -> list[Launch]:
-    """Return the launches among a study's attributes."""
-    found = [
-        Launch(number=int(key.removeprefix(LAUNCH)), **facts)
-        for key, facts in attributes.items()
-        if key.startswith(LAUNCH)
-    ]
-    return sorted(found, key=lambda launch: launch.number)
+    """Return the launches among a study's attributes, the first one first."""
+    return [_read(event, attributes) for event in study_events(attributes, LaunchBegun)]
 
 
-def _key(number: int) -> str:
-    return f"{LAUNCH}{number:04d}"
+def _read(event: LaunchBegun, attributes: Mapping[str, Any]) -> Launch:
+    sign: dict[str, Any] = {"last": event.begun}
+    for key in (event.key, _sign_of(event.launch)):  # schema 2 kept the sign in the launch itself
+        sign |= {k: v for k, v in attributes.get(key, {}).items() if k in ("last", "nodes")}
+    return Launch(
+        number=event.launch,
+        begun=event.begun,
+        file=event.file,
+        environment=event.environment,
+        **sign,
+    )
+
+
+def _sign_of(number: int) -> str:
+    return f"{WORKED}{number:04d}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
 from tune.spec.yaml_file import read_yaml
-from tune.study.view import SCHEMA
+from tune.study.view import READABLE, SCHEMA
 
 if TYPE_CHECKING:
     import optuna
@@ -151,7 +151,7 @@ def open_study(place: StudyPlace) -> optuna.Study:
 def check_schema(place: StudyPlace, attributes: Mapping[str, Any]) -> None:
     """Raise `NoStudyError` where a study is stored in another version than this refkd reads."""
     schema = attributes.get("schema", SCHEMA)
-    if schema != SCHEMA:
+    if schema not in READABLE:
         raise NoStudyError(
             f"study {place.name!r} is stored in version {schema}, this refkd reads {SCHEMA}; use "
             "the release that wrote it, or give the study file another name"

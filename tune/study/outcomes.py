@@ -15,10 +15,6 @@ from tune.spec.space import Values
 from tune.study.ledger import Look
 from tune.study.results import FINALISTS
 
-FINALIST = "finalist:"
-"""Beginning of the study's attributes that hold what a finalist's student of one seed came to."""
-
-
 EARLIER = "Scored by an earlier version: the seeds are held fixed in these intervals."
 
 
@@ -113,11 +109,6 @@ class FinalReport(Config):
     def look(self) -> Look:
         """This look."""
         return self.looks[-1]
-
-
-def is_finalist(attribute: str) -> bool:
-    """Return whether a study's attribute holds the result of a finalist's student."""
-    return attribute.startswith(FINALIST)
 
 
 def read_finalists(attributes: Mapping[str, Any]) -> Finalists | None:

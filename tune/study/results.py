@@ -12,6 +12,7 @@ from pydantic import Field
 
 from refkd.config import Config
 from tune.spec.space import Value
+from tune.study.events import teachers_of
 from tune.study.growth import current
 from tune.study.view import CONTINUES, TrialView
 
@@ -101,10 +102,7 @@ def summarise(
     objectives = list(attributes.get("objectives", []))
     complete = [v for v in current(views) if v.feasible]
     budget = int(attributes.get("budget", {}).get("trials", len(views)))
-    teachers = {
-        role: dict(facts.get("metrics", {}))
-        for role, facts in attributes.get("teacher_results", {}).items()
-    }
+    teachers = {role: one.metrics for role, one in teachers_of(attributes).items()}
     return Summary(
         study=name,
         objectives=objectives,

@@ -16,8 +16,9 @@ from optuna.trial import Trial, TrialState
 from tune.spec.space import Values, suggest
 from tune.study.budget import reached, trials_left, unbegun
 from tune.study.chain import Chain
+from tune.study.environment import Environment
+from tune.study.events import EpochEnded, RungJudged, TrialAsked, TrialEnded, TrialPromoted
 from tune.study.judge import Judge, Verdict
-from tune.study.launches import Launch
 from tune.study.stored_study import StoredStudy
 from tune.study.view import (
     ASKED,
@@ -67,12 +68,12 @@ class SearchStudy:
         self, file: StudyFile, storage: str | BaseStorage, *, chain: Chain | None = None
     ) -> None:
         self.file = file
-        self._stored = StoredStudy(file, storage, chain=chain)
-        self.launches = self._stored.launches
+        self.stored = StoredStudy(file, storage, chain=chain)
+        self.launches = self.stored.launches
         self._judge = Judge(file.pruning, file.objectives, file.training.epochs)
         self._fixed = file.fixed()
         self._live: dict[int, Trial] = {}
-        running = [t for t in self._stored.trials() if t.state == TrialState.RUNNING]
+        running = [t for t in self.stored.trials() if t.state == TrialState.RUNNING]
         # Whoever was killed before its values were stored comes first: the sampler then sees what
         # it saw before.
         waiting = sorted(
@@ -84,36 +85,35 @@ class SearchStudy:
     @property
     def optuna(self) -> optuna.Study:
         """The Optuna study itself."""
-        return self._stored.optuna
+        return self.stored.optuna
 
     def views(self) -> list[TrialView]:
         """Return all trials as the storage holds them."""
-        return self._stored.views()
+        return self.stored.views()
 
     def bind(self, key: str, value: Any) -> None:
         """Record a fact that no later launch may change; `RefKDError` where it differs."""
-        self._stored.bind(key, value)
+        self.stored.bind(key, value)
 
     def note(self, key: str, value: Any) -> None:
         """Record a fact that may change from launch to launch."""
-        self._stored.note(key, value)
+        self.stored.note(key, value)
 
     def enqueue(self, values: Mapping[str, Any]) -> None:
         """Put a point in line, unless the study has tried it, is about to, or has no room."""
-        self._stored.enqueue(values)
+        self.stored.enqueue(values)
 
-    def begin_launch(self) -> Launch:
+    def begin_launch(self, environment: Environment | None = None) -> None:
         """Record a launch; first end whoever was killed between its end and telling Optuna.
 
         The sampler then sees it as ended, as it would have without the kill.
         """
-        launch = self._stored.begin_launch()
-        trials = self._stored.trials()
+        self.stored.begin_launch(environment)
+        trials = self.stored.trials()
         for number in [n for n in self._interrupted if ENDED in trials[n].user_attrs]:
             ended = trials[number].user_attrs[ENDED]
-            self._stored.tell(number, TrialState[ended["state"]], ended.get("values"))
+            self.stored.tell(number, TrialState[ended["state"]], ended.get("values"))
             self._interrupted.remove(number)
-        return launch
 
     # One trial, from ask to tell ------------------------------------------------------------
 
@@ -127,8 +127,8 @@ class SearchStudy:
         None where there is nothing to hand out now; `may_ask_later` tells whether that can change.
         """
         while self._interrupted:
-            trial = self._stored.adopt(self._interrupted.pop(0))
-            if self._stored.facts(trial).get("taken_up_at", [0, 0])[1] < MAX_STARTS:
+            trial = self.stored.adopt(self._interrupted.pop(0))
+            if self.stored.facts(trial).get("taken_up_at", [0, 0])[1] < MAX_STARTS:
                 return self._hand_out(trial)
             self._live[trial.number] = trial
             self.fail(
@@ -144,7 +144,7 @@ class SearchStudy:
 
     def begin(self) -> Ask:
         """Return a new trial, or the next point in line, whatever the budget says."""
-        return self._hand_out(self._stored.optuna.ask())
+        return self._hand_out(self.stored.optuna.ask())
 
     def may_ask_later(self) -> bool:
         """Return whether a trial runs now: it may be given back, or let another be promoted."""
@@ -164,10 +164,10 @@ class SearchStudy:
         trial = self._live[number]
         key = key_of(EPOCH, epoch)
         finite = {k: float(v) for k, v in metrics.items() if math.isfinite(v)}
-        if key not in self._stored.facts(trial):
-            self._stored.write(trial, key, finite)
+        if key not in self.stored.facts(trial):
+            self.stored.write(trial, EpochEnded(epoch=epoch, metrics=finite))
         if len(self.file.objectives) == 1 and self.file.objectives[0] in finite:
-            self._stored.report(trial, finite[self.file.objectives[0]], epoch)
+            self.stored.report(trial, finite[self.file.objectives[0]], epoch)
 
     def decide(self, number: int, epoch: int) -> Action:
         """Return what is to become of a live trial at an epoch; a new decision is stored first."""
@@ -175,7 +175,7 @@ class SearchStudy:
             return "go"
         trial = self._live[number]
         key = key_of(RUNG, epoch)
-        known = self._stored.facts(trial)
+        known = self.stored.facts(trial)
         stored = known.get(key)
         if stored is not None:
             paused = stored["action"] == "pause"
@@ -185,7 +185,7 @@ class SearchStudy:
         verdict = self._verdict(trial, epoch)
         if verdict is None:
             return "go"
-        self._stored.write(trial, key, verdict)
+        self.stored.write(trial, RungJudged(epoch=epoch, **verdict))
         decided: Action = verdict["action"]
         return decided
 
@@ -199,12 +199,13 @@ class SearchStudy:
             return self.fail(number, f"{missing[0]} of the kept weights is not finite")
         trial = self._live[number]
         values = [final[name] for name in self.file.objectives]
-        self._stored.set(trial, "epochs", self.file.training.epochs)
+        self.stored.set(trial, "epochs", self.file.training.epochs)
         kept = {k: v for k, v in final.items() if math.isfinite(v)}
-        missed = self._stored.constrain(trial, final)
-        content = {"state": "COMPLETE", "values": values, "final": kept, "violations": missed}
-        self._stored.write(trial, ENDED, content)
-        self._stored.tell(trial, TrialState.COMPLETE, values)
+        missed = self.stored.constrain(trial, final)
+        self.stored.write(
+            trial, TrialEnded(state="COMPLETE", values=values, final=kept, violations=missed)
+        )
+        self.stored.tell(trial, TrialState.COMPLETE, values)
         self._let_go(number)
         return "COMPLETE"
 
@@ -226,9 +227,9 @@ class SearchStudy:
     def fail(self, number: int, reason: str) -> str:
         """End a trial that could not go on, with the reason."""
         trial = self._live[number]
-        self._stored.set(trial, "reason", reason[:2000])
-        self._stored.write(trial, ENDED, {"state": "FAIL"})
-        self._stored.tell(trial, TrialState.FAIL)
+        self.stored.set(trial, "reason", reason[:2000])
+        self.stored.write(trial, TrialEnded(state="FAIL"))
+        self.stored.tell(trial, TrialState.FAIL)
         self._let_go(number)
         return "FAIL"
 
@@ -245,8 +246,8 @@ class SearchStudy:
 
     def close(self, number: int) -> None:
         """End a trial that waits at a rung as pruned."""
-        self._end_pruned(self._stored.adopt(number))
-        self._stored.forget(number)
+        self._end_pruned(self.stored.adopt(number))
+        self.stored.forget(number)
 
     def take_over(self, other: SearchStudy) -> None:
         """Go on with the trials that run under another view of the same storage."""
@@ -265,20 +266,20 @@ class SearchStudy:
 
     def _let_go(self, number: int) -> None:
         del self._live[number]
-        self._stored.forget(number)
+        self.stored.forget(number)
 
     def _hand_out(self, trial: Trial) -> Ask:
-        known = self._stored.facts(trial)
+        known = self.stored.facts(trial)
         attempt = int(known.get("attempt", 0)) + 1
-        self._stored.set(trial, "attempt", attempt)
+        self.stored.set(trial, "attempt", attempt)
         reached = last_epoch(known)
         before, times = known.get("taken_up_at", [reached, 0])
-        self._stored.set(trial, "taken_up_at", [reached, times + 1 if before == reached else 1])
+        self.stored.set(trial, "taken_up_at", [reached, times + 1 if before == reached else 1])
         # One that was begun keeps its values, also where the space has changed since.
         asked: Values | None = known[ASKED]["values"] if ASKED in known else None
         if asked is None:
             values = suggest(self.file.space, trial, self._fixed)
-            self._stored.write(trial, ASKED, {"values": values})
+            self.stored.write(trial, TrialAsked(values=values))
         else:
             values = {**self.launches.once_fixed(self.file.space, asked), **asked}
         self._live[trial.number] = trial
@@ -298,19 +299,19 @@ class SearchStudy:
         if chosen is None:
             return None
         number, rung, standing = chosen
-        trial = self._stored.adopt(number)
-        self._stored.write(trial, key_of(PROMOTION, rung), standing)
+        trial = self.stored.adopt(number)
+        self.stored.write(trial, TrialPromoted(epoch=rung, **standing))
         return self._hand_out(trial)
 
     def _verdict(self, trial: Trial, epoch: int) -> Verdict | None:
         if self._judge.asks_optuna():
-            return self._judge.optuna_verdict(self._stored.optuna, trial.number, self.views())
+            return self._judge.optuna_verdict(self.stored.optuna, trial.number, self.views())
         return self._judge.verdict(trial.number, epoch, self.views())
 
     def _end_pruned(self, trial: Trial) -> None:
-        self._stored.constrain(trial, self._stored.view(trial).last)
-        self._stored.write(trial, ENDED, {"state": "PRUNED"})
-        self._stored.tell(trial, TrialState.PRUNED)
+        self.stored.constrain(trial, self.stored.view(trial).last)
+        self.stored.write(trial, TrialEnded(state="PRUNED"))
+        self.stored.tell(trial, TrialState.PRUNED)
 
     def _stopped(self, views: list[TrialView]) -> str | None:
         return reached(self.file, views, self.launches.wall_seconds)

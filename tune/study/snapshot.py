@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tune.study.environment import Environment
+from tune.study.events import FinalistsBegun, champions_of, study_events
 from tune.study.folders import student_folders
 from tune.study.glance import StoredTrial, glance
 from tune.study.launches import Launch, read_launches
@@ -129,6 +131,17 @@ class StudySnapshot:
         """Every run of a driver, the first one first."""
         return read_launches(self.attributes)
 
+    def environments(self) -> list[tuple[str, float, Environment]]:
+        """Return what was begun when and with which code and versions, equals in a row once."""
+        begun = [("launch", one.begun, one.environment) for one in self.launches]
+        finals = study_events(self.attributes, FinalistsBegun)
+        begun += [("finalists", one.begun, one.environment) for one in finals]
+        found: list[tuple[str, float, Environment]] = []
+        for what, at, code in sorted(begun, key=lambda one: one[1]):
+            if code is not None and (not found or found[-1][2] != code):
+                found.append((what, at, code))
+        return found
+
     @cached_property
     def summary(self) -> Summary:
         """Front, champions, cost and teachers."""
@@ -196,8 +209,8 @@ class StudySnapshot:
     @property
     def scored_champions(self) -> dict[str, int]:
         """Trial by alias of those that the search's intervals are about: when it last ended."""
-        crowned = self.attributes.get("crowned", {})
-        return dict(crowned.get("champions", self.summary.champions))
+        chosen = champions_of(self.attributes, "search")
+        return dict(self.summary.champions if chosen is None else chosen.champions)
 
     @property
     def epochs(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,20 @@ from refkd.errors import RefKDError
 from tune import compat
 from tune.scoped import log_levels
 from tune.study.chain import Chain
-from tune.study.launches import Launch, Launches
+from tune.study.environment import Environment
+from tune.study.events import (
+    AliasMoved,
+    StudyEvent,
+    TrialEvent,
+    aliases_of,
+    key_for,
+    teachers_of,
+)
+from tune.study.launches import Launches, made_with
 from tune.study.samplers import make_sampler
 from tune.study.seen import Seen
 from tune.study.storage import open_storage
-from tune.study.view import CONTINUES, TrialView, view
+from tune.study.view import CONTINUES, READABLE, SCHEMA, TrialView, view
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -47,7 +57,7 @@ class StoredStudy:
         self.optuna = _create(file, opened)
         """The Optuna study itself."""
         self.launches = Launches(self.optuna)
-        self._chain = chain or Chain(self.trials())
+        self._chain = chain or Chain(self.trials(), self.optuna.user_attrs)
         self._seen = Seen()
         self._facts: dict[int, dict[str, Any]] = {}
 
@@ -68,12 +78,34 @@ class StoredStudy:
         """Record a fact that may change from launch to launch."""
         self.optuna.set_user_attr(key, json.loads(json.dumps(value)))
 
-    def begin_launch(self) -> Launch:
-        """Record a launch with its space and its epochs, and what is tried first."""
-        launch = self.launches.begin(self.file)
+    def take_up_schema(self) -> None:
+        """Go on in this version's way of storing a study; `RefKDError` for one unknown to it."""
+        if self.optuna.user_attrs.get("schema") in READABLE:
+            self.note("schema", SCHEMA)
+        self.bind("schema", SCHEMA)
+
+    def append(self, event: StudyEvent) -> None:
+        """Store an event of the study in its place in the order."""
+        key, content = key_for(event, self.optuna.user_attrs), event.content()
+        stamped = self._chain.stamp(None, key, content, launch=self.launches.number)
+        self.optuna.set_user_attr(key, stamped)
+
+    def note_aliases(self, borne: Sequence[AliasMoved]) -> None:
+        """Store which aliases the study's students bear, those that are news."""
+        for move in borne:
+            known = aliases_of(self.optuna.user_attrs).get(move.alias)
+            if known is None or (known.version, known.trial) != (move.version, move.trial):
+                self.append(move)
+
+    def made_with(self, number: int) -> Environment | None:
+        """Return the code and versions that a trial was ended with; None where not known."""
+        return made_with(self.views()[number], self.launches.all())
+
+    def begin_launch(self, environment: Environment | None = None) -> None:
+        """Record a launch with its space, its epochs and its code, and what is tried first."""
+        self.append(self.launches.begin(self.file, environment))
         for point in self.file.start_from:
             self.enqueue(point)
-        return launch
 
     def enqueue(self, values: Mapping[str, Any]) -> None:
         """Put a point in line, unless the study has tried it, is about to, or has no room for it.
@@ -119,15 +151,15 @@ class StoredStudy:
         if trial.number in self._facts:
             self._facts[trial.number][key] = value
 
-    def write(self, trial: Trial, key: str, content: Mapping[str, Any]) -> None:
-        """Store an event of a trial under its place in the study's order, unless it is there.
+    def write(self, trial: Trial, event: TrialEvent) -> None:
+        """Store an event of a trial in its place in the study's order, unless it is there.
 
         A driver killed after the event and before what follows from it leaves it to the next one.
         """
-        if key in self.facts(trial):
-            return
-        launch = self.launches.number
-        self.set(trial, key, self._chain.stamp(trial.number, key, _plain(content), launch=launch))
+        key, launch = event.key, self.launches.number
+        if key not in self.facts(trial):
+            stamped = self._chain.stamp(trial.number, key, event.content(), launch=launch)
+            self.set(trial, key, stamped)
 
     def report(self, trial: Trial, value: float, epoch: int) -> None:
         """Store an intermediate value, which Optuna's own pruners and plots read, once."""
@@ -145,11 +177,11 @@ class StoredStudy:
         missed: dict[str, float] = {}
         if not self.file.constraints:
             return missed
-        teachers = self.optuna.user_attrs.get("teacher_results", {})
+        teachers = teachers_of(self.optuna.user_attrs)
         for constraint in self.file.constraints:
             bound = constraint.at_least
             if constraint.teacher is not None:
-                bound = teachers[constraint.teacher]["metrics"][constraint.metric]
+                bound = teachers[constraint.teacher].metrics[constraint.metric]
                 bound -= constraint.within
             if bound is not None and constraint.metric in metrics:
                 name = f"{constraint.metric}>={bound:.2f}"
@@ -157,6 +189,11 @@ class StoredStudy:
                 trial.set_constraint(name, missed[name])
         self.set(trial, "violations", missed)
         return missed
+
+
+def note_beside(study: optuna.Study, move: AliasMoved) -> None:
+    """Store the move of an alias beside a driver, who alone gives events their places."""
+    study.set_user_attr(f"{move.PREFIX}{time.time_ns()}", move.content())
 
 
 def _create(file: StudyFile, storage: BaseStorage) -> optuna.Study:
@@ -186,13 +223,6 @@ def _same_point(trial: FrozenTrial, values: Mapping[str, Any]) -> bool:
     if compat.enqueued_params(trial) == dict(values):
         return True
     return bool(trial.params) and all(trial.params.get(k) == v for k, v in values.items())
-
-
-def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return content as JSON gives it back; numbers and text come back as they are."""
-    if all(type(value) in (float, int, str) for value in content.values()):
-        return dict(content)
-    return dict(json.loads(json.dumps(dict(content))))
 
 
 def _short(value: Any, limit: int = 160) -> str:

@@ -27,8 +27,10 @@ STAMP = "stamp"
 ENDED_STATES = ("COMPLETE", "PRUNED", "FAIL")
 """Optuna's words for the ways in which a trial ends."""
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of this way of storing a study."""
+READABLE = (2, SCHEMA)
+"""Versions that are read, and gone on with: 2 knew no events of the study itself."""
 
 Action = Literal["go", "stop", "pause"]
 

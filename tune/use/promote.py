@@ -20,9 +20,14 @@ from tune.record.alias import check_alias
 from tune.record.record import tracking_uri, trial_key
 from tune.spec.study_file import StudyFile
 from tune.spec.urls import resolve
+from tune.study.environment import Environment
+from tune.study.events import AliasMoved, finalists_code
 from tune.study.folders import trial_folder
+from tune.study.launches import made_with
+from tune.study.lease import LeaseError, lease
 from tune.study.outcomes import Finalist
 from tune.study.snapshot import StudySnapshot, open_snapshot
+from tune.study.stored_study import StoredStudy, note_beside
 
 LONGEST_REASON = 500
 
@@ -48,19 +53,22 @@ class _Candidate:
     student: FrozenStudent
     run: str
     seeds: Sequence[FrozenStudent]
+    code: Environment | None
+    """With which it was trained."""
 
 
 def promote(study: Path, *, alias: str, trial: int, reason: str) -> Promotion:
     """Register a complete trial's student and move an alias of the study's model to it.
 
     A finalist is stood for by its best fresh seed and scored by the mean over all of them. The
-    study itself is only read. Raises `RefKDError` where the trial cannot bear the alias, MLflow
-    does not take its name, or the tracking server does not take the model.
+    move is stored in the study, nothing else of it changes. Raises `RefKDError` where the trial
+    cannot bear the alias, MLflow does not take its name, or the tracking server does not take the
+    model.
     """
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 
-    from tune.record.registry import Registrar, registered_name
+    from tune.record.registry import Registrar
     from tune.record.tracking import client_settings
     from tune.use.model import unanswered
 
@@ -77,20 +85,35 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> Promotion:
     try:
         with client_settings(), compat.tracking_at(resolve(uri)):
             registrar = Registrar(resolve(uri), file, dataset)
-            version, before = registrar.register(
-                alias, trial, folder, scores, run=chosen.run, reason=reason
+            (move,) = registrar.register(
+                alias, trial, folder, scores, run=chosen.run, reason=reason, code=chosen.code
             )
     except (MlflowException, RequestException) as error:
         raise unanswered(uri, error) from None
+    _store(opened, move)
     return Promotion(
-        model=registered_name(file.name),
+        model=move.model,
         alias=alias,
-        version=version,
+        version=move.version,
         trial=trial,
         run=chosen.run,
         reason=reason,
-        before=before,
+        before=move.before,
     )
+
+
+def _store(study: StudySnapshot, move: AliasMoved) -> None:
+    """Store the move in the study.
+
+    Its place in the order is given by whoever holds the lease: while a driver is at work, it is
+    stored without one.
+    """
+    url = study.place.storage
+    try:
+        with lease(url, study.name, objectives=len(study.objectives)):
+            StoredStudy(study.file, url).note_aliases([move])
+    except LeaseError:
+        note_beside(study.optuna, move)
 
 
 def _checked(alias: str, reason: str) -> str:
@@ -134,9 +157,11 @@ def _candidate(study: StudySnapshot, trial: int, alias: str) -> _Candidate:
         best = _best_seed(rows[0], ALIASES.get(alias, BALANCED))
         folders = [finalist_folder(study.folder, trial, k) for k in range(len(rows[0].runs))]
         seeds = [open_student(folder) for folder in folders]
-        return _Candidate(student=seeds[best], run=run_key(trial, best), seeds=seeds)
+        code = finalists_code(study.attributes)
+        return _Candidate(student=seeds[best], run=run_key(trial, best), seeds=seeds, code=code)
     student = open_student(trial_folder(study.folder, trial))
-    return _Candidate(student=student, run=trial_key(trial), seeds=[student])
+    code = made_with(study.trials[trial], study.launches)
+    return _Candidate(student=student, run=trial_key(trial), seeds=[student], code=code)
 
 
 def _best_seed(row: Finalist, metric: str) -> int:

@@ -1,0 +1,244 @@
+"""The events of a study: what is stored is read again, in one order that nobody can change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from optuna.storages import InMemoryStorage
+from support.recorded_curves import TABLE, study_file
+from support.small_study import SmallStudy, make_study
+
+from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
+from tune.doctor.examine import examine
+from tune.replay import replay
+from tune.report.sheets import provenance
+from tune.simulation.simulator import World, simulate_search
+from tune.study.chain import broken, events
+from tune.study.environment import Environment, environment
+from tune.study.events import (
+    AliasMoved,
+    ChampionsChosen,
+    EpochEnded,
+    Event,
+    FinalistsBegun,
+    FinalistTrained,
+    LaunchBegun,
+    LookTaken,
+    RungJudged,
+    StudyEvent,
+    TeacherTrained,
+    TrialAsked,
+    TrialEnded,
+    TrialPromoted,
+    champions_of,
+    looks_of,
+    study_events,
+    teachers_of,
+    trial_event,
+)
+from tune.study.launches import read_launches
+from tune.study.locate import NoStudyError, locate, open_study
+from tune.study.search_study import SearchStudy
+from tune.study.snapshot import open_snapshot
+from tune.study.view import SCHEMA
+
+CODE = Environment(
+    refkd="1.2.3", python="3.11.7", packages={"torch": "2.13"}, git_commit="abc", git_dirty="true"
+)
+SCORES = {"val_id/miou": 41.5, "cost/cpu_seconds": 3.0}
+OF_TRIALS: list[Event] = [
+    TrialAsked(values={"distill.tau": 0.5, "backbone.name": "seqpan", "a": 3, "b": None}),
+    EpochEnded(epoch=12, metrics=SCORES),
+    RungJudged(epoch=4, action="stop", better=3, among=9),
+    RungJudged(epoch=4, action="go", written={"completed_rung_0": 1.5}),
+    TrialPromoted(epoch=4, better=0, among=9),
+    TrialEnded(state="FAIL"),
+    TrialEnded(state="COMPLETE", values=[41.5], final=SCORES, violations={"x>=1.00": -0.5}),
+]
+OF_STUDIES: list[StudyEvent] = [
+    LaunchBegun(launch=7, begun=1.5, file={"name": "quick"}, environment=CODE),
+    LaunchBegun(launch=8, begun=1.5, file={}),
+    TeacherTrained(role="id", digest="d", epoch=2, epochs=3, metrics=SCORES, cost=SCORES),
+    ChampionsChosen(by="finalists", champions={"best-id": 3}, trials=8),
+    FinalistsBegun(begun=2.5, trials=[3, 4], seeds=[17, 18], environment=CODE),
+    FinalistTrained(trial=3, replicate=1, seed=17, epochs=8, metrics=SCORES, sha256="e"),
+    FinalistTrained(trial=4, replicate=0, seed=18, failed="the loss is not finite"),
+    LookTaken(look=2, champions={"best-id": 3}, user="ann", host="lab", reason="a new split"),
+    AliasMoved(
+        moved=3.5, model="m", alias="best-id", version="2", trial=3, run="trial/0003", reason="r"
+    ),
+]
+
+
+def as_stored(event: Event) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(event.content(), allow_nan=False)))
+
+
+def test_these_are_all_kinds() -> None:
+    assert {type(event) for event in (*OF_TRIALS, *OF_STUDIES)} == set(get_args(Event))
+    prefixes = [kind.PREFIX for kind in get_args(Event)]
+    assert not [(a, b) for a in prefixes for b in prefixes if a != b and a.startswith(b)]
+
+
+@pytest.mark.parametrize("event", OF_TRIALS, ids=lambda e: type(e).__name__)
+def test_an_event_of_a_trial_is_read_as_it_was_written(event: Event) -> None:
+    assert trial_event(event.key, as_stored(event)) == event
+
+
+@pytest.mark.parametrize("event", OF_STUDIES, ids=lambda e: type(e).__name__)
+def test_an_event_of_a_study_is_read_as_it_was_written(event: StudyEvent) -> None:
+    study = SearchStudy(study_file(), InMemoryStorage())
+    study.stored.append(event)
+    assert study_events(study.optuna.user_attrs, type(event)) == [event]
+
+
+def test_a_number_that_is_not_finite_is_stored_as_its_name() -> None:
+    event = TeacherTrained(role="id", metrics={"a": float("nan"), "b": float("-inf")})
+    read = TeacherTrained.read("teacher:0001", as_stored(event))
+    assert str(read.metrics) == str(event.metrics)
+
+
+def test_events_of_one_kind_come_in_their_order() -> None:
+    study = SearchStudy(study_file(), InMemoryStorage())
+    for number in range(12):
+        study.stored.append(TeacherTrained(role="id", digest=str(number)))
+        study.stored.append(ChampionsChosen(by="search", champions={}, trials=number))
+    held = study.optuna.user_attrs
+    assert [e.digest for e in study_events(held, TeacherTrained)] == [str(n) for n in range(12)]
+    assert teachers_of(held)["id"].digest == "11"
+    chosen = champions_of(held, "search")
+    assert chosen is not None
+    assert chosen.trials == 11
+    assert champions_of(held, "finalists") is None
+
+
+@pytest.fixture
+def study(tmp_path: Path, tiny_dataset: Dataset) -> SmallStudy:
+    """A study that was searched with tracking off."""
+    return make_study(tmp_path, tiny_dataset)
+
+
+def test_trials_and_study_share_one_order(study: SmallStudy) -> None:
+    opened = study.open()
+    for event in OF_STUDIES[2:]:
+        opened.stored.append(event)
+    again = study.open()  # another driver goes on where the first one stopped
+    again.stored.append(ChampionsChosen(by="search", champions={}, trials=3))
+    trials, attributes = again.optuna.get_trials(deepcopy=False), again.optuna.user_attrs
+    found = sorted(events(trials, attributes), key=lambda e: e.stamp.place)
+    assert [event.stamp.place for event in found] == list(range(1, len(found) + 1))
+    assert [event.number for event in found[:3]] == [None, None, None], "launch, then teachers"
+    assert broken(trials, attributes) is None
+    assert "order" not in {row.check for row in examine(study.path).findings}
+
+
+def changed_commit(content: dict[str, Any]) -> None:
+    content["environment"]["git_commit"] = "another"
+
+
+def changed_time(content: dict[str, Any]) -> None:
+    content["begun"] += 1.0
+
+
+@pytest.mark.parametrize("change", [changed_commit, changed_time])
+def test_a_changed_launch_is_found(
+    study: SmallStudy, change: Callable[[dict[str, Any]], None]
+) -> None:
+    opened = study.open()
+    content = opened.optuna.user_attrs["launch:0001"]
+    change(content)
+    opened.note("launch:0001", content)
+    (row,) = examine(study.path).findings
+    assert (row.check, row.fixable) == ("order", False)
+    assert row.what.startswith("the study: 'launch:0001'")
+    (difference,) = replay(opened.optuna).differences
+    assert str(difference).startswith("the study: launch:0001")
+
+
+def test_a_study_without_tracking_says_what_code_made_it(study: SmallStudy) -> None:
+    (launch,) = read_launches(study.open().optuna.user_attrs)
+    assert launch.environment == environment()
+    rows = provenance(open_snapshot(study.path)).rows
+    (made,) = [text for name, text in rows if name.startswith("launch of")]
+    assert made == str(environment())
+    assert f"commit {environment().git_commit[:12]}" in made
+    assert "beware" not in dict(rows)
+
+
+def older(opened: SearchStudy) -> None:
+    """Store a study as schema 2 did: what is no event of a trial bears no stamp."""
+    storage, key = opened.optuna._storage, opened.optuna._study_id
+    held = storage.get_study_user_attrs(key)
+    for name, value in list(held.items()):
+        if name.startswith("launch:"):
+            sign = held.get(name.replace("launch", "worked"), {"last": value["begun"]})
+            kept = {k: v for k, v in value.items() if k not in ("stamp", "environment")}
+            opened.note(name, {**kept, **sign})
+            opened.note(name.replace("launch", "worked"), {})
+    opened.note("schema", 2)
+    opened.note("looks", 2)
+    opened.note("crowned", {"champions": {"best-id": 1}, "trials": 4})
+    opened.note("teacher_results", {"id": {"digest": "d", "metrics": {"val_id/miou": 3.0}}})
+
+
+def restamp(opened: SearchStudy) -> None:
+    """Give the events of trials the places they had while nothing else had any."""
+    from tune.study.chain import START, link
+
+    trials = opened.optuna.get_trials(deepcopy=False)
+    before, found = START, sorted(events(trials), key=lambda e: e.stamp.place)
+    for place, event in enumerate(found, start=1):
+        s = event.stamp
+        before = link(before, [place, s.launch, event.number, event.key, event.content])
+        assert event.number is not None
+        stamp = trials[event.number].user_attrs[event.key]["stamp"]
+        stamp[0], stamp[2] = place, before
+
+
+def test_a_study_of_the_schema_before_is_read_and_gone_on_with() -> None:
+    small = study_file(budget={"trials": 8}, workers=2)
+    made = simulate_search(small, TABLE, World(kills=(11.0,))).study
+    launches = read_launches(made.optuna.user_attrs)
+    older(made)
+    restamp(made)
+    held = made.optuna.user_attrs
+    assert [asdict(one) for one in read_launches(held)] == [asdict(one) for one in launches]
+    assert looks_of(held) == 2
+    assert teachers_of(held)["id"].metrics == {"val_id/miou": 3.0}
+    chosen = champions_of(held, "search")
+    assert chosen is not None
+    assert chosen.trials == 4
+    assert replay(made.optuna).differences == []
+
+    grown = SearchStudy(study_file(budget={"trials": 12}, workers=2), made.optuna._storage)
+    grown.stored.take_up_schema()
+    grown.begin_launch(CODE)
+    assert grown.optuna.user_attrs["schema"] == SCHEMA
+    while (ask := grown.ask()) is not None:
+        for epoch in range(1, grown.file.training.epochs + 1):
+            metrics = TABLE.nearest(ask.values).at(epoch)
+            if grown.record(ask.number, epoch, metrics) == "stop":
+                grown.prune(ask.number)
+                break
+        else:
+            grown.complete(ask.number, metrics)
+    assert replay(grown.optuna).differences == []
+    trials, held = grown.optuna.get_trials(deepcopy=False), grown.optuna.user_attrs
+    assert broken(trials, held) is None
+    assert [one.environment for one in read_launches(held)] == [*[None] * len(launches), CODE]
+    grown.stored.append(LookTaken(look=3))
+    assert looks_of(grown.optuna.user_attrs) == 3
+
+
+def test_a_study_of_an_unknown_schema_is_refused(study: SmallStudy) -> None:
+    study.open().note("schema", SCHEMA + 1)
+    with pytest.raises(NoStudyError, match=f"stored in version {SCHEMA + 1}"):
+        open_study(locate(study.path))
+    with pytest.raises(RefKDError, match="was begun with another schema"):
+        study.open().stored.take_up_schema()
