@@ -8,10 +8,10 @@ from statistics import median
 
 from benchmarks.baselines import asha
 from benchmarks.rows import Aim, Row, row
+from tune.config.space import Suggests, suggest
+from tune.config.study_file import StudyFile, load_study_file
 from tune.simulation.curves import Curve, CurveTable, read_curves
 from tune.simulation.simulator import simulate_search
-from tune.spec.space import Suggests, suggest
-from tune.spec.study_file import StudyFile, load_study_file
 from tune.study.budget import hypervolume
 
 RECORDED = Path(__file__).parent / "curves" / "charades-cd-clip.yaml"

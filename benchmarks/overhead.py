@@ -18,15 +18,15 @@ from benchmarks.rows import Aim, Row, row
 from benchmarks.server import mlflow_server
 from refkd.data.simulate import SimulationConfig, simulate
 from refkd.training.student import StudentConfig
+from tune.config.study_file import StudyFile
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import TrainingJob, Workplace
 from tune.execution.progress import Silent
 from tune.execution.study_jobs import SearchJobs, study_jobs
 from tune.execution.training import run_jobs
 from tune.execution.worker import FINAL
-from tune.record.record import Record
-from tune.spec.study_file import StudyFile
 from tune.study.search_study import SearchStudy
+from tune.tracking.record import Record
 
 WORKERS = 2
 

@@ -11,9 +11,9 @@ from statistics import median
 from benchmarks.measure import cpu_seconds, seconds
 from benchmarks.rows import Aim, Row, row
 from benchmarks.studies import made_curves, study_file
+from tune.config.study_file import StudyFile
 from tune.simulation.curves import CurveTable
 from tune.simulation.simulator import simulate_search
-from tune.spec.study_file import StudyFile
 
 WHY = """Four tenths of an event are Optuna's own: asking, drawing, and a copy of the trial for
 each fact that is stored. The rest is views, the standing at a rung and the hashes of the

@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from tune.config.study_file import StudyFile
 from tune.simulation.curves import Curve, CurveTable
-from tune.spec.study_file import StudyFile
 from tune.study.search_study import SearchStudy
 
 EPOCHS = 9

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import Aim, Row, row
+from tune.config.study_file import StudyFile
 from tune.launch import search
-from tune.spec.study_file import StudyFile
 from tune.study.snapshot import open_snapshot
 from tune.study.view import ENDED, TrialView
 

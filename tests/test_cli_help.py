@@ -42,7 +42,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_looking_at_a_study_loads_nothing_that_trains() -> None:
-    modules = "tune.study.locate, tune.study.search_study, tune.show.study"
+    modules = "tune.study.locate, tune.study.search_study, tune.display.study"
     code = f"import sys, {modules}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from support.project import ROOT, project_files
 
-from tune.spec.study_file import StudyFile, load_study_file
+from tune.config.study_file import StudyFile, load_study_file
 
 FOLDERS = (ROOT / "studies", ROOT / "tune" / "templates")
 PARTS = [

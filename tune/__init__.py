@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tune.finals.runs import finalists
-    from tune.finals.sealed_scores import evaluate_final
+    from tune.config.study_file import StudyFile, load_study_file
     from tune.launch import search
-    from tune.spec.study_file import StudyFile, load_study_file
+    from tune.results.finalists import finalists
+    from tune.results.sealed_scores import evaluate_final
     from tune.study.outcomes import Finalists, FinalReport
     from tune.study.results import Summary
     from tune.study.snapshot import read_summary
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 _HOME = {
     "FinalReport": "tune.study.outcomes",
     "Finalists": "tune.study.outcomes",
-    "StudyFile": "tune.spec.study_file",
+    "StudyFile": "tune.config.study_file",
     "Summary": "tune.study.results",
-    "evaluate_final": "tune.finals.sealed_scores",
-    "finalists": "tune.finals.runs",
-    "load_study_file": "tune.spec.study_file",
+    "evaluate_final": "tune.results.sealed_scores",
+    "finalists": "tune.results.finalists",
+    "load_study_file": "tune.config.study_file",
     "read_summary": "tune.study.snapshot",
     "search": "tune.launch",
 }

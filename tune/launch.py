@@ -13,8 +13,8 @@ from refkd.errors import RefKDError
 from refkd.files import temporaries
 from refkd.training.precision import advice
 from refkd.training.teacher import Teacher, find_teacher
-from tune.champions import crown
-from tune.execution.census import Census
+from tune.config.marks import study_marks
+from tune.config.study_file import TEACHER_ROLES, StudyFile, load_study_file
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import (
     CHECKPOINTS,
@@ -23,11 +23,10 @@ from tune.execution.jobs import (
     interrupted,
     stopped_at_once,
 )
+from tune.execution.node_usage import Census
 from tune.execution.progress import Reporter, Silent
 from tune.execution.study_jobs import SearchJobs, StudyJobs, TrialListener, study_jobs
-from tune.record.record import Record
-from tune.spec.marks import study_marks
-from tune.spec.study_file import TEACHER_ROLES, StudyFile, load_study_file
+from tune.results.search_champions import select_champions
 from tune.study.environment import environment
 from tune.study.events import TeacherTrained, teachers_of
 from tune.study.folders import trial_folder
@@ -37,6 +36,7 @@ from tune.study.locate import place_of
 from tune.study.results import Summary, summarise
 from tune.study.search_study import SearchStudy
 from tune.study.warm_start import warm_points
+from tune.tracking.record import Record
 
 _ENDED = ("COMPLETE", "PRUNED", "FAIL")
 
@@ -198,7 +198,7 @@ class _Launch:
         summary = self.summary()
         if summary.champions:
             teachers = {r: t for r, t in self._teachers().items() if t is not None}
-            crown(
+            select_champions(
                 self.file,
                 self.study,
                 summary,

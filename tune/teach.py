@@ -15,15 +15,15 @@ from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.teacher import TeacherConfig, find_teacher
+from tune.config.settings import TeacherTuning
+from tune.config.space import Value, flat, suggest
+from tune.config.study_file import StudyFile
+from tune.config.tuning import tuned
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import EpochListener, TrainingJob, interrupted, teacher_job
 from tune.execution.progress import Reporter
 from tune.execution.study_jobs import study_jobs, workplace
 from tune.launch import open_dataset
-from tune.spec.settings import TeacherTuning
-from tune.spec.space import Value, flat, suggest
-from tune.spec.study_file import StudyFile
-from tune.spec.tuning import tuned
 from tune.study.folders import teacher_folder
 from tune.study.lease import lease
 from tune.study.locate import place_of

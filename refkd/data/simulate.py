@@ -26,9 +26,9 @@ from refkd.data.grid import time_to_index
 from refkd.data.moments import Annotations, Moment, Split, detect_dataset, read_annotations
 from refkd.data.prepare import CARVES
 from refkd.data.splits import Carve
+from refkd.data.synthetic_annotations import ACTIONS, invent
 from refkd.data.vectors import WordVectors
 from refkd.data.words import tokenize
-from refkd.data.world import ACTIONS, invent
 from refkd.seeds import generator
 
 FUNCTION_WORDS = frozenset(

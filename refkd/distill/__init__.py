@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from refkd.distill.config import DistillConfig, IntrospectionConfig, PureGTConfig, WindowConfig
+from refkd.distill.loss_terms import LossTerms
 from refkd.distill.objective import ReflectiveLoss, TeacherLogits
 from refkd.distill.student import SideBranch, Student, StudentOutput
-from refkd.distill.terms import LossTerms
 
 __all__ = [
     "DistillConfig",

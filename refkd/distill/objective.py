@@ -20,8 +20,8 @@ from refkd.distill.distributions import (
     soft_labels,
 )
 from refkd.distill.introspect import Boundary, Role, Weights
+from refkd.distill.loss_terms import LossTerms
 from refkd.distill.student import StudentOutput
-from refkd.distill.terms import LossTerms
 from refkd.models.backbone import SpanLogits
 from refkd.models.decode import decode
 

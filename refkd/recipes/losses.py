@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from refkd.data.batch import Batch
 from refkd.distill.distributions import log_probabilities
-from refkd.distill.terms import LossTerms
+from refkd.distill.loss_terms import LossTerms
 from refkd.models.backbone import NEGATIVE, Backbone, BackboneOutput, widened
 from refkd.models.order import OrderHead
 from refkd.recipes.augment import Augment

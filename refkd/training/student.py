@@ -15,7 +15,7 @@ from refkd.data.batch import Batch
 from refkd.data.dataset import Dataset
 from refkd.data.inputs import ModelInputs
 from refkd.distill import DistillConfig, ReflectiveLoss, Student
-from refkd.distill.terms import LossTerms
+from refkd.distill.loss_terms import LossTerms
 from refkd.errors import CheckpointError
 from refkd.models import BackboneConfig, build_backbone, is_student
 from refkd.models.backbone import SpanBackbone

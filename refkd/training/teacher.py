@@ -17,7 +17,7 @@ from refkd.config import Config
 from refkd.data.batch import Batch
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
-from refkd.distill.terms import LossTerms
+from refkd.distill.loss_terms import LossTerms
 from refkd.errors import CheckpointError
 from refkd.files import canonical_json, write_json
 from refkd.models import BackboneConfig

@@ -19,7 +19,7 @@ from refkd.data.batches import training_batches
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
 from refkd.data.resident import ResidentFeatures
-from refkd.distill.terms import LossTerms
+from refkd.distill.loss_terms import LossTerms
 from refkd.errors import CheckpointError, TrainingError
 from refkd.models.backbone import Backbone
 from refkd.seeds import derive_seed

@@ -38,7 +38,7 @@ def test_a_spot_notice_moves_the_trials_and_counts_as_no_failure(cluster: Cluste
         "laptop", "python", "-c", METADATA, notice, log=lab.folder / "metadata.log"
     )
     endpoint = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://{ADDRESSES['laptop']}"}
-    watch = ["python", "-m", "tune.execution.spot"]
+    watch = ["python", "-m", "tune.execution.preemption"]
     watcher = lab.start("w1", *watch, log=log, **STRICT, **endpoint)
 
     search = Search.prepare(

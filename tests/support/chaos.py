@@ -25,9 +25,9 @@ from support import chaos_hooks
 from refkd.data.dataset import Dataset
 from refkd.files import sha256_file
 from refkd.training.teacher import freeze_teacher, teacher_trainer
-from tune.doctor.examine import examine
-from tune.replay import replay
-from tune.spec.study_file import TEACHER_ROLES, load_study_file
+from tune.audit.examine import examine
+from tune.audit.replay import replay
+from tune.config.study_file import TEACHER_ROLES, load_study_file
 from tune.study.locate import locate, open_study
 from tune.study.view import STAMP, TrialView, view
 

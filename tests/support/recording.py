@@ -7,7 +7,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
-from tune.record.tracking import Tracker
+from tune.tracking.tracker import Tracker
 
 EXPERIMENT = "refkd/quick"
 SECONDS = 120.0

@@ -8,9 +8,9 @@ from refkd.data.dataset import Dataset
 from refkd.evaluation.comparison import Figure
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.retriever import export
-from tune.record.registry import register_champions
-from tune.spec.study_file import StudyFile
+from tune.config.study_file import StudyFile
 from tune.study.results import Cost, Summary
+from tune.tracking.registry import register_champions
 
 NAME = "refkd-quick"
 

@@ -12,9 +12,9 @@ from support.recorded_curves import TABLE, study_file
 from support.recording import runs
 
 from refkd.data.dataset import Dataset
-from tune.record.record import Record, experiment_name
-from tune.spec.study_file import StudyFile
+from tune.config.study_file import StudyFile
 from tune.study.search_study import SearchStudy
+from tune.tracking.record import Record, experiment_name
 
 TRIALS = 6
 

@@ -18,14 +18,14 @@ from refkd.files import sha256_file, write_json
 from refkd.training.checkpoint import Checkpoint, CheckpointFolder, save_tensors
 from refkd.training.export import RECORD, WEIGHTS, StudentRecord
 from refkd.training.teacher import Teacher, TeacherRecord, find_teacher
-from tune.record.record import Record
-from tune.spec.study_file import StudyFile, load_study_file
+from tune.config.study_file import StudyFile, load_study_file
 from tune.study.environment import environment
 from tune.study.events import TeacherTrained
 from tune.study.folders import trial_folder
 from tune.study.search_study import SearchStudy
 from tune.study.storage import close_storage
 from tune.study.view import TrialView
+from tune.tracking.record import Record
 
 EPOCHS = 3
 OUTCOMES = {0: ("COMPLETE", 3), 1: ("PRUNED", 2), 2: ("FAIL", 1)}

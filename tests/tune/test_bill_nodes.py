@@ -10,11 +10,11 @@ import pytest
 import ray
 from rich.console import Console
 
-from tune.bill import Bill, make_bill
-from tune.execution.census import NODE_TYPE, Census
+from tune.config.limits import Resources
+from tune.display.cost import show_bill
 from tune.execution.cluster import ray_session
-from tune.show.cost import show_bill
-from tune.spec.limits import Resources
+from tune.execution.node_usage import NODE_TYPE, Census
+from tune.results.bill import Bill, make_bill
 from tune.study.locate import StudyPlace
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView

@@ -33,7 +33,7 @@ DRIVER: dict[str, dict[str, Any]] = {
     "between an epoch and its decision": {"before": f"{STUDY}.decide", "call": 2},
     "between the decision to end a trial and tell": {"before": f"{STORED}.tell"},
     "between tell and MLflow": {"after": f"{STUDY}.complete"},
-    "between registration and its note": {"after": "tune.record.registry:register_champions"},
+    "between registration and its note": {"after": "tune.tracking.registry:register_champions"},
 }
 WORKER: dict[str, dict[str, Any]] = {
     "within a teacher's checkpoint": {"before": RENAME, "match": "epoch-0002.json"},

@@ -18,8 +18,8 @@ from refkd.evaluation.comparison import MEANING
 from refkd.training.export import WEIGHTS, open_student
 from refkd.training.validation import evaluate_role
 from tune import finalists
-from tune.beside.studies import SideBySide, side_by_side
 from tune.cli import app
+from tune.results.side_by_side import SideBySide, side_by_side
 from tune.study.folders import trial_folder
 
 

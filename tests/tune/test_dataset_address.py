@@ -14,9 +14,9 @@ from support.ended_study import end_study
 from refkd.data.dataset import Dataset
 from refkd.errors import DataError
 from tune import evaluate_final
+from tune.config.study_file import StudyFileError, load_study_file
 from tune.execution.study_jobs import workplace
 from tune.execution.worker import open_dataset
-from tune.spec.study_file import StudyFileError, load_study_file
 from tune.study.ledger import read_looks
 
 

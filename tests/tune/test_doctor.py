@@ -18,8 +18,8 @@ from support.small_study import SmallStudy, make_study, save_checkpoints
 from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
+from tune.audit.examine import Diagnosis, examine
 from tune.cli import app
-from tune.doctor.examine import Diagnosis, examine
 from tune.study.lease import DRIVER, Driver, LeaseError
 from tune.study.locate import NoStudyError
 

@@ -13,12 +13,12 @@ from mlflow.entities import LoggedModel, Run, ViewType
 from support.small_study import EPOCHS, OUTCOMES, SmallStudy, make_study, metrics
 
 from refkd.data.dataset import Dataset
-from tune.doctor.examine import Diagnosis, examine
-from tune.record.record import spool_folder
-from tune.record.sender import RUN_TAG
-from tune.record.spool import Spool
-from tune.record.tracking import owner_of, target_of
-from tune.sync import sync
+from tune.audit.examine import Diagnosis, examine
+from tune.tracking.record import spool_folder
+from tune.tracking.sender import RUN_TAG
+from tune.tracking.spool import Spool
+from tune.tracking.sync import sync
+from tune.tracking.tracker import owner_of, target_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports

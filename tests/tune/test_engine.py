@@ -14,15 +14,15 @@ from optuna.trial import FrozenTrial, TrialState
 from support.recorded_curves import EPOCHS, TABLE, study_file
 
 from refkd.errors import RefKDError
-from tune.replay import replay
+from tune.audit.replay import replay
 from tune.simulation.curves import read_curves, write_curves
 from tune.simulation.simulator import Simulated, World, simulate_search
 from tune.study.budget import stagnant, total
-from tune.study.chain import START, events, link
+from tune.study.event_log import START, events, link
 from tune.study.events import TeacherTrained
 from tune.study.growth import check_growth, continue_survivors, current
-from tune.study.judge import Judge, Verdict
 from tune.study.launches import TOUCH
+from tune.study.pruning import Decision, RungPruner
 from tune.study.results import summarise
 from tune.study.search_study import MAX_STARTS, SearchStudy
 from tune.study.stored_study import StoredStudy
@@ -107,13 +107,13 @@ def test_a_pruner_asked_again_after_a_kill_decides_the_same(
     """A driver killed before its decision is stored asks once more; these pruners write."""
     settings = {"objectives": ["val_id/miou"], "pruning": {"name": pruner}}
     calm = run(**settings)
-    once = Judge.optuna_verdict
+    once = RungPruner.optuna_verdict
 
-    def twice(judge: Judge, *asked: Any) -> Verdict:
+    def twice(judge: RungPruner, *asked: Any) -> Decision:
         once(judge, *asked)
         return once(judge, *asked)
 
-    monkeypatch.setattr(Judge, "optuna_verdict", twice)
+    monkeypatch.setattr(RungPruner, "optuna_verdict", twice)
     again = run(**settings)
     assert ended(calm).count("PRUNED") > 0
     assert decisions(again) == decisions(calm)

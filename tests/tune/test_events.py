@@ -15,12 +15,12 @@ from support.small_study import SmallStudy, make_study
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
-from tune.doctor.examine import examine
-from tune.replay import replay
-from tune.report.sheets import provenance
+from tune.audit.examine import examine
+from tune.audit.replay import replay
+from tune.report.tables import provenance
 from tune.simulation.simulator import World, simulate_search
-from tune.study.chain import broken, events
 from tune.study.environment import Environment, environment
+from tune.study.event_log import broken, events
 from tune.study.events import (
     AliasMoved,
     ChampionsChosen,
@@ -189,7 +189,7 @@ def older(opened: SearchStudy) -> None:
 
 def restamp(opened: SearchStudy) -> None:
     """Give the events of trials the places they had while nothing else had any."""
-    from tune.study.chain import START, link
+    from tune.study.event_log import START, link
 
     trials = opened.optuna.get_trials(deepcopy=False)
     before, found = START, sorted(events(trials), key=lambda e: e.stamp.place)
@@ -240,5 +240,5 @@ def test_a_study_of_an_unknown_schema_is_refused(study: SmallStudy) -> None:
     study.open().note("schema", SCHEMA + 1)
     with pytest.raises(NoStudyError, match=f"stored in version {SCHEMA + 1}"):
         open_study(locate(study.path))
-    with pytest.raises(RefKDError, match="was begun with another schema"):
+    with pytest.raises(RefKDError, match="was begun with other values of 'schema'"):
         study.open().stored.take_up_schema()

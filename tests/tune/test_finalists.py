@@ -27,12 +27,12 @@ from refkd.training.export import open_student
 from refkd.training.teacher import Teacher, find_teacher
 from refkd.training.validation import evaluate_role
 from tune import Finalists, finalists
-from tune.bill import make_bill
 from tune.cli import app
+from tune.config.study_file import StudyFileError
+from tune.display.final import show_finalists
 from tune.execution.jobs import InterruptedSearchError
-from tune.finals.choice import finalist_folder, fresh_seeds, read_results
-from tune.show.final import show_finalists
-from tune.spec.study_file import StudyFileError
+from tune.results.bill import make_bill
+from tune.results.choice import finalist_folder, fresh_seeds, read_results
 from tune.study.lease import LeaseError, lease
 from tune.study.locate import NoStudyError
 from tune.study.outcomes import EARLIER
@@ -192,7 +192,7 @@ def test_the_seed_is_that_of_the_search_also_where_teachers_have_their_own(
     teachers["ood"]["recipe"] = "refkd_text"
     study = end_study(tmp_path, tiny_dataset, teachers=teachers)
     study.change(seed=7)
-    with pytest.raises(RefKDError, match="begun with another seed"):
+    with pytest.raises(RefKDError, match="begun with other values of 'seed'"):
         run(study, fake)
     assert fake.trained == []
 

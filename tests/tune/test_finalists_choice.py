@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.ended_study import scored
 
-from tune.finals.choice import ALIASES, BALANCED, choose, fresh_seeds, winners
-from tune.spec.study_file import StudyFile
+from tune.config.study_file import StudyFile
+from tune.results.choice import ALIASES, BALANCED, choose, fresh_seeds, winners
 from tune.study.view import TrialView
 
 OBJECTIVES = ["val_id/miou", "val_ood/miou"]

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from refkd.data.dataset import Dataset
 from tune import finalists, read_summary, search
 from tune.cli import app
-from tune.record.registry import registered_name
-from tune.spec.study_file import load_study_file
+from tune.config.study_file import load_study_file
+from tune.tracking.registry import registered_name
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports

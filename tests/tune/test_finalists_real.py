@@ -18,10 +18,10 @@ from support.sealed_watch import opened_by
 from refkd.data.dataset import Dataset
 from refkd.training.student import student_trainer
 from tune import FinalReport
-from tune.doctor.examine import examine
-from tune.finals.choice import fresh_seeds, read_results
-from tune.finals.outcome import outcome_of
-from tune.spec.study_file import load_study_file
+from tune.audit.examine import examine
+from tune.config.study_file import load_study_file
+from tune.results.choice import fresh_seeds, read_results
+from tune.results.outcome import outcome_of
 from tune.study.outcomes import SeedResult
 
 EPOCHS = 4

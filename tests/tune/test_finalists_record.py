@@ -11,8 +11,8 @@ from support.ended_study import EPOCHS, FakeTrainer, end_study
 from refkd.data.dataset import Dataset
 from tune import finalists
 from tune.execution.jobs import InterruptedSearchError
-from tune.finals.record import FinalistRecord
-from tune.record.registry import registered_name
+from tune.results.record import FinalistRecord
+from tune.tracking.registry import registered_name
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports

@@ -19,7 +19,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 from support.project import ROOT
 
-from tune.study.glance import glance
+from tune.study.sqlite_reader import read_sqlite
 from tune.study.storage import close_storage, open_storage
 from tune.study.view import ASKED, EPOCH, STAMP, key_of, view
 
@@ -83,7 +83,7 @@ def test_every_view_is_the_one_that_optuna_gives(
     for key, value in attributes.items():
         study.set_user_attr(key, value)
     study.add_trials(held)
-    seen = glance(url, name)
+    seen = read_sqlite(url, name)
     assert seen is not None
     assert seen.attributes == attributes
     known = study.get_trials(deepcopy=False)
@@ -98,7 +98,7 @@ def test_an_infinite_value_is_read_as_one(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     study = optuna.create_study(study_name="a", storage=url, directions=["maximize"] * 2)
     study.add_trial(create_trial(values=[-math.inf, math.inf]))
-    seen = glance(url, "a")
+    seen = read_sqlite(url, "a")
     assert seen is not None
     assert seen.trials[0].values == [-math.inf, math.inf]
 
@@ -110,7 +110,7 @@ def test_what_a_driver_has_just_written_is_seen(tmp_path: Path) -> None:
     trial = study.ask()
     for value in (1, 2):
         trial.set_user_attr("fact", value)
-        seen = glance(url, "a")
+        seen = read_sqlite(url, "a")
         assert seen is not None
         assert seen.trials[0].user_attrs == {"fact": value}
         assert seen.trials[0].state.name == "RUNNING"
@@ -121,10 +121,10 @@ def test_tables_of_another_revision_are_left_to_optuna(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
     url = f"sqlite:///{path}"
     optuna.create_study(study_name="a", storage=url)
-    assert glance(url, "a") is not None
+    assert read_sqlite(url, "a") is not None
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = 'v9.0.0.a'")
-    assert glance(url, "a") is None
+    assert read_sqlite(url, "a") is None
 
 
 def test_what_is_no_study_in_sqlite_is_left_to_optuna_and_nothing_is_made(tmp_path: Path) -> None:
@@ -140,8 +140,8 @@ def test_what_is_no_study_in_sqlite_is_left_to_optuna_and_nothing_is_made(tmp_pa
         url.replace("study", "st%75dy"),
         "postgresql+psycopg://ann@host/studies",
     ):
-        assert glance(other, "a") is None
-    assert glance(url, "b") is None
+        assert read_sqlite(other, "a") is None
+    assert read_sqlite(url, "b") is None
     assert not (tmp_path / "nowhere.db").exists()
 
 

@@ -15,12 +15,12 @@ from ray.tune.search import Searcher
 from support.ended_study import scored
 
 from refkd.data.dataset import Dataset
+from tune.config.study_file import StudyFile
 from tune.execution.dispatch import Bookkeeping, JobSearcher
 from tune.execution.jobs import JobEnd, JobList, TrainingJob
 from tune.execution.progress import Silent
 from tune.execution.study_jobs import SearchJobs, study_jobs
 from tune.execution.worker import FAILED, FINAL
-from tune.spec.study_file import StudyFile
 from tune.study.search_study import SearchStudy
 
 GAVE_UP, SILENT = "the loss is not finite", "the worker ended without reporting its last epoch"

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 import pytest
 
 from refkd.errors import RefKDError
+from tune.config.limits import Resources
 from tune.execution.cluster import joined, ray_session
-from tune.spec.limits import Resources
 
 
 @pytest.mark.parametrize("searching", [False, True])

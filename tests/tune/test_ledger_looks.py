@@ -21,16 +21,16 @@ from refkd.evaluation.comparison import PairScores, mean_row, per_pair
 from refkd.training.export import open_student
 from refkd.training.validation import evaluate_role
 from tune import FinalReport, evaluate_final
+from tune.audit.examine import examine
 from tune.cli import app
-from tune.doctor.examine import examine
 from tune.study.folders import seed_folder, trial_folder
 from tune.study.ledger import LedgerError, read_looks
 
 KILLED = """
 import os, signal, sys
-import tune.finals.look
-from tune.finals.sealed_scores import evaluate_final
-tune.finals.look.open_sealed = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+import tune.results.look
+from tune.results.sealed_scores import evaluate_final
+tune.results.look.open_sealed = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 evaluate_final(sys.argv[1])
 """
 

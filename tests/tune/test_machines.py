@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from refkd.errors import RefKDError
+from tune.config.limits import Resources
 from tune.execution.machines import Machine, check_resources, machines_coming
-from tune.spec.limits import Resources
 
 HEAD: Machine = {"CPU": 0.0, "memory": 1e9}
 SMALL: Machine = {"CPU": 4.0, "GPU": 1.0}

@@ -14,12 +14,12 @@ from refkd.evaluation.comparison import Row
 from refkd.models import build_backbone
 from refkd.models.vslnet import VSLNetConfig
 from refkd.retriever import Retriever, export
-from tune.record.card import model_card
-from tune.record.record import MARKS_TAG, marks_tag
-from tune.show.study import show_best, show_status
-from tune.spec.marks import study_marks
-from tune.spec.study_file import StudyFile
+from tune.config.marks import study_marks
+from tune.config.study_file import StudyFile
+from tune.display.study import show_best, show_status
 from tune.study.results import Cost, Summary, TrialSummary
+from tune.tracking.card import model_card
+from tune.tracking.record import MARKS_TAG, marks_tag
 
 ORACLE = {"preset": "oracle", "oracle": True}
 LEAK = "OOD teacher oracle: it is trained on val_ood"

@@ -12,7 +12,7 @@ from support.browser import needs_chromium
 from support.recording import SECONDS, by_name, tell_everything, tracker
 
 from tune import compat
-from tune.record.courier import Delivery
+from tune.tracking.courier import Delivery
 
 EXPERIMENT = "refkd/shown"
 

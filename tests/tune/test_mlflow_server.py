@@ -17,7 +17,7 @@ from support.recording import SECONDS, check_everything, tell_everything, tracke
 from support.simulated_search import check, recorded_file, search
 
 from refkd.data.dataset import Dataset
-from tune.record.courier import Delivery
+from tune.tracking.courier import Delivery
 
 if TYPE_CHECKING:
     from support.tracking_server import Server

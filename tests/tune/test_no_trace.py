@@ -33,9 +33,9 @@ from refkd import (
     simulate,
     teacher_trainer,
 )
+from refkd.scoped import log_levels
 from tune import evaluate_final, finalists, load_study_file, read_summary, search
-from tune.replay import replay
-from tune.scoped import log_levels
+from tune.audit.replay import replay
 from tune.simulation.plan import probe_epoch
 from tune.study.lease import lease
 from tune.study.locate import locate, open_study

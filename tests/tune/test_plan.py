@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from refkd.data.dataset import Dataset
+from tune.config.study_file import load_study_file
 from tune.simulation.plan import Plan, make_plan
-from tune.spec.study_file import load_study_file
 
 EPOCHS = 4
 

@@ -22,15 +22,15 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.evaluation.comparison import MEANING
 from tune import finalists
+from tune.audit.examine import examine
 from tune.cli import app
-from tune.doctor.examine import examine
-from tune.record.alias import check_alias, move_alias
-from tune.record.registry import registered_name
+from tune.inference.model import load_model
+from tune.inference.promote import Promotion, promote
 from tune.study.environment import environment
 from tune.study.events import aliases_of
 from tune.study.lease import DRIVER, lease
-from tune.use.model import load_model
-from tune.use.promote import Promotion, promote
+from tune.tracking.alias import check_alias, move_alias
+from tune.tracking.registry import registered_name
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",

@@ -12,9 +12,9 @@ from support.recording import SECONDS, by_name, rows, tracker
 from support.small_study import EPOCHS, SmallStudy, make_study, metrics
 
 from refkd.data.dataset import Dataset
-from tune.record.courier import Delivery
-from tune.record.record import experiment_name
-from tune.sync import sync
+from tune.tracking.courier import Delivery
+from tune.tracking.record import experiment_name
+from tune.tracking.sync import sync
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports, which nothing here can mend.

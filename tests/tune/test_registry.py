@@ -20,12 +20,12 @@ from refkd.errors import CheckpointError
 from refkd.evaluation.comparison import Figure
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.retriever import Retriever, export
-from tune.record.record import Record
-from tune.record.registry import register_champions, registered_name
-from tune.record.saved_model import requirements
-from tune.spec.study_file import StudyFile
+from tune.config.study_file import StudyFile
 from tune.study.results import Cost, Summary
-from tune.study.search_study import Ask
+from tune.study.search_study import TrialRequest
+from tune.tracking.record import Record
+from tune.tracking.registry import register_champions, registered_name
+from tune.tracking.saved_model import requirements
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports and its advice on optional environment managers.
@@ -162,7 +162,9 @@ def test_a_version_comes_from_the_trials_run(
     file: StudyFile, tiny_dataset: Dataset, folders: dict[str, Path], mlflow_store: str
 ) -> None:
     with Record(file) as record:
-        record.trial_started(Ask(number=3, values={"distill.kd_temperature": 1.0}, attempt=1))
+        record.trial_started(
+            TrialRequest(number=3, values={"distill.kd_temperature": 1.0}, attempt=1)
+        )
     register(file, tiny_dataset, folders)
     client = MlflowClient(mlflow_store)
     experiment = client.get_experiment_by_name("refkd/quick")

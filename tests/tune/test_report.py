@@ -25,15 +25,15 @@ from refkd.data.dataset import Dataset
 from refkd.evaluation.comparison import MEANING, mean_row
 from refkd.evaluation.predictions import measure
 from tune import evaluate_final, finalists
-from tune.champions import interval_table, score_systems, systems_of
-from tune.finals.outcome import outcome_of
+from tune.display.study import show_best
 from tune.report.examples import Bar, Example, Examples, choose_rows
 from tune.report.figure import Table
 from tune.report.make import compose
 from tune.report.page import render
 from tune.report.rungs import pruning
-from tune.report.standing_tables import system_words
-from tune.show.study import show_best
+from tune.report.score_tables import system_words
+from tune.results.outcome import outcome_of
+from tune.results.search_champions import interval_table, score_systems, systems_of
 from tune.study.events import ChampionsChosen
 from tune.study.lease import lease
 from tune.study.search_study import SearchStudy

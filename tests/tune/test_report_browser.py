@@ -23,7 +23,7 @@ VIEWS = {"light": (1280, "light"), "dark": (1280, "dark"), "phone": (390, "light
 
 
 @dataclass
-class Seen:
+class ViewCache:
     """A page in the browser, and what it said and asked for."""
 
     page: Page
@@ -43,11 +43,11 @@ def written(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -> 
 
 
 @pytest.fixture(params=VIEWS)
-def seen(request: pytest.FixtureRequest, chromium: Browser, written: Path) -> Iterator[Seen]:
+def seen(request: pytest.FixtureRequest, chromium: Browser, written: Path) -> Iterator[ViewCache]:
     width, scheme = VIEWS[request.param]
     page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.set_default_timeout(120_000)
-    held = Seen(page)
+    held = ViewCache(page)
     page.on("console", lambda message: held.told.append(message.text))
     page.on("pageerror", lambda error: held.told.append(str(error)))
     page.on("request", lambda request: held.asked.append(request.url))
@@ -57,7 +57,7 @@ def seen(request: pytest.FixtureRequest, chromium: Browser, written: Path) -> It
     page.close()
 
 
-def test_it_is_drawn_without_a_word_or_a_request(seen: Seen, written: Path) -> None:
+def test_it_is_drawn_without_a_word_or_a_request(seen: ViewCache, written: Path) -> None:
     plots = seen.page.locator("[data-plot]")
     assert plots.count() > 10
     for index in range(plots.count()):
@@ -67,7 +67,7 @@ def test_it_is_drawn_without_a_word_or_a_request(seen: Seen, written: Path) -> N
     assert [url for url in seen.asked if not url.startswith("data:")] == [written.as_uri()]
 
 
-def test_nothing_scrolls_sideways(seen: Seen) -> None:
+def test_nothing_scrolls_sideways(seen: ViewCache) -> None:
     for opened in seen.page.locator("details > summary").all():
         opened.click()
     widths = seen.page.evaluate(
@@ -82,7 +82,7 @@ def test_nothing_scrolls_sideways(seen: Seen) -> None:
     assert wide == []
 
 
-def test_a_trial_says_what_it_is_when_pointed_at(seen: Seen) -> None:
+def test_a_trial_says_what_it_is_when_pointed_at(seen: ViewCache) -> None:
     front = seen.page.locator("[data-plot=front]")
     front.scroll_into_view_if_needed()
     front.locator(".scatterlayer .point").first.hover(force=True)
@@ -91,7 +91,7 @@ def test_a_trial_says_what_it_is_when_pointed_at(seen: Seen) -> None:
     expect(text).to_contain_text("lambda_id")
 
 
-def test_text_stands_out_from_its_ground(seen: Seen) -> None:
+def test_text_stands_out_from_its_ground(seen: ViewCache) -> None:
     def brightness(selector: str, name: str) -> float:
         found: float = seen.page.evaluate(
             """([selector, name]) => {
@@ -108,7 +108,7 @@ def test_text_stands_out_from_its_ground(seen: Seen) -> None:
     assert abs(brightness("[data-plot=front] .xtick text", "fill") - ground) > 150
 
 
-def test_colours_follow_the_reader(seen: Seen) -> None:
+def test_colours_follow_the_reader(seen: ViewCache) -> None:
     tick = seen.page.locator("[data-plot=front] .xtick text").first
     scheme = seen.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
     before = tick.evaluate("element => getComputedStyle(element).fill")
@@ -120,7 +120,7 @@ def test_colours_follow_the_reader(seen: Seen) -> None:
     )
 
 
-def test_on_paper_pictures_are_dark_on_white_and_fit(seen: Seen, tmp_path: Path) -> None:
+def test_on_paper_pictures_are_dark_on_white_and_fit(seen: ViewCache, tmp_path: Path) -> None:
     seen.page.emulate_media(media="print")
     seen.page.set_viewport_size({"width": 680, "height": 960})
     seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -137,7 +137,7 @@ def test_on_paper_pictures_are_dark_on_white_and_fit(seen: Seen, tmp_path: Path)
     assert pdf.stat().st_size > 30_000
 
 
-def test_each_picture_has_a_name_for_who_cannot_see_it(seen: Seen) -> None:
+def test_each_picture_has_a_name_for_who_cannot_see_it(seen: ViewCache) -> None:
     pictures = seen.page.locator("[data-plot]").all()
     assert {picture.get_attribute("role") for picture in pictures} == {"img"}
     labels = [picture.get_attribute("aria-label") for picture in pictures]

@@ -12,9 +12,9 @@ from support.report_page import Page, content_of
 from support.small_study import make_study
 
 from refkd.data.dataset import Dataset
+from tune.config.study_file import load_study_file
 from tune.report.make import compose
 from tune.report.page import render
-from tune.spec.study_file import load_study_file
 from tune.study.lease import lease
 from tune.study.locate import NoStudyError
 from tune.study.search_study import SearchStudy

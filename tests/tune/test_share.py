@@ -15,10 +15,10 @@ from refkd.errors import RefKDError
 from refkd.models import VSLNetConfig
 from refkd.training.student import StudentConfig
 from tune.cli import app
+from tune.config.limits import Resources
+from tune.config.study_file import StudyFile
+from tune.execution.capacity import ShareError, Taken, largest_student, measure, share_of, taken_by
 from tune.execution.cluster import ray_session
-from tune.execution.share import ShareError, Taken, largest_student, measure, share_of, taken_by
-from tune.spec.limits import Resources
-from tune.spec.study_file import StudyFile
 
 GIB = 1 << 30
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from refkd.models import MRTNetConfig
 from refkd.recipes import RecipeConfig
-from tune.show.teachers import HEADS, show_taught
+from tune.display.teachers import HEADS, show_taught
 from tune.teach import Taught
 
 

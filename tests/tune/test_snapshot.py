@@ -12,7 +12,7 @@ from support.ended_study import end_study
 from support.recorded_curves import TABLE, study_file
 
 from refkd.data.dataset import Dataset
-from tune.spec.study_file import StudyFile
+from tune.config.study_file import StudyFile
 from tune.study.lease import DRIVER, lease
 from tune.study.locate import NoStudyError
 from tune.study.search_study import SearchStudy
@@ -158,7 +158,7 @@ def test_following_a_search_in_sqlite_loads_nothing_heavy(tmp_path: Path) -> Non
     folder.mkdir()
     begin(folder, f"sqlite:///{folder / 'study.db'}")
     code = (
-        "import sys; from tune.beside.sight import look; "
+        "import sys; from tune.display.search_status import look; "
         "from tune.study.snapshot import open_snapshot; "
         f"print(look(open_snapshot({str(folder)!r})).phase, *sys.modules)"
     )

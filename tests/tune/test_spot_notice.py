@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from tune.execution import spot
-from tune.execution.spot import notice
+from tune.execution import preemption
+from tune.execution.preemption import notice
 
 END = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -91,10 +91,10 @@ def test_a_service_that_does_not_answer_is_no_notice_and_said_once(
 
     drained: list[datetime] = []
     monkeypatch.setattr(Metadata, "text", json.dumps({"time": END.isoformat()}))
-    monkeypatch.setattr(spot, "notice", ask)
-    monkeypatch.setattr(spot, "drain", drained.append)
-    monkeypatch.setattr(spot, "POLL", 0.0)
-    spot.watch()
+    monkeypatch.setattr(preemption, "notice", ask)
+    monkeypatch.setattr(preemption, "drain", drained.append)
+    monkeypatch.setattr(preemption, "POLL", 0.0)
+    preemption.watch()
     assert drained == [END]
     said = capsys.readouterr().out
     assert said.count("no notice can be heard") == 1

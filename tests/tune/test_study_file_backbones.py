@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from refkd.models import NETWORKS
-from tune.spec.study_file import StudyFileError, load_study_file
+from tune.config.study_file import StudyFileError, load_study_file
 
 STUDY = """name: small
 dataset: somewhere

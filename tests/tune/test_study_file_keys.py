@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tune.spec.study_file import StudyFile
+from tune.config.study_file import StudyFile
 
 KEYS = Path(__file__).with_name("study_file_keys.txt")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tune.spec.study_file import StudyFile
+from tune.config.study_file import StudyFile
 
 
 def study(recipe: Any) -> StudyFile:

@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from tune.cli import app
-from tune.record import courier
-from tune.record.record import experiment_name, spool_folder
-from tune.record.spool import Event, Spool
 from tune.study.lease import LeaseError, lease
-from tune.sync import sync
+from tune.tracking import courier
+from tune.tracking.record import experiment_name, spool_folder
+from tune.tracking.spool import Event, Spool
+from tune.tracking.sync import sync
 
 AWAY = "http://127.0.0.1:9"  # nobody listens there
 
@@ -35,7 +35,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def study(tmp_path: Path, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> SmallStudy:
     """A study whose tracking server was down all the time."""
-    monkeypatch.setattr("tune.record.record.CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("tune.tracking.record.CLOSE_SECONDS", 0.1)
     return make_study(tmp_path, tiny_dataset, tracking=AWAY)
 
 
@@ -114,7 +114,7 @@ def test_all_takes_back_what_a_server_refused(
 
     with server_at(study, mlflow_store):
         with monkeypatch.context() as patch:
-            patch.setattr("tune.record.sender.Sender._epochs", fail)
+            patch.setattr("tune.tracking.sender.Sender._epochs", fail)
             refused = sync(study.path).refused
             epochs = sum(epochs for _, epochs in OUTCOMES.values()) + 2  # teachers'
             ends = len(OUTCOMES) + 3  # teachers' and the study's

@@ -13,13 +13,13 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.recipes import RecipeConfig
 from refkd.training.teacher import find_teacher
+from tune.config.space import flat, suggest
+from tune.config.study_file import StudyFile, StudyFileError, load_study_file
+from tune.config.tuning import tuned
+from tune.display.study import make_console
+from tune.display.teachers import show_tuned
 from tune.execution.progress import Silent
 from tune.execution.study_jobs import study_jobs
-from tune.show.study import make_console
-from tune.show.teachers import show_tuned
-from tune.spec.space import flat, suggest
-from tune.spec.study_file import StudyFile, StudyFileError, load_study_file
-from tune.spec.tuning import tuned
 from tune.study.locate import place_of
 from tune.study.storage import open_storage
 from tune.teach import VALUES, train_teachers, tune_teacher, tuned_config

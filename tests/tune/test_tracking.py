@@ -24,10 +24,10 @@ from support.recording import (
     tracker,
 )
 
-from tune.record.courier import Delivery
-from tune.record.sender import find_run
-from tune.record.spool import Spool
-from tune.record.tracking import CLIENT_SETTINGS, owner_of
+from tune.tracking.courier import Delivery
+from tune.tracking.sender import find_run
+from tune.tracking.spool import Spool
+from tune.tracking.tracker import CLIENT_SETTINGS, owner_of
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports, which nothing here can mend.
@@ -186,7 +186,7 @@ def test_a_run_whose_creation_seemed_to_fail_and_came_late_leaves_one_run(
         return made
 
     monkeypatch.setattr(MlflowClient, "create_run", slow)
-    monkeypatch.setattr("tune.record.courier.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("tune.tracking.courier.FIRST_WAIT", 0.01)
     track = tracker(mlflow_store, tmp_path)
     tell_everything(track, tmp_path, trials=1)
     assert track.close(SECONDS) == Delivery()
@@ -284,5 +284,5 @@ def test_the_environment_is_as_before(
 
 
 def test_telling_imports_no_mlflow() -> None:
-    code = "import sys, tune.record.tracking; sys.exit('mlflow' in sys.modules)"
+    code = "import sys, tune.tracking.tracker; sys.exit('mlflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

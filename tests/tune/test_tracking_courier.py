@@ -10,10 +10,10 @@ from typing import cast
 
 import pytest
 
-from tune.record import courier
-from tune.record.courier import LATE, PATIENCE, Courier, Delivery, parcels
-from tune.record.sender import Sender
-from tune.record.spool import Event, Kind, RefusedError, Spool
+from tune.tracking import courier
+from tune.tracking.courier import LATE, PATIENCE, Courier, Delivery, parcels
+from tune.tracking.sender import Sender
+from tune.tracking.spool import Event, Kind, RefusedError, Spool
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports, which nothing here can mend.

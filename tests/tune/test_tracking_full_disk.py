@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from support.simulated_search import TRIALS, check, recorded_file, search
 
 from refkd.data.dataset import Dataset
-from tune.record.record import spool_folder
-from tune.record.spool import Event, Spool
+from tune.tracking.record import spool_folder
+from tune.tracking.spool import Event, Spool
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*"

@@ -15,8 +15,8 @@ from support.recording import runs
 from support.simulated_search import check, recorded_file, search
 
 from refkd.data.dataset import Dataset
-from tune.record import courier
-from tune.record.record import experiment_name
+from tune.tracking import courier
+from tune.tracking.record import experiment_name
 
 if TYPE_CHECKING:
     from support.tracking_server import Server
@@ -35,8 +35,8 @@ pytestmark = [
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(courier, "FIRST_WAIT", 0.05)
     monkeypatch.setattr(courier, "LONGEST_WAIT", 0.5)
-    monkeypatch.setattr("tune.record.record.CLOSE_SECONDS", 120.0)
-    monkeypatch.setattr("tune.record.record.STRUGGLING_SHARE", 1e6)  # until all is delivered
+    monkeypatch.setattr("tune.tracking.record.CLOSE_SECONDS", 120.0)
+    monkeypatch.setattr("tune.tracking.record.STRUGGLING_SHARE", 1e6)  # until all is delivered
 
 
 def test_a_server_killed_in_the_middle_and_started_again(
@@ -81,13 +81,13 @@ def test_a_server_that_accepts_and_never_answers_holds_up_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All trials end while the first request is still unanswered."""
-    monkeypatch.setattr("tune.record.record.CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr("tune.tracking.record.CLOSE_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         uri = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         file = recorded_file(tmp_path, uri)
         study = search(file, tiny_dataset, tmp_path)
         assert study.left() == 0
-    monkeypatch.setattr("tune.record.record.CLOSE_SECONDS", 120.0)
+    monkeypatch.setattr("tune.tracking.record.CLOSE_SECONDS", 120.0)
     search(recorded_file(tmp_path, mlflow_server.uri), tiny_dataset, tmp_path)
     check(study, mlflow_server.uri)
 

@@ -14,9 +14,9 @@ from refkd.data.dataset import Dataset
 from refkd.training.checkpoint import save_tensors
 from refkd.training.config import TrainingConfig
 from refkd.training.teacher import Teacher, TeacherRecord
-from tune.record.record import Record, experiment_name
-from tune.spec.study_file import StudyFile
-from tune.study.search_study import Ask, SearchStudy
+from tune.config.study_file import StudyFile
+from tune.study.search_study import SearchStudy, TrialRequest
+from tune.tracking.record import Record, experiment_name
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports, which nothing here can mend.
@@ -60,13 +60,15 @@ def metrics(number: int, epoch: int) -> dict[str, float]:
     return {"val_id/miou": 10.0 * number + epoch, "val_ood/miou": 5.0 * number + epoch}
 
 
-def ask(study: SearchStudy) -> Ask:
+def ask(study: SearchStudy) -> TrialRequest:
     found = study.ask()
     assert found is not None
     return found
 
 
-def finish(study: SearchStudy, record: Record | None, asked: Ask, *, first: int = 1) -> None:
+def finish(
+    study: SearchStudy, record: Record | None, asked: TrialRequest, *, first: int = 1
+) -> None:
     """Train a trial to its end, telling the record where there is one."""
     for epoch in range(first, 4):
         study.record(asked.number, epoch, metrics(asked.number, epoch))
@@ -210,7 +212,7 @@ def test_an_outage_is_told_at_the_end(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tune.record.record.CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("tune.tracking.record.CLOSE_SECONDS", 0.2)
     tracking = {"uri": "http://127.0.0.1:9"}  # nobody listens there
     away = StudyFile.model_validate({**file.model_dump(by_alias=True), "tracking": tracking})
     with Record(away) as record:

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from support.recording import SECONDS, by_name, tracker
 from support.shared import members
 
-from tune.record.courier import Delivery
+from tune.tracking.courier import Delivery
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports, which nothing here can mend.

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tune.record.spool import Event, Spool
+from tune.tracking.spool import Event, Spool
 
 OPEN_FILES = Path("/proc/self/fd")
 RUNS = st.sampled_from(["trial/0000", "trial/0001", "teacher/id"])

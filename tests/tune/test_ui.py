@@ -26,10 +26,10 @@ from typer.testing import CliRunner
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from tune import compat
-from tune.beside.ui import HOST, pages
 from tune.cli import app
-from tune.record.record import experiment_name
+from tune.display.ui import HOST, pages
 from tune.study.snapshot import open_snapshot
+from tune.tracking.record import experiment_name
 
 COMMAND = "from tune.cli import main; main()"
 
@@ -63,7 +63,7 @@ def test_print_names_the_pages_and_starts_nothing(study: SmallStudy, mlflow_stor
 def test_a_tracking_server_is_named_and_not_started(
     study: SmallStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tune.beside.ui._links", lambda *_: {"runs": "experiments/7/runs"})
+    monkeypatch.setattr("tune.display.ui._links", lambda *_: {"runs": "experiments/7/runs"})
     content = yaml.safe_load(study.path.read_text())
     content["tracking"]["uri"] = "http://ann:secret@tracking.example.org:5000/"
     study.path.write_text(yaml.safe_dump(content))
@@ -76,11 +76,11 @@ def test_no_password_is_on_a_command_line(
     study: SmallStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = "postgresql+psycopg://ann:secret@db.example.org/studies"
-    monkeypatch.setattr("tune.beside.ui._links", lambda *_: {})
+    monkeypatch.setattr("tune.display.ui._links", lambda *_: {})
     seen = open_snapshot(study.path)
     secretive = replace(seen, place=replace(seen.place, storage=secret, tracking=secret))
     vars(secretive)["optuna"] = seen.optuna  # there is no server to ask
-    monkeypatch.setattr("tune.beside.ui.open_snapshot", lambda _: secretive)
+    monkeypatch.setattr("tune.display.ui.open_snapshot", lambda _: secretive)
     found = pages(study.path, mlflow_port=1, dashboard_port=2)
     for page in found:
         assert "secret" not in " ".join([*page.command, page.shown])

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from sqlalchemy import make_url
 
 from refkd.data.dataset import Dataset
+from tune.config.study_file import StudyFile
+from tune.config.urls import UrlError, resolve, scrub, without_password
 from tune.execution.study_jobs import study_jobs
-from tune.record.tracking import target_of
-from tune.spec.study_file import StudyFile
-from tune.spec.urls import UrlError, resolve, scrub, without_password
-from tune.study.search_study import Ask
+from tune.study.search_study import TrialRequest
 from tune.study.storage import StorageError, file_of, open_storage
+from tune.tracking.tracker import target_of
 
 PASSWORD = "REFKD_TEST_PASSWORD"
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
@@ -110,7 +110,7 @@ def test_a_refused_connection_shows_no_password(monkeypatch: pytest.MonkeyPatch)
 def forms(file: StudyFile, dataset: Dataset) -> Mapping[str, object]:
     """Return the ways in which a study file leaves the process that read it."""
     jobs = study_jobs(file, dataset)
-    trial = jobs.trial(Ask(number=0, values={"distill.lambda_id": 0.5}, attempt=1))
+    trial = jobs.trial(TrialRequest(number=0, values={"distill.lambda_id": 0.5}, attempt=1))
     return {
         "written": file.model_dump_json(),
         "told": file.model_dump(mode="json", by_alias=True, exclude_defaults=True),

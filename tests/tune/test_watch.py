@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
-from tune.beside.sight import Sight, look
-from tune.beside.watch import draw, watch
 from tune.cli import app
+from tune.display.search_status import SearchStatus, look
+from tune.display.watch import draw, watch
 from tune.study.lease import lease
 from tune.study.search_study import SearchStudy
 from tune.study.snapshot import StudyReader
@@ -60,7 +60,7 @@ def reader(tmp_path: Path) -> StudyReader:
     return StudyReader(f"sqlite:///{tmp_path / 'study.db'}")
 
 
-def seen_in(tmp_path: Path) -> Sight:
+def seen_in(tmp_path: Path) -> SearchStatus:
     return look(reader(tmp_path).read())
 
 
@@ -171,6 +171,6 @@ def test_mistakes_are_named(tmp_path: Path, ended: Path) -> None:
 
 
 def test_watching_loads_nothing_that_trains() -> None:
-    code = "import sys, tune.beside.watch; print(*sys.modules)"
+    code = "import sys, tune.display.watch; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) & {"torch", "ray", "mlflow", "pandas"} == set()

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 import ray.tune
 
+from tune.config.limits import Resources
 from tune.execution.cluster import ray_session
 from tune.execution.dispatch import Bookkeeping, JobScheduler
-from tune.execution.spot import NodeLeavingError
-from tune.spec.limits import Resources
+from tune.execution.preemption import NodeLeavingError
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own

@@ -9,19 +9,19 @@ import typer
 
 from refkd.errors import RefKDError
 from tune.cli import (
-    beside,
     cluster,
     data,
     doctor,
     finalists,
     history,
+    inference,
+    monitoring,
     report,
     reproduce,
     search,
     share,
     study,
     teach,
-    use,
 )
 
 app = typer.Typer(
@@ -55,12 +55,12 @@ for _command in (
     reproduce.reproduce,
     teach.teach,
     report.report,
-    use.predict,
-    use.promote,
-    beside.watch,
-    beside.compare,
-    beside.ui,
-    beside.sync,
+    inference.predict,
+    inference.promote,
+    monitoring.watch,
+    monitoring.compare,
+    monitoring.ui,
+    monitoring.sync,
 ):
     app.command()(_command)
 

@@ -47,7 +47,7 @@ def check(
 
     On the head: `refkd cluster check --address auto --study studies/cluster.yaml`
     """
-    from tune.show.cluster import show_checked
+    from tune.display.cluster import show_checked
 
     if (file is None) == (address is None):
         raise RefKDError("give a cluster file, or --address of a cluster that runs")

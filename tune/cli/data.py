@@ -131,7 +131,7 @@ def show(
 
 
 def _shown(dataset: Dataset) -> Output:
-    from tune.show.dataset import show_manifest
+    from tune.display.dataset import show_manifest
 
     return Output(value=dataset.manifest, show=lambda console: show_manifest(console, dataset))
 
@@ -142,7 +142,7 @@ def _settings(path: Path | None, options: dict[str, Any]) -> SimulationConfig:
 
     from refkd.data.simulate import SimulationConfig
     from refkd.errors import DataError
-    from tune.spec.yaml_file import read_yaml
+    from tune.config.yaml_file import read_yaml
 
     file = None if path is None else read_yaml(path)
     try:

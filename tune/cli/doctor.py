@@ -12,7 +12,7 @@ from tune.cli.output import Output, printed, say
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tune.doctor.examine import Diagnosis
+    from tune.audit.examine import Diagnosis
 
 
 @printed
@@ -29,7 +29,7 @@ def doctor(
 
     Example: `refkd doctor studies/quickstart.yaml --fix`
     """
-    from tune.doctor.examine import examine
+    from tune.audit.examine import examine
 
     diagnosis = examine(study, fix=fix)
     return Output(

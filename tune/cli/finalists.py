@@ -28,10 +28,10 @@ def finalists(
 
     Example: `refkd finalists studies/quickstart.yaml --top 3 --seeds 5`
     """
+    from tune.display.final import show_finalists
+    from tune.display.study import make_console
     from tune.execution.progress import Lines, Silent
-    from tune.finals.runs import finalists as run
-    from tune.show.final import show_finalists
-    from tune.show.study import make_console
+    from tune.results.finalists import finalists as run
     from tune.study.locate import locate
 
     reporter = Silent() if as_json else Lines(make_console())
@@ -67,8 +67,8 @@ def evaluate(
             "evaluate opens the sealed test roles, one look a study: say --final; `refkd best` "
             "and `refkd finalists` show validation scores"
         )
-    from tune.finals.sealed_scores import evaluate_final
-    from tune.show.final import show_final
+    from tune.display.final import show_final
+    from tune.results.sealed_scores import evaluate_final
     from tune.study.locate import locate
 
     report = evaluate_final(study, again=again, reason=reason)

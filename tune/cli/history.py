@@ -30,8 +30,8 @@ def replay(
 
     Example: `refkd replay studies/quickstart.yaml`
     """
-    from tune.replay import replay as run
-    from tune.retrain import retrain
+    from tune.audit.replay import replay as run
+    from tune.audit.retrain import retrain
     from tune.study.snapshot import open_snapshot
 
     if trial is not None:
@@ -65,8 +65,8 @@ def bill(study: LookArgument) -> Output:
 
     Example: `refkd bill studies/quickstart.yaml`
     """
-    from tune.bill import make_bill
-    from tune.show.cost import show_bill
+    from tune.display.cost import show_bill
+    from tune.results.bill import make_bill
     from tune.study.snapshot import open_snapshot
 
     made = make_bill(open_snapshot(study))

@@ -35,7 +35,7 @@ def schema() -> None:
 
     Example: `refkd schema > study.schema.json`
     """
-    from tune.spec.study_file import StudyFile
+    from tune.config.study_file import StudyFile
 
     print(json.dumps(StudyFile.model_json_schema(by_alias=True), indent=2))
 
@@ -66,9 +66,9 @@ def search(
         return _plan(study, curves)
     if curves is not None:
         raise RefKDError("--curves goes with --plan")
+    from tune.display.study import make_console, show_end
     from tune.execution.progress import Silent, reporter
     from tune.launch import search as launch
-    from tune.show.study import make_console, show_end
 
     told = Silent() if as_json else reporter(make_console())
     with interruptible():
@@ -77,9 +77,9 @@ def search(
 
 
 def _plan(study: Path, curves: Path | None) -> Output:
-    from tune.show.cost import show_plan
+    from tune.config.study_file import load_study_file
+    from tune.display.cost import show_plan
     from tune.simulation.plan import make_plan
-    from tune.spec.study_file import load_study_file
 
     made = make_plan(study, load_study_file(study), curves=curves)
     return Output(value=made, show=lambda console: show_plan(console, made))

@@ -17,14 +17,14 @@ def share(
 
     Example: `refkd share studies/quickstart.yaml`
     """
+    from tune.config.study_file import load_study_file
+    from tune.display.share import show_share
+    from tune.display.study import make_console
+    from tune.execution.capacity import measure
     from tune.execution.cluster import ray_session
     from tune.execution.machines import machines_coming, machines_there
     from tune.execution.progress import Silent, reporter
-    from tune.execution.share import measure
     from tune.launch import open_dataset
-    from tune.show.share import show_share
-    from tune.show.study import make_console
-    from tune.spec.study_file import load_study_file
 
     file = load_study_file(study)
     with Silent() if as_json else reporter(make_console()) as told:

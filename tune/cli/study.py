@@ -17,7 +17,7 @@ def status(study: LookArgument) -> Output:
 
     Example: `refkd status studies/quickstart.yaml`
     """
-    from tune.show.study import show_status
+    from tune.display.study import show_status
     from tune.study.snapshot import open_snapshot
 
     summary = open_snapshot(study).summary
@@ -36,12 +36,12 @@ def best(
 
     Example: `refkd best studies/quickstart.yaml --json`
     """
-    from tune.show.study import show_best
+    from tune.display.study import show_best
     from tune.study.snapshot import open_snapshot
 
     summary = open_snapshot(study).summary
     if plot is not None:
-        from tune.show.plot import plot_front
+        from tune.display.plot import plot_front
 
         plot_front(summary, plot)
     numbers = sorted({*summary.front, *summary.champions.values()})

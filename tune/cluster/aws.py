@@ -13,7 +13,7 @@ from tune.cluster.regions import check_regions
 from tune.cluster.source import ClusterFile, section
 
 TYPES = "available_node_types"
-WATCHER = "tune.execution.spot"
+WATCHER = "tune.execution.preemption"
 MARKET = "InstanceMarketOptions"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from tune.cluster.access import check_access
 from tune.cluster.aws import check_aws
 from tune.cluster.commands import ray_starts
-from tune.cluster.doors import check_doors
+from tune.cluster.exposure import check_doors
 from tune.cluster.files import check_files
 from tune.cluster.findings import Checked, Fault, Faults, in_order
 from tune.cluster.fit import Capacity, check_study

@@ -8,13 +8,13 @@ from typing import Literal
 
 from refkd.config import Config
 from tune.cluster.secret import hidden
-from tune.spec.yaml_file import YamlFile
+from tune.config.yaml_file import YamlFile
 
 Keys = tuple[str | int, ...]
 """A place in a file, such as `("provider", "worker_ips", 1)`."""
 
 
-class Finding(Config):
+class ClusterFinding(Config):
     """One fault, where it stands, and what puts it right."""
 
     level: Literal["problem", "note"] = "problem"
@@ -40,10 +40,10 @@ class Checked(Config):
     """What was checked: files, or an address."""
     kind: str
     """Kind of the cluster file (local, aws, kuberay), or `running`."""
-    findings: list[Finding]
+    findings: list[ClusterFinding]
 
     @property
-    def problems(self) -> list[Finding]:
+    def problems(self) -> list[ClusterFinding]:
         """Return what has to be mended."""
         return [finding for finding in self.findings if finding.level == "problem"]
 
@@ -82,6 +82,6 @@ def shown(value: object, *, width: int = 60) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def in_order(findings: Iterable[Finding]) -> list[Finding]:
+def in_order(findings: Iterable[ClusterFinding]) -> list[ClusterFinding]:
     """Return problems before notes, each from the top of the file down."""
     return sorted(findings, key=lambda f: (f.level != "problem", f.file, f.line or 0))

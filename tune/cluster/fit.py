@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from tune.cluster.findings import Fault, Faults, Finding, dotted, shown
+from tune.cluster.findings import ClusterFinding, Fault, Faults, dotted, shown
 from tune.cluster.storage import within
-from tune.spec.study_file import StudyFile, load_study_file
-from tune.spec.urls import without_password
-from tune.spec.yaml_file import read_yaml
+from tune.config.study_file import StudyFile, load_study_file
+from tune.config.urls import without_password
+from tune.config.yaml_file import read_yaml
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/")
 """Of an address; a path that was one has lost a slash."""
@@ -47,7 +47,7 @@ class Capacity:
 
 def check_study(
     path: Path, capacities: list[Capacity], shared: PurePosixPath | None, *, spot: bool
-) -> list[Finding]:
+) -> list[ClusterFinding]:
     """Return what of a study cannot work on a cluster."""
     study = load_study_file(path)
     lines = read_yaml(path)
@@ -56,7 +56,7 @@ def check_study(
         what = "gives up a trial soon, where machines are taken away often"
         faults.append(Fault(("retries",), study.retries, what, "set retries: 3", level="note"))
     return [
-        Finding(
+        ClusterFinding(
             level=fault.level,
             file=str(path),
             line=lines.line(fault.keys),

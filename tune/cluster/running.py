@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refkd.errors import RefKDError
-from tune.cluster.findings import Checked, Finding, in_order
+from tune.cluster.findings import Checked, ClusterFinding, in_order
 from tune.cluster.nodes import NodeFacts, ask_nodes
-from tune.spec.study_file import load_study_file
+from tune.config.study_file import load_study_file
 
 if TYPE_CHECKING:
-    from tune.spec.study_file import StudyFile
+    from tune.config.study_file import StudyFile
 
 SKEW_SECONDS = 5.0
 """How far clocks may differ; leases and the order of events are told by them."""
@@ -47,7 +47,7 @@ def _begun(workspace: Path) -> Path:
 
 def compare(
     address: str, nodes: Mapping[str, NodeFacts], *, folder: Path, study: StudyFile | None
-) -> list[Finding]:
+) -> list[ClusterFinding]:
     """Return where the nodes of a cluster disagree, or cannot do what a search needs."""
     return [
         *_versions(address, nodes),
@@ -57,13 +57,13 @@ def compare(
     ]
 
 
-def _versions(address: str, nodes: Mapping[str, NodeFacts]) -> Iterator[Finding]:
+def _versions(address: str, nodes: Mapping[str, NodeFacts]) -> Iterator[ClusterFinding]:
     for name in VERSIONS:
         found = Counter(facts.versions[name] for facts in nodes.values())
         usual = found.most_common(1)[0][0]
         for node, facts in nodes.items():
             if facts.versions[name] != usual:
-                yield Finding(
+                yield ClusterFinding(
                     file=address,
                     field=node,
                     value=f"{name} {facts.versions[name]}",
@@ -72,7 +72,9 @@ def _versions(address: str, nodes: Mapping[str, NodeFacts]) -> Iterator[Finding]
                 )
 
 
-def _storage(address: str, nodes: Mapping[str, NodeFacts], folder: Path) -> Iterator[Finding]:
+def _storage(
+    address: str, nodes: Mapping[str, NodeFacts], folder: Path
+) -> Iterator[ClusterFinding]:
     for node, facts in nodes.items():
         missing = [other for other in nodes if other not in facts.markers]
         if facts.storage_error:
@@ -82,13 +84,13 @@ def _storage(address: str, nodes: Mapping[str, NodeFacts], folder: Path) -> Iter
             remedy = "mount the same file system at this path on every node"
         else:
             continue
-        yield Finding(file=address, field=node, value=str(folder), what=what, remedy=remedy)
+        yield ClusterFinding(file=address, field=node, value=str(folder), what=what, remedy=remedy)
 
 
-def _clocks(address: str, nodes: Mapping[str, NodeFacts]) -> Iterator[Finding]:
+def _clocks(address: str, nodes: Mapping[str, NodeFacts]) -> Iterator[ClusterFinding]:
     for node, facts in nodes.items():
         if abs(facts.skew) > SKEW_SECONDS + facts.latency:
-            yield Finding(
+            yield ClusterFinding(
                 file=address,
                 field=node,
                 value=f"{facts.skew:+.1f} s",
@@ -97,7 +99,9 @@ def _clocks(address: str, nodes: Mapping[str, NodeFacts]) -> Iterator[Finding]:
             )
 
 
-def _dataset(address: str, nodes: Mapping[str, NodeFacts], file: StudyFile) -> Iterator[Finding]:
+def _dataset(
+    address: str, nodes: Mapping[str, NodeFacts], file: StudyFile
+) -> Iterator[ClusterFinding]:
     prints = Counter(f.fingerprint for f in nodes.values() if f.fingerprint)
     usual = prints.most_common(1)[0][0] if prints else None
     if usual is None and file.simulate is not None:
@@ -105,7 +109,7 @@ def _dataset(address: str, nodes: Mapping[str, NodeFacts], file: StudyFile) -> I
     for node, facts in nodes.items():
         if facts.fingerprint is None or facts.fingerprint != usual:
             absent = facts.fingerprint is None
-            yield Finding(
+            yield ClusterFinding(
                 file=address,
                 field=node,
                 value=str(file.dataset),

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from refkd.errors import RefKDError
-from tune.cluster.findings import Fault, Finding, Keys, dotted, shown
-from tune.spec.yaml_file import YamlFile, read_yaml_documents
+from tune.cluster.findings import ClusterFinding, Fault, Keys, dotted, shown
+from tune.config.yaml_file import YamlFile, read_yaml_documents
 
 LAUNCHER = ("local", "aws")
 KUBERAY = "kuberay"
@@ -35,10 +35,10 @@ class ClusterFile:
         """Return the other documents of a kind."""
         return [document for document in self.others if document.content.get("kind") == kind]
 
-    def finding(self, fault: Fault) -> Finding:
+    def finding(self, fault: Fault) -> ClusterFinding:
         """Return a fault with its file and line."""
         other = fault.document
-        return Finding(
+        return ClusterFinding(
             level=fault.level,
             file=str(self.path),
             line=(other or self.main).line(fault.keys),

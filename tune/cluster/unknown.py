@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from tune.cluster.findings import Fault, Keys
-from tune.spec.yaml_file import YamlFile
+from tune.config.yaml_file import YamlFile
 
 
 def unknown(keys: Keys, known: Iterable[str], *, document: YamlFile | None = None) -> Fault:

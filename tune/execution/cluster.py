@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from refkd.errors import RefKDError
+from refkd.scoped import handlers_kept, log_levels, variables
 from tune import compat
+from tune.config.limits import Resources
 from tune.execution.machines import check_resources, machines_coming, machines_there
-from tune.scoped import handlers_kept, log_levels, variables
-from tune.spec.limits import Resources
 
 # Set before Ray is imported: its own loggers and metrics would write what the study holds already.
 _ENVIRONMENT = {

@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 
 from tune import compat
 from tune.execution.jobs import JobEnd, JobSource, TrainingJob
-from tune.execution.spot import NodeLeavingError
+from tune.execution.preemption import NodeLeavingError
 from tune.execution.worker import FAILED, FINAL, metrics_of
 
 

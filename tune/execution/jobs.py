@@ -17,7 +17,7 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import TeacherConfig
-from tune.spec.limits import Resources
+from tune.config.limits import Resources
 from tune.study.folders import teacher_folder
 
 CHECKPOINTS = "checkpoints"

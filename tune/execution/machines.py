@@ -13,7 +13,7 @@ import yaml
 
 from refkd.errors import RefKDError
 from tune import compat
-from tune.spec.limits import Resources
+from tune.config.limits import Resources
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from tune.study.search_study import Ask
+from tune.study.search_study import TrialRequest
 
 
 class Reporter(Protocol):
@@ -26,7 +26,7 @@ class Reporter(Protocol):
     def stage(self, message: str) -> None: ...
     def search_begins(self, *, wanted: int, ended: int, epochs: int, workers: int) -> None: ...
     def teacher_epoch(self, role: str, epoch: int, metrics: Mapping[str, float]) -> None: ...
-    def trial_started(self, ask: Ask) -> None: ...
+    def trial_started(self, ask: TrialRequest) -> None: ...
     def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None: ...
     def trial_ended(self, number: int, state: str, reason: str | None) -> None: ...
 
@@ -51,7 +51,7 @@ class Silent:
     def teacher_epoch(self, role: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """Ignore."""
 
-    def trial_started(self, ask: Ask) -> None:
+    def trial_started(self, ask: TrialRequest) -> None:
         """Ignore."""
 
     def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -118,7 +118,7 @@ class Lines(Silent):
         """Print one line an epoch."""
         self.stage(f"teacher {role}: epoch {epoch}, {_scores(metrics)}")
 
-    def trial_started(self, ask: Ask) -> None:
+    def trial_started(self, ask: TrialRequest) -> None:
         """Print the values a trial has."""
         again = "" if ask.attempt == 1 else f" (continued, attempt {ask.attempt})"
         values = ", ".join(f"{k}={_short(v)}" for k, v in ask.values.items())
@@ -162,7 +162,7 @@ class LiveTable(Lines):
     ) -> None:
         self._live.stop()
 
-    def trial_started(self, ask: Ask) -> None:
+    def trial_started(self, ask: TrialRequest) -> None:
         """Show the trial as running."""
         self._tally.running[ask.number] = (0, {})
         self._live.update(self._draw())

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from refkd.data.dataset import Dataset
+from tune.config.space import Values
+from tune.config.study_file import TEACHER_ROLES, StudyFile
 from tune.execution.jobs import JobEnd, TrainingJob, Workplace, teacher_job
-from tune.spec.space import Values
-from tune.spec.study_file import TEACHER_ROLES, StudyFile
 from tune.study.folders import trial_folder
-from tune.study.search_study import Ask, SearchStudy
+from tune.study.search_study import SearchStudy, TrialRequest
 from tune.study.view import Action
 
 
@@ -47,7 +47,7 @@ class StudyJobs:
             **more,
         )
 
-    def trial(self, ask: Ask) -> TrainingJob:
+    def trial(self, ask: TrialRequest) -> TrainingJob:
         """Return the job of a trial; its key is the trial's number."""
         source = None if ask.continues is None else trial_folder(self.file.folder, ask.continues)
         return self.students(
@@ -90,7 +90,7 @@ def study_jobs(
 class TrialListener(Protocol):
     """Whoever is told what happens to the trials of a search: the terminal, tracking."""
 
-    def trial_started(self, ask: Ask) -> None: ...
+    def trial_started(self, ask: TrialRequest) -> None: ...
     def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None: ...
     def trial_ended(self, number: int, state: str, reason: str | None) -> None: ...
 

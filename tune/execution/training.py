@@ -13,11 +13,11 @@ from pathlib import Path
 
 import ray.tune
 
+from refkd.scoped import handlers_kept, log_levels
 from tune import compat
 from tune.execution.dispatch import Bookkeeping, JobScheduler, JobSearcher
 from tune.execution.jobs import JobList, JobListener, JobSource, TrainingJob, Workplace
 from tune.execution.worker import train_job
-from tune.scoped import handlers_kept, log_levels
 
 _log = logging.getLogger(__name__)
 

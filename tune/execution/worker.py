@@ -29,8 +29,8 @@ from refkd.training.teacher import TeacherConfig, find_teacher, freeze_teacher, 
 from refkd.training.threads import use_threads
 from refkd.training.trainer import Trainer
 from tune.execution.jobs import CHECKPOINTS, TrainingJob, Workplace
+from tune.execution.preemption import check_node
 from tune.execution.replicates import Lockstep, Metrics, final_metrics
-from tune.execution.spot import check_node
 from tune.study.folders import seed_folder
 
 FAILED, FINAL = "failed", "final:"

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tune.record.record import artifact_root, experiment_name, spool_folder, tracking_uri
-from tune.record.spool import STUDY_RUN
-from tune.record.tracking import Tracker
 from tune.study.snapshot import StudySnapshot
+from tune.tracking.record import artifact_root, experiment_name, spool_folder, tracking_uri
+from tune.tracking.spool import STUDY_RUN
+from tune.tracking.tracker import Tracker
 
 FOLDER = "report"
 """Of the study's run, in MLflow."""

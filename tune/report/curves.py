@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from tune.display.plot import ID, OOD
 from tune.report.figure import (
     COLORS,
     NAMES,
-    Figure,
     Panel,
+    Section,
     Table,
     aliases_of,
     chart,
@@ -22,7 +23,6 @@ from tune.report.figure import (
     hover,
     plural,
 )
-from tune.show.plot import ID, OOD
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 
@@ -33,11 +33,11 @@ REFLECTION = {
 }
 
 
-def curves(study: StudySnapshot) -> Figure:
+def curves(study: StudySnapshot) -> Section:
     """Return ID and OOD validation mIoU by epoch, a line a trial."""
     key, title = "curves", "Learning curves"
     if not any(v.curve for v in study.trials):
-        return Figure(key=key, title=title, text="No trial has an epoch yet.")
+        return Section(key=key, title=title, text="No trial has an epoch yet.")
     text = "Validation mIoU after each epoch; a cross marks where a trial was pruned."
     if study.summary.teachers:
         text += " Dashed: the teachers as they were frozen."
@@ -51,15 +51,15 @@ def curves(study: StudySnapshot) -> Figure:
         )
         for metric in (ID, OOD)
     ]
-    return Figure(key=key, title=title, text=text, panels=panels, tables=[_table(study)])
+    return Section(key=key, title=title, text=text, panels=panels, tables=[_table(study)])
 
 
-def reflection(study: StudySnapshot) -> Figure:
+def reflection(study: StudySnapshot) -> Section:
     """Return affinities and confidences over the epochs of the champion and of all students."""
     key, title = "reflection", "What the students took from their teachers"
     held = [v for v in study.trials if any("train/pi_id" in m for m in v.curve.values())]
     if not held:
-        return Figure(
+        return Section(
             key=key,
             title=title,
             text="No student has passed its warm-up yet, so no affinity or confidence is known.",
@@ -96,7 +96,7 @@ def reflection(study: StudySnapshot) -> Figure:
             for epoch in sorted(_median(held, "pi_id"))
         ],
     )
-    return Figure(key=key, title=title, text=text, panels=panels, tables=[table])
+    return Section(key=key, title=title, text=text, panels=panels, tables=[table])
 
 
 _PAIRS = (("pi", "id"), ("pi", "ood"), ("rho", "id"), ("rho", "ood"))

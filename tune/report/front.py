@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tune.display.plot import ID, OOD
 from tune.report.figure import (
     COLORS,
-    Figure,
     Panel,
+    Section,
     Table,
     aliases_of,
     chart,
@@ -18,7 +19,6 @@ from tune.report.figure import (
     short_name,
     shown,
 )
-from tune.show.plot import ID, OOD
 from tune.study.results import TrialSummary
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
@@ -30,13 +30,13 @@ _MARKS = {
 }
 
 
-def front(study: StudySnapshot) -> Figure:
+def front(study: StudySnapshot) -> Section:
     """Return the scatter of validation mIoU with all trials in its table."""
     key, title = "front", "What was tried"
     table = Table(heads=_heads(study), rows=[_row(study, view) for view in study.trials])
     if not any(_point(v) for v in study.trials):
         text = "No trial has an epoch yet, so there is nothing to draw."
-        return Figure(key=key, title=title, text=text, tables=[table] if table.rows else [])
+        return Section(key=key, title=title, text=text, tables=[table] if table.rows else [])
     text = _text(study)
     whole = _scatter(study, tuple(_MARKS))
     _add_floors(whole, study)
@@ -49,7 +49,7 @@ def front(study: StudySnapshot) -> Figure:
         label = "The same, the complete trials and the teachers alone."
         panels.append(Panel(name="front-close", label=label, plot=close))
         text += " Beside it the complete trials alone."
-    return Figure(key=key, title=title, text=text, panels=panels, tables=[table])
+    return Section(key=key, title=title, text=text, panels=panels, tables=[table])
 
 
 def _scatter(study: StudySnapshot, states: Sequence[str]) -> Any:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tune.report.figure import (
     COLORS,
-    Figure,
     Panel,
+    Section,
     Table,
     metric_name,
     plain,
@@ -29,7 +29,7 @@ FEW = 30
 SLICED = ("distill.warmup_epochs", "distill.lambda_id", "distill.lambda_ood")
 
 
-def importance(study: StudySnapshot) -> Figure:
+def importance(study: StudySnapshot) -> Section:
     """Return Optuna's importance of each value for each objective."""
     from optuna.importance import get_param_importances
     from optuna.visualization import plot_param_importances
@@ -37,11 +37,11 @@ def importance(study: StudySnapshot) -> Figure:
     key, title = "importance", "Which values mattered"
     complete = _complete(study)
     if len(complete) < 3:
-        return Figure(key=key, title=title, text=too_few(len(complete), 3))
+        return Section(key=key, title=title, text=too_few(len(complete), 3))
     names = _comparable(complete)
     if not names:
         text = "No value was searched in one and the same range by all complete trials."
-        return Figure(key=key, title=title, text=text)
+        return Section(key=key, title=title, text=text)
     panels, shares = [], {}
     for column, metric in enumerate(study.objectives):
         # PED-ANOVA takes low targets for good ones, and warns of it whatever it is given.
@@ -61,7 +61,7 @@ def importance(study: StudySnapshot) -> Figure:
         heads=["", *map(metric_name, shares)],
         rows=[[short_name(n), *(f"{s[n]:.2f}" for s in shares.values())] for n in names],
     )
-    return Figure(key=key, title=title, text=text, panels=panels, tables=[table])
+    return Section(key=key, title=title, text=text, panels=panels, tables=[table])
 
 
 def _comparable(complete: Sequence[FrozenTrial]) -> list[str]:
@@ -87,7 +87,7 @@ def _importance_panel(plot: Any, metric: str, shares: dict[str, float]) -> Panel
     )
 
 
-def slices(study: StudySnapshot) -> Figure:
+def slices(study: StudySnapshot) -> Section:
     """Return Optuna's slices of warm-up and both lambdas, by objective."""
     from optuna.visualization import plot_slice
 
@@ -96,9 +96,9 @@ def slices(study: StudySnapshot) -> Figure:
     complete = _complete(study)
     if not names:
         wanted = ", ".join(map(short_name, SLICED))
-        return Figure(key=key, title=title, text=f"None of {wanted} is in the space.")
+        return Section(key=key, title=title, text=f"None of {wanted} is in the space.")
     if len(complete) < 2:
-        return Figure(key=key, title=title, text=too_few(len(complete), 2))
+        return Section(key=key, title=title, text=too_few(len(complete), 2))
     panels = []
     for name in names:
         if not any(name in trial.params for trial in complete):
@@ -131,7 +131,7 @@ def slices(study: StudySnapshot) -> Figure:
             for trial in complete
         ],
     )
-    return Figure(key=key, title=title, text=text, panels=panels, tables=[table])
+    return Section(key=key, title=title, text=text, panels=panels, tables=[table])
 
 
 def _ticks(study: StudySnapshot, name: str) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from refkd.errors import RefKDError
 from refkd.files import replaced, write_json
-from tune.report import curves, front, influence, parallel, probes, rungs, sheets, standing
+from tune.config.marks import study_marks
+from tune.report import curves, front, influence, parallel, probes, rungs, scores, tables
 from tune.report.artefacts import Sent, send
 from tune.report.examples import examples
-from tune.report.figure import Figure
+from tune.report.figure import Section
 from tune.report.page import Content, head_facts, looks_text, plot_data, render
 from tune.report.verdict import judge, leakage
-from tune.spec.marks import study_marks
 from tune.study.snapshot import StudySnapshot, open_snapshot
 
 
@@ -52,7 +52,7 @@ def report(where: Path | str, *, out: Path | None = None) -> Report:
 
 def compose(study: StudySnapshot) -> Content:
     """Return everything that the page of a study says."""
-    cost_text, cost = sheets.cost(study)
+    cost_text, cost = tables.cost(study)
     return Content(
         study=study.name,
         state=study.state,
@@ -61,25 +61,25 @@ def compose(study: StudySnapshot) -> Content:
         names=study_marks(study.file),
         marks=leakage(study),
         looks_text=looks_text(study),
-        looks=sheets.looks(study),
+        looks=tables.looks(study),
         figures=_figures(study),
         examples=examples(study),
         cost_text=cost_text,
         cost=cost,
-        teachers=sheets.teachers(study),
-        origin=[sheets.dataset_card(study), sheets.provenance(study)],
-        commands=sheets.commands(study),
+        teachers=tables.teachers(study),
+        origin=[tables.dataset_card(study), tables.provenance(study)],
+        commands=tables.commands(study),
     )
 
 
-def _figures(study: StudySnapshot) -> list[Figure]:
-    finalists = standing.finalists_standing(study)
+def _figures(study: StudySnapshot) -> list[Section]:
+    finalists = scores.finalists_standing(study)
     chosen = study.finalists is not None
     return [
-        *standing.final_standing(study),
+        *scores.final_standing(study),
         *(finalists if chosen else []),
         front.front(study),
-        standing.search_standing(study),
+        scores.search_standing(study),
         *([] if chosen else finalists),
         probes.probes(study),
         curves.curves(study),
@@ -91,7 +91,7 @@ def _figures(study: StudySnapshot) -> list[Figure]:
     ]
 
 
-def _write_pictures(figures: Sequence[Figure], folder: Path) -> list[Path]:
+def _write_pictures(figures: Sequence[Section], folder: Path) -> list[Path]:
     """Write each picture as Plotly's JSON, which `plotly.io.read_json` opens again."""
     paths = []
     for panel in (panel for figure in figures for panel in figure.panels):

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tune.report.examples import Examples
-from tune.report.figure import Figure, Table, plural
-from tune.report.sheets import Command, when
+from tune.report.figure import Section, Table, plural
+from tune.report.tables import Command, when
 from tune.report.verdict import CONVENTION, Verdict
 from tune.study.snapshot import StudySnapshot
 
@@ -35,7 +35,7 @@ class Content:
     """Reasons to trust a test result less."""
     looks_text: str = ""
     looks: Table | None = None
-    figures: Sequence[Figure] = ()
+    figures: Sequence[Section] = ()
     examples: Examples | None = None
     cost_text: str = ""
     cost: Table | None = None

@@ -8,8 +8,8 @@ from typing import Any
 
 from tune.report.figure import (
     COLORS,
-    Figure,
     Panel,
+    Section,
     Table,
     chart,
     gapped,
@@ -25,7 +25,7 @@ from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 
 
-def parallel(study: StudySnapshot) -> Figure:
+def parallel(study: StudySnapshot) -> Section:
     """Return a line a complete trial through all its values and objectives.
 
     Drawn in plain lines rather than by Optuna, whose plot holds one objective, has no hover and
@@ -34,7 +34,7 @@ def parallel(study: StudySnapshot) -> Figure:
     key, title = "parallel", "Values side by side"
     held = [v for v in current(study.trials) if v.objectives]
     if len(held) < 2:
-        return Figure(key=key, title=title, text=too_few(len(held), 2))
+        return Section(key=key, title=title, text=too_few(len(held), 2))
     axes = _axes(study, held)
     text = (
         f"Each line is one of {plural(len(held), 'complete trial')}; every axis runs from its "
@@ -53,7 +53,7 @@ def parallel(study: StudySnapshot) -> Figure:
         rows=[[str(v.number), *(shown(a.value(v)) for a in axes)] for v in held],
     )
     panel = Panel(name="parallel", label=f"Parallel coordinates. {text}", plot=plot)
-    return Figure(key=key, title=title, text=text, panels=[panel], tables=[table])
+    return Section(key=key, title=title, text=text, panels=[panel], tables=[table])
 
 
 class _Axis:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tune.finals.probe_rows import KINDS, MEANING, PROBE_HEADS, SIDES, place_rows, probe_row
-from tune.report.figure import Figure, Panel, Table, chart
-from tune.report.standing import search_names
-from tune.report.standing_tables import system_words
+from tune.report.figure import Panel, Section, Table, chart
+from tune.report.score_tables import system_words
+from tune.report.scores import search_names
+from tune.results.probe_rows import KINDS, MEANING, PROBE_HEADS, SIDES, place_rows, probe_row
 from tune.study.snapshot import StudySnapshot
 
 _COLORS = ("#2f80b7", "#c2922b", "#8a63d2", "#8c8c8c")
@@ -16,16 +16,16 @@ Found = Mapping[str, Mapping[str, Any]]
 """`refkd.evaluation.probes.Probes` by system, dumped."""
 
 
-def probes(study: StudySnapshot) -> Figure:
+def probes(study: StudySnapshot) -> Section:
     """Return the probes of the strongest evidence there is: test, finalists, or the search."""
     key, title = "probes", "Bias probes"
     found, where = _strongest(study)
     if not found:
         text = "No probes yet: they are made when the search ends with a complete trial."
-        return Figure(key=key, title=title, text=text)
+        return Section(key=key, title=title, text=text)
     places = [[name, *row] for name, held in found.items() for row in place_rows(held)]
     heads = ["system", "", "moment starts in", "and ends in", "pairs", "mIoU", "R1@0.5"]
-    return Figure(
+    return Section(
         key=key,
         title=title,
         text=f"{where}. {MEANING} Below: the scores by the place of the moment in its video.",

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from tune.report.figure import COLORS, Figure, Panel, Table, chart, plural
+from tune.report.figure import COLORS, Panel, Section, Table, chart, plural
 from tune.study.snapshot import StudySnapshot
 
 
-def pruning(study: StudySnapshot) -> Figure:
+def pruning(study: StudySnapshot) -> Section:
     """Return bars of epochs run and saved, for each place where trials ended."""
     key, title = "pruning", "What pruning saved"
     pruned = [v for v in study.trials if v.state == "PRUNED"]
     if not pruned:
         name = study.file.pruning.name
         why = "pruning is switched off" if name == "none" else "no trial was pruned"
-        return Figure(key=key, title=title, text=f"Nothing was saved: {why}.")
+        return Section(key=key, title=title, text=f"Nothing was saved: {why}.")
     import plotly.graph_objects as go
 
     stops = sorted({v.epoch for v in pruned})
@@ -56,4 +56,4 @@ def pruning(study: StudySnapshot) -> Figure:
         rows=[[name, *(f"{n:,}" for n in numbers)] for name, *numbers in rows],
     )
     panel = Panel(name="pruning", label=text, plot=plot)
-    return Figure(key=key, title=title, text=text, panels=[panel], tables=[table])
+    return Section(key=key, title=title, text=text, panels=[panel], tables=[table])

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from refkd.evaluation.comparison import MEANING, Figure
-from tune.finals.champions import system_name
 from tune.report.figure import aliases_of, plural
+from tune.results.finalist_champions import system_name
 from tune.study.outcomes import Comparison
 from tune.study.snapshot import StudySnapshot
 

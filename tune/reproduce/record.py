@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import Self
 
 from refkd.data.dataset import Dataset
-from tune.record.record import CLOSE_SECONDS, as_text, kept_scores
-from tune.record.spool import STUDY_RUN
-from tune.record.tracking import Tracker, warn_of
+from tune.config.space import flat
 from tune.reproduce.units import Unit
-from tune.spec.space import flat
 from tune.study.environment import environment
 from tune.study.locate import default_tracking
+from tune.tracking.record import CLOSE_SECONDS, as_text, kept_scores
+from tune.tracking.spool import STUDY_RUN
+from tune.tracking.tracker import Tracker, warn_of
 
 
 class TableRecord:

@@ -14,7 +14,6 @@ from refkd.data.pairs import Pairs
 from refkd.errors import RefKDError
 from refkd.training.validation import VALIDATION_ROLES
 from tune.execution.progress import Reporter
-from tune.finals.look import SealedPlace, check_sealed, take_look
 from tune.reproduce import figures
 from tune.reproduce.experiments import Experiment
 from tune.reproduce.paper import family_of
@@ -26,6 +25,7 @@ from tune.reproduce.table import Facts
 from tune.reproduce.training import train
 from tune.reproduce.units import Units
 from tune.reproduce.written import write_log, write_numbers, write_settings
+from tune.results.look import SealedPlace, check_sealed, take_look
 from tune.study.ledger import Evaluated, Look, check_look, read_looks
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from tune.config.limits import Resources
 from tune.reproduce.experiments import Experiment, experiment, names
 from tune.reproduce.scales import SCALES, Scale
 from tune.reproduce.units import Units, units_of
-from tune.spec.limits import Resources
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from refkd.evaluation.comparison import MEANING, Figure, Row
-from tune.finals.probe_rows import PROBE_HEADS, probe_row
 from tune.reproduce.experiments import Experiment
 from tune.reproduce.paper import printed
 from tune.reproduce.scores import SIDES, Scored
+from tune.results.probe_rows import PROBE_HEADS, probe_row
 
 HEADS = {
     "r1_iou0.3": "R1@0.3",

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from refkd.config import Config
 from refkd.errors import RefKDError
 from refkd.files import replaced
-from tune.spec.space import Value
+from tune.config.space import Value
 
 if TYPE_CHECKING:
     from tune.study.snapshot import StudySnapshot

@@ -15,15 +15,15 @@ import numpy as np
 
 from refkd.config import Config
 from refkd.seeds import generator
+from tune.config.space import Value
 from tune.simulation.curves import Curve, CurvesError, CurveTable, curves_of, read_curves
 from tune.simulation.simulator import Simulated, reached_epochs, simulate_search
-from tune.spec.space import Value
 from tune.study.budget import priced
 from tune.study.locate import NoStudyError
 from tune.study.snapshot import open_snapshot
 
 if TYPE_CHECKING:
-    from tune.spec.study_file import StudyFile
+    from tune.config.study_file import StudyFile
 
 SEARCHES = 5
 """Simulated searches that a plan is the mean of."""

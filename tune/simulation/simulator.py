@@ -18,11 +18,11 @@ from optuna.storages import InMemoryStorage
 
 from refkd.seeds import generator
 from tune.study.budget import hypervolume
-from tune.study.search_study import Ask, SearchStudy
+from tune.study.search_study import SearchStudy, TrialRequest
 
 if TYPE_CHECKING:
+    from tune.config.study_file import StudyFile
     from tune.simulation.curves import Curve, CurveTable
-    from tune.spec.study_file import StudyFile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +82,7 @@ class _Due:
 
     time: float
     order: int
-    ask: Ask = field(compare=False)
+    ask: TrialRequest = field(compare=False)
     curve: Curve = field(compare=False)
     epoch: int = field(compare=False)
 
@@ -131,7 +131,9 @@ class _Simulation:
             view = self._study.views()[ask.number]
             self._schedule(ask, self.table.nearest(ask.values), view.epoch + 1)
 
-    def _schedule(self, ask: Ask, curve: Curve, epoch: int, *, delay: float = 0.0) -> None:
+    def _schedule(
+        self, ask: TrialRequest, curve: Curve, epoch: int, *, delay: float = 0.0
+    ) -> None:
         self._order += 1
         time = self._clock + delay + curve.seconds(epoch)
         heapq.heappush(self._due, _Due(time, self._order, ask, curve, epoch))

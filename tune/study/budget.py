@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from tune.spec.limits import Bounded, Prices, Replicates, Resources
+    from tune.config.limits import Bounded, Prices, Replicates, Resources
     from tune.study.view import TrialView
 
 

@@ -2,7 +2,7 @@
 
 An event of a trial is one of the trial's attributes, an event of the study one of the study's. Its
 key says which kind it is and the numbers that tell it from others of its kind, its content all
-the rest. The place of an event in the study's order is its stamp (`tune.study.chain`).
+the rest. The place of an event in the study's order is its stamp (`tune.study.event_log`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import TypeAdapter
 
-from tune.spec.space import Values
+from tune.config.space import Values
 from tune.study.environment import Environment
 from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, STAMP, Action, read_stamp
 

@@ -9,7 +9,7 @@ from refkd.errors import RefKDError
 from tune.study.view import CONTINUES
 
 if TYPE_CHECKING:
-    from tune.spec.study_file import StudyFile
+    from tune.config.study_file import StudyFile
     from tune.study.launches import Launch
     from tune.study.search_study import SearchStudy
     from tune.study.view import TrialView

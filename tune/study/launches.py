@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tune.spec.limits import Limits
+from tune.config.limits import Limits
 from tune.study.environment import Environment
 from tune.study.events import LaunchBegun, study_events
 from tune.study.view import ENDED, TrialView
@@ -16,8 +16,8 @@ from tune.study.view import ENDED, TrialView
 if TYPE_CHECKING:
     import optuna
 
-    from tune.spec.space import Value
-    from tune.spec.study_file import StudyFile
+    from tune.config.space import Value
+    from tune.config.study_file import StudyFile
 
 WORKED = "worked:"
 """Attribute of a launch beside its event: when it was last known to work, and on what. A sign of
@@ -53,7 +53,7 @@ class Launch:
 
     def study_file(self) -> StudyFile:
         """Return the study file as it was, checked again."""
-        from tune.spec.study_file import StudyFile
+        from tune.config.study_file import StudyFile
 
         return StudyFile.model_validate(self.file)
 

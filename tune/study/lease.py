@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
-from tune.scoped import log_levels
+from refkd.scoped import log_levels
 from tune.study.driver_lock import DriverLock, driver_lock, settle_journal
 from tune.study.storage import StorageError, close_storage, file_of, is_journal, open_storage
 

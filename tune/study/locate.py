@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
-from tune.spec.yaml_file import read_yaml
+from tune.config.yaml_file import read_yaml
 from tune.study.view import READABLE, SCHEMA
 
 if TYPE_CHECKING:
     import optuna
 
-    from tune.spec.study_file import StudyFile
+    from tune.config.study_file import StudyFile
 
 
 class NoStudyError(RefKDError):
@@ -88,7 +88,7 @@ def _at_folder(folder: Path) -> StudyPlace:
 
 
 def _at_url(where: str) -> StudyPlace:
-    from tune.spec.urls import without_password
+    from tune.config.urls import without_password
     from tune.study.storage import file_of
 
     url, _, name = where.partition("#")

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from refkd.config import Config
 from refkd.evaluation.comparison import Figure, Row
 from refkd.evaluation.probes import Probes
-from tune.spec.space import Values
+from tune.config.space import Values
 from tune.study.ledger import Look
 from tune.study.results import FINALISTS
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from refkd.config import Config
-from tune.spec.space import Value
+from tune.config.space import Value
 from tune.study.events import teachers_of
 from tune.study.growth import current
 from tune.study.view import CONTINUES, TrialView

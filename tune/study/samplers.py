@@ -22,7 +22,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 if TYPE_CHECKING:
-    from tune.spec.settings import Sampler
+    from tune.config.settings import Sampler
 
 Make = Callable[[int], BaseSampler]
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import Trial, TrialState
 
-from tune.spec.space import Values, suggest
+from tune.config.space import Values, suggest
 from tune.study.budget import reached, trials_left, unbegun
-from tune.study.chain import Chain
 from tune.study.environment import Environment
+from tune.study.event_log import Chain
 from tune.study.events import EpochEnded, RungJudged, TrialAsked, TrialEnded, TrialPromoted
-from tune.study.judge import Judge, Verdict
+from tune.study.pruning import Decision, RungPruner
 from tune.study.stored_study import StoredStudy
 from tune.study.view import (
     ASKED,
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
 
-    from tune.spec.study_file import StudyFile
+    from tune.config.study_file import StudyFile
 
 MAX_STARTS = 10
 """How often a trial is taken up at the same epoch before it counts as failed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ask:
+class TrialRequest:
     """What a worker is to train."""
 
     number: int
@@ -70,7 +70,7 @@ class SearchStudy:
         self.file = file
         self.stored = StoredStudy(file, storage, chain=chain)
         self.launches = self.stored.launches
-        self._judge = Judge(file.pruning, file.objectives, file.training.epochs)
+        self._judge = RungPruner(file.pruning, file.objectives, file.training.epochs)
         self._fixed = file.fixed()
         self._live: dict[int, Trial] = {}
         running = [t for t in self.stored.trials() if t.state == TrialState.RUNNING]
@@ -121,7 +121,7 @@ class SearchStudy:
         """Return how many trials are still to be run or finished under the budget."""
         return trials_left(self.file, self.views(), self.launches.wall_seconds)
 
-    def ask(self) -> Ask | None:
+    def ask(self) -> TrialRequest | None:
         """Return the next trial: interrupted ones, then promotions, then new ones.
 
         None where there is nothing to hand out now; `may_ask_later` tells whether that can change.
@@ -142,7 +142,7 @@ class SearchStudy:
             return promoted
         return self.begin() if unbegun(self.file, views) else None
 
-    def begin(self) -> Ask:
+    def begin(self) -> TrialRequest:
         """Return a new trial, or the next point in line, whatever the budget says."""
         return self._hand_out(self.stored.optuna.ask())
 
@@ -268,7 +268,7 @@ class SearchStudy:
         del self._live[number]
         self.stored.forget(number)
 
-    def _hand_out(self, trial: Trial) -> Ask:
+    def _hand_out(self, trial: Trial) -> TrialRequest:
         known = self.stored.facts(trial)
         attempt = int(known.get("attempt", 0)) + 1
         self.stored.set(trial, "attempt", attempt)
@@ -283,7 +283,7 @@ class SearchStudy:
         else:
             values = {**self.launches.once_fixed(self.file.space, asked), **asked}
         self._live[trial.number] = trial
-        return Ask(
+        return TrialRequest(
             number=trial.number,
             values=values,
             attempt=attempt,
@@ -291,7 +291,7 @@ class SearchStudy:
             inherited=int(known.get("inherited", 0)),
         )
 
-    def promote(self) -> Ask | None:
+    def promote(self) -> TrialRequest | None:
         """Return the paused trial that stands best, if it may go on; None for nobody."""
         if not self._judge.promotes:
             return None
@@ -303,7 +303,7 @@ class SearchStudy:
         self.stored.write(trial, TrialPromoted(epoch=rung, **standing))
         return self._hand_out(trial)
 
-    def _verdict(self, trial: Trial, epoch: int) -> Verdict | None:
+    def _verdict(self, trial: Trial, epoch: int) -> Decision | None:
         if self._judge.asks_optuna():
             return self._judge.optuna_verdict(self.stored.optuna, trial.number, self.views())
         return self._judge.verdict(trial.number, epoch, self.views())

@@ -1,8 +1,8 @@
 """What a study is at one moment: the one read model, opened by every command that only looks.
 
 Nothing is written and no lease is taken, so a search may be at work meanwhile. SQLite is read
-without Optuna where its tables are known (`tune.study.glance`): importing Optuna takes longer than
-all else of a look.
+without Optuna where its tables are known (`tune.study.sqlite_reader`): importing Optuna takes
+longer than all else of a look.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 from tune.study.environment import Environment
 from tune.study.events import FinalistsBegun, champions_of, study_events
 from tune.study.folders import student_folders
-from tune.study.glance import StoredTrial, glance
 from tune.study.launches import Launch, read_launches
 from tune.study.locate import NoStudyError, StudyPlace, check_schema, find_study, open_study
 from tune.study.results import Summary, summarise
+from tune.study.sqlite_reader import StoredTrial, read_sqlite
 from tune.study.view import ENDED_STATES, TrialView, view
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from tune.spec.study_file import StudyFile
+    from tune.config.study_file import StudyFile
     from tune.study.lease import Driver
     from tune.study.ledger import Look
     from tune.study.outcomes import Finalists, FinalReport
@@ -122,7 +122,7 @@ class StudySnapshot:
 
         Raises `StudyFileError` for a wrong file, `NoStudyError` where there is none.
         """
-        from tune.spec.study_file import load_study_file
+        from tune.config.study_file import load_study_file
 
         return self._launched if self.place.path is None else load_study_file(self.place.path)
 
@@ -290,7 +290,7 @@ class StudyReader:
         """Return what the study is now; `NoStudyError` where it was not begun."""
         place = self._place
         stored: Sequence[StoredTrial | FrozenTrial]
-        seen = glance(place.storage, place.name)
+        seen = read_sqlite(place.storage, place.name)
         if seen is not None:
             check_schema(place, seen.attributes)
             attributes, stored = seen.attributes, seen.trials

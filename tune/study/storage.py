@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from refkd.errors import RefKDError
 from tune import compat
-from tune.spec.urls import resolve, scrub, without_password
+from tune.config.urls import resolve, scrub, without_password
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
@@ -30,7 +30,7 @@ class StorageError(RefKDError):
 def open_storage(url: str, *, create: bool = True) -> BaseStorage:
     """Open an SQLAlchemy URL or `journal:PATH`; `StorageError` says what is wrong with it.
 
-    `${NAME}` in it stands for a variable of the environment (`tune.spec.urls`), here and in all
+    `${NAME}` in it stands for a variable of the environment (`tune.config.urls`), here and in all
     that takes the URL of a storage. Without `create` a database must have its tables.
     """
     path = file_of(url)

@@ -19,10 +19,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from refkd.errors import RefKDError
+from refkd.scoped import log_levels
 from tune import compat
-from tune.scoped import log_levels
-from tune.study.chain import Chain
 from tune.study.environment import Environment
+from tune.study.event_log import Chain
 from tune.study.events import (
     AliasMoved,
     StudyEvent,
@@ -33,14 +33,14 @@ from tune.study.events import (
 )
 from tune.study.launches import Launches, made_with
 from tune.study.samplers import make_sampler
-from tune.study.seen import Seen
 from tune.study.storage import open_storage
 from tune.study.view import CONTINUES, READABLE, SCHEMA, TrialView, view
+from tune.study.view_cache import ViewCache
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-    from tune.spec.study_file import StudyFile
+    from tune.config.study_file import StudyFile
 
 
 class StoredStudy:
@@ -58,7 +58,7 @@ class StoredStudy:
         """The Optuna study itself."""
         self.launches = Launches(self.optuna)
         self._chain = chain or Chain(self.trials(), self.optuna.user_attrs)
-        self._seen = Seen()
+        self._seen = ViewCache()
         self._facts: dict[int, dict[str, Any]] = {}
 
     def bind(self, key: str, value: Any) -> None:
@@ -69,7 +69,7 @@ class StoredStudy:
             self.optuna.set_user_attr(key, plain)
         elif stored != plain:
             raise RefKDError(
-                f"study {self.file.name!r} was begun with another {key}: it holds "
+                f"study {self.file.name!r} was begun with other values of {key!r}: it holds "
                 f"{_short(stored)}, the study file gives {_short(plain)}; results would not be "
                 "comparable, so give the changed study another name"
             )

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from tune.spec.space import Values
+from tune.config.space import Values
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from tune.study.glance import StoredTrial
+    from tune.study.sqlite_reader import StoredTrial
 
 EPOCH, RUNG, PROMOTION = "epoch:", "rung:", "promotion:"
 ASKED, ENDED = "asked", "ended"

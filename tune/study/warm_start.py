@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from refkd.distill.config import DistillConfig
 from refkd.training.config import TrainingConfig
-from tune.spec.space import Value, Values, flat
-from tune.spec.study_file import StudyFileError
+from tune.config.space import Value, Values, flat
+from tune.config.study_file import StudyFileError
 from tune.study.growth import current
 from tune.study.snapshot import open_snapshot
 from tune.study.view import TrialView
 
 if TYPE_CHECKING:
-    from tune.spec.study_file import StudyFile
+    from tune.config.study_file import StudyFile
 
 
 def warm_points(file: StudyFile) -> list[Values]:

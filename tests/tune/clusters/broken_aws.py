@@ -104,8 +104,8 @@ BROKEN_AWS = {
         f"{SPOT}.node_config.MetadataOptions.HttpEndpoint", "hears of its end", "remove it",
     ),
     "no watcher": Broken(
-        AWS, "tune.execution.spot", "tune.execution.sport", "worker_start_ray_commands",
-        "hear of its end", "python -m tune.execution.spot", "note",
+        AWS, "tune.execution.preemption", "tune.execution.sport", "worker_start_ray_commands",
+        "hear of its end", "python -m tune.execution.preemption", "note",
     ),
     "groups that are a text": Broken(
         AWS, "SecurityGroupIds: [*security_group]", "SecurityGroupIds: *security_group",

@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 from refkd.errors import RefKDError
 from tune.cli import app
 from tune.cluster.check import check_file
-from tune.cluster.findings import Finding, Keys
+from tune.cluster.findings import ClusterFinding, Keys
 from tune.cluster.source import value_at
-from tune.spec.yaml_file import YamlError
+from tune.config.yaml_file import YamlError
 
 STUDY = Path("studies/cluster.yaml")
 ALL = BROKEN | BROKEN_FIXED | BROKEN_AWS | BROKEN_KUBE | BROKEN_SECRETS
@@ -45,7 +45,7 @@ def break_file(case: Broken) -> Path:
     return path
 
 
-def problems(path: Path, *, study: Path | None = None) -> list[Finding]:
+def problems(path: Path, *, study: Path | None = None) -> list[ClusterFinding]:
     return check_file(path, study=study).problems
 
 

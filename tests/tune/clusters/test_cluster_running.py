@@ -17,7 +17,7 @@ from support.project import ROOT
 from refkd.data.dataset import Dataset
 from tune.cluster.nodes import NodeFacts
 from tune.cluster.running import compare
-from tune.spec.study_file import StudyFile, load_study_file
+from tune.config.study_file import StudyFile, load_study_file
 
 TWO_NODES = """
 import sys

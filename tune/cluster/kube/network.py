@@ -10,7 +10,7 @@ from tune.cluster.findings import Fault, Faults, Keys, dotted
 from tune.cluster.kube.keys import groups
 from tune.cluster.source import ClusterFile, items, section
 from tune.cluster.unknown import unknown
-from tune.spec.yaml_file import YamlFile
+from tune.config.yaml_file import YamlFile
 
 POLICY = {"podSelector", "policyTypes", "ingress", "egress"}
 RULE = {"from", "ports"}

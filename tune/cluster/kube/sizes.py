@@ -11,7 +11,7 @@ from tune.cluster.findings import Fault, Faults, Keys
 from tune.cluster.kube.keys import containers, groups
 from tune.cluster.numbers import quantity, whole
 from tune.cluster.source import ClusterFile, section
-from tune.spec.yaml_file import YamlFile
+from tune.config.yaml_file import YamlFile
 
 GPU = "nvidia.com/gpu"
 RESOURCES = ("cpu", "memory", "ephemeral-storage", GPU, "amd.com/gpu")

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from tune.cluster.findings import Fault, Faults, Keys
 from tune.cluster.kube.keys import groups
 from tune.cluster.source import ClusterFile, items, section
-from tune.spec.yaml_file import YamlFile
+from tune.config.yaml_file import YamlFile
 
 
 def check_kube_storage(file: ClusterFile) -> Faults:

@@ -1,0 +1,117 @@
+"""What lies on disk and should not, or lies there damaged."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from refkd.files import temporaries
+from tune.audit.findings import Finding
+from tune.execution.jobs import CHECKPOINTS
+from tune.study.events import teachers_of
+from tune.study.folders import trial_folder
+from tune.study.snapshot import StudySnapshot
+
+UNTOUCHED = 60.0
+"""Seconds after which a temporary file in a folder that studies share is nobody's."""
+
+
+def left_checkpoints(study: StudySnapshot) -> Iterator[Finding]:
+    """Checkpoints that nothing goes on from; those of complete trials wait for more epochs."""
+    for view in study.ended("PRUNED", "FAIL"):
+        for folder in _checkpoints(trial_folder(study.file.folder, view.number)):
+            yield _left(f"trial {view.number} is {view.state}", folder)
+    for role, folder in study.teacher_folders().items():
+        if (folder / "teacher.json").is_file() and (folder / CHECKPOINTS).is_dir():
+            yield _left(f"teacher {role} is trained", folder / CHECKPOINTS)
+
+
+def damaged_checkpoints(study: StudySnapshot) -> Iterator[Finding]:
+    """Checkpoints whose bytes changed, where something may still go on from them."""
+    from refkd.training.checkpoint import CheckpointFolder
+
+    folders = [
+        folder
+        for view in study.trials
+        if view.state in ("RUNNING", "COMPLETE")
+        for folder in _checkpoints(trial_folder(study.file.folder, view.number))
+    ]
+    for teacher in study.teacher_folders().values():
+        folders += [] if (teacher / "teacher.json").is_file() else _checkpoints(teacher)
+    for folder in folders:
+        found = CheckpointFolder(folder)
+        whole = found.newest()
+        last = 0 if whole is None else whole.epoch
+        for epoch in (e for e in found.epochs() if e > last):
+            stem = folder / f"epoch-{epoch:04d}"
+            yield Finding(
+                check="checkpoint",
+                what=f"{stem}: is damaged",
+                remedy="remove it: training goes on from "
+                + (f"epoch {last}" if last else "the beginning"),
+                fix=functools.partial(found.remove, epoch),
+            )
+
+
+def half_written(study: StudySnapshot) -> Iterator[Finding]:
+    """Temporary files of writers that were killed."""
+    own = [(path, 0.0) for path in temporaries(study.file.folder)]
+    shared = [*study.teacher_folders().values(), study.file.workspace.absolute() / "knowledge"]
+    others = [(path, UNTOUCHED) for folder in shared for path in temporaries(folder)]
+    for path, wait in own + others:
+        if time.time() - path.stat().st_mtime >= wait:
+            yield Finding(
+                check="temporary",
+                what=f"{path}: was left half written",
+                remedy="remove it",
+                fix=_remover(path),
+            )
+
+
+def knowledge(study: StudySnapshot) -> Iterator[Finding]:
+    """Knowledge of the study's teachers that changed since it was written."""
+    from refkd.files import sha256_file
+
+    digests = {teacher.digest for teacher in teachers_of(study.attributes).values()}
+    for record in sorted((study.file.workspace.absolute() / "knowledge").glob("*.json")):
+        logits = record.with_suffix(".npy")
+        try:
+            facts = json.loads(record.read_text(encoding="utf-8"))
+            ours, expected = facts["teacher"] in digests, facts["sha256"]
+        except (ValueError, KeyError, TypeError):
+            ours, expected = True, None
+        if ours and not (logits.is_file() and sha256_file(logits) == expected):
+            yield Finding(
+                check="knowledge",
+                what=f"{logits}: is damaged or missing",
+                remedy="remove it and its record: the search computes it again",
+                fix=_remover(record, logits),
+            )
+
+
+def _left(why: str, folder: Path) -> Finding:
+    return Finding(
+        check="checkpoints",
+        what=f"{folder}: {why}, its checkpoints are still there",
+        remedy="remove them",
+        fix=lambda: shutil.rmtree(folder),
+    )
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob(CHECKPOINTS) if path.is_dir())
+
+
+def _remover(*paths: Path) -> Callable[[], None]:
+    def remove() -> None:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+    return remove
+
+
+FILE_CHECKS = (left_checkpoints, damaged_checkpoints, half_written, knowledge)

@@ -1,0 +1,192 @@
+"""Replay: run a study's recorded events through the code that made them, and compare.
+
+Nothing is trained. Every epoch is taken from the storage; what the sampler proposed and what was
+decided is computed again, in the order in which it happened, on an empty study in memory. The
+outcome is the same bit for bit, for a search of many workers that was killed and continued too, or
+the first difference is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial
+
+from tune import compat
+from tune.study.event_log import Chain, StoredEvent, broken, events
+from tune.study.events import (
+    EpochEnded,
+    RungJudged,
+    TeacherTrained,
+    TrialAsked,
+    TrialEnded,
+    TrialPromoted,
+    teachers_of,
+    trial_event,
+)
+from tune.study.launches import Launch, read_launches
+from tune.study.search_study import SearchStudy
+from tune.study.view import ASKED, CONTINUES, ENDED, PROMOTION, RUNG, STAMP, view
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """Something stored that does not follow from what was stored before it."""
+
+    trial: int | None
+    """None for what happened to the study itself."""
+    what: str
+    stored: Any
+    replayed: Any
+
+    def __str__(self) -> str:
+        stored, replayed = _short(self.stored), _short(self.replayed)
+        where = "the study" if self.trial is None else f"trial {self.trial}"
+        return f"{where}: {self.what} is {stored}, replayed it is {replayed}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replay:
+    """What a replay has compared, and what differed."""
+
+    suggestions: int
+    decisions: int
+    events: int
+    differences: list[Difference]
+
+
+def replay(study: optuna.Study) -> Replay:
+    """Replay a whole study; the first difference ends it, since all after it would follow."""
+    trials = study.get_trials(deepcopy=False)
+    ordered = sorted(events(trials), key=lambda event: event.stamp.place)
+    differences = list(_altered(trials, study.user_attrs))
+    if not differences:
+        differences = _Rebuilt(study, trials).follow(ordered)
+    return Replay(
+        suggestions=sum(event.key == ASKED for event in ordered),
+        decisions=sum(event.key.startswith((RUNG, PROMOTION)) for event in ordered),
+        events=len(ordered),
+        differences=differences,
+    )
+
+
+def _altered(trials: Sequence[FrozenTrial], attributes: Mapping[str, Any]) -> Iterator[Difference]:
+    """Yield what was changed after it was written."""
+    for trial in trials:
+        asked, ended = (trial.user_attrs.get(key) for key in (ASKED, ENDED))
+        if asked is not None and asked["values"] != trial.params:
+            yield _difference(trial.number, "the set of values", trial.params, asked["values"])
+        if ended is None or not trial.state.is_finished():
+            continue
+        if trial.state.name != ended["state"]:
+            yield _difference(trial.number, "the state", trial.state.name, ended["state"])
+        elif trial.state.name == "COMPLETE" and trial.values != ended["values"]:
+            yield _difference(trial.number, "the result", trial.values, ended["values"])
+    event = broken(trials, attributes)
+    if event is not None:
+        what = f"{event.key} (or what stood just before it)"
+        yield _difference(event.number, what, event.content, "something its hash fits")
+
+
+class _Rebuilt:
+    """A study in memory that follows the events of another."""
+
+    def __init__(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
+        self._trials = {trial.number: trial for trial in trials}
+        self._launches = {launch.number: launch for launch in read_launches(study.user_attrs)}
+        self._teachers: list[TeacherTrained] = list(teachers_of(study.user_attrs).values())
+        self._storage = InMemoryStorage()
+        self._chain = Chain()
+        self._study: SearchStudy | None = None
+
+    def follow(self, ordered: Sequence[StoredEvent]) -> list[Difference]:
+        """Return the first difference, or none."""
+        launch = 0
+        for event in ordered:
+            if event.stamp.launch != launch or self._study is None:
+                launch = event.stamp.launch
+                self._study = self._enter(self._launches[launch])
+            found = self._apply(self._study, event)
+            if found is not None:
+                return [found]
+        return []
+
+    def _enter(self, launch: Launch) -> SearchStudy:
+        """Take up the space, sampler and pruning of a launch."""
+        study = SearchStudy(launch.study_file(), self._storage, chain=self._chain)
+        study.launches.number = launch.number
+        if self._study is not None:
+            study.take_over(self._study)
+            return study
+        for teacher in self._teachers:
+            study.stored.append(teacher)
+        return study
+
+    def _apply(self, study: SearchStudy, stored: StoredEvent) -> Difference | None:
+        number = stored.number
+        assert number is not None, "only events of trials are replayed"
+        event = trial_event(stored.key, stored.content)
+        match event:
+            case TrialAsked():
+                asked = self._ask(study, number)
+                if asked != number:
+                    return _difference(number, "its place in line", number, asked)
+            case EpochEnded():
+                study.store(number, event.epoch, event.metrics)
+            case RungJudged():
+                if study.decide(number, event.epoch) == "pause":
+                    study.pause(number)
+            case TrialPromoted():
+                ask = study.promote()
+                if ask is None or ask.number != number:
+                    who = "nobody" if ask is None else f"trial {ask.number}"
+                    what = f"{stored.key}, whom it promotes"
+                    return _difference(number, what, "this trial", who)
+            case TrialEnded():
+                self._end(study, number, event)
+        return _compare(study, number, stored)
+
+    def _ask(self, study: SearchStudy, number: int) -> int:
+        original = self._trials[number]
+        line = compat.enqueued_params(original)
+        if line is not None:
+            inherited = {
+                key: value
+                for key, value in original.user_attrs.items()
+                if key == CONTINUES or key.startswith("inherited")
+            }
+            study.optuna.enqueue_trial(line, user_attrs=inherited)
+        return study.begin().number
+
+    def _end(self, study: SearchStudy, number: int, event: TrialEnded) -> None:
+        if not study.is_live(number):
+            study.close(number)
+        elif event.state == "COMPLETE":
+            study.complete(number, event.final or {})
+        elif event.state == "PRUNED":
+            study.prune(number)
+        else:
+            study.fail(number, str(view(self._trials[number]).reason))
+
+
+def _compare(study: SearchStudy, number: int, event: StoredEvent) -> Difference | None:
+    made = study.optuna.get_trials(deepcopy=False)[number].user_attrs.get(event.key)
+    if made is None:
+        return _difference(number, event.key, event.content, "not there")
+    content = {key: value for key, value in made.items() if key != STAMP}
+    if content != event.content:
+        return _difference(number, event.key, event.content, content)
+    return None
+
+
+def _short(value: Any, limit: int = 160) -> str:
+    text = str(value)
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+def _difference(trial: int | None, what: str, stored: Any, replayed: Any) -> Difference:
+    return Difference(trial=trial, what=what, stored=stored, replayed=replayed)

@@ -1,0 +1,96 @@
+"""Training a recorded trial again, to see that its numbers are its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
+from refkd.training.student import student_trainer
+from refkd.training.teacher import find_teacher
+from refkd.training.threads import threads
+from refkd.training.trainer import Trainer
+from tune.audit.replay import Difference
+from tune.config.study_file import TEACHER_ROLES
+from tune.execution.replicates import mean
+from tune.study.folders import teacher_folder
+from tune.study.snapshot import StudySnapshot, open_snapshot
+from tune.study.view import ASKED, TrialView
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retrained:
+    """What training again has shown."""
+
+    trial: int
+    epochs: int
+    differences: list[Difference]
+
+
+def retrain(where: Path | str, number: int) -> Retrained:
+    """Train a trial again from its first epoch and compare every metric but its cost.
+
+    `where` is as for `open_snapshot`.
+
+    Nothing is written. Equal bit for bit on the same type of CPU with the same libraries. Raises
+    `RefKDError` where the study has no such trial, or it continues another one.
+    """
+    study = open_snapshot(where)
+    file, trial = study.file, _find(study, number)
+    first = study.launches[0]
+    asked = next(x for x in study.launches if x.number == trial.stamps[ASKED].launch)
+    then = asked.study_file()  # a study that has grown trains otherwise now
+    dataset = Dataset.open(file.dataset)
+    workspace = file.workspace.absolute()
+    teachers = {
+        role: find_teacher(
+            teacher_folder(workspace, file.teacher_config(role, epochs=first.epochs), dataset)
+        )
+        for role in TEACHER_ROLES
+    }
+    with threads(file.resources.cpu):
+        trainers = [
+            student_trainer(
+                then.student_config(trial.values, seed=seed),
+                dataset,
+                teachers,
+                workspace / "knowledge",
+                device=file.resources.device,
+            )
+            for seed in then.seeds()[: then.replicates.race]
+        ]
+        return _compare(trial, trainers)
+
+
+def _find(study: StudySnapshot, number: int) -> TrialView:
+    path = study.path
+    trial = next((t for t in study.trials if t.number == number), None)
+    if trial is None or not trial.curve:
+        raise RefKDError(
+            f"{path}: trial {number} has no epochs; `refkd status {path}` lists those that have"
+        )
+    if "continues" in trial.attributes:
+        source = trial.attributes["continues"]
+        raise RefKDError(
+            f"{path}: trial {number} goes on from trial {source}; train that one again"
+        )
+    return trial
+
+
+def _compare(trial: TrialView, trainers: list[Trainer]) -> Retrained:
+    differences = []
+    runs = [trainer.epochs() for trainer in trainers]
+    for epoch, stored in trial.curve.items():
+        made = mean([next(run).metrics for run in runs])
+        for name, value in stored.items():
+            if not name.startswith("cost/") and made.get(name) != value:
+                differences.append(
+                    Difference(
+                        trial=trial.number,
+                        what=f"{name} of epoch {epoch}",
+                        stored=value,
+                        replayed=made.get(name),
+                    )
+                )
+    return Retrained(trial=trial.number, epochs=trial.epoch, differences=differences)

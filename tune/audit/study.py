@@ -1,0 +1,215 @@
+"""What the storage says of itself, and whether the students and the ledger bear it out."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tune.audit.findings import Finding
+from tune.study.event_log import broken
+from tune.study.events import looks_of, teachers_of
+from tune.study.snapshot import StudySnapshot
+
+if TYPE_CHECKING:
+    from refkd.training.export import StudentRecord
+    from tune.study.view import TrialView
+
+COPY = "restore the study's storage from a copy, or give the study another name"
+
+
+def continuing(study: StudySnapshot) -> str:
+    """Return the command that continues the search."""
+    return f"refkd search {study.path}"
+
+
+def running(study: StudySnapshot) -> Iterator[Finding]:
+    """Trials that nobody works on."""
+    numbers = [view.number for view in study.trials if view.state == "RUNNING"]
+    if numbers:
+        yield Finding(
+            check="running",
+            what=f"no driver works on the unfinished trials {_list(numbers)}",
+            remedy=f"continue them: {continuing(study)}",
+        )
+
+
+def curves(study: StudySnapshot) -> Iterator[Finding]:
+    """Curves without all their epochs; a trial that continues another may begin behind it."""
+    for view in study.trials:
+        inherited = int(view.attributes.get("inherited", 0))
+        first = 1 if 1 in view.curve else inherited + 1
+        gaps = sorted(set(range(first, view.epoch + 1)) - set(view.curve))
+        if gaps:
+            yield Finding(
+                check="curve",
+                what=f"trial {view.number}: its curve up to epoch {view.epoch} lacks "
+                f"{_list(gaps)}",
+                remedy=COPY,
+            )
+
+
+def order(study: StudySnapshot) -> Iterator[Finding]:
+    """Events that were changed or removed after they were stored."""
+    event = broken(study.stored, study.attributes)
+    if event is not None:
+        where = "the study" if event.number is None else f"trial {event.number}"
+        yield Finding(
+            check="order",
+            what=f"{where}: {event.key!r} does not follow from what was stored "
+            "before it; something in the study was changed afterwards",
+            remedy=COPY,
+        )
+
+
+def outcomes(study: StudySnapshot) -> Iterator[Finding]:
+    """Trials whose state or values are not those that were decided."""
+    for view in study.ended():
+        ended = view.attributes.get("ended", {})
+        if ended.get("state") != view.state:
+            yield Finding(
+                check="outcome",
+                what=f"trial {view.number} is {view.state}, the last thing decided about it is "
+                f"{ended.get('state', 'nothing')}",
+                remedy=COPY,
+            )
+        elif view.state == "COMPLETE":
+            final = ended.get("final", {})
+            said = [final.get(name, math.nan) for name in study.file.objectives]
+            for source, values in (("end", ended["values"]), ("final metrics", said)):
+                if not _same(values, view.objectives or []):
+                    yield _wrong_values(view, source, values)
+
+
+def students(study: StudySnapshot) -> Iterator[Finding]:
+    """Complete trials whose students are missing, damaged, or others than the study says."""
+    from refkd.errors import CheckpointError
+    from refkd.files import sha256_file
+    from refkd.training.export import WEIGHTS, open_student
+
+    for view in study.ended("COMPLETE"):
+        records: list[StudentRecord] = []
+        for folder in study.student_folders(view.number):
+            try:
+                record = open_student(folder).record
+            except CheckpointError as error:
+                yield _bad_student(view, str(error))
+                continue
+            weights = folder / WEIGHTS
+            if not weights.is_file():
+                yield _bad_student(view, f"{weights}: is missing")
+            elif sha256_file(weights) != record.sha256:
+                yield _bad_student(view, f"{weights}: the weights changed since they were written")
+            else:
+                records.append(record)
+        if len(records) == study.file.replicates.seeds:
+            yield from _scores(study, view, records)
+
+
+def teachers(study: StudySnapshot) -> Iterator[Finding]:
+    """Teachers that are missing, damaged, or others than the students learned from."""
+    from refkd.errors import CheckpointError
+    from refkd.files import sha256_file
+    from refkd.training.teacher import WEIGHTS, find_teacher
+
+    known = teachers_of(study.attributes)
+    for role, folder in study.teacher_folders().items():
+        if role not in known:
+            continue
+        remedy = f"restore {folder}, or remove it and train it again: {continuing(study)}"
+        fault = None
+        try:
+            teacher = find_teacher(folder)
+        except CheckpointError as error:
+            yield Finding(check="teacher", what=str(error), remedy=remedy)
+            continue
+        if teacher is None:
+            fault = f"{folder}: holds no finished teacher"
+        elif teacher.digest != known[role].digest:
+            fault = f"{folder}: is another teacher than the one the students learned from"
+        elif not (folder / WEIGHTS).is_file():
+            fault = f"{folder / WEIGHTS}: is missing"
+        elif sha256_file(folder / WEIGHTS) != teacher.record.sha256:
+            fault = f"{folder / WEIGHTS}: the weights changed since they were written"
+        if fault is not None:
+            yield Finding(check="teacher", what=f"teacher {role}: {fault}", remedy=remedy)
+
+
+def ledger(study: StudySnapshot) -> Iterator[Finding]:
+    """Rows of the ledger of sealed looks that cannot be read; no program rewrites it."""
+    path = study.file.folder / "ledger.jsonl"
+    rows = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    noted = looks_of(study.attributes)
+    if noted > len(rows):
+        yield Finding(
+            check="ledger",
+            what=f"{path}: holds {len(rows)} looks, the study has noted {noted}",
+            remedy="restore the file from a copy: the ledger says how often the sealed test was "
+            "looked at",
+        )
+    for number, line in enumerate(rows, start=1):
+        if not (line.endswith(b"\n") and _is_row(line)):
+            yield Finding(
+                check="ledger",
+                what=f"{path}:{number}: is no whole row",
+                remedy="mend the line by hand and note why: the ledger says how often the sealed "
+                "test was looked at",
+            )
+
+
+def _scores(
+    study: StudySnapshot, view: TrialView, records: list[StudentRecord]
+) -> Iterator[Finding]:
+    """Compare a trial's values with its students' records and with its own curve."""
+    names = study.file.objectives
+    if any(name not in record.metrics for record in records for name in names):
+        yield _bad_student(view, "its record lacks an objective")
+        return
+    means = [statistics.fmean(record.metrics[name] for record in records) for name in names]
+    if not _same(means, view.objectives or []):
+        yield _wrong_values(view, "student", means)
+    if len(records) == 1:
+        kept = view.curve.get(records[0].epoch, {})
+        stored = [kept.get(name, math.nan) for name in names]
+        if not _same(stored, view.objectives or []):
+            yield _wrong_values(view, f"curve at epoch {records[0].epoch}", stored)
+
+
+def _wrong_values(view: TrialView, source: str, values: list[float]) -> Finding:
+    return Finding(
+        check="values",
+        what=f"trial {view.number}: the study holds {view.objectives}, its {source} {values}",
+        remedy=COPY,
+    )
+
+
+def _bad_student(view: TrialView, what: str) -> Finding:
+    return Finding(
+        check="student",
+        what=f"trial {view.number}: {what}",
+        remedy="restore the folder from a copy; a complete trial is not trained again",
+    )
+
+
+def _same(a: list[float], b: list[float]) -> bool:
+    return len(a) == len(b) and all(
+        math.isclose(x, y, rel_tol=1e-9, abs_tol=1e-12) for x, y in zip(a, b, strict=True)
+    )
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _list(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+STUDY_CHECKS = (curves, order, outcomes, students, teachers, ledger)
+"""Checks of what holds still while a driver works."""
+WHILE_STOPPED = (running,)

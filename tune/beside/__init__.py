@@ -1,1 +1,0 @@
-"""Looking at studies from beside: watched live, compared, opened in a browser."""

@@ -1,0 +1,137 @@
+"""The sections of a study file: who is trained, who proposes, who stops, and how much."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainSerializer, model_validator
+
+from refkd.config import Config
+from refkd.models import BackboneConfig
+from refkd.recipes.config import RecipeConfig
+from tune.config.space import Dimension
+from tune.config.urls import without_password
+
+Metric = Annotated[str, Field(pattern=r"^val_(id|ood)/(miou|d?r1_iou0\.[13579])$")]
+ShownUrl = Annotated[str, PlainSerializer(without_password)]
+"""A URL that is written to studies, runs and workers without a password."""
+
+
+class TeacherTuning(Config):
+    """What `refkd teach --tune` searches of a teacher; a search of students leaves it alone."""
+
+    space: dict[str, Dimension] = Field(min_length=1)
+    """Dotted keys of a teacher: backbone, recipe, training."""
+    trials: int = Field(default=12, ge=1)
+    """Teachers to train."""
+
+
+class TeacherSpec(Config):
+    """How one teacher is made; what is not given is as in the study's own sections."""
+
+    recipe: RecipeConfig
+    """A preset by name, or a preset with switches changed."""
+    backbone: BackboneConfig | None = None
+    """Another network than the student's."""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """Keys of the training section that differ for this teacher."""
+    seed: int | None = None
+    """Another seed than the study's."""
+    tune: TeacherTuning | None = None
+    """Its own hyperparameters, for `refkd teach --tune`."""
+
+
+class Teachers(Config):
+    """The two frozen teachers; each keeps the epoch that was best on its own validation role."""
+
+    id: TeacherSpec = TeacherSpec(recipe=RecipeConfig.named("id"))
+    """Good in distribution: ordinary training, kept by `val_id/miou`."""
+    ood: TeacherSpec = TeacherSpec(recipe=RecipeConfig.named("refkd_text"))
+    """Good out of distribution, kept by `val_ood/miou`."""
+
+
+class Sampler(Config):
+    """Who proposes hyperparameters."""
+
+    name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random"] = "tpe"
+    """Optuna's TPE, NSGA-II, NSGA-III, Gaussian process, quasi Monte Carlo, or chance."""
+    startup_trials: int = Field(default=6, ge=0)
+    """Random trials before TPE or GP model anything."""
+    multivariate: bool = True
+    """TPE: model the parameters together; false is one by one."""
+    constant_liar: bool = True
+    """TPE: take running trials for bad ones, so that workers do not try the same place."""
+    population: int = Field(default=12, ge=2)
+    """NSGA: trials of a generation."""
+
+
+class Pruning(Config):
+    """Who stops a trial before its last epoch."""
+
+    name: Literal[
+        "pareto_halving", "median", "percentile", "successive_halving", "hyperband", "none"
+    ] = "pareto_halving"
+    """Successive halving by Pareto rank for any number of objectives (with one it is ASHA), or a
+    pruner of Optuna's for one objective."""
+    type: Literal["stop", "promote"] = "stop"
+    """What a rung does to a trial: it ends those that are behind, or pauses all and resumes the
+    best from their checkpoints."""
+    tie: Literal["crowding", "epsilon_net"] = "crowding"
+    """Order within a front: by crowding distance, or by how well a trial spreads the chosen."""
+    min_epochs: int = Field(default=2, ge=1)
+    """The first rung: no trial is judged before it."""
+    reduction: int = Field(default=3, ge=2)
+    """η: a rung lies η times higher than the one below, and about one in η passes it."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of a pruner of Optuna's."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Pruning:
+        if self.type == "promote" and self.name != "pareto_halving":
+            raise ValueError(f"type: promote goes with name: pareto_halving, not {self.name}")
+        if self.options and self.name in ("pareto_halving", "none"):
+            raise ValueError(f"options belong to a pruner of Optuna's, not to {self.name}")
+        return self
+
+
+class Constraint(Config):
+    """A bound that a feasible trial keeps; only feasible trials can be on the front."""
+
+    metric: Metric
+    """The validation metric that is bounded from below."""
+    at_least: float | None = None
+    """The bound itself."""
+    teacher: Literal["id", "ood"] | None = None
+    """Or the teacher whose own score is the bound."""
+    within: float = Field(default=0.0, ge=0)
+    """How far below the teacher a trial may fall."""
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Constraint:
+        if (self.at_least is None) == (self.teacher is None):
+            raise ValueError("give exactly one of at_least and teacher")
+        return self
+
+
+class WarmStart(Config):
+    """Points taken from elsewhere and tried first."""
+
+    studies: list[Path] = Field(default_factory=list)
+    """Study files whose best trials are tried here, as far as their keys are in this space."""
+    top: int = Field(default=3, ge=1)
+    """Trials taken from each of them, from its front first."""
+    paper: bool = False
+    """Whether the paper's defaults are tried, for every key of the space that has one inside."""
+
+
+class Tracking(Config):
+    """Where MLflow keeps the record for people."""
+
+    uri: ShownUrl | None = Field(default=None, repr=False)
+    """Tracking server or store; null for a SQLite file in the workspace. `${NAME}` in it stands
+    for a variable of the environment."""
+    enabled: bool = True
+    """False runs the search without any record in MLflow."""
+    experiment: str | None = None
+    """Name of the experiment; null for `refkd/NAME`."""

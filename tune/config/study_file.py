@@ -1,0 +1,248 @@
+"""A study file: everything that decides a search, read, checked and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from refkd.config import Config
+from refkd.data.simulate import SimulationConfig
+from refkd.distill.config import DistillConfig
+from refkd.errors import RefKDError
+from refkd.models import NETWORKS, BackboneConfig, VSLNetConfig
+from refkd.seeds import derive_seed
+from refkd.training.config import TrainingConfig
+from refkd.training.student import StudentConfig
+from refkd.training.teacher import TeacherConfig
+from tune.config.limits import Budget, Prices, Replicates, Resources
+from tune.config.settings import (
+    Constraint,
+    Metric,
+    Pruning,
+    Sampler,
+    ShownUrl,
+    Teachers,
+    TeacherSpec,
+    Tracking,
+    WarmStart,
+)
+from tune.config.space import Dimension, Value, Values, check_keys, flat, lowest, nearest, put
+from tune.config.tuning import check_tuning
+from tune.config.yaml_file import YamlFile, read_yaml
+
+SECTIONS = ("backbone", "distill", "training")
+TEACHER_ROLES = ("id", "ood")
+
+
+Address = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]+://")]
+
+
+class StudyFileError(RefKDError):
+    """A study file with a wrong key, type or range; every line of the message is one."""
+
+
+class StudyFile(Config):
+    """One study, as written in YAML; paths are relative to where the command is run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    """The study's name: letters, digits, _ and -."""
+    dataset: Path | Address
+    """A prepared dataset: the folder that `refkd data prepare` or `simulate` wrote, or its address
+    such as `s3://bucket/charades`, of which each machine makes one copy."""
+    simulate: SimulationConfig | None = None
+    """Where given, an absent dataset is simulated with these settings first."""
+    workspace: Path = Path("runs")
+    """Folder of studies, teachers, knowledge and the MLflow store."""
+    backbone: BackboneConfig = VSLNetConfig()
+    """The network of teachers and students."""
+    teachers: Teachers = Teachers()
+    """How both teachers are made."""
+    training: TrainingConfig = TrainingConfig()
+    """Fixed training settings; keys in the space win over them."""
+    distill: DistillConfig = DistillConfig()
+    """Fixed settings of the method; keys in the space win over them."""
+    space: dict[str, Dimension] = Field(min_length=1)
+    """What is searched: dotted keys of the sections backbone, distill, training."""
+    start_from: list[dict[str, Value]] = Field(default_factory=list)
+    """Points tried first, each a set of values inside the space."""
+    warm_start: WarmStart = WarmStart()
+    """Points taken from other studies or from the paper, tried after those."""
+    objectives: list[Metric] = Field(
+        default_factory=lambda: ["val_id/miou", "val_ood/miou"], min_length=1
+    )
+    """Validation metrics to maximise; test metrics are refused."""
+    constraints: list[Constraint] = Field(default_factory=list)
+    """What a trial must reach to count."""
+    budget: Budget = Budget()
+    """How much the search may do."""
+    prices: Prices = Prices()
+    """What an hour costs, for `refkd bill` and `budget.money`."""
+    sampler: Sampler = Sampler()
+    """Who proposes."""
+    pruning: Pruning = Pruning()
+    """Who stops."""
+    replicates: Replicates = Replicates()
+    """Seeds a trial runs."""
+    workers: int = Field(default=2, ge=1)
+    """Trials that run at once."""
+    resources: Resources = Resources()
+    """What each of them holds."""
+    retries: int = Field(default=1, ge=0)
+    """How often a trial whose process died is taken up again within one launch."""
+    seed: int = Field(default=0, ge=0)
+    """Everything random in the study derives from it."""
+    storage: ShownUrl | None = Field(default=None, repr=False)
+    """Optuna storage: an SQLAlchemy URL, or journal:PATH; null for SQLite in the workspace.
+    `${NAME}` in it stands for a variable of the environment."""
+    tracking: Tracking = Tracking()
+    """The record for people."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StudyFile:
+        if self.simulate is not None and isinstance(self.dataset, str):
+            raise ValueError(
+                f"dataset: {self.dataset} is an address, and `simulate` makes a folder; give a "
+                f"path, or remove `simulate`"
+            )
+        if len(set(self.objectives)) != len(self.objectives):
+            raise ValueError(f"objectives: {self.objectives} names a metric twice")
+        if len(self.objectives) > 1 and self.pruning.name not in ("pareto_halving", "none"):
+            raise ValueError(
+                f"pruning.name: {self.pruning.name} knows one objective only, the study has "
+                f"{len(self.objectives)}; use pareto_halving"
+            )
+        _check_space(self)
+        _check_points(self)
+        for role in TEACHER_ROLES:
+            _check_teacher(self, role)
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """The study's own folder in the workspace."""
+        return self.workspace.absolute() / "studies" / self.name
+
+    def fixed(self) -> Values:
+        """Return the settings that are not searched, with dotted keys."""
+        values = flat({s: getattr(self, s).model_dump(mode="json") for s in SECTIONS})
+        return {key: value for key, value in values.items() if key not in self.space}
+
+    def student_config(self, values: Mapping[str, Value], *, seed: int) -> StudentConfig:
+        """Return the student that a trial's values stand for."""
+        settings: dict[str, Any] = {s: getattr(self, s).model_dump(mode="json") for s in SECTIONS}
+        for path, value in values.items():
+            put(settings, path, value)
+        return StudentConfig.model_validate({**settings, "seed": seed})
+
+    def seeds(self) -> list[int]:
+        """Return the seeds of a trial's students, the same for all trials.
+
+        Trials then differ by their values alone (common random numbers).
+        """
+        return [
+            derive_seed(self.seed, "students", replicate) % (1 << 31)
+            for replicate in range(self.replicates.seeds)
+        ]
+
+    def teacher_config(self, role: str, *, epochs: int | None = None) -> TeacherConfig:
+        """Return the configuration of the teacher `id` or `ood`.
+
+        `epochs` takes the place of the study's own, so that students may grow without it.
+        """
+        spec: TeacherSpec = getattr(self.teachers, role)
+        training = self.training.model_dump(mode="json")
+        training |= {"select": "best", "select_by": f"val_{role}/miou"}
+        training |= {} if epochs is None else {"epochs": epochs}
+        return TeacherConfig(
+            backbone=spec.backbone or self.backbone,
+            recipe=spec.recipe,
+            training=TrainingConfig.model_validate({**training, **spec.training}),
+            seed=self.seed if spec.seed is None else spec.seed,
+        )
+
+
+def load_study_file(path: Path | str) -> StudyFile:
+    """Read and check a study file; `StudyFileError` lists every fault with its line."""
+    file = read_yaml(Path(path))
+    try:
+        return StudyFile.model_validate(file.content)
+    except ValidationError as error:
+        raise StudyFileError("\n".join(_faults(file, error))) from None
+
+
+def _check_space(study: StudyFile) -> None:
+    known = flat({s: getattr(study, s).model_dump(mode="json") for s in SECTIONS})
+    check_keys("space", study.space, known, "this study")
+    for name, dimension in study.space.items():
+        for value in dimension.examples():
+            _check_point(study, {**dimension.conditions(), name: value})
+
+
+def _check_teacher(study: StudyFile, role: str) -> None:
+    """Build the teacher, and those that `teach --tune` may come to."""
+    try:
+        config = study.teacher_config(role)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ValueError(f"teachers.{role}: {message}") from None
+    tuning = getattr(study.teachers, role).tune
+    if tuning is not None:
+        check_tuning(f"teachers.{role}.tune.space", config, tuning.space)
+
+
+def _check_points(study: StudyFile) -> None:
+    for position, point in enumerate(study.start_from):
+        for name, value in point.items():
+            if name not in study.space:
+                raise ValueError(f"start_from[{position}]: {name!r} is not in the space")
+            if not study.space[name].contains(value):
+                raise ValueError(f"start_from[{position}]: {name}={value!r} is outside its range")
+        _check_point(study, point)
+
+
+def _check_point(study: StudyFile, values: Mapping[str, Value]) -> None:
+    """Build the student of some values, with the lowest of each active range beside."""
+    try:
+        config = study.student_config(lowest(study.space, values, study.fixed()), seed=0)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in _keys(first["loc"]))
+        raise ValueError(f"space: {dict(values)} is not valid: {where}: {first['msg']}") from None
+    if config.distill.warmup_epochs > config.training.epochs:
+        raise ValueError(
+            f"distill.warmup_epochs can be {config.distill.warmup_epochs}, more than "
+            f"training.epochs={config.training.epochs}: no epoch would be left after the warm-up"
+        )
+
+
+def _faults(file: YamlFile, error: ValidationError) -> list[str]:
+    faults = []
+    for fault in error.errors():
+        location = _keys(fault["loc"])
+        line = file.line(location) or 1
+        where = ".".join(str(part) for part in location) or "the study"
+        faults.append(f"{file.path}:{line}: {where}: {_message(fault['msg'], location)}")
+    return faults
+
+
+def _keys(location: Sequence[str | int]) -> tuple[str | int, ...]:
+    """Return the keys of a fault's place; behind `backbone` pydantic names its kind as well."""
+    return tuple(
+        part
+        for before, part in zip((None, *location), location, strict=False)
+        if before != "backbone" or part not in NETWORKS
+    )
+
+
+def _message(message: str, location: Sequence[str | int]) -> str:
+    message = message.removeprefix("Value error, ")
+    if message.startswith("Input tag"):
+        return f"no backbone has that name; the known ones are {', '.join(NETWORKS)}"
+    if message.startswith("Extra inputs"):
+        return "no such key" + nearest(str(location[-1]), StudyFile.model_fields)
+    if message == "Field required":
+        return "is missing; give it a value"
+    return message

@@ -1,0 +1,173 @@
+"""A study in a browser: MLflow on its comparison, and optuna-dashboard, both on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refkd.errors import RefKDError
+from tune import compat
+from tune.config.urls import resolve, scrub, without_password
+from tune.study.snapshot import open_snapshot
+from tune.study.storage import JOURNAL
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """An address, and the server to start for it; none where one runs already."""
+
+    name: str
+    address: str
+    command: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    config: str | None = None
+    """Content of a private file, whose path is the command's last word: it may hold a password."""
+    shown: str = ""
+    """The command as a person would type it, without passwords."""
+    port: int = 0
+    option: str = ""
+    """What gives the server another port."""
+    links: dict[str, str] = field(default_factory=dict)
+    """Further addresses on the same server, by what they show."""
+    hint: str = ""
+    """What to do there first."""
+
+
+def pages(where: Path | str, *, mlflow_port: int, dashboard_port: int) -> list[Page]:
+    """Return the pages of a study that was begun; raises `NoStudyError` otherwise.
+
+    `where` is as for `open_snapshot`.
+    """
+    study, found = open_snapshot(where), list[Page]()
+    if study.file.tracking.enabled:
+        from tune.tracking.record import experiment_name
+
+        champions = set(study.summary.champions.values())
+        experiment = experiment_name(study.file)
+        found.append(_mlflow(study.place.tracking, experiment, champions, mlflow_port))
+    number = compat.study_id(study.optuna)
+    found.append(_dashboard(study.place.storage, number, dashboard_port))
+    return found
+
+
+def check_port(page: Page) -> None:
+    """Raise `RefKDError` where somebody listens at the port of a page's server already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, page.port))
+        except OSError:
+            raise RefKDError(
+                f"port {page.port} of {HOST} is taken; give another: {page.option}"
+            ) from None
+
+
+def _mlflow(uri: str, experiment: str, champions: set[int], port: int) -> Page:
+    served = uri.startswith(("http://", "https://"))
+    root = uri.rstrip("/") if served else f"http://{HOST}:{port}"
+    links = _links(uri, experiment, champions)
+    shown = {what: f"{without_password(root)}/#/{path}" for what, path in links.items()}
+    address = shown.pop("runs", without_password(root))
+    hint = "unfold the study's run: its trials and teachers are below it" if links else ""
+    if served:
+        return Page(name="MLflow", address=address, links=shown, hint=hint)
+    return Page(
+        name="MLflow",
+        address=address,
+        links=shown,
+        hint=hint,
+        command=[
+            *(_program("mlflow"), "ui", "--host", HOST, "--port", str(port), "--workers", "1"),
+            *("--allowed-hosts", f"{HOST}:{port},localhost:{port}"),
+        ],
+        environment={
+            # Not on the command line: it may hold a password.
+            "MLFLOW_BACKEND_STORE_URI": resolve(uri),
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
+        shown=f"mlflow ui --backend-store-uri {without_password(uri)} --host {HOST} --port {port}",
+        port=port,
+        option="--mlflow-port",
+    )
+
+
+def _links(uri: str, experiment: str, champions: set[int]) -> dict[str, str]:
+    """Return paths in MLflow's pages: the study's runs as charts, champions beside teachers."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    from tune.tracking.tracker import client_settings
+
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise RefKDError(
+            f"{uri.removeprefix('sqlite:///')}: no MLflow store yet; it appears when a search "
+            "begins, or set tracking.enabled: false"
+        )
+    try:
+        with client_settings():
+            client = MlflowClient(tracking_uri=resolve(uri))
+            held = client.get_experiment_by_name(experiment)
+            if held is None:
+                return {}
+            runs = client.search_runs([held.experiment_id], max_results=1000)
+    except MlflowException as error:
+        raise RefKDError(
+            f"the tracking server {without_password(uri)} does not answer "
+            f"({scrub(str(error), uri)})"
+        ) from None
+    number = str(held.experiment_id)
+    chosen = [run.info.run_id for run in runs if _stands_out(run, champions)]
+    # Teachers come first in the order of their starts, so the charts draw them.
+    links = {"runs": compat.charts_page(number)}
+    if len(chosen) > 1:
+        links["champions and teachers side by side"] = compat.compare_page(number, chosen)
+    return links
+
+
+def _stands_out(run: Run, champions: set[int]) -> bool:
+    tags: Mapping[str, Any] = run.data.tags
+    role = tags.get("refkd.role", "")
+    is_champion = role == "student" and tags.get("refkd.trial") in {str(n) for n in champions}
+    return role.startswith("teacher-") or is_champion
+
+
+def _dashboard(storage: str, study_id: int, port: int) -> Page:
+    settings: dict[str, object] = {
+        "storage": resolve(storage).removeprefix(JOURNAL),
+        "host": HOST,
+        "port": port,
+    }
+    if storage.startswith(JOURNAL):
+        settings["storage_class"] = "JournalFileStorage"
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    return Page(
+        name="optuna-dashboard",
+        address=f"http://{HOST}:{port}/dashboard/studies/{study_id}",
+        command=[_program("optuna-dashboard"), "--quiet", "--from-config"],
+        config="\n".join(["[optuna_dashboard]", *lines]) + "\n",
+        shown=f"optuna-dashboard {without_password(storage.removeprefix(JOURNAL))} --host {HOST} "
+        f"--port {port}",
+        port=port,
+        option="--dashboard-port",
+    )
+
+
+def _program(name: str) -> str:
+    """Return a program of this environment, which need not be on the PATH."""
+    path = Path(sys.executable).parent / name
+    if not os.access(path, os.X_OK):
+        raise RefKDError(f"{path}: not installed; run `pip install 'refkd[all]'`")
+    return str(path)

@@ -1,1 +1,0 @@
-"""From the end of a search to its result: finalists on fresh seeds, and the one sealed look."""

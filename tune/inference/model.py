@@ -1,0 +1,147 @@
+"""A trained retriever by its name in the registry or by its folder; nothing is unpickled."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from refkd.errors import CheckpointError, RefKDError
+from refkd.files import sha256_file
+from refkd.retriever import RECORD, WEIGHTS, Retriever
+from tune import compat
+from tune.config.urls import resolve, scrub, without_password
+from tune.tracking.tracker import client_settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+SCHEME = "models:/"
+_NAMED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundModel:
+    """A retriever, and where it came from."""
+
+    retriever: Retriever
+    source: str
+    facts: dict[str, str] = field(default_factory=dict)
+    """What the registry says of it: `version`, `trial`."""
+
+
+def load_model(model: str, *, tracking: str) -> FoundModel:
+    """Load `models:/NAME@ALIAS`, `models:/NAME/VERSION` from a tracking store, or a folder.
+
+    Safetensors and JSON are read and no code of the model is run. Raises `RefKDError` where there
+    is none, `CheckpointError` where a byte is not the one that was registered or exported.
+    """
+    if not model.startswith(SCHEME):
+        folder = _retriever_in(Path(model))
+        return FoundModel(retriever=Retriever.load(folder), source=str(folder))
+    named = _NAMED.fullmatch(model)
+    if named is None:
+        raise RefKDError(
+            f"model {model!r} is no name in a registry; write {SCHEME}NAME@best-ood, "
+            f"{SCHEME}NAME/VERSION, or the folder of an exported retriever"
+        )
+    _check_store(tracking)
+    with (
+        client_settings(),
+        compat.tracking_at(resolve(tracking)),
+        TemporaryDirectory(prefix="refkd-") as scratch,
+    ):
+        version = _version(tracking, **named.groupdict())
+        folder = _retriever_in(_download(version, Path(scratch), tracking))
+        _check_registered(version, folder)
+        facts = {"version": str(version.version)}
+        if trial := version.tags.get("refkd.trial"):
+            facts["trial"] = trial
+        return FoundModel(retriever=Retriever.load(folder), source=model, facts=facts)
+
+
+def _check_store(tracking: str) -> None:
+    """Refuse a file that does not exist: MLflow would make an empty store there."""
+    path = Path(tracking.removeprefix("sqlite:///"))
+    if tracking.startswith("sqlite:///") and not path.is_file():
+        raise RefKDError(
+            f"{path}: no MLflow store; run `refkd search` first, or say where it is with "
+            "--tracking or --study"
+        )
+
+
+def _version(tracking: str, name: str, alias: str | None, version: str | None) -> ModelVersion:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    uri = resolve(tracking)
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    try:
+        if alias is not None:
+            return client.get_model_version_by_alias(name, alias)
+        return client.get_model_version(name, str(version))
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise unanswered(tracking, error) from None
+        wanted = f"alias {alias!r}" if alias is not None else f"version {version}"
+        raise RefKDError(
+            f"model {name!r} has no {wanted} in {without_password(tracking)}; "
+            f"{_what_there_is(client, name)}"
+        ) from None
+
+
+def _what_there_is(client: MlflowClient, name: str) -> str:
+    models = client.search_registered_models()
+    held = [m for m in models if m.name == name]
+    if held:
+        versions = [f"{SCHEME}{name}@{alias}" for alias in sorted(held[0].aliases)]
+        return f"there is {', '.join(versions) or 'no alias of it'}"
+    return f"models there: {', '.join(sorted(m.name for m in models)) or 'none'}"
+
+
+def unanswered(tracking: str, error: Exception) -> RefKDError:
+    """Return the error to raise where a tracking server does not do what was asked."""
+    return RefKDError(
+        f"the tracking server {without_password(tracking)} does not answer "
+        f"({scrub(str(error), tracking)}); start it, or name another with --tracking"
+    )
+
+
+def _download(version: ModelVersion, scratch: Path, tracking: str) -> Path:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    uri = f"{SCHEME}{version.name}/{version.version}"
+    try:
+        return Path(download_artifacts(artifact_uri=uri, dst_path=str(scratch)))
+    except (MlflowException, OSError) as error:
+        raise unanswered(tracking, error) from None
+
+
+def _retriever_in(folder: Path) -> Path:
+    """Return the folder of the retriever in a folder: itself, or inside a saved MLflow model."""
+    if not folder.is_dir():
+        raise RefKDError(
+            f"{folder}: no such folder; give one that holds a retriever, such as "
+            f"runs/studies/NAME/champions/best-ood, or {SCHEME}NAME@best-ood"
+        )
+    found = sorted(path.parent for path in folder.rglob(RECORD))
+    if len(found) != 1:
+        held = f"{len(found)} retrievers" if found else "no retriever"
+        raise RefKDError(f"{folder}: holds {held} ({RECORD}); give the folder of one")
+    return found[0]
+
+
+def _check_registered(version: ModelVersion, folder: Path) -> None:
+    """Compare the weights with what was registered; the retriever compares all else."""
+    from tune.tracking.record import HASH_TAG
+
+    expected = version.tags.get(HASH_TAG)
+    if sha256_file(folder / WEIGHTS) != expected:
+        raise CheckpointError(
+            f"{version.name} version {version.version}: {WEIGHTS} is not what was registered "
+            f"({HASH_TAG} {expected}); restore the artefact, or register the champion again"
+        )

@@ -1,0 +1,226 @@
+"""Tables of the report that need no figure: cost, origin, looks at test, how to use the winner."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from refkd.data.local_copy import local_copy
+from refkd.data.manifest import Manifest, read_manifest
+from refkd.errors import DataError
+from tune.config.urls import without_password
+from tune.report.figure import Table, plural, score
+from tune.results.bill import BillRow, make_bill
+from tune.study.environment import environment
+from tune.study.events import teachers_of
+from tune.study.snapshot import StudySnapshot, StudyState
+from tune.tracking.record import tracking_uri
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What to type, and what for."""
+
+    purpose: str
+    text: str
+
+
+def cost(study: StudySnapshot) -> tuple[str, Table | None]:
+    """Return the bill with a sentence."""
+    bill = make_bill(study)
+    if not bill.rows:
+        return "Nothing was trained yet, so there is nothing to pay.", None
+    hours = study.wall_seconds / 3600
+    text = (
+        f"{bill.total.cpu_seconds / 3600:.2f} CPU hours. Drivers were at work for {hours:.2f} "
+        f"hours in all; launches: {len(study.launches)}."
+    )
+    if bill.total.gpu_seconds:
+        text += f" {bill.total.gpu_seconds / 3600:.2f} GPU hours."
+    if bill.total.money:
+        text += f" {bill.currency} {bill.total.money:.2f}."
+    rows = [_bill_row(row) for row in [*bill.rows, bill.total]]
+    heads = ["", "trials", "epochs", "CPU s", "GPU s", bill.currency]
+    return text, Table(heads=heads, rows=rows)
+
+
+def _bill_row(row: BillRow) -> list[str]:
+    return [
+        row.item,
+        str(row.trials or ""),
+        str(row.epochs or ""),
+        f"{row.cpu_seconds:,.1f}",
+        f"{row.gpu_seconds:,.1f}",
+        f"{row.money:.4f}",
+    ]
+
+
+def looks(study: StudySnapshot) -> Table | None:
+    """Return every look at the test roles with its reason."""
+    if not study.looks:
+        return None
+    rows = [
+        [
+            str(look.look),
+            look.time,
+            f"{look.user} on {look.host}",
+            ", ".join(f"{alias}: trial {e.trial}" for alias, e in look.champions.items()),
+            f"{look.git_commit[:10]}{' (changed)' if look.git_dirty == 'true' else ''}",
+            look.reason or ("the first look" if look.look == 1 else ""),
+        ]
+        for look in study.looks
+    ]
+    return Table(heads=["look", "when (UTC)", "who", "at what", "commit", "why"], rows=rows)
+
+
+def teachers(study: StudySnapshot) -> Table:
+    """Return both teachers: recipe, kept epoch, scores, digest."""
+    rows = []
+    for role, known in teachers_of(study.attributes).items():
+        recipe = getattr(study.file.teachers, role).recipe
+        rows.append(
+            [
+                f"{role.upper()} teacher",
+                recipe.label,
+                str(known.epoch),
+                score(known.metrics, "val_id/miou"),
+                score(known.metrics, "val_ood/miou"),
+                known.digest[:16],
+            ]
+        )
+    return Table(
+        heads=["teacher", "recipe", "kept epoch", "ID mIoU", "OOD mIoU", "digest"], rows=rows
+    )
+
+
+def dataset_card(study: StudySnapshot) -> Table:
+    """Return what the data is; its fingerprint alone where the dataset is not here."""
+    fingerprint = str(study.attributes.get("dataset", "not known"))
+    rows = [["place", str(study.file.dataset)], ["fingerprint", fingerprint]]
+    try:
+        place = study.file.dataset
+        manifest = read_manifest(local_copy(place) if isinstance(place, str) else place)
+    except DataError as error:
+        return Table(heads=["dataset", ""], rows=[*rows, ["manifest", str(error)]])
+    if manifest.fingerprint != fingerprint:
+        rows.append(["beware", f"the folder now holds another dataset: {manifest.fingerprint}"])
+    return Table(heads=["dataset", ""], rows=[*rows, *_manifest_rows(manifest)])
+
+
+def _manifest_rows(manifest: Manifest) -> list[list[str]]:
+    counts = "; ".join(
+        f"{role}: {plural(count.pairs, 'pair')} of {plural(count.videos, 'video')}"
+        for role, count in manifest.roles.items()
+    )
+    repairs = "; ".join(
+        f"{split}: {', '.join(f'{n} {kind}' for kind, n in held.items() if n)}"
+        for split, held in manifest.repairs.items()
+        if any(held.values())
+    )
+    features = manifest.features
+    return [
+        ["name", manifest.name],
+        ["roles", counts],
+        [
+            "features",
+            f"{features.extractor or 'extractor not stated'}, {features.dim} wide, sha256 "
+            f"{features.sha256[:16]}",
+        ],
+        ["words", f"{manifest.words.source}, {manifest.words.dim} wide"],
+        ["repairs", repairs.replace("_", " ") or "none"],
+        ["simulated", "yes" if manifest.simulation else "no"],
+    ]
+
+
+def provenance(study: StudySnapshot) -> Table:
+    """Return seeds, code, versions and machines."""
+    rows = [
+        ["study seed", str(study.attributes.get("seed", study.file.seed))],
+        ["student seeds", ", ".join(map(str, study.file.seeds()))],
+        ["sampler", study.file.sampler.name],
+        ["pruner", study.file.pruning.name],
+        ["workers", f"{study.file.workers}, each {study.file.resources.cpu:g} CPU and "
+         f"{study.file.resources.gpu:g} GPU"],
+    ]  # fmt: skip
+    if study.finalists is not None:
+        rows.append(["fresh seeds", ", ".join(map(str, study.finalists.seeds))])
+    code = study.environments()
+    rows += [[f"{what} of {when(at)}", str(found)] for what, at, found in code]
+    rows.append(["this report", str(environment())])
+    rows.append(["made on", f"{platform.platform()}, {_processor()}, {os.cpu_count()} CPUs"])
+    if not code:
+        rows.append(["beware", "the study holds no code or versions: an older refkd made it"])
+    return Table(heads=["", ""], rows=rows)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def commands(study: StudySnapshot) -> list[Command]:
+    """Return what to type next, and how to use the winner."""
+    found = []
+    champions, state = study.champions, study.state
+    if state.has_trials_left:
+        found.append(Command(purpose="Continue the search", text=f"refkd search {study.path}"))
+    if champions and (state == StudyState.ENDED or study.summary.outgrown):
+        text = f"refkd finalists {study.path} --top 3 --seeds 5"
+        found.append(Command(purpose="Train the best again on fresh seeds", text=text))
+    if champions and state == StudyState.FINALISTS:
+        text = f"refkd evaluate --final {study.path}"
+        found.append(Command(purpose="Look at the test roles, once", text=text))
+    kept = kept_retrievers(study)
+    for alias, folder in kept.items():
+        text = (
+            "from refkd.retriever import Retriever\n\n"
+            f'retriever = Retriever.load("{folder}")\n'
+            "# features: (clips, width), a row a clip; duration of the video in seconds\n"
+            '[[span]] = retriever.retrieve(features, "a person opens the door", duration=30.0)'
+        )
+        found.append(Command(purpose=f"Ask {alias} in Python", text=text))
+    uri = tracking_uri(study.file)
+    if uri is not None and kept:
+        from tune.tracking.registry import registered_name
+
+        alias = next(iter(kept))
+        text = (
+            f"export MLFLOW_TRACKING_URI={without_password(uri)}\n"
+            f"mlflow models serve -m models:/{registered_name(study.name)}@{alias} \\\n"
+            "  --env-manager local"
+        )
+        found.append(Command(purpose=f"Serve {alias} over HTTP", text=text))
+    for number in sorted(set(champions.values())):
+        text = f"refkd replay {study.path} --trial {number}"
+        found.append(Command(purpose=f"Train trial {number} again and compare", text=text))
+    return found
+
+
+def kept_retrievers(study: StudySnapshot) -> dict[str, Path]:
+    """Return the folder of each champion that was exported, best OOD first, each trial once."""
+    home = study.file.folder if study.finalists is None else study.file.folder / "finalists"
+    order = ("best-ood", "best-balanced", "best-id")
+    champions = study.champions
+    first = {champions[alias]: alias for alias in reversed(order) if alias in champions}
+    named = [alias for alias in order if alias in first.values()]
+    return {
+        alias: home / "champions" / alias
+        for alias in named
+        if (home / "champions" / alias).is_dir()
+    }
+
+
+def when(seconds: float) -> str:
+    """Return a time in UTC.
+
+    >>> when(0.0)
+    '1970-01-01 00:00 UTC'
+    """
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

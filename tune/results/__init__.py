@@ -1,0 +1,1 @@
+"""What a search came to: champions, finalists, comparisons, costs, the look at the test roles."""

@@ -1,0 +1,199 @@
+"""What a study has cost, and what for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from pydantic import Field
+
+from refkd.config import Config
+from tune.config.limits import Limits, Prices, Resources
+from tune.study.budget import Spent, hypervolume, priced, spent_by
+from tune.study.events import FinalistTrained, study_events, teachers_of
+from tune.study.growth import current
+from tune.study.launches import Launch
+from tune.study.snapshot import StudySnapshot
+from tune.study.view import TrialView
+
+NAMES = {"COMPLETE": "useful", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
+
+
+class BillRow(Config):
+    """One line: who used what."""
+
+    item: str
+    trials: int = 0
+    epochs: int = 0
+    cpu_seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    money: float = 0.0
+
+
+class NodeRow(Config):
+    """Machines of one type while drivers were at work, busy or not."""
+
+    type: str
+    nodes: int
+    hours: float
+    """Added up over the machines."""
+    cpu_hours: float
+    gpu_hours: float
+    money: float | None = None
+    """None where `prices.node_hour` has no price of this type."""
+
+
+class Bill(Config):
+    """Cost of the students by what became of them, of each teacher, and in proportion."""
+
+    study: str
+    currency: str
+    rows: list[BillRow]
+    total: BillRow
+    nodes: list[NodeRow] = Field(default_factory=list)
+    """What the machines took, of which the rows above are what trials held."""
+    busy: float | None = None
+    """Share of the machines' GPU time, or CPU time where they have no GPU, that students used."""
+    money_an_epoch: float | None = None
+    cpu_seconds_an_epoch: float | None = None
+    hypervolume: float = 0.0
+    money_a_point: float | None = None
+    """Of hypervolume, in percent²."""
+    cpu_seconds_a_point: float | None = None
+
+
+def make_bill(study: StudySnapshot) -> Bill:
+    """Return the bill of a study.
+
+    `lost` is what was trained and not kept when a launch was cut off: for each trial it had to
+    leave, the time from its last epoch to the last sign of that launch, at most one epoch.
+    """
+    launches, views, attributes = study.launches, study.trials, study.attributes
+    limits = launches[-1].limits if launches else Limits()
+    resources, prices, replicates = limits.resources, limits.prices, limits.replicates
+    by_item: dict[str, Spent] = defaultdict(Spent)
+    counts: dict[str, int] = defaultdict(int)
+    for view in views:
+        item = NAMES.get(view.state)
+        if item is not None:
+            by_item[item] += spent_by(view, resources, prices, replicates)
+            counts[item] += 1
+    seconds = _lost_seconds(views, launches)
+    if seconds > 0:
+        by_item["lost"] = priced(
+            epochs=0,
+            cpu_seconds=seconds * resources.cpu,
+            gpu_seconds=seconds * resources.gpu,
+            prices=prices,
+        )
+    for role, teacher in teachers_of(attributes).items():
+        cost = teacher.cost or teacher.metrics
+        by_item[f"teacher {role}"] = priced(
+            epochs=teacher.epoch if teacher.epochs is None else teacher.epochs,
+            cpu_seconds=cost.get("cost/cpu_seconds", 0.0),
+            gpu_seconds=cost.get("cost/wall_seconds", 0.0) * resources.gpu,
+            prices=prices,
+        )
+    finalists = _finalists(attributes, resources, prices)
+    if finalists.epochs:
+        by_item["finalists"] = finalists
+    nodes = _nodes(launches, prices)
+    return _summed(study.name, prices.currency, by_item, counts, views, nodes)
+
+
+def _nodes(launches: Sequence[Launch], prices: Prices) -> list[NodeRow]:
+    """Return the machines of all launches by type; a machine counts once a launch."""
+    by_type: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for node in (node for launch in launches for node in launch.nodes):
+        by_type[node["type"]].append(node)
+    return [
+        NodeRow(
+            type=kind,
+            nodes=len(nodes),
+            hours=(hours := sum(node["seconds"] for node in nodes) / 3600),
+            cpu_hours=sum(node["seconds"] * node["cpu"] for node in nodes) / 3600,
+            gpu_hours=sum(node["seconds"] * node["gpu"] for node in nodes) / 3600,
+            money=hours * prices.node_hour[kind] if kind in prices.node_hour else None,
+        )
+        for kind, nodes in sorted(by_type.items())
+    ]
+
+
+def _busy(rows: Sequence[BillRow], nodes: Sequence[NodeRow]) -> float | None:
+    students = [row for row in rows if row.item in NAMES.values()]
+    gpu_hours = sum(node.gpu_hours for node in nodes)
+    if gpu_hours > 0:
+        return sum(row.gpu_seconds for row in students) / 3600 / gpu_hours
+    used = sum(row.cpu_seconds for row in students) / 3600
+    return _ratio(used, sum(node.cpu_hours for node in nodes))
+
+
+def _finalists(attributes: Mapping[str, Any], resources: Resources, prices: Prices) -> Spent:
+    """Return what the students of the finalists have used."""
+    results = study_events(attributes, FinalistTrained)
+    return priced(
+        epochs=sum(r.epochs for r in results),
+        cpu_seconds=sum(r.metrics.get("cost/cpu_seconds", 0.0) for r in results),
+        gpu_seconds=resources.gpu * sum(r.metrics.get("cost/wall_seconds", 0.0) for r in results),
+        prices=prices,
+    )
+
+
+def _summed(
+    name: str,
+    currency: str,
+    by_item: Mapping[str, Spent],
+    counts: Mapping[str, int],
+    views: Sequence[TrialView],
+    nodes: list[NodeRow],
+) -> Bill:
+    rows = [_row(item, spent, counts.get(item, 0)) for item, spent in by_item.items()]
+    total = _row("total", sum(by_item.values(), Spent()), sum(counts.values()))
+    points = [list(v.objectives) for v in current(views) if v.objectives and v.feasible]
+    volume = hypervolume(points)
+    return Bill(
+        study=name,
+        currency=currency,
+        rows=rows,
+        total=total,
+        nodes=nodes,
+        busy=_busy(rows, nodes),
+        money_an_epoch=_ratio(total.money, total.epochs),
+        cpu_seconds_an_epoch=_ratio(total.cpu_seconds, total.epochs),
+        hypervolume=volume,
+        money_a_point=_ratio(total.money, volume),
+        cpu_seconds_a_point=_ratio(total.cpu_seconds, volume),
+    )
+
+
+def _row(item: str, spent: Spent, trials: int) -> BillRow:
+    return BillRow(
+        item=item,
+        trials=trials,
+        epochs=spent.epochs,
+        cpu_seconds=spent.cpu_seconds,
+        gpu_seconds=spent.gpu_seconds,
+        money=spent.money,
+    )
+
+
+def _ratio(amount: float, of: float) -> float | None:
+    return amount / of if of > 0 else None
+
+
+def _lost_seconds(views: Sequence[TrialView], launches: Sequence[Launch]) -> float:
+    """Return the seconds that trials trained in a launch after the last epoch it stored."""
+    last_sign = {launch.number: launch.last for launch in launches}
+    for view in views:
+        for stamp in view.stamps.values():
+            last_sign[stamp.launch] = max(last_sign.get(stamp.launch, 0.0), stamp.time)
+    lost = 0.0
+    for view in views:
+        stamps = sorted(view.stamps.values(), key=lambda stamp: stamp.place)
+        epoch = view.last.get("cost/wall_seconds", 0.0) / max(1, view.epoch)
+        for stamp, following in pairwise(stamps):
+            if following.launch > stamp.launch:
+                lost += min(epoch, max(0.0, last_sign[stamp.launch] - stamp.time))
+    return lost

@@ -1,0 +1,129 @@
+"""Which trials become finalists, what they run, and who of them wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+from refkd.seeds import derive_seed
+from tune.config.space import Values
+from tune.config.study_file import StudyFile
+from tune.study.events import FinalistTrained, study_events
+from tune.study.growth import current
+from tune.study.outcomes import SeedResult
+from tune.study.results import CHAMPIONS
+from tune.study.view import TrialView
+
+BALANCED = "val/harmonic_miou"
+"""Harmonic mean of `val_id/miou` and `val_ood/miou`."""
+ALIASES = {**CHAMPIONS, "best-balanced": BALANCED}
+"""Metric that a champion among the finalists is the best in, by alias."""
+COST = "cost/cpu_seconds"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalistRun:
+    """One student that a finalist trains."""
+
+    number: int
+    """The trial whose values it has."""
+    replicate: int
+    """Which of the fresh seeds, counted from 0."""
+    seed: int
+    values: Values = field(hash=False)
+    study_folder: Path
+
+    @property
+    def key(self) -> str:
+        """The study's attribute that holds the result."""
+        return f"{FinalistTrained.PREFIX}{self.number:04d}:{self.replicate}"
+
+    @property
+    def run(self) -> str:
+        """Key of its MLflow run."""
+        return run_key(self.number, self.replicate)
+
+    @property
+    def folder(self) -> Path:
+        """Where its checkpoints and its student lie."""
+        return finalist_folder(self.study_folder, self.number, self.replicate)
+
+
+def read_results(attributes: Mapping[str, Any]) -> dict[str, SeedResult]:
+    """Return what students of finalists came to, by `FinalistRun.key`."""
+    return {
+        one.key: SeedResult(
+            seed=one.seed,
+            epochs=one.epochs,
+            metrics=one.metrics,
+            sha256=one.sha256,
+            failed=one.failed,
+        )
+        for one in study_events(attributes, FinalistTrained)
+    }
+
+
+def run_key(number: int, replicate: int) -> str:
+    """Return the key under which the MLflow run of a finalist's student is found again."""
+    return f"finalist/{number:04d}/seed-{replicate}"
+
+
+def finalist_folder(study_folder: Path, number: int, replicate: int) -> Path:
+    """Return where a finalist's student of one seed lies."""
+    return study_folder / "finalists" / f"{number:04d}" / f"seed-{replicate}"
+
+
+def choose(views: Sequence[TrialView], objectives: Sequence[str], *, top: int) -> list[TrialView]:
+    """Return the `top` trials by each objective and by the harmonic mean, each once, by number.
+
+    Only complete trials that keep their constraints count, and of those that continue each other
+    the last. Ties go to fewer CPU seconds, then to the lower number.
+    """
+    names = (*objectives, BALANCED)
+    counting = [v for v in current(views) if v.feasible and all(n in v.kept for n in names)]
+    chosen: dict[int, TrialView] = {}
+    for name in names:
+        places = {v.number: _place(v.number, v.kept, name) for v in counting}
+        best = sorted(counting, key=lambda view: places[view.number])[:top]
+        chosen |= {view.number: view for view in best}
+    return [chosen[number] for number in sorted(chosen)]
+
+
+def fresh_seeds(file: StudyFile, wanted: int) -> list[int]:
+    """Return seeds of the finalists: the same at every call, none of them the search's."""
+    used = set(file.seeds())
+    drawn = (derive_seed(file.seed, "finalists", i) % (1 << 31) for i in count())
+    return list(islice((seed for seed in drawn if seed not in used), wanted))
+
+
+def plan_runs(
+    file: StudyFile, chosen: Sequence[TrialView], seeds: Sequence[int]
+) -> list[FinalistRun]:
+    """Return every student that the finalists need, seed by seed."""
+    return [
+        FinalistRun(
+            number=view.number,
+            replicate=replicate,
+            seed=seed,
+            values=view.values,
+            study_folder=file.folder,
+        )
+        for replicate, seed in enumerate(seeds)
+        for view in chosen
+    ]
+
+
+def winners(means: Mapping[int, Mapping[str, float]]) -> dict[str, int]:
+    """Return the champion of each alias from the finalists' means; ties as in `choose`."""
+    return {
+        alias: min(_place(number, metrics, metric) for number, metrics in means.items())[-1]
+        for alias, metric in ALIASES.items()
+    }
+
+
+def _place(number: int, metrics: Mapping[str, float], name: str) -> tuple[float, float, int]:
+    """Return what is lowest for the best on a metric."""
+    return -metrics[name], metrics.get(COST, 0.0), number

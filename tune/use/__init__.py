@@ -1,1 +1,0 @@
-"""Using what a search has found: predictions, and who bears an alias."""
