@@ -30,7 +30,7 @@ from tune.study.locate import place_of
 from tune.study.samplers import make_sampler
 from tune.study.storage import open_storage
 
-VALUES, ADDRESS = "values", "teacher"
+VALUES = "values"
 
 
 class Taught(Config):

@@ -15,7 +15,6 @@ COLUMNS = tuple(
     for metric in (*(f"r1_iou{threshold}" for threshold in LOGGED), "miou")
 )
 """What every table shows, in this order: in distribution, then out of distribution."""
-FAMILIES = ("charades-cd", "activitynet-cd")
 
 
 def family_of(dataset: str) -> str | None:
