@@ -118,7 +118,7 @@ def chart(traces: Sequence[Any], *, height: int = 360, x: str = "", y: str = "")
     """Return a figure of some traces; the page gives it its colours and its width."""
     import plotly.graph_objects as go
 
-    plot = go.Section(list(traces))
+    plot = go.Figure(list(traces))
     plot.update_xaxes(title=x)
     plot.update_yaxes(title=y)
     return plain(plot, height=height)
