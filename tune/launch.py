@@ -156,7 +156,8 @@ class _Launch:
         found = {role: teacher for role, teacher in self._teachers().items() if teacher}
         known = teachers_of(self.study.optuna.user_attrs)
         for role, teacher in found.items():
-            if (event := _event(role, teacher)) != known.get(role):
+            event, held = _event(role, teacher), known.get(role)
+            if held is None or event.content() != held.content():  # NaN is not equal to itself
                 self.study.stored.append(event)
         record.teachers_ready(found)
 

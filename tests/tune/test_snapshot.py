@@ -12,11 +12,14 @@ from support.ended_study import end_study
 from support.recorded_curves import TABLE, study_file
 
 from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
+from tune.audit.examine import examine
+from tune.config.settings import Tracking
 from tune.config.study_file import StudyFile
 from tune.study.lease import DRIVER, lease
 from tune.study.locate import NoStudyError
 from tune.study.search_study import SearchStudy
-from tune.study.snapshot import StudyState, open_snapshot, state_of
+from tune.study.snapshot import StudyReader, StudyState, open_snapshot, state_of
 
 S = StudyState
 
@@ -120,11 +123,89 @@ def test_file_folder_and_storage_open_the_same_study(
         assert other.place.tracking == by_file.place.tracking
 
 
+@pytest.mark.parametrize("storage", ["in its folder", "elsewhere"])
+def test_one_study_has_one_home_from_wherever_it_is_opened(
+    tmp_path: Path, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    url = None if storage == "in its folder" else f"journal:{tmp_path / 'far' / 'study.journal'}"
+    study = end_study(tmp_path, tiny_dataset, storage=url)
+    file = study.file.model_copy(update={"tracking": Tracking(uri="http://localhost:5")})
+    if url is None:
+        file = file.model_copy(update={"workspace": Path("runs")})
+    study.open_with(file).begin_launch()
+    (study.file.folder / "ledger.jsonl").write_text("damaged", encoding="utf-8")
+    ways = [study.url] if url else [study.url, str(study.file.folder)]
+    monkeypatch.chdir(tmp_path_of(tmp_path, "another"))
+    for seen in map(open_snapshot, ways):
+        assert seen.folder == seen.file.folder == study.file.folder
+        assert seen.ledger_fault is not None
+        assert seen.state == StudyState.EVALUATED
+        assert seen.place.tracking == "http://localhost:5"
+        assert seen.path == Path("STUDY.yaml")
+        assert all(study.file.folder in folder.parents for folder in seen.student_folders(0))
+    with pytest.raises(RefKDError, match="--fix changes files; name the study file"):
+        examine(ways[-1], fix=True)
+
+
+def tmp_path_of(folder: Path, name: str) -> Path:
+    made = folder / name
+    made.mkdir()
+    return made
+
+
+def test_what_is_stored_without_its_password_is_asked_of_the_study_file(
+    tmp_path: Path, tiny_dataset: Dataset
+) -> None:
+    study = end_study(tmp_path, tiny_dataset)
+    tracking = Tracking(uri="http://ann:secret@localhost:5")
+    study.open_with(study.file.model_copy(update={"tracking": tracking})).begin_launch()
+    seen = open_snapshot(study.url)
+    assert seen.summary.ended == 4
+    with pytest.raises(NoStudyError, match="without the password; name the study file"):
+        _ = seen.file
+
+
+def test_a_larger_budget_in_the_file_leaves_trials(tmp_path: Path, tiny_dataset: Dataset) -> None:
+    study = end_study(tmp_path, tiny_dataset)
+    study.open().begin_launch()
+    assert open_snapshot(study.path).state == StudyState.ENDED
+    study.change(budget={"trials": 9})
+    assert open_snapshot(study.path).state == StudyState.PAUSED
+    assert open_snapshot(study.url).state == StudyState.ENDED
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://ann:se#cret@127.0.0.1:1/db", "postgresql://ann:secret@127.0.0.1:1/db"]
+)
+def test_a_storage_that_does_not_answer_is_one_line_without_its_password(url: str) -> None:
+    with pytest.raises(RefKDError, match="cannot be used: ") as refused:
+        open_snapshot(url)
+    assert "cret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_text("no database", encoding="utf-8")
+    with pytest.raises(RefKDError, match="check that the file is a study's"):
+        open_snapshot(f"sqlite:///{tmp_path / 'study.db'}")
+
+
+def test_a_journal_that_is_removed_meanwhile_is_gone(tmp_path: Path) -> None:
+    url = f"journal:{tmp_path / 'study.journal'}"
+    begin(tmp_path, url)
+    reader = StudyReader(url)
+    assert reader.read().state == StudyState.PAUSED
+    (tmp_path / "study.journal").unlink()
+    with pytest.raises(NoStudyError, match="is gone"):
+        reader.read()
+
+
 def test_where_no_study_is_the_error_says_what_to_name(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     cases: list[tuple[Path | str, str]] = [
         (url, "does not exist"),
         (tmp_path, "holds no study.db; name the study file"),
+        ("", "no study is named"),
     ]
     for where, message in cases:
         with pytest.raises(NoStudyError, match=message):

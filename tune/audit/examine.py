@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from refkd.config import Config
+from refkd.errors import RefKDError
 from tune.audit.files import FILE_CHECKS
 from tune.audit.findings import Finding
 from tune.audit.record import RECORD_CHECKS
@@ -52,6 +53,8 @@ def examine(where: Path | str, *, fix: bool = False) -> Diagnosis:
     """
     reader = StudyReader(where)
     study = reader.read()
+    if fix and study.place.path is None:
+        raise RefKDError("--fix changes files; name the study file, not its folder or storage")
     if fix:
         with lease(study.place.storage, study.name, objectives=len(study.objectives)):
             return _mend(reader)

@@ -23,7 +23,7 @@ UNTOUCHED = 60.0
 def left_checkpoints(study: StudySnapshot) -> Iterator[Finding]:
     """Checkpoints that nothing goes on from; those of complete trials wait for more epochs."""
     for view in study.ended("PRUNED", "FAIL"):
-        for folder in _checkpoints(trial_folder(study.file.folder, view.number)):
+        for folder in _checkpoints(trial_folder(study.folder, view.number)):
             yield _left(f"trial {view.number} is {view.state}", folder)
     for role, folder in study.teacher_folders().items():
         if (folder / "teacher.json").is_file() and (folder / CHECKPOINTS).is_dir():
@@ -38,7 +38,7 @@ def damaged_checkpoints(study: StudySnapshot) -> Iterator[Finding]:
         folder
         for view in study.trials
         if view.state in ("RUNNING", "COMPLETE")
-        for folder in _checkpoints(trial_folder(study.file.folder, view.number))
+        for folder in _checkpoints(trial_folder(study.folder, view.number))
     ]
     for teacher in study.teacher_folders().values():
         folders += [] if (teacher / "teacher.json").is_file() else _checkpoints(teacher)
@@ -59,7 +59,7 @@ def damaged_checkpoints(study: StudySnapshot) -> Iterator[Finding]:
 
 def half_written(study: StudySnapshot) -> Iterator[Finding]:
     """Temporary files of writers that were killed."""
-    own = [(path, 0.0) for path in temporaries(study.file.folder)]
+    own = [(path, 0.0) for path in temporaries(study.folder)]
     shared = [*study.teacher_folders().values(), study.file.workspace.absolute() / "knowledge"]
     others = [(path, UNTOUCHED) for folder in shared for path in temporaries(folder)]
     for path, wait in own + others:

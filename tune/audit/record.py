@@ -202,7 +202,7 @@ def _unlinked(study: StudySnapshot, view: TrialView, run: Run, models: set[str])
 
     if not teachers_of(study.attributes) or ancestors(study) is None:
         return None
-    folder = trial_folder(study.file.folder, view.number)
+    folder = trial_folder(study.folder, view.number)
     if NOTE not in run.data.tags:
         return "its run in MLflow names no teachers"
     kept = view.state == "COMPLETE" and student_is_frozen(folder)

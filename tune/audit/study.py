@@ -139,7 +139,7 @@ def teachers(study: StudySnapshot) -> Iterator[Finding]:
 
 def ledger(study: StudySnapshot) -> Iterator[Finding]:
     """Rows of the ledger of sealed looks that cannot be read; no program rewrites it."""
-    path = study.file.folder / "ledger.jsonl"
+    path = study.folder / "ledger.jsonl"
     rows = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     noted = looks_of(study.attributes)
     if noted > len(rows):

@@ -56,7 +56,9 @@ def watch(
 def compare(
     studies: Annotated[
         list[str],
-        typer.Argument(help="Two or more study files, or folders of studies.", show_default=False),
+        typer.Argument(
+            help="Two or more studies: study files, folders or URLs.", show_default=False
+        ),
     ],
     reference: Annotated[
         list[float] | None,

@@ -14,7 +14,7 @@ from refkd.training.export import FrozenStudent, open_student
 from tune import compat
 from tune.config.study_file import StudyFile
 from tune.config.urls import resolve
-from tune.results.choice import ALIASES, BALANCED, finalist_folder, run_key
+from tune.results.choice import ALIASES, BALANCED, best_seed, finalist_folder, run_key
 from tune.results.comparison import compare
 from tune.results.finalist_champions import system_name
 from tune.results.search_champions import keep_retriever
@@ -23,7 +23,6 @@ from tune.study.events import AliasMoved, finalists_code
 from tune.study.folders import trial_folder
 from tune.study.launches import made_with
 from tune.study.lease import LeaseError, lease
-from tune.study.outcomes import Finalist
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import StoredStudy, note_beside
 from tune.tracking.alias import check_alias
@@ -111,7 +110,9 @@ def _store(study: StudySnapshot, move: AliasMoved) -> None:
     url = study.place.storage
     try:
         with lease(url, study.name, objectives=len(study.objectives)):
-            StoredStudy(study.file, url).note_aliases([move])
+            stored = StoredStudy(study.file, url)
+            stored.take_up_schema()
+            stored.note_aliases([move])
     except LeaseError:
         note_beside(study.optuna, move)
 
@@ -154,7 +155,7 @@ def _candidate(study: StudySnapshot, trial: int, alias: str) -> _Candidate:
     found = study.finalists
     rows = [row for row in found.finalists if row.trial == trial] if found else []
     if rows and not rows[0].failures:
-        best = _best_seed(rows[0], ALIASES.get(alias, BALANCED))
+        best = best_seed(rows[0].runs, ALIASES.get(alias, BALANCED))
         folders = [finalist_folder(study.folder, trial, k) for k in range(len(rows[0].runs))]
         seeds = [open_student(folder) for folder in folders]
         code = finalists_code(study.attributes)
@@ -162,10 +163,6 @@ def _candidate(study: StudySnapshot, trial: int, alias: str) -> _Candidate:
     student = open_student(trial_folder(study.folder, trial))
     code = made_with(study.trials[trial], study.launches)
     return _Candidate(student=student, run=trial_key(trial), seeds=[student], code=code)
-
-
-def _best_seed(row: Finalist, metric: str) -> int:
-    return max(range(len(row.runs)), key=lambda k: (row.runs[k].metrics[metric], -k))
 
 
 def _scores(

@@ -103,7 +103,7 @@ def _champion(study: StudySnapshot) -> tuple[int, Frozen]:
     champions = study.champions
     order = ("best-balanced", "best-ood", "best-id")
     alias = next(name for name in order if name in champions)
-    number, folder = champions[alias], study.file.folder
+    number, folder = champions[alias], study.folder
     home = trial_folder(folder, number)
     if study.finalists is not None:
         home = finalist_folder(folder, number, study.finalists.kept[alias])

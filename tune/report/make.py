@@ -36,7 +36,7 @@ def report(where: Path | str, *, out: Path | None = None) -> Report:
     begun, `RefKDError` where `out` is a folder.
     """
     study = open_snapshot(where)
-    folder = study.file.folder / "report"
+    folder = study.folder / "report"
     path = out or folder / "report.html"
     if path.is_dir():
         raise RefKDError(f"{path}: is a folder; name a file, such as {path / 'report.html'}")

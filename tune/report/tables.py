@@ -171,12 +171,16 @@ def commands(study: StudySnapshot) -> list[Command]:
     champions, state = study.champions, study.state
     if state.has_trials_left:
         found.append(Command(purpose="Continue the search", text=f"refkd search {study.path}"))
-    if champions and (state == StudyState.ENDED or study.summary.outgrown):
+    idle = champions and study.driver is None and not state.has_trials_left
+    if idle and (state == StudyState.ENDED or study.summary.outgrown):
         text = f"refkd finalists {study.path} --top 3 --seeds 5"
         found.append(Command(purpose="Train the best again on fresh seeds", text=text))
-    if champions and state == StudyState.FINALISTS:
+    if idle and state == StudyState.FINALISTS:
         text = f"refkd evaluate --final {study.path}"
         found.append(Command(purpose="Look at the test roles, once", text=text))
+    if idle and state == StudyState.OUT_OF_DATE and not study.summary.outgrown:
+        text = f'refkd evaluate --final --again --reason "new champions" {study.path}'
+        found.append(Command(purpose="Look at the test roles again", text=text))
     kept = kept_retrievers(study)
     for alias, folder in kept.items():
         text = (
@@ -205,7 +209,7 @@ def commands(study: StudySnapshot) -> list[Command]:
 
 def kept_retrievers(study: StudySnapshot) -> dict[str, Path]:
     """Return the folder of each champion that was exported, best OOD first, each trial once."""
-    home = study.file.folder if study.finalists is None else study.file.folder / "finalists"
+    home = study.folder if study.finalists is None else study.folder / "finalists"
     order = ("best-ood", "best-balanced", "best-id")
     champions = study.champions
     first = {champions[alias]: alias for alias in reversed(order) if alias in champions}

@@ -116,6 +116,11 @@ def plan_runs(
     ]
 
 
+def best_seed(runs: Sequence[SeedResult], metric: str) -> int:
+    """Return which of a finalist's students is the best on a metric, counted from 0."""
+    return max(range(len(runs)), key=lambda k: (runs[k].metrics[metric], -k))
+
+
 def winners(means: Mapping[int, Mapping[str, float]]) -> dict[str, int]:
     """Return the champion of each alias from the finalists' means; ties as in `choose`."""
     return {

@@ -15,6 +15,7 @@ from tune.execution.replicates import mean
 from tune.results.choice import (
     ALIASES,
     FinalistRun,
+    best_seed,
     finalist_folder,
     run_key,
     winners,
@@ -54,7 +55,7 @@ def select_finalist_champions(
         trials=outcome.summary().ended,
         finalists=rows,
         champions=champions,
-        kept={alias: _best_seed(runs[n], ALIASES[alias]) for alias, n in champions.items()},
+        kept={alias: best_seed(runs[n], ALIASES[alias]) for alias, n in champions.items()},
         comparison=_compare(outcome, {n: len(runs[n]) for n in sorted({*champions.values()})}),
         marks=study_marks(outcome.file),
     )
@@ -76,10 +77,6 @@ def _row(view: TrialView, runs: Sequence[SeedResult]) -> Finalist:
     whole = all(run.failed is None for run in runs)
     metrics = mean([run.metrics for run in runs]) if whole else {}
     return Finalist(trial=view.number, values=view.values, runs=list(runs), metrics=metrics)
-
-
-def _best_seed(runs: Sequence[SeedResult], metric: str) -> int:
-    return max(range(len(runs)), key=lambda k: (runs[k].metrics[metric], -k))
 
 
 def _compare(outcome: Outcome, seeds: Mapping[int, int]) -> Comparison:

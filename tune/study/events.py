@@ -39,7 +39,8 @@ class _Event:
     def content(self) -> dict[str, Any]:
         """Return what is stored, as JSON gives it back; what is None is left out.
 
-        Numbers that are not finite become their names, which are read as numbers again.
+        Numbers that are not finite become their names; those among `Metrics` are read as numbers
+        again.
         """
         facts = {k: v for k, v in asdict(self).items() if k not in self.IN_KEY and v is not None}
         return dict(json.loads(json.dumps(facts), parse_constant=str))

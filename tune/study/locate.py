@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     import optuna
 
     from tune.config.study_file import StudyFile
+
+
+_NAMED = re.compile(r"(.*)#([A-Za-z0-9][A-Za-z0-9_-]{0,63})", re.DOTALL)
+"""A URL with the name of a study behind it."""
 
 
 class NoStudyError(RefKDError):
@@ -67,6 +72,8 @@ def find_study(where: Path | str) -> StudyPlace:
     Where a storage holds several studies, its URL ends with `#NAME`. Raises `NoStudyError` where
     no study is there.
     """
+    if not str(where):
+        raise NoStudyError("no study is named; give a study file, its folder or its storage's URL")
     if isinstance(where, str) and ("://" in where or where.startswith("journal:")):
         return _at_url(where)
     if Path(where).is_dir():
@@ -91,7 +98,8 @@ def _at_url(where: str) -> StudyPlace:
     from tune.config.urls import without_password
     from tune.study.storage import file_of
 
-    url, _, name = where.partition("#")
+    named = _NAMED.fullmatch(where)  # a password may hold the sign as well
+    url, name = (named[1], named[2]) if named else (where, "")
     file = file_of(url)
     if file is not None and not file.exists():
         raise NoStudyError(f"{without_password(url)}: {file} does not exist")
@@ -102,7 +110,9 @@ def _at_url(where: str) -> StudyPlace:
             f"{without_password(url)}: holds the studies {shown}; name one as URL#NAME"
         )
     name = name or names[0]
-    folder = Path("runs").absolute() / "studies" / name if file is None else file.parent
+    folder = Path("runs").absolute() / "studies" / name
+    if file is not None and file.parent.parts[-2:] == ("studies", name):
+        folder = file.parent
     tracking = default_tracking(folder.parent.parent)
     return StudyPlace(name=name, folder=folder, storage=url, tracking=tracking)
 
@@ -142,7 +152,8 @@ def open_study(place: StudyPlace) -> optuna.Study:
         study = optuna.load_study(study_name=place.name, storage=open_storage(place.storage))
     except KeyError:
         raise NoStudyError(
-            f"study {place.name!r} is not in its storage; run `refkd search` to begin it"
+            f"study {place.name!r} is not in its storage; run `refkd search` to begin it, or name "
+            "its study file if its folder was renamed"
         ) from None
     check_schema(place, study.user_attrs)
     return study

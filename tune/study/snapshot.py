@@ -8,17 +8,30 @@ longer than all else of a look.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from refkd.errors import RefKDError
+from tune.config.limits import Bounded, Limits
+from tune.config.yaml_file import read_yaml
 from tune.study.environment import Environment
 from tune.study.events import FinalistsBegun, champions_of, study_events
 from tune.study.folders import student_folders
 from tune.study.launches import Launch, read_launches
-from tune.study.locate import NoStudyError, StudyPlace, check_schema, find_study, open_study
+from tune.study.locate import (
+    NoStudyError,
+    StudyPlace,
+    check_schema,
+    default_tracking,
+    find_study,
+    open_study,
+)
 from tune.study.results import Summary, summarise
 from tune.study.sqlite_reader import StoredTrial, read_sqlite
 from tune.study.view import ENDED_STATES, TrialView, view
@@ -41,9 +54,9 @@ class StudyState(StrEnum):
     SEARCHING = "searching"
     """A driver is at work and trials are left."""
     PAUSED = "paused"
-    """Trials are left; its last driver was asked to stop, and did so in order."""
+    """Trials are left and nobody is at work; the last driver gave its lease back."""
     STOPPED = "stopped"
-    """Trials are left; its last driver died."""
+    """Trials are left and nobody is at work; the last driver died with its lease."""
     ENDED = "search ended"
     FINALISTS = "finalists chosen"
     EVALUATED = "evaluated on test"
@@ -113,8 +126,10 @@ class StudySnapshot:
 
     @property
     def path(self) -> Path:
-        """The study file, for remedies that name a command; the folder's where none was given."""
-        return self.place.path or self.folder / "study.yaml"
+        """The study file, for remedies that name a command; a copy or a word for it where none
+        was given."""
+        kept = self.folder / "study.yaml"
+        return self.place.path or (kept if kept.is_file() else Path("STUDY.yaml"))
 
     @cached_property
     def file(self) -> StudyFile:
@@ -194,11 +209,10 @@ class StudySnapshot:
 
     @cached_property
     def trials_left(self) -> int:
-        """Trials that the last launch had still to begin or to finish."""
+        """Trials that are still to begin or to finish, by the study file as it is now."""
         from tune.study.budget import trials_left
 
-        limits = self.launches[-1].limits if self.launches else self.file
-        return trials_left(limits, self.trials, lambda: self.wall_seconds)
+        return trials_left(self._limits(), self.trials, lambda: self.wall_seconds)
 
     @property
     def champions(self) -> dict[str, int]:
@@ -272,7 +286,25 @@ class StudySnapshot:
     def _launched(self) -> StudyFile:
         if not self.launches:
             raise NoStudyError(f"study {self.name!r} holds no launch; name its study file instead")
-        return self.launches[-1].study_file()
+        file = self.launches[-1].study_file()
+        moved = file.model_copy(update={"workspace": self.folder.parent.parent})
+        if moved.folder != self.folder:
+            raise NoStudyError(
+                f"{self.folder}: is not WORKSPACE/studies/{self.name}; name the study file instead"
+            )
+        if "***" in self.place.tracking:
+            raise NoStudyError(
+                f"study {self.name!r} keeps its tracking server without the password; name the "
+                "study file instead"
+            )
+        return moved
+
+    def _limits(self) -> Bounded:
+        """Return what bounds the search: the study file's limits, else the last launch's."""
+        if self.place.path is not None:
+            with suppress(RefKDError, ValidationError):  # whoever needs the rest of it will say
+                return Limits.of(read_yaml(self.place.path).content)
+        return self.launches[-1].limits if self.launches else self.file
 
 
 class StudyReader:
@@ -288,18 +320,42 @@ class StudyReader:
 
     def read(self) -> StudySnapshot:
         """Return what the study is now; `NoStudyError` where it was not begun."""
-        place = self._place
         stored: Sequence[StoredTrial | FrozenTrial]
+        place = self._place
         seen = read_sqlite(place.storage, place.name)
         if seen is not None:
             check_schema(place, seen.attributes)
             attributes, stored = seen.attributes, seen.trials
         else:
-            self._study = self._study or open_study(place)
-            attributes = dict(self._study.user_attrs)
-            stored = self._study.get_trials(deepcopy=False)
+            try:
+                self._study = self._study or open_study(place)
+                attributes = dict(self._study.user_attrs)
+                stored = self._study.get_trials(deepcopy=False)
+            except FileNotFoundError as gone:  # a journal that was removed between two looks
+                raise NoStudyError(f"study {place.name!r} is gone: {gone}") from None
         trials = [view(trial) for trial in stored]
-        return StudySnapshot(place=place, stored=stored, trials=trials, attributes=attributes)
+        return StudySnapshot(
+            place=_settled(place, attributes), stored=stored, trials=trials, attributes=attributes
+        )
+
+
+def _settled(place: StudyPlace, attributes: Mapping[str, Any]) -> StudyPlace:
+    """Return a place with the folder and the tracking store that its last launch had.
+
+    Nothing is changed where a study file names them. A folder that is laid out as a study's own
+    is believed, wherever it was moved.
+    """
+    launches = read_launches(attributes)
+    if place.path is not None or not launches:
+        return place
+    file, folder = launches[-1].file, place.folder
+    workspace = Path(file.get("workspace") or "runs")
+    if workspace.is_absolute() and not folder.is_dir():
+        folder = workspace / "studies" / place.name
+    tracking = (file.get("tracking") or {}).get("uri")
+    return replace(
+        place, folder=folder, tracking=tracking or default_tracking(folder.parent.parent)
+    )
 
 
 def open_snapshot(where: Path | str) -> StudySnapshot:

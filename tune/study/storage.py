@@ -144,6 +144,7 @@ def _open_journal(path: Path) -> BaseStorage:
 
 
 def _open_rdb(url: str, *, create: bool) -> RDBStorage:
+    from optuna.exceptions import StorageInternalError
     from sqlalchemy import event
     from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
@@ -166,6 +167,8 @@ def _open_rdb(url: str, *, create: bool) -> RDBStorage:
         ) from None
     except (ImportError, OSError, SQLAlchemyError) as error:
         explain(error, url)
+    except StorageInternalError as error:  # Optuna's, around the one that says what is wrong
+        explain(error.__cause__ if isinstance(error.__cause__, Exception) else error, url)
     # Whoever drops a storage need not know that it has connections.
     weakref.finalize(storage, storage.engine.dispose)
     if path is not None:
