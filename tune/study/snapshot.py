@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +33,7 @@ from tune.study.locate import (
 )
 from tune.study.results import Summary, summarise
 from tune.study.sqlite_reader import StoredTrial, read_sqlite
+from tune.study.state import StudyState, state_of
 from tune.study.view import ENDED_STATES, TrialView, view
 
 if TYPE_CHECKING:
@@ -44,62 +44,6 @@ if TYPE_CHECKING:
     from tune.study.lease import Driver
     from tune.study.ledger import Look
     from tune.study.outcomes import Finalists, FinalReport
-
-
-class StudyState(StrEnum):
-    """How far a study has come; the values are the words that people read."""
-
-    NOT_BEGUN = "not begun"
-    """It has neither a launch nor a trial."""
-    SEARCHING = "searching"
-    """A driver is at work and trials are left."""
-    PAUSED = "paused"
-    """Trials are left and nobody is at work; the last driver gave its lease back."""
-    STOPPED = "stopped"
-    """Trials are left and nobody is at work; the last driver died with its lease."""
-    ENDED = "search ended"
-    FINALISTS = "finalists chosen"
-    EVALUATED = "evaluated on test"
-    OUT_OF_DATE = "out of date"
-    """Trials have ended since the finalists were chosen, or the test roles have shown other
-    champions than those of now."""
-
-    @property
-    def has_trials_left(self) -> bool:
-        """Whether the search has not ended."""
-        return self in _LEFT
-
-
-_LEFT = (StudyState.NOT_BEGUN, StudyState.SEARCHING, StudyState.PAUSED, StudyState.STOPPED)
-
-
-def state_of(
-    *,
-    begun: bool,
-    left: bool,
-    at_work: bool,
-    died: bool,
-    chosen: bool,
-    evaluated: bool,
-    up_to_date: bool,
-) -> StudyState:
-    """Return the state of a study from what is known of it.
-
-    `left`: trials are left under the budget; `at_work`: a driver is; `died`: the last driver left
-    its lease behind; `chosen`: there are finalists; `evaluated`: somebody looked at the test
-    roles; `up_to_date`: the finalists, or what was evaluated, are those of the trials of now.
-    """
-    if at_work and (left or not begun):
-        return StudyState.SEARCHING
-    if not begun:
-        return StudyState.NOT_BEGUN
-    if left:
-        return StudyState.STOPPED if died else StudyState.PAUSED
-    if (chosen or evaluated) and not up_to_date:
-        return StudyState.OUT_OF_DATE
-    if evaluated:
-        return StudyState.EVALUATED
-    return StudyState.FINALISTS if chosen else StudyState.ENDED
 
 
 @dataclass(frozen=True, kw_only=True)
