@@ -21,7 +21,7 @@ endif
 NUMBER ?= 126
 FAULTS ?= 0
 PATHS ?= refkd/distill refkd/evaluation refkd/data refkd/training/checkpoint.py \
-	tune/study tune/finals tune/record
+	tune/study tune/results tune/tracking
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
