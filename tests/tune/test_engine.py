@@ -483,7 +483,7 @@ def test_other_bounds_samplers_and_pruners_are_welcome() -> None:
 def test_other_objectives_are_refused_and_facts_are_bound() -> None:
     storage, study = finished()
     study.bind("dataset", "abc")
-    with pytest.raises(RefKDError, match="another dataset"):
+    with pytest.raises(RefKDError, match="other values of 'dataset'"):
         study.bind("dataset", "def")
     study.bind("objectives", study.file.objectives)
     with pytest.raises(RefKDError, match="objectives"):
