@@ -83,7 +83,7 @@ class _Launch:
         teachers = self._teachers()
         needed = [role for role in TEACHER_ROLES if teachers[role] is None]
         self._begin()
-        # Also where nothing is left to train: what an outage kept from MLflow is told now.
+        # Also where nothing is left to train: what an outage kept from MLflow is sent now.
         with Record(self.file) as record:
             record.study_started(self.study, self.dataset)
             if needed or self.study.left():

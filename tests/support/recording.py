@@ -1,25 +1,108 @@
-"""A small study told to a tracker, and what must stand in MLflow afterwards."""
+"""Operations for MLflow, made by hand, and what must stand there afterwards."""
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
-from tune.tracking.tracker import Tracker
+from tune.tracking.delivery import Delivered
+from tune.tracking.operations import (
+    STUDY_RUN,
+    BeginRun,
+    EndRun,
+    KeepModel,
+    LogEpoch,
+    Operation,
+)
+from tune.tracking.projection import kept_file
+from tune.tracking.target import Target, client_settings, owner_of
 
 EXPERIMENT = "refkd/quick"
 SECONDS = 120.0
 
 
-def tracker(uri: str | None, folder: Path, experiment: str = EXPERIMENT) -> Tracker:
-    root = None if uri and uri.startswith("http") else folder / "mlartifacts"
-    return Tracker(uri, experiment, folder / "spool", study="quick", artifact_root=root)
+def target(uri: str, folder: Path, experiment: str = EXPERIMENT) -> Target:
+    root = None if uri.startswith("http") else folder / "mlartifacts"
+    return Target(
+        uri=uri,
+        experiment=experiment,
+        artifact_root=root,
+        folder=folder / "tracking",
+        owner=owner_of("quick", folder.name),
+    )
 
 
-def tell_everything(track: Tracker, folder: Path, *, trials: int = 2, epochs: int = 3) -> None:
-    """Tell of a study with some trials, from start to end."""
+class Tracked:
+    """A source that grows as a study would, and its delivery."""
+
+    def __init__(self, uri: str, folder: Path, experiment: str = EXPERIMENT) -> None:
+        self._operations: list[Operation] = []
+        self._settings = client_settings()
+        self._settings.__enter__()
+        self._delivery = target(uri, folder, experiment).delivery(lambda: self)
+
+    def news(self) -> list[Operation]:
+        return self._operations.copy()
+
+    def rewind(self) -> None:
+        pass
+
+    def put(self, operation: Operation) -> None:
+        self._operations.append(operation)
+        self._delivery.wake()
+
+    def study_started(
+        self, params: Mapping[str, str], tags: Mapping[str, str], files: Iterable[Path]
+    ) -> None:
+        tags = {**tags, "refkd.study": "quick", "refkd.role": "study"}
+        self.run_started(STUDY_RUN, "quick", params, tags)
+        for path in files:
+            self.artifact(STUDY_RUN, path, None)
+
+    def run_started(
+        self, run: str, name: str, params: Mapping[str, str], tags: Mapping[str, str]
+    ) -> None:
+        self.put(BeginRun(run=run, time=_now(), name=name, params=params, tags=tags))
+
+    def epoch(self, run: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.put(LogEpoch(run=run, time=_now(), epoch=epoch, metrics=metrics))
+
+    def artifact(self, run: str, path: Path, folder: str | None) -> None:
+        self.put(kept_file(run, path, folder, at=time.time()))
+
+    def model(self, run: str, name: str, path: Path, **facts: Any) -> None:
+        data = {**dict.fromkeys(("name", "digest", "source", "context"), "quick"), "profile": "{}"}
+        self.put(
+            KeepModel(run=run, time=_now(), name=name, paths=[str(path)], dataset=data, **facts)
+        )
+
+    def run_ended(
+        self, run: str, status: Any, tags: Mapping[str, str], metrics: Mapping[str, float]
+    ) -> None:
+        self.put(EndRun(run=run, time=_now(), status=status, tags=tags, metrics=metrics))
+
+    def close(self, seconds: float, *, struggling: float = math.inf) -> Delivered:
+        delivered = self._delivery.close(seconds, struggling=struggling)
+        self._settings.__exit__(None, None, None)
+        return delivered
+
+
+def _now() -> int:
+    return round(1000 * time.time())
+
+
+def tracker(uri: str, folder: Path, experiment: str = EXPERIMENT) -> Tracked:
+    return Tracked(uri, folder, experiment)
+
+
+def put_everything(track: Tracked, folder: Path, *, trials: int = 2, epochs: int = 3) -> None:
+    """Put what a study with some trials would, from start to end."""
     note = folder / "study.yaml"
     note.write_text("name: quick\n")
     track.study_started({"budget.trials": "2"}, {"refkd.seed": "0"}, [note])
@@ -59,7 +142,7 @@ def rows(uri: str, run: Run, metric: str = "val_id/miou") -> list[tuple[int, flo
 def check_everything(
     uri: str, experiment: str = EXPERIMENT, *, trials: int = 2, epochs: int = 3
 ) -> None:
-    """Assert that every event of `tell_everything` stands in the store, and stands there once."""
+    """Assert that every event of `put_everything` stands in the store, and stands there once."""
     found = by_name(uri, experiment)
     assert set(found) == {"quick", *(f"trial-{n:04d}" for n in range(trials))}
     parent = found["quick"]

@@ -14,7 +14,8 @@ from support.recording import runs
 from refkd.data.dataset import Dataset
 from tune.config.study_file import StudyFile
 from tune.study.search_study import SearchStudy
-from tune.tracking.record import Record, experiment_name
+from tune.tracking.record import Record
+from tune.tracking.target import experiment_name
 
 TRIALS = 6
 
@@ -23,9 +24,8 @@ def recorded_file(folder: Path, uri: str, **changes: Any) -> StudyFile:
     return study_file(
         name="outage",
         workspace=str(folder / "runs"),
-        budget={"trials": TRIALS},
         tracking={"uri": uri, "experiment": f"refkd/{folder.name}"},
-        **changes,
+        **{"budget": {"trials": TRIALS}, **changes},
     )
 
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run, ViewType
 from support.small_study import EPOCHS, OUTCOMES, SmallStudy, make_study, metrics
 
 from refkd.data.dataset import Dataset
 from tune.audit.examine import Diagnosis, examine
-from tune.tracking.record import spool_folder
-from tune.tracking.sender import RUN_TAG
-from tune.tracking.spool import Spool
+from tune.config.study_file import load_study_file
+from tune.study.environment import environment
+from tune.tracking.delivery import REFUSED
 from tune.tracking.sync import sync
-from tune.tracking.tracker import owner_of, target_of
+from tune.tracking.target import Target, target_of, tracking_folder
+from tune.tracking.writer import RUN_TAG
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports
@@ -48,13 +49,15 @@ def experiment(study: SmallStudy) -> str:
     return str(found.experiment_id)
 
 
-def spool(study: SmallStudy) -> Spool:
-    return Spool(spool_folder(study.file))
+def target(study: SmallStudy) -> Target:
+    found = target_of(study.file, study.open().stored.identity())
+    assert found is not None
+    return found
 
 
 def run_of(study: SmallStudy, key: str) -> Run:
     """Return the one active run with a key."""
-    label = f"{owner_of(spool(study), 'quick')}/{key}"
+    label = f"{target(study).owner}/{key}"
     found = client(study).search_runs([experiment(study)], f"tags.`{RUN_TAG}` = '{label}'")
     assert len(found) == 1
     return found[0]
@@ -151,7 +154,7 @@ def models(study: SmallStudy, asked: str = "") -> dict[str, LoggedModel]:
 
 
 def unsent(study: SmallStudy) -> None:
-    spool(study).set_mark(target_of(uri(study), EXPERIMENT), 0)
+    shutil.rmtree(tracking_folder(study.file))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def unsent(study: SmallStudy) -> None:
         (no_student_model, "lineage", "its student is no logged model"),
         (no_teacher_model, "record", "teacher ood has no logged model"),
         (no_ancestors, "lineage", "names no teachers"),
-        (unsent, "spool", "have not reached MLflow"),
+        (unsent, "delivery", "have not reached MLflow"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -264,10 +267,6 @@ def test_a_server_that_lost_all_is_told_all_again(
 def test_a_study_killed_before_it_told_anything_of_a_trial(study: SmallStudy, number: int) -> None:
     """Its run, its ancestors and its student are told from what the study and its folder hold."""
     key = f"trial/{number:04d}"
-    path = spool_folder(study.file) / "events.jsonl"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if key not in line))
-    spool(study).set_mark(target_of(uri(study), EXPERIMENT), path.stat().st_size)
     purge(study, key)
     if number == 0:
         forget_model(study, "student-0000")
@@ -284,24 +283,59 @@ def test_a_value_that_differs_is_told_and_left(study: SmallStudy) -> None:
     assert "differ in val_id/miou of epochs [2]" in told.findings[0].what
 
 
-def test_a_lost_spool_is_told(study: SmallStudy) -> None:
-    shutil.rmtree(spool_folder(study.file))
+def test_a_lost_cursor_costs_no_run_and_no_row(study: SmallStudy) -> None:
+    shutil.rmtree(tracking_folder(study.file))
     runs = len(client(study).search_runs([experiment(study)], "", ViewType.ALL))
-    told = examine(study.path, fix=True)
-    assert [(row.check, row.fixable) for row in told.findings] == [("spool", False)]
+    assert [row.check for row in examine(study.path, fix=True).fixed] == ["delivery"]
     assert len(client(study).search_runs([experiment(study)], "", ViewType.ALL)) == runs
+    check_record(study)
+
+
+def test_a_study_that_was_never_sent_is_sent_by_sync(
+    tmp_path: Path, tiny_dataset: Dataset, mlflow_store: str
+) -> None:
+    """All its launches had tracking off: nothing is missing once it is switched on."""
+    quiet = make_study(tmp_path, tiny_dataset)
+    content = yaml.safe_load(quiet.path.read_text())
+    tracking = {"uri": mlflow_store, "enabled": True}
+    quiet.path.write_text(yaml.safe_dump({**content, "tracking": tracking}))
+    study = SmallStudy(path=quiet.path, file=load_study_file(quiet.path), url=quiet.url)
+    (row,) = examine(study.path).findings
+    assert (row.check, row.fixable) == ("delivery", False)
+    assert f"refkd sync {study.path}" in row.remedy
+    assert sync(study.path).left == 0
+    check_record(study)
+    assert examine(study.path).findings == []
+    tags = run_of(study, "trial/0001").data.tags
+    assert tags["refkd.git_commit"] == environment().git_commit
+
+
+def test_a_study_that_an_older_version_sent_keeps_its_runs(study: SmallStudy) -> None:
+    """It noted who it is beside the study, and the times of its epochs nowhere else."""
+    opened = study.open()
+    older = study.file.folder / "spool" / "identity"
+    older.parent.mkdir()
+    older.write_text(opened.stored.identity())
+    storage, key = opened.optuna._storage, opened.optuna._study_id
+    storage.set_study_user_attr(key, "identity", None)
+    shutil.rmtree(tracking_folder(study.file))
+    assert examine(study.path, fix=True).findings == []
+    assert sync(study.path).left == 0
+    check_record(study)
+    assert len(client(study).search_runs([experiment(study)], "", ViewType.ALL)) == 6
 
 
 def test_what_mlflow_refused_is_told(study: SmallStudy) -> None:
-    spool(study).reject("nonsense", "the line is no event")
+    refused = tracking_folder(study.file) / REFUSED
+    refused.write_text("{}\n")
     told = examine(study.path, fix=True)
-    assert [(row.check, row.fixable) for row in told.findings] == [("spool", False)]
-    assert json.loads(spool(study).rejected.read_text())["event"] == "nonsense"
+    assert [(row.check, row.fixable) for row in told.findings] == [("delivery", False)]
+    assert str(refused) in told.findings[0].what
 
 
 def test_a_server_that_is_down_is_told(study: SmallStudy) -> None:
     text = study.path.read_text().replace(uri(study), "http://127.0.0.1:9")
     study.path.write_text(text)
     told = examine(study.path)
-    assert [row.check for row in told.findings] == ["spool", "record"]
+    assert [row.check for row in told.findings] == ["delivery", "record"]
     assert "MLflow does not answer" in told.findings[1].what

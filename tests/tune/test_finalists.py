@@ -32,7 +32,8 @@ from tune.config.study_file import StudyFileError
 from tune.display.final import show_finalists
 from tune.execution.jobs import InterruptedSearchError
 from tune.results.bill import make_bill
-from tune.results.choice import finalist_folder, fresh_seeds, read_results
+from tune.results.choice import fresh_seeds, read_results
+from tune.study.folders import finalist_folder
 from tune.study.lease import LeaseError, lease
 from tune.study.locate import NoStudyError
 from tune.study.outcomes import EARLIER

@@ -11,7 +11,7 @@ from support.ended_study import EPOCHS, FakeTrainer, end_study
 from refkd.data.dataset import Dataset
 from tune import finalists
 from tune.execution.jobs import InterruptedSearchError
-from tune.results.record import FinalistRecord
+from tune.tracking.record import Record
 from tune.tracking.registry import registered_name
 
 pytestmark = pytest.mark.filterwarnings(
@@ -77,11 +77,14 @@ def test_a_result_that_was_stored_and_not_told_is_told_by_the_next_call(
 ) -> None:
     study = end_study(tmp_path, tiny_dataset, tracking={"uri": mlflow_store})
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+    def stop(_: Record) -> None:
+        """Stop the call once the first result is stored, before anybody reads it."""
+        if "finalist:0000:0" in study.attributes():
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(FinalistRecord, "ended", stop)
+        patch.setattr(Record, "wake", stop)
+        patch.setattr("tune.tracking.record.CLOSE_SECONDS", 0.0)
         with pytest.raises(InterruptedSearchError, match="stopped at once"):
             finalists(study.path, top=1, seeds=1, train=fake)
     assert "finalist:0000:0" in study.attributes()

@@ -13,8 +13,7 @@ from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError, DataError, RefKDError
 from tune import evaluate_final, finalists
 from tune.audit.examine import examine
-from tune.results.choice import finalist_folder
-from tune.study.folders import trial_folder
+from tune.study.folders import finalist_folder, trial_folder
 from tune.study.ledger import LEDGER, LedgerError, read_looks
 
 

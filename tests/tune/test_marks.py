@@ -19,7 +19,7 @@ from tune.config.study_file import StudyFile
 from tune.display.study import show_best, show_status
 from tune.study.results import Cost, Summary, TrialSummary
 from tune.tracking.card import model_card
-from tune.tracking.record import MARKS_TAG, marks_tag
+from tune.tracking.projection import MARKS_TAG, marks_tag
 
 ORACLE = {"preset": "oracle", "oracle": True}
 LEAK = "OOD teacher oracle: it is trained on val_ood"

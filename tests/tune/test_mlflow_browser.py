@@ -9,10 +9,10 @@ import pytest
 from mlflow.entities import Run
 from playwright.sync_api import Page, expect
 from support.browser import needs_chromium
-from support.recording import SECONDS, by_name, tell_everything, tracker
+from support.recording import SECONDS, by_name, put_everything, tracker
 
 from tune import compat
-from tune.tracking.courier import Delivery
+from tune.tracking.delivery import Delivered
 
 EXPERIMENT = "refkd/shown"
 
@@ -32,8 +32,8 @@ def students(mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> dict[
     """Three finished trials of a study, by their names."""
     folder = tmp_path_factory.mktemp("study")
     track = tracker(mlflow_uri, folder, EXPERIMENT)
-    tell_everything(track, folder, trials=3)
-    assert track.close(SECONDS) == Delivery()
+    put_everything(track, folder, trials=3)
+    assert track.close(SECONDS) == Delivered()
     found = by_name(mlflow_uri, EXPERIMENT)
     return {name: run for name, run in sorted(found.items()) if name.startswith("trial-")}
 

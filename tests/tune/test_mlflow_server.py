@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.recording import SECONDS, check_everything, tell_everything, tracker
+from support.recording import SECONDS, check_everything, put_everything, tracker
 from support.simulated_search import check, recorded_file, search
 
 from refkd.data.dataset import Dataset
-from tune.tracking.courier import Delivery
+from tune.tracking.delivery import Delivered
 
 if TYPE_CHECKING:
     from support.tracking_server import Server
@@ -120,6 +120,6 @@ def test_a_server_with_passwords_takes_a_search_that_knows_one(
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
     track = tracker(other_server.uri, tmp_path, "refkd/auth")
-    tell_everything(track, tmp_path)
-    assert track.close(SECONDS) == Delivery()
+    put_everything(track, tmp_path)
+    assert track.close(SECONDS) == Delivered()
     check_everything(other_server.uri, "refkd/auth")

@@ -29,6 +29,7 @@ from tune.inference.promote import Promotion, promote
 from tune.study.environment import environment
 from tune.study.events import aliases_of
 from tune.study.lease import DRIVER, lease
+from tune.study.stored_study import IDENTITY
 from tune.tracking.alias import check_alias, move_alias
 from tune.tracking.registry import registered_name
 
@@ -75,7 +76,8 @@ def test_an_alias_moves_and_its_earlier_holder_keeps_a_name(
     after = study.attributes()
     assert {k: after[k] for k in before} == before, "a promotion changes nothing in the study"
     assert all(
-        key.startswith("alias:") for key in after.keys() - before.keys() - {DRIVER, "schema"}
+        key.startswith("alias:")
+        for key in after.keys() - before.keys() - {DRIVER, IDENTITY, "schema"}
     )
     moves = aliases_of(after)
     assert {alias: (one.version, one.trial) for alias, one in moves.items()} == {

@@ -12,9 +12,9 @@ from support.recording import SECONDS, by_name, rows, tracker
 from support.small_study import EPOCHS, SmallStudy, make_study, metrics
 
 from refkd.data.dataset import Dataset
-from tune.tracking.courier import Delivery
-from tune.tracking.record import experiment_name
+from tune.tracking.delivery import Delivered
 from tune.tracking.sync import sync
+from tune.tracking.target import experiment_name
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports, which nothing here can mend.
@@ -136,26 +136,24 @@ def test_a_model_of_a_later_launch_has_the_scores_of_its_epoch_and_adds_no_row(
 ) -> None:
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"weights")
-    data = {**dict.fromkeys(("name", "digest", "source", "context"), "quick"), "profile": "{}"}
     scores = {"val_id/miou": 31.0, "val_ood/miou": 22.0}
     told = tracker(mlflow_store, tmp_path)
     told.epoch("trial/0000", 2, scores)
-    assert told.close(SECONDS) == Delivery()
+    assert told.close(SECONDS) == Delivered()
     again = tracker(mlflow_store, tmp_path)
     again.epoch("trial/0000", 2, scores)
     again.model(
         "trial/0000",
         "student-0000",
-        [weights],
+        weights,
         model_type="student",
-        digest="abc",
-        step=2,
+        sha256="abc",
+        epoch=2,
         metrics=scores,
-        dataset=data,
         params={},
         tags={},
     )
-    assert again.close(SECONDS) == Delivery()
+    assert again.close(SECONDS) == Delivered()
     kept = models(mlflow_store)["student-0000"].metrics or []
     assert {one.key: (one.value, one.step) for one in kept} == {
         name: (value, 2) for name, value in scores.items()

@@ -21,11 +21,13 @@ from refkd.evaluation.comparison import Figure
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.retriever import Retriever, export
 from tune.config.study_file import StudyFile
+from tune.study.events import AliasMoved
 from tune.study.results import Cost, Summary
-from tune.study.search_study import TrialRequest
-from tune.tracking.record import Record
+from tune.tracking.delivery import Delivered, Listed
+from tune.tracking.operations import BeginRun
 from tune.tracking.registry import register_champions, registered_name
 from tune.tracking.saved_model import requirements
+from tune.tracking.target import target_of
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports and its advice on optional environment managers.
@@ -33,6 +35,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::FutureWarning",
     "ignore::UserWarning:mlflow.*",
 )
+IDENTITY = "0123456789ab"
 ALIASES = {"best-id": 3, "best-ood": 5}
 TABLE = {
     role: {alias: {"miou": Figure(value=40.0, low=38.5, high=41.25)} for alias in (*ALIASES, "x")}
@@ -86,8 +89,8 @@ def register(
     dataset: Dataset,
     folders: dict[str, Path],
     champions: dict[str, int] = ALIASES,
-) -> bool:
-    return register_champions(file, summary(champions), dataset, folders, TABLE)
+) -> list[AliasMoved] | None:
+    return register_champions(file, summary(champions), dataset, folders, TABLE, identity=IDENTITY)
 
 
 def versions(store: str) -> dict[str, dict[str, str]]:
@@ -138,11 +141,12 @@ def test_a_search_gives_an_alias_and_never_moves_one(
 ) -> None:
     grown = tmp_path / "grown"
     write_retriever(tiny_dataset, grown, seed=9)
-    register_champions(file, summary(ALIASES), tiny_dataset, folders, TABLE, move=False)
+    unmoved = {"identity": IDENTITY, "move": False}
+    register_champions(file, summary(ALIASES), tiny_dataset, folders, TABLE, **unmoved)
     champions, found = {**ALIASES, "best-id": 4}, {**folders, "best-id": grown}
     assert not caplog.text
     for _ in range(2):
-        register_champions(file, summary(champions), tiny_dataset, found, TABLE, move=False)
+        register_champions(file, summary(champions), tiny_dataset, found, TABLE, **unmoved)
         assert set(versions(mlflow_store)) == {"1", "2", "3"}
         assert aliases(mlflow_store) == {"best-id": "1", "best-ood": "2"}
     assert "best-id stays with version 1 of refkd-quick; trial 4 is version 3" in caplog.text
@@ -161,10 +165,12 @@ def test_one_student_that_is_best_in_both_is_one_version(
 def test_a_version_comes_from_the_trials_run(
     file: StudyFile, tiny_dataset: Dataset, folders: dict[str, Path], mlflow_store: str
 ) -> None:
-    with Record(file) as record:
-        record.trial_started(
-            TrialRequest(number=3, values={"distill.kd_temperature": 1.0}, attempt=1)
-        )
+    run = BeginRun(
+        run="trial/0003", time=0, name="trial-0003", params={}, tags={"refkd.trial": "3"}
+    )
+    target = target_of(file, IDENTITY)
+    assert target is not None
+    assert target.delivery(lambda: Listed([run])).close(120) == Delivered()
     register(file, tiny_dataset, folders)
     client = MlflowClient(mlflow_store)
     experiment = client.get_experiment_by_name("refkd/quick")

@@ -1,4 +1,4 @@
-"""The report in MLflow: on the study's own run, and without disturbing the search's spool."""
+"""The report in MLflow: on the study's own run, and without disturbing the search's record."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def test_page_and_pictures_are_kept_with_the_run_of_the_study(
 ) -> None:
     study = make_study(tmp_path, tiny_dataset, tracking=mlflow_store)
     before = {name: run.info.status for name, run in by_name(mlflow_store).items()}
-    spool = study.file.folder / "spool"
-    told = {path.name: path.read_bytes() for path in spool.iterdir()}
+    noted = study.file.folder / "tracking"
+    before_it = {path.name: path.read_bytes() for path in noted.iterdir()}
     found = made(study)
     assert found.sent.ok, found.sent.words
     assert "report/report.html" in artefacts(mlflow_store, "report")
     pictures = artefacts(mlflow_store, "report/figures")
     assert {"report/figures/front.json", "report/figures/pruning.json"} <= pictures
     assert {name: run.info.status for name, run in by_name(mlflow_store).items()} == before
-    assert {path.name: path.read_bytes() for path in spool.iterdir()} == told
+    assert {path.name: path.read_bytes() for path in noted.iterdir()} == before_it
 
 
 def test_a_picture_is_opened_again_by_plotly(tmp_path: Path, tiny_dataset: Dataset) -> None:

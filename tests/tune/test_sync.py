@@ -17,19 +17,22 @@ from typer.testing import CliRunner
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from tune.cli import app
+from tune.study.environment import environment
+from tune.study.events import FinalistEpochEnded, FinalistsBegun
 from tune.study.lease import LeaseError, lease
-from tune.tracking import courier
-from tune.tracking.record import experiment_name, spool_folder
-from tune.tracking.spool import Event, Spool
+from tune.tracking import delivery
+from tune.tracking.projection import Projection
+from tune.tracking.source import found_on_disk
 from tune.tracking.sync import sync
+from tune.tracking.target import experiment_name
 
 AWAY = "http://127.0.0.1:9"  # nobody listens there
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(courier, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(courier, "LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(delivery, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(delivery, "LONGEST_WAIT", 0.01)
 
 
 @pytest.fixture
@@ -50,7 +53,9 @@ def server_at(study: SmallStudy, uri: str | None) -> Iterator[None]:
 
 
 def waiting(study: SmallStudy) -> int:
-    return len(Spool(spool_folder(study.file)).read(0, size=-1))
+    opened = study.open()
+    made = found_on_disk(study.file, opened.optuna.user_attrs)
+    return len(Projection(study.file, opened.optuna.user_attrs, opened.views(), made).operations())
 
 
 def run(study: SmallStudy) -> tuple[int, Any]:
@@ -83,9 +88,12 @@ def test_what_waited_is_sent_once(study: SmallStudy, mlflow_store: str) -> None:
 
 
 def test_refused_events_are_counted_and_put_aside(study: SmallStudy, mlflow_store: str) -> None:
-    spool = Spool(spool_folder(study.file))
-    body = {"step": 9, "metrics": {"R1@0.5": 1.0}}
-    spool.append(Event(kind="epoch", run="trial/0000", time=0, body=body))
+    opened, code = study.open(), environment()
+    opened.stored.append(FinalistsBegun(begun=1.0, trials=[0], seeds=[9], environment=code))
+    metrics = {"R1@0.5": 1.0}  # a name that MLflow does not take
+    opened.stored.append(
+        FinalistEpochEnded(trial=0, replicate=0, epoch=1, at=2.0, metrics=metrics)
+    )
     with server_at(study, mlflow_store):
         code, found = run(study)
         assert (code, found["refused"], found["left"]) == (1, 1, 0)
@@ -114,7 +122,7 @@ def test_all_takes_back_what_a_server_refused(
 
     with server_at(study, mlflow_store):
         with monkeypatch.context() as patch:
-            patch.setattr("tune.tracking.sender.Sender._epochs", fail)
+            patch.setattr("tune.tracking.writer.Writer._epochs", fail)
             refused = sync(study.path).refused
             epochs = sum(epochs for _, epochs in OUTCOMES.values()) + 2  # teachers'
             ends = len(OUTCOMES) + 3  # teachers' and the study's

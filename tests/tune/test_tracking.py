@@ -1,4 +1,4 @@
-"""The tracker on a real SQLite store: every event once, whatever is repeated or killed."""
+"""A delivery to a real SQLite store: everything once, whatever is repeated or killed."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from support.recording import (
     SECONDS,
     by_name,
     check_everything,
+    put_everything,
     rows,
     runs,
-    tell_everything,
     tracker,
 )
 
-from tune.tracking.courier import Delivery
-from tune.tracking.sender import find_run
-from tune.tracking.spool import Spool
-from tune.tracking.tracker import CLIENT_SETTINGS, owner_of
+from tune.tracking.delivery import REFUSED, Delivered
+from tune.tracking.target import CLIENT_SETTINGS, owner_of
+from tune.tracking.writer import find_run
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports, which nothing here can mend.
@@ -38,8 +37,8 @@ pytestmark = pytest.mark.filterwarnings(
 
 def test_everything_arrives(mlflow_store: str, tmp_path: Path) -> None:
     track = tracker(mlflow_store, tmp_path)
-    tell_everything(track, tmp_path)
-    assert track.close(SECONDS) == Delivery()
+    put_everything(track, tmp_path)
+    assert track.close(SECONDS) == Delivered()
     check_everything(mlflow_store)
     parent = by_name(mlflow_store)["quick"]
     assert parent.info.artifact_uri.startswith((tmp_path / "mlartifacts").as_uri())
@@ -50,29 +49,30 @@ def test_everything_arrives(mlflow_store: str, tmp_path: Path) -> None:
 def test_repeating_everything_changes_nothing(mlflow_store: str, tmp_path: Path) -> None:
     for _ in range(2):
         track = tracker(mlflow_store, tmp_path)
-        tell_everything(track, tmp_path)
-        assert track.close(SECONDS) == Delivery()
+        put_everything(track, tmp_path)
+        assert track.close(SECONDS) == Delivered()
     check_everything(mlflow_store)
 
 
 def test_sending_everything_again_changes_nothing(mlflow_store: str, tmp_path: Path) -> None:
     track = tracker(mlflow_store, tmp_path)
-    tell_everything(track, tmp_path)
+    put_everything(track, tmp_path)
     track.close(SECONDS)
-    for mark in (tmp_path / "spool").glob("sent-*"):
-        mark.unlink()
+    (cursor,) = (tmp_path / "tracking").glob("cursor-*")
+    cursor.unlink()
     again = tracker(mlflow_store, tmp_path)
-    again.study_started({"budget.trials": "2"}, {"refkd.seed": "1"}, [])
-    assert again.close(SECONDS) == Delivery()
+    put_everything(again, tmp_path)  # each at another time
+    assert again.close(SECONDS) == Delivered()
     check_everything(mlflow_store)
 
 
 def test_another_store_gets_everything(mlflow_store: str, tmp_path: Path) -> None:
     track = tracker("http://127.0.0.1:9", tmp_path)  # nobody listens there
-    tell_everything(track, tmp_path)
+    put_everything(track, tmp_path)
     assert track.close(0.1).left == 12
     again = tracker(mlflow_store, tmp_path)
-    assert again.close(SECONDS) == Delivery()
+    put_everything(again, tmp_path)
+    assert again.close(SECONDS) == Delivered()
     check_everything(mlflow_store)
 
 
@@ -82,11 +82,11 @@ WRITER = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from support.recording import tell_everything, tracker
+from support.recording import put_everything, tracker
 folder = Path(sys.argv[2])
 track = tracker(sys.argv[1], folder)
-tell_everything(track, folder, trials=int(sys.argv[4]), epochs=30)
-print("told", flush=True)
+put_everything(track, folder, trials=int(sys.argv[4]), epochs=30)
+print("put", flush=True)
 time.sleep(600)
 """
 
@@ -99,17 +99,14 @@ def test_a_killed_writer_is_continued(mlflow_store: str, tmp_path: Path) -> None
         stdout=subprocess.PIPE,
     ) as writer:
         assert writer.stdout is not None
-        assert writer.stdout.readline() == b"told\n"
+        assert writer.stdout.readline() == b"put\n"
         while len(runs(mlflow_store)) < 3:
             assert writer.poll() is None
         writer.send_signal(signal.SIGKILL)
     assert len(runs(mlflow_store)) < 1 + MANY, "killed too late to show anything"
-    with (tmp_path / "spool" / "events.jsonl").open("ab") as torn:
-        torn.write(b'{"kind": "epoch", "run": "trial/0003", "ti')
-
     track = tracker(mlflow_store, tmp_path)
-    tell_everything(track, tmp_path, trials=MANY, epochs=30)
-    assert track.close(SECONDS) == Delivery()
+    put_everything(track, tmp_path, trials=MANY, epochs=30)
+    assert track.close(SECONDS) == Delivered()
     check_everything(mlflow_store, trials=MANY, epochs=30)
 
 
@@ -125,7 +122,7 @@ def test_a_refused_event_is_put_aside_and_the_rest_arrives(
     gone.unlink()
     track.epoch("trial/0000", 2, {"val_id/miou": 2.0})
     assert track.close(SECONDS).rejected == 2
-    rejected = Spool(tmp_path / "spool").rejected.read_text().splitlines()
+    rejected = (tmp_path / "tracking" / REFUSED).read_text().splitlines()
     assert "R1@0.5" in rejected[0]
     assert str(gone) in rejected[1]
     assert rows(mlflow_store, by_name(mlflow_store)["trial-0000"]) == [(2, 2.0)]
@@ -135,7 +132,7 @@ def test_a_parameter_that_changed_becomes_a_tag(mlflow_store: str, tmp_path: Pat
     for trials in ("2", "4"):
         track = tracker(mlflow_store, tmp_path)
         track.study_started({"budget.trials": trials, "seed": "0"}, {}, [])
-        assert track.close(SECONDS) == Delivery()
+        assert track.close(SECONDS) == Delivered()
     (run,) = runs(mlflow_store)
     assert run.data.params == {"budget.trials": "2", "seed": "0"}
     assert {k: v for k, v in run.data.tags.items() if k.startswith("refkd.now")} == {
@@ -158,13 +155,13 @@ def test_a_study_that_goes_on_is_running_again(mlflow_store: str, tmp_path: Path
 def test_of_two_runs_with_one_tag_the_fuller_stays(mlflow_store: str, tmp_path: Path) -> None:
     client = MlflowClient(mlflow_store)
     experiment = client.create_experiment(EXPERIMENT)
-    owner = owner_of(Spool(tmp_path / "spool"), "quick")
+    owner = owner_of("quick", tmp_path.name)
     tags = {"refkd.run": f"{owner}/trial/0000"}
     empty, full = [client.create_run(experiment, tags=tags, start_time=1) for _ in range(2)]
     client.log_metric(full.info.run_id, "val_id/miou", 1.0, step=1, timestamp=1)
     track = tracker(mlflow_store, tmp_path)
     track.epoch("trial/0000", 2, {"val_id/miou": 2.0})
-    assert track.close(SECONDS) == Delivery()
+    assert track.close(SECONDS) == Delivered()
     left = {run.info.run_id: run for run in runs(mlflow_store, view=ViewType.ACTIVE_ONLY)}
     assert empty.info.run_id not in left
     assert rows(mlflow_store, left[full.info.run_id]) == [(1, 1.0), (2, 2.0)]
@@ -186,10 +183,10 @@ def test_a_run_whose_creation_seemed_to_fail_and_came_late_leaves_one_run(
         return made
 
     monkeypatch.setattr(MlflowClient, "create_run", slow)
-    monkeypatch.setattr("tune.tracking.courier.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("tune.tracking.delivery.FIRST_WAIT", 0.01)
     track = tracker(mlflow_store, tmp_path)
-    tell_everything(track, tmp_path, trials=1)
-    assert track.close(SECONDS) == Delivery()
+    put_everything(track, tmp_path, trials=1)
+    assert track.close(SECONDS) == Delivered()
     active = runs(mlflow_store, view=ViewType.ACTIVE_ONLY)
     assert sorted(run.info.run_name for run in active) == ["quick", "trial-0000"]
     (run,) = [run for run in active if run.info.run_name == "trial-0000"]
@@ -202,14 +199,14 @@ def test_a_run_deleted_by_hand_comes_back_with_its_next_event(
     mlflow_store: str, tmp_path: Path
 ) -> None:
     track = tracker(mlflow_store, tmp_path)
-    tell_everything(track, tmp_path)
+    put_everything(track, tmp_path)
     track.close(SECONDS)
     client = MlflowClient(mlflow_store)
     client.delete_run(by_name(mlflow_store)["trial-0000"].info.run_id)
     client.delete_experiment(runs(mlflow_store)[0].info.experiment_id)
     again = tracker(mlflow_store, tmp_path)
     again.epoch("trial/0000", 4, {"val_id/miou": 4.0})
-    assert again.close(SECONDS) == Delivery()
+    assert again.close(SECONDS) == Delivered()
     run = by_name(mlflow_store)["trial-0000"]
     assert run.info.lifecycle_stage == "active"
     assert rows(mlflow_store, run)[-1] == (4, 4.0)
@@ -219,12 +216,12 @@ def test_two_studies_of_one_name_share_no_run(mlflow_store: str, tmp_path: Path)
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
         track = tracker(mlflow_store, folder)
-        tell_everything(track, folder, trials=1)
+        put_everything(track, folder, trials=1)
         track.close(SECONDS)
     assert len(runs(mlflow_store)) == 4
     client = MlflowClient(mlflow_store)
     experiment = runs(mlflow_store)[0].info.experiment_id
-    owners = [owner_of(Spool(tmp_path / name / "spool"), "quick") for name in ("a", "b")]
+    owners = [owner_of("quick", name) for name in ("a", "b")]
     found = [find_run(client, experiment, f"{owner}/trial/0000") for owner in owners]
     assert None not in found
     assert len({run.info.run_id for run in found if run}) == 2
@@ -238,19 +235,15 @@ def test_a_model_is_kept_once(mlflow_store: str, tmp_path: Path) -> None:
         track.model(
             "teacher/id",
             "teacher-id",
-            [weights],
+            weights,
             model_type="teacher",
-            digest="abc",
-            step=1,
+            sha256="abc",
+            epoch=1,
             metrics={},
-            dataset={
-                **dict.fromkeys(("name", "digest", "source", "context"), "quick"),
-                "profile": "{}",
-            },
             params={"seed": "0"},
             tags={"refkd.launched": launch},
         )
-    assert track.close(SECONDS) == Delivery()
+    assert track.close(SECONDS) == Delivered()
     client = MlflowClient(mlflow_store)
     run = by_name(mlflow_store)["teacher/id"]
     (model,) = client.search_logged_models([run.info.experiment_id])
@@ -258,16 +251,6 @@ def test_a_model_is_kept_once(mlflow_store: str, tmp_path: Path) -> None:
     assert model.source_run_id == run.info.run_id
     copy = Path(model.artifact_location.removeprefix("file://")) / "weights.safetensors"
     assert copy.read_bytes() == b"weights"
-
-
-def test_without_a_store_nothing_is_written(tmp_path: Path) -> None:
-    folder = tmp_path / "study"
-    track = tracker(None, folder)
-    track.run_started("trial/0000", "trial-0000", {}, {})
-    track.run_ended("trial/0000", "FINISHED", {}, {})
-    assert not track.has_begun("trial/0000")
-    assert track.close(0) == Delivery()
-    assert not folder.exists()
 
 
 def test_the_environment_is_as_before(
@@ -283,6 +266,6 @@ def test_the_environment_is_as_before(
     assert retries not in os.environ
 
 
-def test_telling_imports_no_mlflow() -> None:
-    code = "import sys, tune.tracking.tracker; sys.exit('mlflow' in sys.modules)"
+def test_a_launch_imports_no_mlflow() -> None:
+    code = "import sys, tune.tracking.record; sys.exit('mlflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,8 +15,8 @@ from support.recording import runs
 from support.simulated_search import check, recorded_file, search
 
 from refkd.data.dataset import Dataset
-from tune.tracking import courier
-from tune.tracking.record import experiment_name
+from tune.tracking import delivery
+from tune.tracking.target import experiment_name
 
 if TYPE_CHECKING:
     from support.tracking_server import Server
@@ -33,8 +33,8 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(courier, "FIRST_WAIT", 0.05)
-    monkeypatch.setattr(courier, "LONGEST_WAIT", 0.5)
+    monkeypatch.setattr(delivery, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr(delivery, "LONGEST_WAIT", 0.5)
     monkeypatch.setattr("tune.tracking.record.CLOSE_SECONDS", 120.0)
     monkeypatch.setattr("tune.tracking.record.STRUGGLING_SHARE", 1e6)  # until all is delivered
 
@@ -104,9 +104,9 @@ def test_a_server_that_spoils_every_third_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is lost is sent again; what is slow arrives after the client has given it up."""
-    monkeypatch.setattr(courier, "FIRST_WAIT", 0.3)  # by then what was late has arrived
+    monkeypatch.setattr(delivery, "FIRST_WAIT", 0.3)  # by then what was late has arrived
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", timeout)
-    monkeypatch.setattr(courier, "PATIENCE", 40)
+    monkeypatch.setattr(delivery, "PATIENCE", 40)
     with BadProxy(mlflow_uri, spoil(mode), delay=1.1) as proxy:
         file = recorded_file(tmp_path, proxy.uri)
         study = search(file, tiny_dataset, tmp_path)

@@ -15,8 +15,10 @@ from refkd.training.checkpoint import save_tensors
 from refkd.training.config import TrainingConfig
 from refkd.training.teacher import Teacher, TeacherRecord
 from tune.config.study_file import StudyFile
+from tune.study.environment import environment
 from tune.study.search_study import SearchStudy, TrialRequest
-from tune.tracking.record import Record, experiment_name
+from tune.tracking.record import Record
+from tune.tracking.target import experiment_name
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports, which nothing here can mend.
@@ -50,7 +52,7 @@ def launch(file: StudyFile, tmp_path: Path) -> Launch:
 
     def opened() -> SearchStudy:
         study = SearchStudy(file, f"sqlite:///{tmp_path / 'study.db'}")
-        study.begin_launch()
+        study.begin_launch(environment())
         return study
 
     return opened
@@ -124,12 +126,13 @@ def test_what_a_killed_launch_left_untold_is_told_by_the_next(
         record.teachers_ready({})
         asked = ask(study)
         record.trial_started(asked)
-        finish(study, None, asked)
-        other = ask(study)
-        study.record(other.number, 1, metrics(other.number, 1))
     found = by_name(mlflow_store, experiment_name(file))
     assert found["quick"].info.status == "KILLED"
     assert found["trial-0000"].info.status == "RUNNING"
+    # From here on nobody reads the study, as if the thread had been killed before it could.
+    finish(study, None, asked)
+    other = ask(study)
+    study.record(other.number, 1, metrics(other.number, 1))
 
     study = launch()
     with Record(file) as record:
@@ -218,7 +221,7 @@ def test_an_outage_is_told_at_the_end(
     with Record(away) as record:
         record.study_started(launch(), tiny_dataset)
     assert "5 events did not reach MLflow" in caplog.text
-    assert str(file.folder / "spool") in caplog.text
+    assert "the study keeps them and the next run of the same command sends them" in caplog.text
 
 
 def test_tracking_that_is_off_writes_nothing(
@@ -228,5 +231,5 @@ def test_tracking_that_is_off_writes_nothing(
     with Record(StudyFile.model_validate(settings)) as record:
         record.study_started(launch(), tiny_dataset)
         record.teachers_ready({})
-    assert not (file.folder / "spool").exists()
+    assert not (file.folder / "tracking").exists()
     assert MlflowClient(mlflow_store).get_experiment_by_name(experiment_name(file)) is None

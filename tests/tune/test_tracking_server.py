@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from support.recording import SECONDS, by_name, tracker
 from support.shared import members
 
-from tune.tracking.courier import Delivery
+from tune.tracking.delivery import Delivered
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports, which nothing here can mend.
@@ -33,7 +33,7 @@ def test_files_go_through_the_server_and_nothing_is_printed(
     track.run_started("files", "files", {}, {})
     track.artifact("files", note, "notes")
     track.run_ended("files", "FINISHED", {}, {})
-    assert track.close(SECONDS) == Delivery()
+    assert track.close(SECONDS) == Delivered()
     assert capfd.readouterr() == ("", "")
     run = by_name(uri, experiment)["files"]
     copy = MlflowClient(uri).download_artifacts(run.info.run_id, "notes/note.txt", str(tmp_path))

@@ -29,7 +29,7 @@ from tune import compat
 from tune.cli import app
 from tune.display.ui import HOST, pages
 from tune.study.snapshot import open_snapshot
-from tune.tracking.record import experiment_name
+from tune.tracking.target import experiment_name
 
 COMMAND = "from tune.cli import main; main()"
 

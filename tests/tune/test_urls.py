@@ -17,7 +17,7 @@ from tune.config.urls import UrlError, resolve, scrub, without_password
 from tune.execution.study_jobs import study_jobs
 from tune.study.search_study import TrialRequest
 from tune.study.storage import StorageError, file_of, open_storage
-from tune.tracking.tracker import target_of
+from tune.tracking.target import target_of
 
 PASSWORD = "REFKD_TEST_PASSWORD"
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
@@ -116,7 +116,7 @@ def forms(file: StudyFile, dataset: Dataset) -> Mapping[str, object]:
         "told": file.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         "printed": f"{file!r} {file}",
         "worker": pickle.dumps((jobs.place, trial, *jobs.teachers.values())),
-        "mark": target_of(file.tracking.uri or "", "refkd/quick"),
+        "target": repr(target_of(file, "abc")),
     }
 
 

@@ -1,24 +1,34 @@
-"""Whether MLflow holds what the study holds, and how it is made to."""
+"""Whether MLflow holds what it should hold of the study, and how it is made to."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from refkd.training.export import open_student, student_is_frozen
 from tune.audit.findings import Finding
-from tune.audit.retell import ancestors, drain, retell
 from tune.config.urls import resolve, scrub
 from tune.study.events import teachers_of
-from tune.study.folders import trial_folder
 from tune.study.snapshot import StudySnapshot
+from tune.study.stored_study import identity_of
 from tune.study.view import ENDED_STATES
-from tune.tracking.record import STATUS, experiment_name, spool_folder, tracking_uri, trial_key
-from tune.tracking.spool import STUDY_RUN, Spool
-from tune.tracking.tracker import client_settings, owner_of, target_of
+from tune.tracking.delivery import REFUSED, Listed
+from tune.tracking.operations import (
+    STUDY_RUN,
+    EndRun,
+    KeepModel,
+    LinkInputs,
+    LogEpoch,
+    Operation,
+    trial_key,
+)
+from tune.tracking.projection import Projection
+from tune.tracking.record import CLOSE_SECONDS
+from tune.tracking.source import found_on_disk
+from tune.tracking.target import Target, client_settings, target_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,165 +38,191 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 _ALIKE = partial(math.isclose, rel_tol=1e-9, abs_tol=1e-12)
+NOBODY = "unknown"
+"""Identity of a study that was never sent anywhere: no run bears it."""
 
-Runs = Mapping[str, Sequence["Run"]]
+
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """What a server holds of a study."""
+
+    client: MlflowClient
+    experiment: str
+    runs: Mapping[str, Sequence[Run]]
+    """By key, the fullest and oldest of each first."""
+    models: set[str]
+    """Digests of those that are whole."""
 
 
 def record(study: StudySnapshot) -> Iterator[Finding]:
     """Everything about the MLflow record of a study, unless tracking is switched off."""
-    uri = tracking_uri(study.file)
+    identity = identity_of(study.attributes, study.file.folder)
+    target = target_of(study.file, identity or NOBODY)
     begun = any(view.state in (*ENDED_STATES, "RUNNING") for view in study.trials)
-    if uri is None or not begun:
+    if target is None or not begun:
         return
-    if not (spool_folder(study.file) / "identity").is_file():
+    if identity is None:
         yield Finding(
-            check="spool",
-            what=f"{spool_folder(study.file)}: the spool is gone, so the study's runs cannot be "
-            "told from those of others",
-            remedy="restore the folder from a copy, or search the study under another name",
+            check="delivery",
+            what="nothing of the study was ever sent to MLflow",
+            remedy=f"send it: `refkd sync {study.path}`",
         )
         return
+    made = found_on_disk(study.file, study.attributes)
+    wanted = Projection(study.file, study.attributes, study.trials, made).operations()
     with client_settings():
-        yield from _with_spool(study, uri, Spool(spool_folder(study.file)))
+        yield from _against(study, target, wanted)
 
 
-def _with_spool(study: StudySnapshot, uri: str, spool: Spool) -> Iterator[Finding]:
-    experiment = experiment_name(study.file)
-    waiting = len(spool.read(spool.mark(target_of(uri, experiment)), size=-1))
+def _against(
+    study: StudySnapshot, target: Target, wanted: Sequence[Operation]
+) -> Iterator[Finding]:
+    waiting = target.cursor().pending(wanted)
     if waiting:
         yield Finding(
-            check="spool",
-            what=f"{waiting} events in {spool.folder} have not reached MLflow",
+            check="delivery",
+            what=f"{len(waiting)} events have not reached MLflow",
             remedy="send them",
-            fix=partial(drain, study, spool, again=False),
+            fix=partial(write, target, waiting),
         )
-    if spool.rejected.is_file():
+    if (target.folder / REFUSED).is_file():
         yield Finding(
-            check="spool",
-            what=f"{spool.rejected}: MLflow refused events",
+            check="delivery",
+            what=f"{target.folder / REFUSED}: MLflow refused events",
             remedy="read the reasons there; remove the file once they are dealt with",
         )
-    yield from _against_store(study, uri, spool)
+    yield from _against_store(study, target, wanted)
 
 
-def _against_store(study: StudySnapshot, uri: str, spool: Spool) -> Iterator[Finding]:
+def write(target: Target, operations: Iterable[Operation], *, again: bool = False) -> None:
+    """Bring the server to some operations; `again` also where it seems to have them."""
+    cursor = target.cursor()
+    if again:
+        operations = list(operations)
+        cursor.forget(operations)
+    target.delivery(lambda: Listed(operations), cursor).close(CLOSE_SECONDS)
+
+
+def _against_store(
+    study: StudySnapshot, target: Target, wanted: Sequence[Operation]
+) -> Iterator[Finding]:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    client = MlflowClient(tracking_uri=resolve(uri))
+    client = MlflowClient(tracking_uri=resolve(target.uri))
     try:
-        experiment = client.get_experiment_by_name(experiment_name(study.file))
-        if experiment is not None and experiment.lifecycle_stage == "deleted":
-            experiment = None
-        runs = (
-            None if experiment is None else _runs(client, experiment.experiment_id, study, spool)
-        )
+        held = _held(client, target, study.file.name)
     except MlflowException as error:
         yield Finding(
             check="record",
-            what=f"MLflow does not answer: {scrub(str(error), uri).splitlines()[0][:200]}",
+            what=f"MLflow does not answer: {scrub(str(error), target.uri).splitlines()[0][:200]}",
             remedy="start the tracking server, then ask the doctor again",
         )
         return
-    if experiment is None or runs is None:
+    if held is None:
         yield Finding(
             check="record",
-            what=f"MLflow has no experiment {experiment_name(study.file)!r}",
+            what=f"MLflow has no experiment {target.experiment!r}",
             remedy="make it and send everything again",
-            fix=partial(drain, study, spool, again=True),
+            fix=partial(write, target, wanted, again=True),
         )
         return
-    yield from _duplicates(client, experiment.experiment_id, study, spool, runs)
-    yield from _study_run(client, study, spool, runs)
-    models = _models(client, experiment.experiment_id, study, spool)
-    yield from _teacher_runs(study, spool, runs, models)
+    by_run: dict[str, list[Operation]] = defaultdict(list)
+    for one in wanted:
+        by_run[one.run].append(one)
+    yield from _duplicates(target, held)
+    yield from _study_run(target, held, wanted)
+    yield from _teacher_runs(study, target, held, wanted)
     for view in study.ended():
-        found = runs.get(trial_key(view.number), [])
-        yield from _trial_run(client, study, spool, view, found, models)
+        operations = by_run.get(trial_key(view.number), [])
+        yield from _trial_run(study, target, held, view, operations)
 
 
-def _duplicates(
-    client: MlflowClient, experiment: str, study: StudySnapshot, spool: Spool, runs: Runs
-) -> Iterator[Finding]:
-    from tune.tracking.sender import find_run
+def _held(client: MlflowClient, target: Target, study: str) -> _Held | None:
+    """Return what the server holds; None where it has no such experiment."""
+    experiment = client.get_experiment_by_name(target.experiment)
+    if experiment is None or experiment.lifecycle_stage == "deleted":
+        return None
+    key = experiment.experiment_id
+    runs, models = _runs(client, key, target.owner), _models(client, key, target.owner, study)
+    return _Held(client=client, experiment=key, runs=runs, models=models)
 
-    for key, found in sorted(runs.items()):
+
+def _duplicates(target: Target, held: _Held) -> Iterator[Finding]:
+    from tune.tracking.writer import find_run
+
+    for key, found in sorted(held.runs.items()):
         if len(found) > 1:
-            label = f"{owner_of(spool, study.file.name)}/{key}"
+            label = f"{target.owner}/{key}"
             yield Finding(
                 check="duplicate",
                 what=f"{key} has {len(found)} runs in MLflow",
                 remedy="keep the fullest, of equals the oldest, and delete the others",
-                fix=partial(find_run, client, experiment, label),
+                fix=partial(find_run, held.client, held.experiment, label),
             )
 
 
-def _study_run(
-    client: MlflowClient, study: StudySnapshot, spool: Spool, runs: Runs
-) -> Iterator[Finding]:
-    found = runs.get(STUDY_RUN, [])
+def _study_run(target: Target, held: _Held, wanted: Sequence[Operation]) -> Iterator[Finding]:
+    found, ends = held.runs.get(STUDY_RUN, []), [o for o in wanted if isinstance(o, EndRun)]
+    end = next((one for one in ends if one.run == STUDY_RUN), None)
     if not found:
-        yield _missing("the study", study, spool)
-    elif found[0].info.status == "RUNNING":
-        unfinished = any(view.state in ("RUNNING", "WAITING") for view in study.trials)
-        few = len(study.ended()) < study.file.budget.trials
-        status = "KILLED" if unfinished or few else "FINISHED"
+        yield _missing("the study", target, wanted)
+    elif found[0].info.status == "RUNNING" and end is not None:
         yield Finding(
             check="status",
             what="the study's run is RUNNING in MLflow, but no driver is",
-            remedy=f"close it as {status}",
-            fix=partial(client.set_terminated, found[0].info.run_id, status),
+            remedy=f"close it as {end.status}",
+            fix=partial(write, target, [end], again=True),
         )
 
 
 def _teacher_runs(
-    study: StudySnapshot, spool: Spool, runs: Runs, models: set[str]
+    study: StudySnapshot, target: Target, held: _Held, wanted: Sequence[Operation]
 ) -> Iterator[Finding]:
     for role, teacher in teachers_of(study.attributes).items():
-        found = runs.get(f"teacher/{role}", [])
+        found = held.runs.get(f"teacher/{role}", [])
         if not found or found[0].info.status != "FINISHED":
-            yield _missing(f"teacher {role}", study, spool)
-        elif teacher.digest not in models:
-            yield _missing(f"teacher {role}", study, spool, what="logged model")
+            yield _missing(f"teacher {role}", target, wanted)
+        elif teacher.digest not in held.models:
+            yield _missing(f"teacher {role}", target, wanted, what="logged model")
 
 
 def _trial_run(
-    client: MlflowClient,
-    study: StudySnapshot,
-    spool: Spool,
-    view: TrialView,
-    found: Sequence[Run],
-    models: set[str],
+    study: StudySnapshot, target: Target, held: _Held, view: TrialView, wanted: Sequence[Operation]
 ) -> Iterator[Finding]:
-    """Compare the run of a trial that has ended with its curve and its outcome."""
+    """Compare the run of a trial that has ended with what it should be."""
+    found = held.runs.get(trial_key(view.number), [])
     run = found[0] if found else None
-    held = {} if run is None else _history(client, run, study)
     name = study.file.objectives[0]
-    steps = {e: metrics[name] for e, metrics in view.curve.items() if name in metrics}
-    lacking = sorted(set(steps) - set(held))
+    there = {} if run is None else _history(held.client, run, name)
+    epochs = [one for one in wanted if isinstance(one, LogEpoch) and name in one.metrics]
+    steps = {one.epoch: one.metrics[name] for one in epochs}
+    lacking = sorted(set(steps) - set(there))
+    mend = partial(write, target, wanted, again=True)
+    end = next((one for one in wanted if isinstance(one, EndRun)), None)
     if run is None or lacking:
         what = "no run" if run is None else f"a run without the epochs {lacking}"
         yield Finding(
             check="steps",
             what=f"trial {view.number} has {what} in MLflow",
             remedy="log what the study holds",
-            fix=partial(retell, study, spool, view, lacking or sorted(view.curve)),
+            fix=mend,
         )
-    elif run.info.status != STATUS[view.state]:
+    elif end is not None and run.info.status != end.status:
         yield Finding(
             check="status",
             what=f"trial {view.number} is {view.state}, its run in MLflow {run.info.status}",
-            remedy=f"close it as {STATUS[view.state]}",
-            fix=partial(retell, study, spool, view, []),
+            remedy=f"close it as {end.status}",
+            fix=mend,
         )
-    elif unlinked := _unlinked(study, view, run, models):
+    elif unlinked := _unlinked(run, wanted, held.models):
         yield Finding(
             check="lineage",
             what=f"trial {view.number}: {unlinked}",
-            remedy="tell it what the study and its folder hold",
-            fix=partial(retell, study, spool, view, []),
+            remedy="write what the study and its folder hold",
+            fix=mend,
         )
-    wrong = sorted(e for e in set(steps) & set(held) if not _ALIKE(steps[e], held[e]))
+    wrong = sorted(e for e in set(steps) & set(there) if not _ALIKE(steps[e], there[e]))
     if wrong:
         yield Finding(
             check="steps",
@@ -196,37 +232,34 @@ def _trial_run(
         )
 
 
-def _unlinked(study: StudySnapshot, view: TrialView, run: Run, models: set[str]) -> str | None:
+def _unlinked(run: Run, wanted: Sequence[Operation], models: set[str]) -> str | None:
     """Return what MLflow lacks of a trial's teachers and its student, where it can be told."""
     from tune.tracking.links import NOTE
 
-    if not teachers_of(study.attributes) or ancestors(study) is None:
-        return None
-    folder = trial_folder(study.folder, view.number)
-    if NOTE not in run.data.tags:
+    if any(isinstance(one, LinkInputs) and one.models for one in wanted) and (
+        NOTE not in run.data.tags
+    ):
         return "its run in MLflow names no teachers"
-    kept = view.state == "COMPLETE" and student_is_frozen(folder)
-    if kept and open_student(folder).record.sha256 not in models:
+    if any(isinstance(one, KeepModel) and one.sha256 not in models for one in wanted):
         return "its student is no logged model in MLflow"
     return None
 
 
 def _missing(
-    who: str, study: StudySnapshot, spool: Spool, *, what: str = "finished run"
+    who: str, target: Target, wanted: Sequence[Operation], *, what: str = "finished run"
 ) -> Finding:
     return Finding(
         check="record",
         what=f"{who} has no {what} in MLflow",
-        remedy="send everything again",
-        fix=partial(drain, study, spool, again=True),
+        remedy="send everything again",  # what it made goes into other runs
+        fix=partial(write, target, wanted, again=True),
     )
 
 
-def _runs(client: MlflowClient, experiment: str, study: StudySnapshot, spool: Spool) -> Runs:
+def _runs(client: MlflowClient, experiment: str, owner: str) -> dict[str, list[Run]]:
     """Return the study's runs by their keys, the fullest and oldest of each first."""
-    from tune.tracking.sender import RUN_TAG
+    from tune.tracking.writer import RUN_TAG
 
-    owner = owner_of(spool, study.file.name)
     found: dict[str, list[Run]] = defaultdict(list)
     token: str | None = None
     while token is None or token:
@@ -241,14 +274,13 @@ def _runs(client: MlflowClient, experiment: str, study: StudySnapshot, spool: Sp
     return found
 
 
-def _models(client: MlflowClient, experiment: str, study: StudySnapshot, spool: Spool) -> set[str]:
+def _models(client: MlflowClient, experiment: str, owner: str, study: str) -> set[str]:
     """Return the digests of the study's models that MLflow keeps."""
     from mlflow.entities import LoggedModelStatus
 
-    from tune.tracking.sender import MODEL_TAG
+    from tune.tracking.writer import MODEL_TAG
 
-    owner = owner_of(spool, study.file.name)
-    asked = f"tags.`refkd.study_name` = '{study.file.name}'"
+    asked = f"tags.`refkd.study_name` = '{study}'"
     found: set[str] = set()
     token: str | None = None
     while token is None or token:
@@ -259,9 +291,9 @@ def _models(client: MlflowClient, experiment: str, study: StudySnapshot, spool: 
     return found
 
 
-def _history(client: MlflowClient, run: Run, study: StudySnapshot) -> dict[int, float]:
-    """Return what a run holds of the first objective, by epoch: all metrics of one go together."""
-    history = client.get_metric_history(run.info.run_id, study.file.objectives[0])
+def _history(client: MlflowClient, run: Run, name: str) -> dict[int, float]:
+    """Return what a run holds of an objective, by epoch: all metrics of one go together."""
+    history = client.get_metric_history(run.info.run_id, name)
     return {point.step: point.value for point in history}
 
 

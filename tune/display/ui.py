@@ -51,7 +51,7 @@ def pages(where: Path | str, *, mlflow_port: int, dashboard_port: int) -> list[P
     """
     study, found = open_snapshot(where), list[Page]()
     if study.file.tracking.enabled:
-        from tune.tracking.record import experiment_name
+        from tune.tracking.target import experiment_name
 
         champions = set(study.summary.champions.values())
         experiment = experiment_name(study.file)
@@ -109,7 +109,7 @@ def _links(uri: str, experiment: str, champions: set[int]) -> dict[str, str]:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    from tune.tracking.tracker import client_settings
+    from tune.tracking.target import client_settings
 
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise RefKDError(

@@ -13,7 +13,7 @@ from refkd.files import sha256_file
 from refkd.retriever import RECORD, WEIGHTS, Retriever
 from tune import compat
 from tune.config.urls import resolve, scrub, without_password
-from tune.tracking.tracker import client_settings
+from tune.tracking.target import client_settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -137,7 +137,7 @@ def _retriever_in(folder: Path) -> Path:
 
 def _check_registered(version: ModelVersion, folder: Path) -> None:
     """Compare the weights with what was registered; the retriever compares all else."""
-    from tune.tracking.record import HASH_TAG
+    from tune.tracking.projection import HASH_TAG
 
     expected = version.tags.get(HASH_TAG)
     if sha256_file(folder / WEIGHTS) != expected:

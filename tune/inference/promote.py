@@ -14,19 +14,20 @@ from refkd.training.export import FrozenStudent, open_student
 from tune import compat
 from tune.config.study_file import StudyFile
 from tune.config.urls import resolve
-from tune.results.choice import ALIASES, BALANCED, best_seed, finalist_folder, run_key
+from tune.results.choice import ALIASES, BALANCED, best_seed
 from tune.results.comparison import compare
 from tune.results.finalist_champions import system_name
 from tune.results.search_champions import keep_retriever
 from tune.study.environment import Environment
 from tune.study.events import AliasMoved, finalists_code
-from tune.study.folders import trial_folder
+from tune.study.folders import finalist_folder, trial_folder
 from tune.study.launches import made_with
 from tune.study.lease import LeaseError, lease
 from tune.study.snapshot import StudySnapshot, open_snapshot
-from tune.study.stored_study import StoredStudy, note_beside
+from tune.study.stored_study import StoredStudy, identity_of, note_beside
 from tune.tracking.alias import check_alias
-from tune.tracking.record import tracking_uri, trial_key
+from tune.tracking.operations import finalist_key, trial_key
+from tune.tracking.target import tracking_uri
 
 LONGEST_REASON = 500
 
@@ -54,6 +55,8 @@ class _Candidate:
     seeds: Sequence[FrozenStudent]
     code: Environment | None
     """With which it was trained."""
+    identity: str
+    """The study's own."""
 
 
 def promote(study: Path, *, alias: str, trial: int, reason: str) -> Promotion:
@@ -69,7 +72,7 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> Promotion:
 
     from tune.inference.model import unanswered
     from tune.tracking.registry import Registrar
-    from tune.tracking.tracker import client_settings
+    from tune.tracking.target import client_settings
 
     reason = _checked(alias, reason)
     opened = open_snapshot(study)
@@ -83,7 +86,7 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> Promotion:
     scores = _scores(file, dataset, trial, chosen.seeds)
     try:
         with client_settings(), compat.tracking_at(resolve(uri)):
-            registrar = Registrar(resolve(uri), file, dataset)
+            registrar = Registrar(resolve(uri), file, dataset, chosen.identity)
             (move,) = registrar.register(
                 alias, trial, folder, scores, run=chosen.run, reason=reason, code=chosen.code
             )
@@ -152,6 +155,8 @@ def _check_trial(study: StudySnapshot, trial: int) -> None:
 
 
 def _candidate(study: StudySnapshot, trial: int, alias: str) -> _Candidate:
+    known = identity_of(study.attributes, study.folder)
+    identity = known or StoredStudy(study.file, study.place.storage).identity()
     found = study.finalists
     rows = [row for row in found.finalists if row.trial == trial] if found else []
     if rows and not rows[0].failures:
@@ -159,10 +164,18 @@ def _candidate(study: StudySnapshot, trial: int, alias: str) -> _Candidate:
         folders = [finalist_folder(study.folder, trial, k) for k in range(len(rows[0].runs))]
         seeds = [open_student(folder) for folder in folders]
         code = finalists_code(study.attributes)
-        return _Candidate(student=seeds[best], run=run_key(trial, best), seeds=seeds, code=code)
+        return _Candidate(
+            student=seeds[best],
+            run=finalist_key(trial, best),
+            seeds=seeds,
+            code=code,
+            identity=identity,
+        )
     student = open_student(trial_folder(study.folder, trial))
     code = made_with(study.trials[trial], study.launches)
-    return _Candidate(student=student, run=trial_key(trial), seeds=[student], code=code)
+    return _Candidate(
+        student=student, run=trial_key(trial), seeds=[student], code=code, identity=identity
+    )
 
 
 def _scores(

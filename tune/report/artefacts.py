@@ -1,24 +1,20 @@
-"""The report on the study's MLflow run, by a spool of its own.
-
-The search's spool has one writer, its driver, which may be at work at this moment. So the report
-keeps its events in another folder under the same identity: the runs are then the same ones.
-"""
+"""The report on the study's MLflow run, sent beside a driver who may be at work."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tune.study.snapshot import StudySnapshot
-from tune.tracking.record import artifact_root, experiment_name, spool_folder, tracking_uri
-from tune.tracking.spool import STUDY_RUN
-from tune.tracking.tracker import Tracker
+from tune.study.stored_study import identity_of
+from tune.tracking.delivery import REFUSED, Listed
+from tune.tracking.operations import STUDY_RUN
+from tune.tracking.projection import kept_file
+from tune.tracking.target import client_settings, target_of
 
 FOLDER = "report"
 """Of the study's run, in MLflow."""
-IDENTITY = "identity"
 SECONDS = 30.0
 
 
@@ -31,30 +27,32 @@ class Sent:
 
 
 def send(study: StudySnapshot, pages: Sequence[Path], pictures: Sequence[Path]) -> Sent:
-    """Send the page and its pictures; what the server does not take now is sent the next time."""
+    """Send the page and its pictures; what the server does not take now is sent the next time.
+
+    What it has of them is noted apart from what it has of the study, which its driver notes.
+    """
     file = study.file
-    uri = tracking_uri(file)
-    if uri is None:
+    if not file.tracking.enabled:
         return Sent(ok=True, words="MLflow is switched off in the study file; nothing was sent")
-    known = spool_folder(file) / IDENTITY
-    if not known.is_file():
+    identity = identity_of(study.attributes, file.folder)
+    known = None if identity is None else target_of(file, identity)
+    if known is None:
         return Sent(ok=True, words="the search has no run in MLflow yet; nothing was sent")
-    own = file.folder / FOLDER / "spool"
-    own.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(known, own / IDENTITY)
-    tracker = Tracker(
-        uri, experiment_name(file), own, study=file.name, artifact_root=artifact_root(file)
-    )
-    for path in pages:
-        tracker.artifact(STUDY_RUN, path, FOLDER)
-    for path in pictures:
-        tracker.artifact(STUDY_RUN, path, f"{FOLDER}/figures")
-    delivery = tracker.close(SECONDS)
-    if delivery.left or delivery.rejected:
-        why = delivery.problem or f"see {own / 'rejected.jsonl'}"
+    target = replace(known, folder=file.folder / FOLDER / "tracking")
+    files = [
+        *(kept_file(STUDY_RUN, path, FOLDER, at=path.stat().st_mtime) for path in pages),
+        *(
+            kept_file(STUDY_RUN, path, f"{FOLDER}/figures", at=path.stat().st_mtime)
+            for path in pictures
+        ),
+    ]
+    with client_settings():
+        done = target.delivery(lambda: Listed(files)).close(SECONDS)
+    if done.left or done.rejected:
+        why = done.problem or f"see {target.folder / REFUSED}"
         return Sent(
             ok=False,
-            words=f"{delivery.left + delivery.rejected} of {len(pages) + len(pictures)} files did "
-            f"not reach MLflow ({why}); the next `refkd report` sends them",
+            words=f"{done.left + done.rejected} of {len(files)} files did not reach MLflow "
+            f"({why}); the next `refkd report` sends them",
         )
-    return Sent(ok=True, words=f"sent to MLflow, experiment {experiment_name(file)}, {FOLDER}/")
+    return Sent(ok=True, words=f"sent to MLflow, experiment {target.experiment}, {FOLDER}/")

@@ -97,8 +97,7 @@ def _answered(study: StudySnapshot) -> Examples:
 def _champion(study: StudySnapshot) -> tuple[int, Frozen]:
     """Return the champion that answers: the balanced one, else the best out of distribution."""
     from refkd.training.export import open_student
-    from tune.results.choice import finalist_folder
-    from tune.study.folders import trial_folder
+    from tune.study.folders import finalist_folder, trial_folder
 
     champions = study.champions
     order = ("best-balanced", "best-ood", "best-id")

@@ -18,7 +18,7 @@ from tune.study.environment import environment
 from tune.study.events import teachers_of
 from tune.study.snapshot import StudySnapshot
 from tune.study.state import StudyState
-from tune.tracking.record import tracking_uri
+from tune.tracking.target import tracking_uri
 
 
 @dataclass(frozen=True, kw_only=True)

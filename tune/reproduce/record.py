@@ -1,38 +1,68 @@
-"""What MLflow is told of a reproduction: a run a network, below the table's own run."""
+"""What MLflow should hold of a reproduction: a run a network, below the table's own run.
+
+A reproduction has no study: what stands in MLflow follows from the networks' folders. Each keeps
+its epochs there, with their times, as they are trained.
+"""
 
 from __future__ import annotations
 
+import json
+import math
+import secrets
+import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from refkd.data.dataset import Dataset
+from refkd.files import replaced, write_json
 from tune.config.space import flat
 from tune.reproduce.units import Unit
 from tune.study.environment import environment
 from tune.study.locate import default_tracking
-from tune.tracking.record import CLOSE_SECONDS, as_text, kept_scores
-from tune.tracking.spool import STUDY_RUN
-from tune.tracking.tracker import Tracker, warn_of
+from tune.study.stored_study import identity_of
+from tune.tracking.delivery import Delivery
+from tune.tracking.operations import (
+    STUDY_RUN,
+    BeginRun,
+    EndRun,
+    LogEpoch,
+    Operation,
+    Status,
+)
+from tune.tracking.projection import as_text, kept_file, kept_scores
+from tune.tracking.record import CLOSE_SECONDS, warn_of
+from tune.tracking.target import Target, client_settings, local_artifacts, owner_of
+
+EPOCHS = "epochs.json"
+"""In a network's folder: metrics and time of each epoch."""
 
 
 class TableRecord:
-    """Passes on what happens while the networks of a table are trained."""
+    """Keeps MLflow up to date while the networks of a table are trained."""
 
-    def __init__(self, name: str, workspace: Path, spool: Path, *, uri: str | None) -> None:
-        self._name, self._spool = name, spool
-        target = uri or default_tracking(workspace)
-        local = not target.startswith(("http://", "https://"))
-        self._tracker = Tracker(
-            target,
-            "refkd/reproduce",
-            spool,
-            study=name,
-            artifact_root=workspace.absolute() / "mlartifacts" if local else None,
+    def __init__(self, name: str, workspace: Path, home: Path, *, uri: str | None) -> None:
+        """`home` is the table's own folder."""
+        place = uri or default_tracking(workspace)
+        self._name = name
+        self._target = Target(
+            uri=place,
+            experiment="refkd/reproduce",
+            artifact_root=local_artifacts(place, workspace),
+            folder=home / "tracking",
+            owner=owner_of(name, _identity(home)),
         )
+        self._lock = Lock()
+        self._operations: dict[str, Operation] = {}
+        self._tags: dict[str, str] = {}
 
     def __enter__(self) -> Self:
+        self._settings = ExitStack()
+        self._settings.enter_context(client_settings())
+        self._delivery: Delivery = self._target.delivery(lambda: self)
         return self
 
     def __exit__(
@@ -41,8 +71,17 @@ class TableRecord:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._tracker.run_ended(STUDY_RUN, "FINISHED" if kind is None else "KILLED", {}, {})
-        warn_of(self._tracker.close(CLOSE_SECONDS), self._spool)
+        self._end(STUDY_RUN, "FINISHED" if kind is None else "KILLED", {}, {})
+        warn_of(self._delivery.close(CLOSE_SECONDS), self._target)
+        self._settings.close()
+
+    def news(self) -> list[Operation]:
+        """Return all that should stand in MLflow by now."""
+        with self._lock:
+            return list(self._operations.values())
+
+    def rewind(self) -> None:
+        """Do nothing: each call returns all of it."""
 
     def begun(self, dataset: Dataset, parameters: Mapping[str, str], files: list[Path]) -> None:
         """Open the table's run."""
@@ -51,34 +90,88 @@ class TableRecord:
             "refkd.dataset_fingerprint": dataset.fingerprint,
             **environment().tags(),
         }
-        self._tracker.study_started(parameters, self._tags, files)
+        own = {"refkd.study": self._name, "refkd.role": "study", "refkd.launched": _now()}
+        self._begin(STUDY_RUN, self._name, parameters, {**self._tags, **own})
+        self._put(*(kept_file(STUDY_RUN, path, None, at=time.time()) for path in files))
 
     def unit_begun(self, unit: Unit) -> None:
         """Open a network's run, or go on with it."""
         role = "student" if unit.teachers else "teacher"
         tags = {**self._tags, "refkd.role": role, "refkd.row": unit.row}
         settings = as_text(flat(unit.config.model_dump(mode="json")))
-        self._tracker.run_started(_key(unit), unit.key, settings, tags)
+        self._begin(_key(unit), unit.key, settings, tags)
+        self._put(*_epochs(unit))
 
     def epoch(self, unit: Unit, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log an epoch."""
-        self._tracker.epoch(_key(unit), epoch, metrics)
+        """Keep an epoch in the network's folder, once, and log it."""
+        held = _held(unit)
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        held.setdefault(str(epoch), {"at": time.time(), "metrics": finite})
+        write_json(unit.folder / EPOCHS, held)
+        self._put(*_epochs(unit))
 
     def unit_ended(self, unit: Unit, metrics: Mapping[str, float], failed: str | None) -> None:
-        """Close a network's run, unless an earlier call did."""
-        if self._tracker.has_ended(_key(unit)):
-            return
-        if not self._tracker.has_begun(_key(unit)):
+        """Close a network's run."""
+        if f"{BeginRun.__name__}/{_key(unit)}" not in self._operations:
             self.unit_begun(unit)
         tags = {"refkd.reason": failed} if failed else {}
-        status = "FAILED" if failed else "FINISHED"
-        self._tracker.run_ended(_key(unit), status, tags, kept_scores(metrics))
+        self._end(_key(unit), "FAILED" if failed else "FINISHED", tags, kept_scores(metrics))
 
     def artifacts(self, paths: list[Path]) -> None:
         """Keep the results with the table's run."""
-        for path in paths:
-            self._tracker.artifact(STUDY_RUN, path, "results")
+        self._put(*(kept_file(STUDY_RUN, path, "results", at=time.time()) for path in paths))
+
+    def _begin(
+        self, run: str, name: str, params: Mapping[str, str], tags: Mapping[str, str]
+    ) -> None:
+        at = round(1000 * time.time())
+        self._put(BeginRun(run=run, time=at, name=name, params=dict(params), tags=dict(tags)))
+
+    def _end(
+        self, run: str, status: Status, tags: Mapping[str, str], metrics: Mapping[str, float]
+    ) -> None:
+        at = round(1000 * time.time())
+        self._put(EndRun(run=run, time=at, status=status, tags=tags, metrics=metrics))
+
+    def _put(self, *operations: Operation) -> None:
+        with self._lock:
+            for one in operations:
+                self._operations.pop(one.key, None)  # an end comes behind what was put before it
+                self._operations[one.key] = one
+        self._delivery.wake()
+
+
+def _identity(home: Path) -> str:
+    """Return what tells this table's runs from those of another one of its name."""
+    path = home / "identity"
+    if not path.is_file():
+        known = identity_of({}, home) or secrets.token_hex(6)
+        with replaced(path) as temporary:
+            temporary.write_text(known, encoding="ascii")
+    return path.read_text(encoding="ascii")
+
+
+def _held(unit: Unit) -> dict[str, Any]:
+    path = unit.folder / EPOCHS
+    held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return held
+
+
+def _epochs(unit: Unit) -> list[LogEpoch]:
+    return [
+        LogEpoch(
+            run=_key(unit),
+            time=round(1000 * facts["at"]),
+            epoch=int(epoch),
+            metrics=facts["metrics"],
+        )
+        for epoch, facts in sorted(_held(unit).items(), key=lambda item: int(item[0]))
+    ]
 
 
 def _key(unit: Unit) -> str:
     return f"unit/{unit.folder.name}"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

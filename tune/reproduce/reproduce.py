@@ -55,7 +55,7 @@ def reproduce(request: Request, *, address: str | None, reporter: Reporter) -> R
 
 @contextmanager
 def _alone(request: Request) -> Iterator[None]:
-    """Refuse a second driver of the same table: the ledger and the spool are one writer's."""
+    """Refuse a second driver of the same table: the ledger and the record are one writer's."""
     try:
         with FileLock(request.home / "driver.lock", timeout=0):
             yield
@@ -83,7 +83,7 @@ def _reproduce(
     origin = {"command": request.command, **told, "dataset": dataset.name}
     settings = write_settings(request.folder, asked, units, origin)
     with TableRecord(
-        request.title, request.workspace, request.home / "spool", uri=request.tracking
+        request.title, request.workspace, request.home, uri=request.tracking
     ) as record:
         record.begun(dataset, told, [settings])
         train(request, units, dataset, record, address, reporter)

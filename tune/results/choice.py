@@ -12,10 +12,12 @@ from refkd.seeds import derive_seed
 from tune.config.space import Values
 from tune.config.study_file import StudyFile
 from tune.study.events import FinalistTrained, study_events
+from tune.study.folders import finalist_folder
 from tune.study.growth import current
 from tune.study.outcomes import SeedResult
 from tune.study.results import CHAMPIONS
 from tune.study.view import TrialView
+from tune.tracking.operations import finalist_key
 
 BALANCED = "val/harmonic_miou"
 """Harmonic mean of `val_id/miou` and `val_ood/miou`."""
@@ -44,7 +46,7 @@ class FinalistRun:
     @property
     def run(self) -> str:
         """Key of its MLflow run."""
-        return run_key(self.number, self.replicate)
+        return finalist_key(self.number, self.replicate)
 
     @property
     def folder(self) -> Path:
@@ -64,16 +66,6 @@ def read_results(attributes: Mapping[str, Any]) -> dict[str, SeedResult]:
         )
         for one in study_events(attributes, FinalistTrained)
     }
-
-
-def run_key(number: int, replicate: int) -> str:
-    """Return the key under which the MLflow run of a finalist's student is found again."""
-    return f"finalist/{number:04d}/seed-{replicate}"
-
-
-def finalist_folder(study_folder: Path, number: int, replicate: int) -> Path:
-    """Return where a finalist's student of one seed lies."""
-    return study_folder / "finalists" / f"{number:04d}" / f"seed-{replicate}"
 
 
 def choose(views: Sequence[TrialView], objectives: Sequence[str], *, top: int) -> list[TrialView]:

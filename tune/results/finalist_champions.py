@@ -16,17 +16,17 @@ from tune.results.choice import (
     ALIASES,
     FinalistRun,
     best_seed,
-    finalist_folder,
-    run_key,
     winners,
 )
 from tune.results.comparison import compare
 from tune.results.outcome import Outcome
 from tune.results.search_champions import keep_retriever
 from tune.study.events import ChampionsChosen, champions_of, finalists_code
+from tune.study.folders import finalist_folder
 from tune.study.outcomes import Comparison, Finalist, Finalists, SeedResult
 from tune.study.results import FINALISTS
 from tune.study.view import TrialView
+from tune.tracking.operations import finalist_key
 
 
 def select_finalist_champions(
@@ -111,7 +111,9 @@ def _register(outcome: Outcome, found: Finalists, folders: Mapping[str, Path]) -
         role: {alias: systems[system_name(number)] for alias, number in found.champions.items()}
         for role, systems in found.comparison.scores.items()
     }
-    runs = {alias: run_key(number, found.kept[alias]) for alias, number in found.champions.items()}
+    runs = {
+        alias: finalist_key(number, found.kept[alias]) for alias, number in found.champions.items()
+    }
     summary = outcome.summary().model_copy(update={"champions": found.champions})
     reasons = {
         alias: f"best mean {ALIASES[alias]} of {len(found.finalists)} finalists over "
@@ -124,6 +126,7 @@ def _register(outcome: Outcome, found: Finalists, folders: Mapping[str, Path]) -
         outcome.dataset,
         folders,
         table,
+        identity=outcome.study.stored.identity(),
         code=dict.fromkeys(folders, finalists_code(outcome.study.optuna.user_attrs)),
         runs=runs,
         reasons=reasons,

@@ -25,10 +25,10 @@ from tune.execution.progress import Reporter, Silent
 from tune.results.choice import FinalistRun, choose, fresh_seeds, plan_runs, read_results
 from tune.results.finalist_champions import select_finalist_champions
 from tune.results.outcome import Outcome, outcome_of
-from tune.results.record import FinalistRecord
 from tune.study.environment import environment
-from tune.study.events import FinalistsBegun, FinalistTrained
+from tune.study.events import FinalistEpochEnded, FinalistsBegun, FinalistTrained
 from tune.study.outcomes import Finalists, SeedResult
+from tune.tracking.record import Record
 
 
 class FinalistTrainer(Protocol):
@@ -94,15 +94,13 @@ class _Finals:
         """Why workers died for good, by the key of their job."""
 
     def run(self, train: Callable[[Sequence[TrainingJob]], None]) -> Finalists:
-        with FinalistRecord(self._file) as self._record:
+        with Record(self._file) as self._record:
             self._record.study_started(self._outcome.study, self._outcome.dataset)
             self._record.teachers_ready(self._outcome.teachers)
             left = self._announce()
             if left:
                 self._begin()
                 train([self._job(run) for run in left])
-            for run, result in self._results().items():
-                self._record.ended(run, result)
         self._clean()
         left = self._left()
         if self._deaths:
@@ -121,7 +119,7 @@ class _Finals:
             seeds=self._seeds,
             environment=environment(),
         )
-        self._outcome.study.stored.append(begun)
+        self._append(begun)
 
     def _announce(self) -> list[FinalistRun]:
         """Say what is left to train, and return it."""
@@ -138,12 +136,20 @@ class _Finals:
     # What becomes of the jobs -----------------------------------------------------------------
 
     def job_started(self, job: TrainingJob) -> None:
-        """Tell MLflow that a student is about to be trained."""
-        self._record.begun(self._by_key[job.key])
+        """Do nothing: the call's own event names all students."""
 
     def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Pass an epoch on to MLflow."""
-        self._record.epoch_of(self._by_key[job.key], epoch, metrics)
+        """Store an epoch."""
+        run = self._by_key[job.key]
+        self._append(
+            FinalistEpochEnded(
+                trial=run.number,
+                replicate=run.replicate,
+                epoch=epoch,
+                at=time.time(),
+                metrics=dict(metrics),
+            )
+        )
 
     def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
         """Store what a student came to, or why training gave up, then tell of it.
@@ -166,10 +172,13 @@ class _Finals:
             )
 
     def _store(self, run: FinalistRun, result: SeedResult) -> None:
-        self._outcome.study.stored.append(
+        self._append(
             FinalistTrained(trial=run.number, replicate=run.replicate, **result.model_dump())
         )
-        self._record.ended(run, result)
+
+    def _append(self, event: FinalistsBegun | FinalistEpochEnded | FinalistTrained) -> None:
+        self._outcome.study.stored.append(event)
+        self._record.wake()
 
     # What the study holds ---------------------------------------------------------------------
 

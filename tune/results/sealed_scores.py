@@ -14,13 +14,13 @@ from refkd.files import write_json
 from refkd.training.export import FrozenStudent, open_student
 from tune.config.marks import study_marks
 from tune.config.study_file import StudyFile
-from tune.results.choice import finalist_folder, read_results
+from tune.results.choice import read_results
 from tune.results.comparison import compare
 from tune.results.finalist_champions import system_name
 from tune.results.look import SealedPlace, check_sealed, take_look
 from tune.results.outcome import Outcome, outcome_of
 from tune.study.events import LookTaken, looks_of
-from tune.study.folders import student_folders
+from tune.study.folders import finalist_folder, student_folders
 from tune.study.ledger import Evaluated, Look, check_look, read_looks
 from tune.study.outcomes import (
     Comparison,

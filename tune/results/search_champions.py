@@ -70,7 +70,16 @@ def select_champions(
         code = {
             alias: study.stored.made_with(number) for alias, number in summary.champions.items()
         }
-        borne = register_champions(file, summary, dataset, folders, scores, code=code, move=False)
+        borne = register_champions(
+            file,
+            summary,
+            dataset,
+            folders,
+            scores,
+            identity=study.stored.identity(),
+            code=code,
+            move=False,
+        )
         if borne is None:
             return
         study.stored.note_aliases(borne)

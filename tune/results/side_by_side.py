@@ -15,8 +15,8 @@ from refkd.errors import CheckpointError, DataError, RefKDError
 from refkd.evaluation.comparison import Row, difference_row
 from refkd.evaluation.predictions import measure
 from refkd.training.export import FrozenStudent, open_student
-from tune.results.choice import finalist_folder
 from tune.study.budget import hypervolume
+from tune.study.folders import finalist_folder
 from tune.study.growth import current
 from tune.study.snapshot import StudySnapshot, open_snapshot
 

@@ -196,6 +196,20 @@ class FinalistsBegun(_Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FinalistEpochEnded(_Event):
+    """A student of a finalist has trained an epoch, counted from 1."""
+
+    PREFIX: ClassVar[str] = "finalist-epoch:"
+    IN_KEY: ClassVar[tuple[str, ...]] = ("trial", "replicate", "epoch")
+    trial: int
+    replicate: int
+    epoch: int
+    at: float
+    """In seconds since 1970."""
+    metrics: Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinalistTrained(_Event):
     """A student of a finalist has ended: what it came to, or why it failed."""
 
@@ -250,6 +264,7 @@ StudyEvent = (
     | TeacherTrained
     | ChampionsChosen
     | FinalistsBegun
+    | FinalistEpochEnded
     | FinalistTrained
     | LookTaken
     | AliasMoved

@@ -15,6 +15,11 @@ def trial_folder(study_folder: Path, number: int) -> Path:
     return study_folder / "trials" / f"{number:04d}"
 
 
+def finalist_folder(study_folder: Path, number: int, replicate: int) -> Path:
+    """Return where a finalist's student of one seed lies."""
+    return study_folder / "finalists" / f"{number:04d}" / f"seed-{replicate}"
+
+
 def seed_folder(folder: Path, replicate: int) -> Path:
     """Return where a student of a trial lies: the first in the trial's folder itself."""
     return folder if replicate == 0 else folder / f"seed-{replicate}"

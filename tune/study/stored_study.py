@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.study import StudyDirection
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from refkd.errors import RefKDError
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
     from tune.config.study_file import StudyFile
 
+IDENTITY = "identity"
+
 
 class StoredStudy:
     """What is read from and written to the storage of one study, and nothing decided.
@@ -53,8 +57,9 @@ class StoredStudy:
         self, file: StudyFile, storage: str | BaseStorage, *, chain: Chain | None = None
     ) -> None:
         self.file = file
-        opened = open_storage(storage) if isinstance(storage, str) else storage
-        self.optuna = _create(file, opened)
+        self._url = storage if isinstance(storage, str) else None
+        self._storage = open_storage(storage) if isinstance(storage, str) else storage
+        self.optuna = _create(file, self._storage)
         """The Optuna study itself."""
         self.launches = Launches(self.optuna)
         self._chain = chain or Chain(self.trials(), self.optuna.user_attrs)
@@ -77,6 +82,20 @@ class StoredStudy:
     def note(self, key: str, value: Any) -> None:
         """Record a fact that may change from launch to launch."""
         self.optuna.set_user_attr(key, json.loads(json.dumps(value)))
+
+    def apart(self) -> Study:
+        """Return the study over a connection of its own, for another thread that only reads."""
+        storage = self._storage if self._url is None else open_storage(self._url)
+        return optuna.load_study(study_name=self.file.name, storage=storage)
+
+    def identity(self) -> str:
+        """Return what tells this study from another of its name; it is made when first needed."""
+        known = identity_of(self.optuna.user_attrs, self.file.folder)
+        if self.optuna.user_attrs.get(IDENTITY) is None:
+            known = known or secrets.token_hex(6)
+            self.note(IDENTITY, known)
+        assert known is not None
+        return known
 
     def take_up_schema(self) -> None:
         """Go on in this version's way of storing a study; `RefKDError` for one unknown to it."""
@@ -189,6 +208,13 @@ class StoredStudy:
                 trial.set_constraint(name, missed[name])
         self.set(trial, "violations", missed)
         return missed
+
+
+def identity_of(attributes: Mapping[str, Any], folder: Path) -> str | None:
+    """Return the identity of the study in a folder; None where it has none yet."""
+    held: str | None = attributes.get(IDENTITY)
+    older = folder / "spool" / IDENTITY  # where schema 2 kept it
+    return older.read_text(encoding="ascii") if held is None and older.is_file() else held
 
 
 def note_beside(study: optuna.Study, move: AliasMoved) -> None:

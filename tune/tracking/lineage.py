@@ -9,11 +9,10 @@ from typing import Any
 from refkd.data.dataset import Dataset
 from refkd.training.knowledge import knowledge_address
 from refkd.training.teacher import Teacher
+from tune.tracking.operations import Input
 
 LONGEST_DIGEST = 36
 """Characters that MLflow keeps of a dataset's digest."""
-Input = dict[str, str]
-"""A dataset of MLflow, as the spool holds it: name, digest, source, profile, context."""
 
 
 def dataset_input(dataset: Dataset) -> Input:

@@ -27,19 +27,17 @@ from tune.study.results import Summary
 from tune.tracking.alias import move_alias
 from tune.tracking.card import model_card
 from tune.tracking.lineage import ancestry
-from tune.tracking.record import (
-    HASH_TAG,
-    artifact_root,
-    experiment_name,
-    marks_tag,
-    spool_folder,
-    tracking_uri,
-    trial_key,
-)
+from tune.tracking.operations import trial_key
+from tune.tracking.projection import HASH_TAG, marks_tag
 from tune.tracking.saved_model import save_served
-from tune.tracking.sender import find_run, keep_model, open_experiment
-from tune.tracking.spool import Spool
-from tune.tracking.tracker import client_settings, owner_of
+from tune.tracking.target import (
+    artifact_root,
+    client_settings,
+    experiment_name,
+    owner_of,
+    tracking_uri,
+)
+from tune.tracking.writer import find_run, keep_model, open_experiment
 
 SERVED_TAG = "refkd.served"
 """Tag of a logged model whose files MLflow can load, not only weights and their record."""
@@ -58,6 +56,7 @@ def register_champions(
     folders: Mapping[str, Path],
     table: Mapping[str, Mapping[str, Row]],
     *,
+    identity: str,
     code: Mapping[str, Environment | None] | None = None,
     runs: Mapping[str, str] | None = None,
     reasons: Mapping[str, str] | None = None,
@@ -66,7 +65,7 @@ def register_champions(
     """Register each champion's exported retriever and point its alias at it.
 
     `folders`, `summary.champions` and `code`, with which each was made, go by alias; `table` holds
-    each system's scores by role.
+    each system's scores by role. `identity` is the study's own.
     `runs` names the run that made each champion, where it is not its trial's; `reasons` says why
     it bears its alias, where it is not the search's best. Without `move` an alias that somebody
     bears stays where it is.
@@ -80,7 +79,7 @@ def register_champions(
         return borne
     try:
         with client_settings(), compat.tracking_at(resolve(uri)):
-            registrar = Registrar(resolve(uri), file, dataset)
+            registrar = Registrar(resolve(uri), file, dataset, identity)
             for alias, folder in folders.items():
                 scores = {role: table[role][alias] for role in table}
                 number = summary.champions[alias]
@@ -110,12 +109,13 @@ def register_champions(
 class Registrar:
     """A study's registered model, on one tracking store."""
 
-    def __init__(self, uri: str, file: StudyFile, dataset: Dataset) -> None:
+    def __init__(self, uri: str, file: StudyFile, dataset: Dataset, identity: str) -> None:
+        """`identity` is the study's own."""
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self._experiment = open_experiment(
             self._client, experiment_name(file), artifact_root(file)
         )
-        self._owner = owner_of(Spool(spool_folder(file)), file.name)
+        self._owner = owner_of(file.name, identity)
         self._study = file.name
         self._name = registered_name(file.name)
         self._tags = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
@@ -15,11 +14,10 @@ from tune.config.study_file import StudyFile
 from tune.config.urls import without_password
 from tune.study.lease import lease
 from tune.study.snapshot import open_snapshot
-from tune.tracking.courier import Courier, Delivery
-from tune.tracking.record import artifact_root, experiment_name, spool_folder, tracking_uri
-from tune.tracking.sender import Sender
-from tune.tracking.spool import Spool
-from tune.tracking.tracker import client_settings, owner_of, target_of
+from tune.study.stored_study import StoredStudy
+from tune.tracking.delivery import REFUSED, Delivered, Delivery
+from tune.tracking.source import StudySource, found_on_disk
+from tune.tracking.target import Target, client_settings, target_of
 
 
 class Synced(Config):
@@ -30,7 +28,7 @@ class Synced(Config):
     """Without its password."""
     sent: int
     left: int
-    """Still in the spool; the next call or launch sends them."""
+    """Not there yet; the next call or launch sends them."""
     refused: int
     """Put aside, since the server will never take them."""
     problem: str | None
@@ -40,67 +38,59 @@ class Synced(Config):
 
 
 def sync(study: Path, *, everything: bool = False) -> Synced:
-    """Send a study's spool to its tracking server until it is empty or the server is down.
+    """Send what a study holds and its tracking server lacks, until all is there or it is down.
 
     Nothing is sent twice to a server's harm, however often this is called. `everything` sends all
-    that was ever told again, refused events too, such as after a server was mended. Raises
+    of it again, what was refused too, such as after a server was mended. Raises
     `RefKDError` where tracking is off, `NoStudyError` where the study was not begun, `LeaseError`
     where a driver is at work: it sends by itself.
     """
     opened = open_snapshot(study)
-    file, uri = opened.file, tracking_uri(opened.file)
-    if uri is None:
+    file, url = opened.file, opened.place.storage
+    if not file.tracking.enabled:
         raise RefKDError(f"{study}: tracking is off (tracking.enabled), so nothing waits")
-    with (
-        lease(opened.place.storage, file.name, objectives=len(file.objectives)),
-        client_settings(),
-    ):
-        return _drain(file, uri, everything)
+    with lease(url, file.name, objectives=len(file.objectives)), client_settings():
+        stored = StoredStudy(file, url)
+        target = target_of(file, stored.identity())
+        assert target is not None, "tracking is on"
+        return _send(file, stored, target, everything)
 
 
-def _drain(file: StudyFile, uri: str, everything: bool) -> Synced:
-    spool, experiment = Spool(spool_folder(file)), experiment_name(file)
-    target, owner = target_of(uri, experiment), owner_of(spool, file.name)
-    senders: list[Sender] = []
+def _send(file: StudyFile, study: StoredStudy, target: Target, everything: bool) -> Synced:
+    cursor, refused = target.cursor(), target.folder / REFUSED
+    made = found_on_disk(file, study.optuna.user_attrs)
 
-    def connect() -> Sender:
-        senders.append(Sender(uri, experiment, owner=owner, artifact_root=artifact_root(file)))
-        return senders[-1]
+    def source() -> StudySource:
+        return StudySource(file, study.apart(), lambda: made)
 
     if everything:
-        spool.set_mark(target, 0)
-        spool.rejected.unlink(missing_ok=True)
-    elif not spool.read(spool.mark(target)):
-        _start_over_if_lost(spool, target, connect)
-    begun = spool.mark(target)
-    delivery = _wait(Courier(spool, target, connect))
-    if any(sender.is_new for sender in senders):
-        begun = 0
-    taken = len(spool.read(begun, size=-1)) - delivery.left
+        cursor.clear()
+        refused.unlink(missing_ok=True)
+    elif not cursor.pending(source().news()) and _is_lost(target):
+        cursor.clear()
+    done = _wait(target.delivery(source, cursor))
     return Synced(
         study=file.name,
-        server=without_password(uri),
-        sent=taken - delivery.rejected,
-        left=delivery.left,
-        refused=delivery.rejected,
-        problem=delivery.problem,
-        refused_file=str(spool.rejected),
+        server=without_password(target.uri),
+        sent=done.sent,
+        left=done.left,
+        refused=done.rejected,
+        problem=done.problem,
+        refused_file=str(refused),
     )
 
 
-def _start_over_if_lost(spool: Spool, target: str, connect: Callable[[], Sender]) -> None:
-    """Where everything was sent: send it again to a server that has lost the experiment."""
+def _is_lost(target: Target) -> bool:
+    """Return whether a server answers and has not the experiment."""
     try:
-        lost = connect().is_new
+        return target.writer().is_new
     except (MlflowException, RequestException):  # down, and nothing waits for it
-        return
-    if lost:
-        spool.set_mark(target, 0)
+        return False
 
 
-def _wait(courier: Courier) -> Delivery:
-    """Wait until the spool is empty or the courier gives up; Ctrl-C leaves the rest."""
+def _wait(delivery: Delivery) -> Delivered:
+    """Wait until all is sent or the server is given up; Ctrl-C leaves the rest."""
     try:
-        return courier.close(threading.TIMEOUT_MAX)
+        return delivery.close(threading.TIMEOUT_MAX)
     except KeyboardInterrupt:
-        return courier.close(0)
+        return delivery.close(0)

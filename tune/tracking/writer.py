@@ -1,7 +1,7 @@
-"""What one event of the spool means in MLflow; imports MLflow, so import it off the main path.
+"""Bringing a server to what should stand in MLflow; imports MLflow: import it off the main path.
 
-Every call may be repeated: runs and models are found again by a tag, metrics carry the time of
-their event, and tags, parameters and states come out the same.
+Every call may be repeated: runs and models are found again by a tag, an epoch that a run holds is
+left as it is, and tags, parameters and states come out the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,17 @@ from mlflow.exceptions import MlflowException
 
 from tune.config.urls import resolve
 from tune.tracking.links import link_inputs, link_output, note_of
-from tune.tracking.spool import STUDY_RUN, Event, RefusedError
+from tune.tracking.operations import (
+    STUDY_RUN,
+    BeginRun,
+    EndRun,
+    KeepFile,
+    KeepModel,
+    LinkInputs,
+    LogEpoch,
+    Operation,
+    RefusedError,
+)
 
 RUN_TAG, MODEL_TAG, PARENT_TAG = "refkd.run", "refkd.model", "mlflow.parentRunId"
 EXPERIMENT = {
@@ -39,8 +49,8 @@ PAGE = 1000
 _FINAL = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"}
 
 
-class Sender:
-    """Writes the events of one study to one experiment.
+class Writer:
+    """Writes the operations of one study to one experiment.
 
     `owner` tells the study's runs from all others; `artifact_root` is where files of a new
     experiment lie when no server decides.
@@ -56,27 +66,31 @@ class Sender:
         self._doubtful: set[str] = set()
         self._fresh: set[str] = set()
         """Runs that were created here and hold nothing yet but their tags."""
+        self._held: dict[str, dict[int, int]] = {}
+        """The epochs that a run holds, with their times."""
         self._before: set[str] | None = None
         self.is_new = self._client.get_experiment_by_name(experiment) is None
         """Whether the experiment was not there: then it lacks what was sent before."""
         self._experiment = open_experiment(self._client, experiment, artifact_root)
 
-    def send(self, *events: Event) -> None:
-        """Write an event, or epochs of one run and perhaps its end at once.
+    def send(self, *operations: Operation) -> None:
+        """Write an operation, or epochs of one run and perhaps its end at once.
 
         Raises `RefusedError` where no repetition can help, else MLflow's error.
         """
-        handlers = {
-            "run": self._begin,
-            "file": self._file,
-            "inputs": self._inputs,
-            "model": self._model,
-        }
         try:
-            if events[0].kind in ("epoch", "end"):
-                self._epochs(events)
-            else:
-                handlers[events[0].kind](*events)
+            match operations[0]:
+                case BeginRun() as begin:
+                    self._begin(begin)
+                case KeepFile() as file:
+                    path = _existing(file.path)
+                    self._client.log_artifact(self._run(file.run), str(path), file.folder)
+                case LinkInputs() as inputs:
+                    self._inputs(inputs)
+                case KeepModel() as model:
+                    self._model(model)
+                case _:
+                    self._epochs(operations)
         except MlflowException as error:
             if error.error_code in _FINAL:
                 raise RefusedError(str(error)) from error
@@ -88,15 +102,14 @@ class Sender:
         """Return whether the server answers at all; raises what the client raises otherwise."""
         return self._client.get_experiment(self._experiment) is not None
 
-    def _begin(self, event: Event) -> None:
+    def _begin(self, begin: BeginRun) -> None:
         """Open a run or find it again; a parameter that changed since becomes a tag."""
-        params, tags = dict(event.body["params"]), dict(event.body["tags"])
-        parent = event.body.get("parent", STUDY_RUN)
-        known = event.run in self._runs
+        params, tags = dict(begin.params), dict(begin.tags)
+        known = begin.run in self._runs
         run_id = self._run(
-            event.run, name=event.body["name"], time=event.time, parent=parent, tags=tags
+            begin.run, name=begin.name, time=begin.time, parent=begin.parent, tags=tags
         )
-        if not known and event.run in self._fresh:
+        if not known and begin.run in self._fresh:
             if params:
                 self._client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
             return
@@ -111,41 +124,52 @@ class Sender:
             tags=[RunTag(k, v) for k, v in tags.items()],
         )
 
-    def _epochs(self, events: Sequence[Event]) -> None:
+    def _epochs(self, operations: Sequence[Operation]) -> None:
         """Log epochs, and close the run where its end comes last: a closed run is complete."""
-        end = events[-1] if events[-1].kind == "end" else None
-        key = events[0].run
+        end = operations[-1] if isinstance(operations[-1], EndRun) else None
+        key = operations[0].run
         if end is not None and key in self._doubtful:
             # A creation that seemed to fail may have come to be later: look for its run again.
             self._runs.pop(key, None)
+            self._held.pop(key, None)
             self._run(key)
             self._doubtful.discard(key)
         run_id = self._run(key)
+        epochs = [one for one in operations if isinstance(one, LogEpoch)]
+        held = self._epochs_of(key, epochs)
+        lacking = [one for one in epochs if one.epoch not in held]
         metrics = [
-            Metric(name, value, event.time, event.body.get("step", 0))
-            for event in events
-            for name, value in event.body["metrics"].items()
+            Metric(name, value, one.time, one.epoch)
+            for one in lacking
+            for name, value in one.metrics.items()
         ]
-        tags = {} if end is None else end.body["tags"]
+        if end is not None:
+            metrics += [Metric(name, value, end.time, 0) for name, value in end.metrics.items()]
+        tags = {} if end is None else end.tags
         self._client.log_batch(
             run_id, metrics=metrics, tags=[RunTag(k, v) for k, v in tags.items()]
         )
+        held |= {one.epoch: one.time for one in lacking}
         if end is not None:
-            status = end.body["status"]
-            self._client.set_terminated(run_id, status=status, end_time=end.time)
+            self._client.set_terminated(run_id, status=end.status, end_time=end.time)
 
-    def _file(self, event: Event) -> None:
-        path = _existing(event.body["path"])
-        self._client.log_artifact(self._run(event.run), str(path), event.body["folder"])
+    def _epochs_of(self, key: str, asked: Sequence[LogEpoch | KeepModel]) -> dict[int, int]:
+        """Return the epochs that a run holds already, with their times; all of one go together."""
+        names = sorted({name for one in asked for name in one.metrics})
+        if key not in self._held and names:
+            run_id = self._run(key)
+            known = self._client.get_metric_history(run_id, names[0])
+            self._held[key] = {point.step: point.timestamp for point in known}
+        return self._held.get(key, {})
 
-    def _inputs(self, event: Event) -> None:
+    def _inputs(self, inputs: LinkInputs) -> None:
         """Say what went into a run; of the models, those that the store holds."""
-        found = [self._made(digest) for digest in event.body["models"]]
+        found = [self._made(digest) for digest in inputs.models]
         models = [model for model in found if model is not None]
-        run_id = self._run(event.run)
-        run = None if event.run in self._fresh else self._client.get_run(run_id)
-        self._fresh.discard(event.run)
-        link_inputs(self._client, run_id, run, event.body["datasets"], models)
+        run_id = self._run(inputs.run)
+        run = None if inputs.run in self._fresh else self._client.get_run(run_id)
+        self._fresh.discard(inputs.run)
+        link_inputs(self._client, run_id, run, inputs.datasets, models)
 
     def _made(self, digest: str) -> LoggedModel | None:
         if digest not in self._models:
@@ -155,28 +179,31 @@ class Sender:
             self._models[digest] = model
         return self._models[digest]
 
-    def _model(self, event: Event) -> None:
-        """Keep what a run made as a logged model, with its scores."""
-        body = event.body
-        paths = [_existing(path) for path in body["paths"]]
+    def _model(self, made: KeepModel) -> None:
+        """Keep what a run made as a logged model, with its scores.
+
+        The scores bear the time of their epoch in the run, so that no second row of them is made.
+        """
+        paths = [_existing(path) for path in made.paths]
 
         def fill(model_id: str) -> None:
             for path in paths:
                 self._client.log_model_artifact(model_id, str(path))
 
-        run = self._client.get_run(self._run(event.run))
+        run = self._client.get_run(self._run(made.run))
         model_id = keep_model(
             self._client,
             self._experiment,
-            f"{self._owner}/{body['digest']}",
+            f"{self._owner}/{made.sha256}",
             fill,
             source_run_id=run.info.run_id,
-            tags={**body["tags"], **note_of(run)},
-            **{key: body[key] for key in ("name", "model_type", "params")},
+            tags={**made.tags, **note_of(run)},
+            name=made.name,
+            model_type=made.model_type,
+            params=dict(made.params),
         )
-        step, metrics, dataset = body["step"], body["metrics"], body["dataset"]
-        at = event.time if body.get("scored") is None else body["scored"]  # or an older spool's
-        link_output(self._client, run, model_id, step, metrics, dataset, at=at)
+        at = self._epochs_of(made.run, [made]).get(made.epoch, made.time)
+        link_output(self._client, run, model_id, made.epoch, made.metrics, made.dataset, at=at)
 
     def _run(
         self,
@@ -202,6 +229,7 @@ class Sender:
                 if not known:
                     self._doubtful.discard(key)
                 self._fresh.add(key)
+                self._held[key] = {}
             self._runs[key] = run.info.run_id
         return self._runs[key]
 

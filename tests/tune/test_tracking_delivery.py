@@ -1,0 +1,253 @@
+"""The delivery: in order, at least once, and no operation may hold up the others for ever."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tune.tracking import delivery
+from tune.tracking.cursor import Cursor
+from tune.tracking.delivery import LATE, PATIENCE, REFUSED, Delivered, Delivery, Listed, parcels
+from tune.tracking.operations import (
+    BeginRun,
+    EndRun,
+    LinkInputs,
+    LogEpoch,
+    Operation,
+    RefusedError,
+)
+from tune.tracking.writer import Writer
+
+pytestmark = pytest.mark.filterwarnings(
+    # MLflow's own imports, which nothing here can mend.
+    "ignore::DeprecationWarning:mlflow.*",
+    "ignore::FutureWarning:mlflow.*",
+)
+
+
+def epoch(number: int, run: str = "a") -> LogEpoch:
+    return LogEpoch(run=run, time=0, epoch=number, metrics={})
+
+
+class Epochs:
+    """A source of epochs that has more at each call."""
+
+    def __init__(self, epochs: Sequence[LogEpoch] = ()) -> None:
+        self.known = list(epochs)
+
+    def news(self) -> list[LogEpoch]:
+        return self.known.copy()
+
+    def rewind(self) -> None:
+        pass
+
+
+class Receiver:
+    """Takes epochs as told: `fails` says what to raise at an epoch's nth try."""
+
+    is_new = False
+
+    def __init__(
+        self, fails: Callable[[int, int], Exception | None], *, alive: bool = True
+    ) -> None:
+        self._fails = fails
+        self._alive = alive
+        self.tries: dict[int, int] = {}
+        self.taken: list[int] = []
+
+    def send(self, *operations: Operation) -> None:
+        steps = [one.epoch for one in operations if isinstance(one, LogEpoch)]
+        for step in steps:
+            self.tries[step] = self.tries.get(step, 0) + 1
+            if error := self._fails(step, self.tries[step]):
+                raise error
+        self.taken += steps
+
+    def answers(self) -> bool:
+        if not self._alive:
+            raise ConnectionError("down")
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(delivery, "LONGEST_WAIT", 0.01)
+
+
+def begin(folder: Path, source: Epochs | Listed, receiver: Receiver) -> Delivery:
+    cursor = Cursor(folder, "there", "experiment")
+    return Delivery(lambda: source, cursor, folder, lambda: cast(Writer, receiver))
+
+
+def carry(folder: Path, receiver: Receiver, steps: range, *, seconds: float = 30) -> Delivered:
+    source = Epochs()
+    worker = begin(folder, source, receiver)
+    for step in steps:
+        source.known.append(epoch(step))
+        worker.wake()
+    return worker.close(seconds)
+
+
+def test_an_outage_delays_and_keeps_the_order(tmp_path: Path) -> None:
+    # Down for three tries at every third event: no longer than a server's patience.
+    receiver = Receiver(lambda step, n: ConnectionError() if step % 3 == 0 and n < 4 else None)
+    assert carry(tmp_path, receiver, range(1, 10)) == Delivered()
+    assert receiver.taken == list(range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"), [(RefusedError("bad name"), 1), (RuntimeError("500"), PATIENCE)]
+)
+def test_a_poisoned_event_is_put_aside(tmp_path: Path, error: Exception, tries: int) -> None:
+    receiver = Receiver(lambda step, n: error if step == 2 else None)
+    assert carry(tmp_path, receiver, range(1, 5)) == Delivered(rejected=1)
+    assert receiver.taken == [1, 3, 4]
+    assert receiver.tries[2] in (tries, 2 * tries), "alone, or together with others before"
+    (line,) = (tmp_path / REFUSED).read_text().splitlines()
+    assert json.loads(line)["operation"]["epoch"] == 2
+    assert str(error) in json.loads(line)["reason"]
+
+
+def test_a_server_that_is_down_rejects_nothing(tmp_path: Path) -> None:
+    receiver = Receiver(lambda step, n: ConnectionError("down"), alive=False)
+    assert carry(tmp_path, receiver, range(1, 5)) == Delivered(left=4, problem="down")
+    assert not (tmp_path / REFUSED).exists()
+    # The next launch, with the server up again:
+    well = Receiver(lambda step, n: None)
+    assert carry(tmp_path, well, range(1, 7)) == Delivered()
+    assert well.taken == list(range(1, 7))
+
+
+def test_what_is_sent_is_not_sent_again(tmp_path: Path) -> None:
+    carry(tmp_path, Receiver(lambda step, n: None), range(1, 4))
+    second = Receiver(lambda step, n: None)
+    carry(tmp_path, second, range(1, 6))
+    assert second.taken == [4, 5]
+
+
+def test_a_receiver_that_is_new_gets_everything(tmp_path: Path) -> None:
+    carry(tmp_path, Receiver(lambda step, n: None), range(1, 4))
+    second = Receiver(lambda step, n: None)
+    second.is_new = True
+    carry(tmp_path, second, range(1, 6))
+    assert second.taken == [1, 2, 3, 4, 5]
+
+
+def test_nothing_to_send_makes_no_writer(tmp_path: Path) -> None:
+    def connect() -> Writer:
+        pytest.fail("MLflow was imported for nothing")
+
+    cursor = Cursor(tmp_path, "there", "experiment")
+    assert Delivery(Epochs, cursor, tmp_path, connect).close(30) == Delivered()
+
+
+def test_what_happens_while_the_thread_looks_is_not_missed_at_closing(tmp_path: Path) -> None:
+    class Racing(Epochs):
+        """Grows just after it was found empty, and is closed in the same moment."""
+
+        def news(self) -> list[LogEpoch]:
+            found = super().news()
+            if not found and worker and not worker[0]._closing.is_set():
+                self.known.append(epoch(7))
+                worker[0]._closing.set()
+                worker[0].wake()
+            return found
+
+    worker: list[Delivery] = []
+    receiver = Receiver(lambda step, n: None)
+    worker.append(begin(tmp_path, Racing(), receiver))
+    worker[0].wake()
+    worker[0]._thread.join(30)
+    assert worker[0].close(30) == Delivered()
+    assert receiver.taken == [7]
+
+
+def test_a_storage_that_fails_for_a_while_is_read_again(tmp_path: Path) -> None:
+    class Failing(Epochs):
+        tries = 0
+
+        def news(self) -> list[LogEpoch]:
+            self.tries += 1
+            if self.tries < 4:
+                raise ConnectionError("the database is away")
+            return super().news()
+
+    receiver = Receiver(lambda step, n: None)
+    assert begin(tmp_path, Failing([epoch(1)]), receiver).close(30) == Delivered()
+    assert receiver.taken == [1]
+
+
+def test_a_slow_server_holds_up_nobody(tmp_path: Path) -> None:
+    release = threading.Event()
+
+    class Slow(Receiver):
+        def send(self, *operations: Operation) -> None:
+            release.wait()
+            super().send(*operations)
+
+    receiver = Slow(lambda step, n: None)
+    try:
+        delivered = carry(tmp_path, receiver, range(1, 4), seconds=0.05)
+        assert delivered == Delivered(left=3, problem="the server does not answer in time")
+    finally:
+        release.set()
+
+
+def test_epochs_go_together_with_the_end_of_their_run_and_never_past_what_else_it_says() -> None:
+    kinds = [
+        "begin a",
+        "epoch a",
+        "epoch b",
+        "epoch a",
+        "inputs c",
+        "end a",
+        "begin a",
+        "epoch a",
+        "epoch b",
+        "epoch a",
+    ]
+    queue: list[Operation] = []
+    for place, (kind, run) in enumerate(map(str.split, kinds), 1):
+        if kind == "begin":
+            queue.append(BeginRun(run=run, time=place, name=run, params={}, tags={}))
+        elif kind == "epoch":
+            queue.append(LogEpoch(run=run, time=place, epoch=place, metrics={}))
+        elif kind == "inputs":
+            queue.append(LinkInputs(run=run, time=place, datasets=[], models=[]))
+        else:
+            queue.append(EndRun(run=run, time=place, status="FINISHED", tags={}, metrics={}))
+    sent = [[one.time for one in parcel] for parcel in parcels(queue)]
+    assert sent == [[1], [2, 4, 6], [3, 9], [5], [7], [8, 10]]
+
+
+@pytest.mark.parametrize("trouble", ["slow", "down"])
+def test_a_server_that_struggles_is_not_waited_for_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """Without the bound of `struggling` the test would never end."""
+    monkeypatch.setattr(delivery, "SLOW", 0.0 if trouble == "slow" else 60.0)
+    again = threading.Event()
+
+    def fails(step: int, tries: int) -> Exception | None:
+        if len(receiver.taken) < LATE:
+            return None
+        if trouble == "slow":
+            again.wait()
+        return ConnectionError("down")
+
+    receiver = Receiver(fails, alive=False)
+    monkeypatch.setattr(delivery, "PATIENCE", 10**9)
+    source = Listed([epoch(1, run=f"run {step}") for step in range(LATE + 1)])
+    worker = begin(tmp_path, source, receiver)
+    try:
+        delivered = worker.close(threading.TIMEOUT_MAX, struggling=0.2)
+    finally:
+        again.set()
+    assert (delivered.left, delivered.rejected) == (1, 0)
+    assert receiver.taken == [1] * LATE

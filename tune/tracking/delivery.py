@@ -1,0 +1,271 @@
+"""The thread that brings a server to what should stand in it, however long that takes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_not_exception_type,
+    wait_exponential,
+)
+from tenacity.nap import sleep_using_event
+
+from tune.tracking.cursor import Cursor
+from tune.tracking.operations import EndRun, LogEpoch, Operation, RefusedError
+
+if TYPE_CHECKING:
+    from tune.tracking.writer import Writer
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+PATIENCE = 5
+"""How often an operation may fail while the server answers other requests."""
+LOOK = 0.1
+"""Seconds between two looks at how the server does while a delivery is closed."""
+GATHER = 0.5
+"""Seconds in which epochs gather between two looks at the source: a run's are sent at once."""
+SLOW, LATE = 0.5, 3
+"""A server is slow where each of the last few requests took longer than so many seconds."""
+FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0
+"""Seconds between the first two tries, doubled from then on, and at most."""
+REFUSED = "refused.jsonl"
+
+
+class Source(Protocol):
+    """Whoever knows what should stand in MLflow."""
+
+    def news(self) -> Sequence[Operation]:
+        """Return what may have changed since the last call; all of it at the first one."""
+
+    def rewind(self) -> None:
+        """Let the next call return all of it again."""
+
+
+class Listed:
+    """A source of operations that are known from the start."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        self._operations = list(operations)
+
+    def news(self) -> Sequence[Operation]:
+        """Return all of them."""
+        return self._operations
+
+    def rewind(self) -> None:
+        """Do nothing: each call returns all of them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivered:
+    """What became of the operations by the time a delivery was closed."""
+
+    sent: int = field(default=0, compare=False)
+    left: int = 0
+    """Operations that the server lacks; the next launch sends them."""
+    rejected: int = 0
+    """Operations put aside in this launch."""
+    problem: str | None = None
+    """Why the last try failed, where operations are left."""
+
+
+class Delivery:
+    """Sends what a source says and a server lacks; an outage delays it, a refusal is passed over.
+
+    `source` opens a source; `connect` makes the writer. Both are called in the thread, the writer
+    only when there is something to send, since it imports MLflow. What an error says is kept as
+    `show` returns it. What the server refuses goes to a file of `folder`, with the reason.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[], Source],
+        cursor: Cursor,
+        folder: Path,
+        connect: Callable[[], Writer],
+        *,
+        show: Callable[[str], str] = str,
+    ) -> None:
+        self._open = source
+        self._cursor = cursor
+        self._refused = folder / REFUSED
+        self._connect = connect
+        self._show = show
+        self._queue: list[Operation] = []
+        self._sent = self._rejected = 0
+        self._problem: BaseException | None = None
+        self._took: deque[float] = deque(maxlen=LATE)
+        self._struggles = self._unsaved = False
+        self._wake = threading.Event()
+        self._wake.set()
+        self._closing = threading.Event()
+        self._given_up = threading.Event()
+        self._thread = threading.Thread(target=self._carry, name="refkd-tracking", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that the source may have news."""
+        self._wake.set()
+
+    def close(self, seconds: float, *, struggling: float = math.inf) -> Delivered:
+        """Send what is left for at most so many seconds, then say what became of it.
+
+        `struggling` bounds them while the server is down or slow.
+        """
+        self._closing.set()
+        self._wake.set()
+        begun = time.monotonic()
+        while self._thread.is_alive():
+            limit = min(seconds, struggling) if self._struggles else seconds
+            left = begun + limit - time.monotonic()
+            if left <= 0:
+                break
+            self._thread.join(min(left, LOOK))
+        self._given_up.set()
+        # Another source: the thread may be at work with its own.
+        lacking = len(self._cursor.pending(self._open().news())) if self._is_behind() else 0
+        slow = TimeoutError("the server does not answer in time") if lacking else None
+        problem = self._problem or slow
+        why = None if problem is None else self._show(str(problem))
+        return Delivered(sent=self._sent, left=lacking, rejected=self._rejected, problem=why)
+
+    def _is_behind(self) -> bool:
+        return self._thread.is_alive() or self._problem is not None
+
+    def _carry(self) -> None:
+        writer: Writer | None = None
+        try:
+            source = self._insist(self._open)
+            while not self._given_up.is_set():
+                self._wake.wait()
+                self._wake.clear()
+                # Asked before the source is: what happens before closing is never missed.
+                closing = self._closing.is_set()
+                self._queue = self._cursor.pending(self._insist(source.news))
+                if self._queue and writer is None:
+                    writer = self._insist(self._connect)
+                    if writer.is_new:
+                        self._start_over(source)
+                if self._queue and writer is not None:
+                    self._send(writer)
+                    self._closing.wait(GATHER)
+                if closing:
+                    return
+        except RetryError as gave_up:
+            self._problem = gave_up.last_attempt.exception()
+
+    def _start_over(self, source: Source) -> None:
+        """Take it that the server has nothing."""
+        self._cursor.clear()
+        source.rewind()
+        self._queue = self._cursor.pending(self._insist(source.news))
+
+    def _send(self, writer: Writer) -> None:
+        try:
+            for operations in parcels(self._queue):
+                if self._given_up.is_set():
+                    return
+                self._deliver(writer, operations)
+        finally:
+            self._save()
+
+    def _save(self) -> None:
+        """Note what was sent; where the disk is full it is sent again some day, to no harm."""
+        try:
+            self._cursor.save()
+            self._unsaved = False
+        except OSError as error:
+            if not self._unsaved:
+                _log.warning("%s; what MLflow has cannot be noted, and is sent again later", error)
+            self._unsaved = True
+
+    def _deliver(self, writer: Writer, operations: list[Operation]) -> None:
+        tries = 0
+
+        def once() -> None:
+            nonlocal tries
+            tries += 1
+            begun = time.monotonic()
+            try:
+                writer.send(*operations)
+            except Exception as error:
+                if isinstance(error, RefusedError) or (tries >= PATIENCE and writer.answers()):
+                    raise RefusedError(f"{type(error).__name__}: {error}") from error
+                raise
+            self._took.append(time.monotonic() - begun)
+            self._struggles = len(self._took) == LATE and min(self._took) > SLOW
+
+        try:
+            self._insist(once)
+            self._sent += len(operations)
+            self._cursor.add(operations)
+        except RefusedError as refusal:
+            if len(operations) == 1:
+                self._reject(operations[0], self._show(str(refusal)))
+            else:
+                for one in operations:
+                    self._deliver(writer, [one])
+
+    def _reject(self, operation: Operation, reason: str) -> None:
+        """Put aside what the server will never take, so that it is not sent again."""
+        row = {"reason": reason, "operation": asdict(operation), "key": operation.key}
+        with suppress(OSError):
+            self._refused.parent.mkdir(parents=True, exist_ok=True)
+            with self._refused.open("a", encoding="utf-8") as handle:
+                handle.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._rejected += 1
+        self._cursor.add([operation])
+
+    def _insist(self, action: Callable[[], T]) -> T:
+        """Repeat what fails until it succeeds, is refused, or the launch gives up."""
+        retrying = Retrying(
+            retry=retry_if_not_exception_type(RefusedError),
+            wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
+            stop=self._is_hopeless,
+            sleep=sleep_using_event(self._given_up),
+            before_sleep=self._note_failure,
+        )
+        return retrying(action)
+
+    def _note_failure(self, _: RetryCallState) -> None:
+        self._struggles = True
+
+    def _is_hopeless(self, state: RetryCallState) -> bool:
+        """Return whether to leave the rest to the next launch."""
+        long_down = self._closing.is_set() and state.attempt_number >= PATIENCE
+        return self._given_up.is_set() or long_down
+
+
+def parcels(operations: Iterable[Operation]) -> Iterator[list[Operation]]:
+    """Yield what is sent at once.
+
+    The epochs of a run go together, and with its end, as far as nothing else of that run lies
+    between them.
+    """
+    found: list[list[Operation]] = []
+    growing: dict[str, list[Operation]] = {}
+    for one in operations:
+        if isinstance(one, EndRun) and one.run in growing:
+            growing.pop(one.run).append(one)
+        elif not isinstance(one, LogEpoch):
+            found.append([one])
+            growing.pop(one.run, None)
+        elif one.run in growing:
+            growing[one.run].append(one)
+        else:
+            growing[one.run] = [one]
+            found.append(growing[one.run])
+    yield from found
