@@ -145,41 +145,11 @@ class Registrar:
         `scores` go by role and metric, `code` is what the student was made with. Returns that it
         bears the alias now, with the earlier holder; nothing where it does not.
         """
-        digest = sha256_file(folder / WEIGHTS)
-        tags = {
-            **self._tags,
-            HASH_TAG: digest,
-            "refkd.trial": str(number),
-            **{
-                f"{role}/{metric}": figure.text()
-                for role, row in scores.items()
-                for metric, figure in row.items()
-            },
-        }
-        version = self._version(digest)
-        if version is None:
-            self._create_registered_model()
-            card = model_card(
-                self._study,
-                number,
-                run,
-                self._dataset,
-                scores,
-                code=code,
-                marks=self._marks,
-            )
-            model = self._keep_model(number, folder, tags, run, card)
-            version = self._client.create_model_version(
-                self._name,
-                f"models:/{model.model_id}",
-                tags={**tags, **ancestry(model.tags)},
-                model_id=model.model_id,
-                description=card,
-            ).version
+        version = self._version_of(number, folder, scores, run, code)
         held = self._client.get_registered_model(self._name).aliases.get(alias)
         if held is None or move:
-            held = move_alias(self._client, self._name, alias, str(version), reason)
-        elif str(held) != str(version):
+            held = move_alias(self._client, self._name, alias, version, reason)
+        elif str(held) != version:
             _log.warning(
                 "%s stays with version %s of %s; trial %d is version %s: `refkd finalists` or "
                 "`refkd promote` moves it",
@@ -191,13 +161,50 @@ class Registrar:
                 moved=time.time(),
                 model=self._name,
                 alias=alias,
-                version=str(version),
+                version=version,
                 trial=number,
                 run=run,
                 reason=reason,
                 before=None if held is None else str(held),
             )
         ]
+
+    def _version_of(
+        self,
+        number: int,
+        folder: Path,
+        scores: Mapping[str, Row],
+        run: str,
+        code: Environment | None,
+    ) -> str:
+        """Return the version that a retriever's weights are, made now unless it is there."""
+        digest = sha256_file(folder / WEIGHTS)
+        tags = {
+            **self._tags,
+            HASH_TAG: digest,
+            "refkd.trial": str(number),
+            **{
+                f"{role}/{metric}": figure.text()
+                for role, row in scores.items()
+                for metric, figure in row.items()
+            },
+        }
+        known = self._version(digest)
+        if known is not None:
+            return known
+        self._create_registered_model()
+        card = model_card(
+            self._study, number, run, self._dataset, scores, code=code, marks=self._marks
+        )
+        model = self._keep_model(number, folder, tags, run, card)
+        made = self._client.create_model_version(
+            self._name,
+            f"models:/{model.model_id}",
+            tags={**tags, **ancestry(model.tags)},
+            model_id=model.model_id,
+            description=card,
+        )
+        return str(made.version)
 
     def _version(self, digest: str) -> str | None:
         for found in self._client.search_model_versions(f"name = '{self._name}'"):
