@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -181,6 +181,23 @@ def test_a_storage_that_fails_for_a_while_is_read_again(tmp_path: Path) -> None:
     receiver = Receiver(lambda step, n: None)
     assert begin(tmp_path, Failing([epoch(1)]), receiver).close(30) == Delivered()
     assert receiver.taken == [1]
+
+
+def test_a_thread_that_dies_of_a_mistake_says_so_and_what_is_left(tmp_path: Path) -> None:
+    class Broken(Cursor):
+        calls = 0
+
+        def pending(self, operations: Iterable[Operation]) -> list[Operation]:
+            self.calls += 1
+            if self.calls == 1:
+                raise KeyError("a mistake")
+            return super().pending(operations)
+
+    cursor = Broken(tmp_path, "there", "experiment")
+    receiver = cast(Writer, Receiver(lambda *_: None))
+    source = Epochs([epoch(1), epoch(2)])
+    done = Delivery(lambda: source, cursor, tmp_path, lambda: receiver).close(30)
+    assert (done.left, done.problem) == (2, "'a mistake'")
 
 
 def test_a_slow_server_holds_up_nobody(tmp_path: Path) -> None:

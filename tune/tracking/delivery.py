@@ -166,6 +166,8 @@ class Delivery:
                     return
         except RetryError as gave_up:
             self._problem = gave_up.last_attempt.exception()
+        except Exception as error:  # a mistake of ours: what is left is counted, and sent later
+            self._problem = error
 
     def _start_over(self, source: Source) -> None:
         """Take it that the server has nothing."""
