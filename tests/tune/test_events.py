@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -118,6 +118,23 @@ def test_events_of_one_kind_come_in_their_order() -> None:
     assert chosen is not None
     assert chosen.trials == 11
     assert champions_of(held, "finalists") is None
+
+
+def test_an_event_that_happens_again_after_a_kill_is_kept_as_it_was_first_stored() -> None:
+    first = SearchStudy(study_file(), InMemoryStorage())
+    epochs = [
+        FinalistEpochEnded(
+            trial=0, replicate=1, epoch=n, at=float(n), metrics={"val_id/miou": 1.0}
+        )
+        for n in (1, 2)
+    ]
+    first.stored.append(epochs[0])
+    again = SearchStudy(first.file, first.optuna._storage)
+    for event in (replace(epochs[0], at=9.0), epochs[1]):
+        again.stored.append(event)
+    held = again.optuna.user_attrs
+    assert study_events(held, FinalistEpochEnded) == epochs
+    assert broken([], held) is None
 
 
 @pytest.fixture

@@ -104,8 +104,14 @@ class StoredStudy:
         self.bind("schema", SCHEMA)
 
     def append(self, event: StudyEvent) -> None:
-        """Store an event of the study in its place in the order."""
-        key, content = key_for(event, self.optuna.user_attrs), event.content()
+        """Store an event of the study in its place in the order, unless it is there.
+
+        What is done again after a kill, such as an epoch of a finalist, was stored before it.
+        """
+        held = self.optuna.user_attrs
+        key, content = key_for(event, held), event.content()
+        if event.IN_KEY and key in held:
+            return
         stamped = self._chain.stamp(None, key, content, launch=self.launches.number)
         self.optuna.set_user_attr(key, stamped)
 
