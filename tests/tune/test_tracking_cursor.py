@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,22 @@ def begin(run: str = "trial/0000", **tags: str) -> BeginRun:
 
 def end(run: str = "trial/0000", time: int = 0) -> EndRun:
     return EndRun(run=run, time=time, status="FINISHED", tags={}, metrics={})
+
+
+@pytest.mark.parametrize(
+    "content", ["", '{"operations": {', "[]", '{"operations": 3, "epochs": {}}']
+)
+def test_a_damaged_file_counts_as_lost(
+    content: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cursor = Cursor(tmp_path, "here", "experiment")
+    cursor.add([begin(), log(1)])
+    cursor.save()
+    (path,) = tmp_path.iterdir()
+    path.write_text(content, encoding="utf-8")
+    again = Cursor(tmp_path, "here", "experiment")
+    assert again.pending([begin(), log(1)]) == [begin(), log(1)]
+    assert f"{path} is damaged" in caplog.text
 
 
 @given(st.lists(st.lists(OPERATIONS, max_size=6, unique_by=lambda one: one.key), max_size=4))

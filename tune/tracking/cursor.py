@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 from refkd.files import write_json
 from tune.config.urls import without_password
 from tune.tracking.operations import BeginRun, EndRun, LogEpoch, Operation
+
+_log = logging.getLogger(__name__)
 
 
 class Cursor:
@@ -26,8 +29,14 @@ class Cursor:
         self._has: dict[str, str] = {}
         self._epochs: dict[str, int] = {}
         if self._path.is_file():
-            held = json.loads(self._path.read_text(encoding="utf-8"))
-            self._has, self._epochs = held["operations"], held["epochs"]
+            try:
+                held = json.loads(self._path.read_bytes())
+                self._has, self._epochs = dict(held["operations"]), dict(held["epochs"])
+            except (ValueError, KeyError, TypeError) as error:
+                self.clear()
+                _log.warning(
+                    "%s is damaged (%s); all is sent again, to no harm", self._path, error
+                )
 
     def pending(self, operations: Iterable[Operation]) -> list[Operation]:
         """Return those that the server lacks; a run that begins again is to be closed again."""

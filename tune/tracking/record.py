@@ -59,8 +59,8 @@ class Record:
         if self._delivery is None or self._target is None:
             return
         struggling = STRUGGLING_SHARE * (time.monotonic() - self._begun)
-        self.delivery = self._delivery.close(CLOSE_SECONDS, struggling=struggling)
-        self._settings.close()
+        with self._settings:
+            self.delivery = self._delivery.close(CLOSE_SECONDS, struggling=struggling)
         warn_of(self.delivery, self._target)
 
     def study_started(self, study: SearchStudy, dataset: Dataset) -> None:
