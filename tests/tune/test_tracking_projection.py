@@ -20,6 +20,7 @@ from tune.tracking.operations import (
     LinkInputs,
     LogEpoch,
     Operation,
+    finalist_key,
 )
 from tune.tracking.projection import Made, Projection
 from tune.tracking.source import StudySource, found_on_disk
@@ -158,6 +159,25 @@ def test_only_what_has_changed_is_news(tmp_path: Path, mlflow_store: str) -> Non
     assert source.news() == []
     source.rewind()
     assert {one.run for one in source.news()} == {"study", "trial/0000", "trial/0001"}
+
+
+def test_an_epoch_of_a_finalist_is_news_of_finalists_alone(study: SmallStudy) -> None:
+    opened = study.open()
+    made = found_on_disk(study.file, opened.optuna.user_attrs)
+    source = StudySource(study.file, opened.stored.apart(), lambda: made, lambda: True)
+    assert source.news()
+    opened.stored.append(
+        FinalistsBegun(begun=1.0, trials=[1], seeds=[7], environment=environment())
+    )
+    assert {one.run for one in source.news()} >= {"study", "trial/0001", finalist_key(1, 0)}
+    for number in (1, 2):
+        opened.stored.append(
+            FinalistEpochEnded(trial=1, replicate=0, epoch=number, at=2.0, metrics={"m": 1.0})
+        )
+        news = source.news()
+        assert {one.run for one in news} == {finalist_key(1, 0)}
+        assert [one.epoch for one in news if isinstance(one, LogEpoch)] == [*range(1, number + 1)]
+    assert source.news() == []
 
 
 def test_a_driver_that_ends_while_its_study_is_read_leaves_a_finished_run(

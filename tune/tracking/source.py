@@ -10,7 +10,7 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.teacher import Teacher, find_teacher
 from tune.config.study_file import StudyFile
-from tune.study.events import teachers_of
+from tune.study.events import FinalistEpochEnded, FinalistTrained, teachers_of
 from tune.study.view import STAMP, TrialView
 from tune.study.view_cache import ViewCache, changed
 from tune.tracking.operations import Operation
@@ -18,6 +18,9 @@ from tune.tracking.projection import Made, Projection
 
 if TYPE_CHECKING:
     import optuna
+
+
+_OF_FINALISTS = (FinalistEpochEnded.PREFIX, FinalistTrained.PREFIX)
 
 
 class StudySource:
@@ -50,8 +53,15 @@ class StudySource:
         views = self._seen.views(self._study.get_trials(deepcopy=False))
         projection = Projection(self._file, attributes, views, made, at_work=at_work)
         known = (_events(attributes), at_work)
-        if known != self._known or made is not self._last:
-            self._known, self._last, self._views = known, made, views
+        told, self._known = self._known, known
+        new = known[0] if told is None else known[0] - told[0]
+        if told is None or at_work != told[1] or made is not self._last:
+            self._last, self._views = made, views
+            return projection.operations()
+        if new and all(key.startswith(_OF_FINALISTS) for key in new):  # one an epoch
+            return projection.finalists()
+        if new:
+            self._views = views
             return projection.operations()
         before, self._views = self._views, views
         # Trials that run are read anew each time, also where nothing was written to them.
