@@ -136,7 +136,9 @@ def test_one_study_has_one_home_from_wherever_it_is_opened(
     study.open_with(file).begin_launch()
     (study.file.folder / "ledger.jsonl").write_text("damaged", encoding="utf-8")
     ways = [study.url] if url else [study.url, str(study.file.folder)]
-    monkeypatch.chdir(tmp_path_of(tmp_path, "another"))
+    nearby = tmp_path_of(tmp_path, "another")
+    (nearby / "runs" / "studies" / study.file.name).mkdir(parents=True)  # of another workspace
+    monkeypatch.chdir(nearby)
     for seen in map(open_snapshot, ways):
         assert seen.folder == seen.file.folder == study.file.folder
         assert seen.ledger_fault is not None

@@ -31,9 +31,9 @@ from tune.study.locate import (
     find_study,
     open_study,
 )
-from tune.study.results import Summary, summarise
 from tune.study.sqlite_reader import StoredTrial, read_sqlite
 from tune.study.state import StudyState, state_of
+from tune.study.summary import Summary, summarise
 from tune.study.view import ENDED_STATES, TrialView, view
 
 if TYPE_CHECKING:
@@ -294,12 +294,20 @@ def _settled(place: StudyPlace, attributes: Mapping[str, Any]) -> StudyPlace:
         return place
     file, folder = launches[-1].file, place.folder
     workspace = Path(file.get("workspace") or "runs")
-    if workspace.is_absolute() and not folder.is_dir():
+    if workspace.is_absolute() and not _is_in(folder, place.storage):
         folder = workspace / "studies" / place.name
     tracking = (file.get("tracking") or {}).get("uri")
     return replace(
         place, folder=folder, tracking=tracking or default_tracking(folder.parent.parent)
     )
+
+
+def _is_in(folder: Path, storage: str) -> bool:
+    """Return whether a storage is a file of a study's own folder."""
+    from tune.study.storage import file_of
+
+    file = file_of(storage)
+    return file is not None and file.parent == folder.resolve()
 
 
 def open_snapshot(where: Path | str) -> StudySnapshot:
