@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from tune.results.finalists import finalists
     from tune.results.sealed_scores import evaluate_final
     from tune.study.outcomes import Finalists, FinalReport
-    from tune.study.results import Summary
     from tune.study.snapshot import read_summary
+    from tune.study.summary import Summary
 
 _HOME = {
     "FinalReport": "tune.study.outcomes",
     "Finalists": "tune.study.outcomes",
     "StudyFile": "tune.config.study_file",
-    "Summary": "tune.study.results",
+    "Summary": "tune.study.summary",
     "evaluate_final": "tune.results.sealed_scores",
     "finalists": "tune.results.finalists",
     "load_study_file": "tune.config.study_file",

@@ -33,8 +33,8 @@ from tune.study.folders import trial_folder
 from tune.study.growth import check_growth, continue_survivors
 from tune.study.lease import lease
 from tune.study.locate import place_of
-from tune.study.results import Summary, summarise
 from tune.study.search_study import SearchStudy
+from tune.study.summary import Summary, summarise
 from tune.study.warm_start import warm_points
 from tune.tracking.record import Record
 

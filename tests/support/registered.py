@@ -9,7 +9,7 @@ from refkd.evaluation.comparison import Figure
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.retriever import export
 from tune.config.study_file import StudyFile
-from tune.study.results import Cost, Summary
+from tune.study.summary import Cost, Summary
 from tune.tracking.registry import register_champions
 
 NAME = "refkd-quick"

@@ -23,9 +23,9 @@ from tune.study.events import TeacherTrained
 from tune.study.growth import check_growth, continue_survivors, current
 from tune.study.launches import TOUCH
 from tune.study.pruning import Decision, RungPruner
-from tune.study.results import summarise
 from tune.study.search_study import MAX_STARTS, SearchStudy
 from tune.study.stored_study import StoredStudy
+from tune.study.summary import summarise
 from tune.study.view import STAMP
 
 SETTINGS = [

@@ -17,7 +17,7 @@ from refkd.retriever import Retriever, export
 from tune.config.marks import study_marks
 from tune.config.study_file import StudyFile
 from tune.display.study import show_best, show_status
-from tune.study.results import Cost, Summary, TrialSummary
+from tune.study.summary import Cost, Summary, TrialSummary
 from tune.tracking.card import model_card
 from tune.tracking.projection import MARKS_TAG, marks_tag
 

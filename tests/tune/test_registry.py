@@ -22,7 +22,7 @@ from refkd.models import VSLNetConfig, build_backbone
 from refkd.retriever import Retriever, export
 from tune.config.study_file import StudyFile
 from tune.study.events import AliasMoved
-from tune.study.results import Cost, Summary
+from tune.study.summary import Cost, Summary
 from tune.tracking.delivery import Delivered, Listed
 from tune.tracking.operations import BeginRun
 from tune.tracking.registry import register_champions, registered_name

@@ -16,7 +16,7 @@ from tune.study.pruners import (
     standing_of,
     standings,
 )
-from tune.study.results import non_dominated
+from tune.study.summary import non_dominated
 
 few = st.integers(0, 5).map(float)
 """Of few values, so that rows are equal in one objective or in all."""

@@ -11,8 +11,8 @@ from refkd.config import Config
 from refkd.errors import RefKDError
 from tune.audit.files import FILE_CHECKS
 from tune.audit.findings import Finding
-from tune.audit.record import RECORD_CHECKS
 from tune.audit.study import STUDY_CHECKS, WHILE_STOPPED
+from tune.audit.tracking import RECORD_CHECKS
 from tune.study.lease import lease
 from tune.study.snapshot import StudyReader, StudySnapshot
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from refkd.errors import RefKDError
 from refkd.files import replaced
-from tune.study.results import Summary
+from tune.study.summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,9 +11,9 @@ from pydantic import Field
 
 from refkd.config import Config
 from tune.study.budget import hypervolume
-from tune.study.results import Summary
 from tune.study.snapshot import StudySnapshot
 from tune.study.state import StudyState
+from tune.study.summary import Summary
 from tune.study.view import EPOCH, TrialView, key_of
 
 SCORES = ("val_id/miou", "val_ood/miou")

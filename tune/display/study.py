@@ -13,7 +13,7 @@ from refkd.evaluation.comparison import MEANING, Figure
 from tune.config.urls import without_password
 from tune.display.probes import probe_table
 from tune.study.locate import locate
-from tune.study.results import Summary, TrialSummary
+from tune.study.summary import Summary, TrialSummary
 
 PLAIN_WIDTH = 124
 """Columns where the output is no terminal."""

@@ -19,8 +19,8 @@ from tune.report.figure import (
     short_name,
     shown,
 )
-from tune.study.results import TrialSummary
 from tune.study.snapshot import StudySnapshot
+from tune.study.summary import TrialSummary
 from tune.study.view import TrialView
 
 _MARKS = {

@@ -17,11 +17,11 @@ from tune.execution.progress import Reporter
 from tune.reproduce import figures
 from tune.reproduce.experiments import Experiment
 from tune.reproduce.paper import family_of
-from tune.reproduce.record import TableRecord
 from tune.reproduce.request import Request
 from tune.reproduce.scales import Scale
 from tune.reproduce.scores import SIDES, Scored, score_units
 from tune.reproduce.table import Facts
+from tune.reproduce.tracking import TableRecord
 from tune.reproduce.training import train
 from tune.reproduce.units import Units
 from tune.reproduce.written import write_log, write_numbers, write_settings

@@ -9,8 +9,8 @@ from refkd.errors import RefKDError
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import JobEnd, TrainingJob, Workplace, interrupted
 from tune.execution.progress import Reporter
-from tune.reproduce.record import TableRecord
 from tune.reproduce.request import Request
+from tune.reproduce.tracking import TableRecord
 from tune.reproduce.units import Unit, Units
 
 

@@ -15,7 +15,7 @@ from tune.study.events import FinalistTrained, study_events
 from tune.study.folders import finalist_folder
 from tune.study.growth import current
 from tune.study.outcomes import SeedResult
-from tune.study.results import CHAMPIONS
+from tune.study.summary import CHAMPIONS
 from tune.study.view import TrialView
 from tune.tracking.operations import finalist_key
 

@@ -24,7 +24,7 @@ from tune.results.search_champions import keep_retriever
 from tune.study.events import ChampionsChosen, champions_of, finalists_code
 from tune.study.folders import finalist_folder
 from tune.study.outcomes import Comparison, Finalist, Finalists, SeedResult
-from tune.study.results import FINALISTS
+from tune.study.summary import FINALISTS
 from tune.study.view import TrialView
 from tune.tracking.operations import finalist_key
 

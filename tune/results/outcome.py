@@ -15,8 +15,8 @@ from tune.execution.study_jobs import StudyJobs, study_jobs
 from tune.study.growth import check_growth
 from tune.study.lease import lease
 from tune.study.locate import open_study, place_of
-from tune.study.results import Summary, summarise
 from tune.study.search_study import SearchStudy
+from tune.study.summary import Summary, summarise
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,8 +22,8 @@ from tune.config.study_file import StudyFile
 from tune.execution.progress import Reporter
 from tune.study.events import ChampionsChosen, champions_of
 from tune.study.folders import student_folders, trial_folder
-from tune.study.results import Summary
 from tune.study.search_study import SearchStudy
+from tune.study.summary import Summary
 
 Table = dict[str, dict[str, Any]]
 

@@ -13,7 +13,7 @@ from refkd.evaluation.comparison import Figure, Row
 from refkd.evaluation.probes import Probes
 from tune.config.space import Values
 from tune.study.ledger import Look
-from tune.study.results import FINALISTS
+from tune.study.summary import FINALISTS
 
 EARLIER = "Scored by an earlier version: the seeds are held fixed in these intervals."
 

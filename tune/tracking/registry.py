@@ -23,7 +23,7 @@ from tune.config.study_file import StudyFile
 from tune.config.urls import resolve, scrub
 from tune.study.environment import Environment
 from tune.study.events import AliasMoved
-from tune.study.results import Summary
+from tune.study.summary import Summary
 from tune.tracking.alias import move_alias
 from tune.tracking.card import model_card
 from tune.tracking.lineage import ancestry

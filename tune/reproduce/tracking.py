@@ -7,6 +7,7 @@ its epochs there, with their times, as they are trained.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import secrets
 import time
@@ -39,6 +40,7 @@ from tune.tracking.target import Target, client_settings, local_artifacts, owner
 
 EPOCHS = "epochs.json"
 """In a network's folder: metrics and time of each epoch."""
+_log = logging.getLogger(__name__)
 
 
 class TableRecord:
@@ -58,6 +60,8 @@ class TableRecord:
         self._lock = Lock()
         self._operations: dict[str, Operation] = {}
         self._tags: dict[str, str] = {}
+        self._epochs: dict[str, dict[str, Any]] = {}
+        """Metrics and time by network and epoch."""
 
     def __enter__(self) -> Self:
         self._settings = ExitStack()
@@ -71,9 +75,9 @@ class TableRecord:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._end(STUDY_RUN, "FINISHED" if kind is None else "KILLED", {}, {})
-        warn_of(self._delivery.close(CLOSE_SECONDS), self._target)
-        self._settings.close()
+        with self._settings:
+            self._end(STUDY_RUN, "FINISHED" if kind is None else "KILLED", {}, {})
+            warn_of(self._delivery.close(CLOSE_SECONDS), self._target)
 
     def news(self) -> list[Operation]:
         """Return all that should stand in MLflow by now."""
@@ -100,15 +104,20 @@ class TableRecord:
         tags = {**self._tags, "refkd.role": role, "refkd.row": unit.row}
         settings = as_text(flat(unit.config.model_dump(mode="json")))
         self._begin(_key(unit), unit.key, settings, tags)
-        self._put(*_epochs(unit))
+        self._put(*_operations(unit, self._epochs_of(unit)))
 
     def epoch(self, unit: Unit, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Keep an epoch in the network's folder, once, and log it."""
-        held = _held(unit)
+        """Keep an epoch in the network's folder, once, and log it; a full disk stops nothing."""
+        held = self._epochs_of(unit)
+        if str(epoch) in held:
+            return
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        held.setdefault(str(epoch), {"at": time.time(), "metrics": finite})
-        write_json(unit.folder / EPOCHS, held)
-        self._put(*_epochs(unit))
+        held[str(epoch)] = {"at": time.time(), "metrics": finite}
+        try:
+            write_json(unit.folder / EPOCHS, held)
+        except OSError as error:
+            _log.warning("%s; if this run is cut off, MLflow may lack epochs of it", error)
+        self._put(*_operations(unit, {str(epoch): held[str(epoch)]}))
 
     def unit_ended(self, unit: Unit, metrics: Mapping[str, float], failed: str | None) -> None:
         """Close a network's run."""
@@ -120,6 +129,13 @@ class TableRecord:
     def artifacts(self, paths: list[Path]) -> None:
         """Keep the results with the table's run."""
         self._put(*(kept_file(STUDY_RUN, path, "results", at=time.time()) for path in paths))
+
+    def _epochs_of(self, unit: Unit) -> dict[str, Any]:
+        """Return what is known of a network's epochs, read from its folder once."""
+        key = _key(unit)
+        if key not in self._epochs:
+            self._epochs[key] = _held(unit.folder / EPOCHS)
+        return self._epochs[key]
 
     def _begin(
         self, run: str, name: str, params: Mapping[str, str], tags: Mapping[str, str]
@@ -151,13 +167,18 @@ def _identity(home: Path) -> str:
     return path.read_text(encoding="ascii")
 
 
-def _held(unit: Unit) -> dict[str, Any]:
-    path = unit.folder / EPOCHS
-    held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return held
+def _held(path: Path) -> dict[str, Any]:
+    """Return the epochs in a file; none where it is not there, or damaged."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        _log.warning("%s is damaged (%s); MLflow may lack epochs of it", path, error)
+        return {}
 
 
-def _epochs(unit: Unit) -> list[LogEpoch]:
+def _operations(unit: Unit, epochs: Mapping[str, Any]) -> list[LogEpoch]:
     return [
         LogEpoch(
             run=_key(unit),
@@ -165,7 +186,7 @@ def _epochs(unit: Unit) -> list[LogEpoch]:
             epoch=int(epoch),
             metrics=facts["metrics"],
         )
-        for epoch, facts in sorted(_held(unit).items(), key=lambda item: int(item[0]))
+        for epoch, facts in sorted(epochs.items(), key=lambda item: int(item[0]))
     ]
 
 
