@@ -7,6 +7,13 @@ class RefKDError(Exception):
     """A mistake in what the user gave: one line that names file, field, value and remedy.
 
     The command line prints the message and exits with 2; no traceback is shown.
+
+    >>> from refkd import Dataset
+    >>> try:
+    ...     Dataset.open("nowhere")
+    ... except RefKDError as error:
+    ...     print(error)
+    nowhere...
     """
 
 

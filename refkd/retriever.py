@@ -34,6 +34,10 @@ class Span:
     """A moment in seconds from the start of the video, and its score.
 
     The score is what the network ranks its spans by: for most P_s · P_e, the span's probability.
+
+    >>> span = Span(start=2.5, end=7.0, score=0.8)
+    >>> span.end - span.start
+    4.5
     """
 
     start: float
@@ -58,7 +62,20 @@ class RetrieverRecord(Config):
 
 
 class Retriever:
-    """A trained network with its vocabulary; safetensors and JSON only, nothing is unpickled."""
+    """A trained network with its vocabulary; safetensors and JSON only, nothing is unpickled.
+
+    >>> from refkd import VSLNetConfig
+    >>> words = Words(["door"], np.zeros((1, 300), np.float32), characters=list("dor"))
+    >>> inputs = ModelInputs(
+    ...     feature_dim=16, word_vectors=words.vectors, characters=words.character_count
+    ... )
+    >>> backbone = build_backbone(VSLNetConfig(hidden=16, heads=2), inputs, seed=0)
+    >>> retriever = Retriever(backbone, words, feature_dim=16, max_clips=128)
+    >>> clips = np.zeros((8, 16), np.float32)  # 8 clips of a video of 16 seconds
+    >>> [spans] = retriever.retrieve(clips, "a person opens the door", duration=16, top=3)
+    >>> len(spans), all(0 <= span.start < span.end <= 16 for span in spans)
+    (3, True)
+    """
 
     def __init__(
         self,

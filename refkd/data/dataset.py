@@ -31,6 +31,20 @@ class Dataset:
 
     Reads `manifest.json`, `moments.parquet`, `features.h5` and `words.npz` of its folder, never
     `sealed/`.
+
+    >>> import tempfile
+    >>> from refkd import SimulationConfig, simulate
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> _ = simulate(out=Path(folder.name, "tiny"), config=SimulationConfig(videos=40))
+    >>> dataset = Dataset.open(Path(folder.name, "tiny"))
+    >>> pairs = dataset.role("val_ood")
+    >>> pairs.batch([0, 1]).features.shape[2] == dataset.feature_dim
+    True
+    >>> dataset.role("test_ood")
+    Traceback (most recent call last):
+    ...
+    refkd.errors.SealedError: ...the role test_ood is sealed; a search reads only fit, ...
+    >>> folder.cleanup()
     """
 
     def __init__(self, path: Path, manifest: Manifest, words: Words, roles: dict[Role, Pairs]):

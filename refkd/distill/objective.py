@@ -62,7 +62,12 @@ class Target:
 
 
 class ReflectiveLoss:
-    """L = T² Σ_b KL(target_b ‖ P^S_b) + L_side + L_aux, with the target of the epoch's phase."""
+    """L = T² Σ_b KL(target_b ‖ P^S_b) + L_side + L_aux, with the target of the epoch's phase.
+
+    >>> loss = ReflectiveLoss(DistillConfig(warmup_epochs=5))
+    >>> loss.is_warm(4), loss.is_warm(5)  # taught by (5), taught by (12)
+    (True, False)
+    """
 
     def __init__(self, config: DistillConfig) -> None:
         self.config = config

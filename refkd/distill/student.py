@@ -44,7 +44,18 @@ class SideBranch(nn.Module):
 
 
 class Student(nn.Module):
-    """Backbone and side branches; for inference the backbone alone is kept."""
+    """Backbone and side branches; for inference the backbone alone is kept.
+
+    >>> import numpy as np
+    >>> from refkd import VSLNetConfig, build_backbone
+    >>> from refkd.data.inputs import ModelInputs
+    >>> vectors = np.zeros((1, 300), np.float32)
+    >>> inputs = ModelInputs(feature_dim=8, word_vectors=vectors, characters=5)
+    >>> backbone = build_backbone(VSLNetConfig(hidden=16, heads=2), inputs, seed=0)
+    >>> student = Student(backbone, DistillConfig(), seed=0)
+    >>> [name for name, _ in student.named_children()]
+    ['backbone', 'side_id', 'side_ood']
+    """
 
     def __init__(self, backbone: SpanBackbone, config: DistillConfig, *, seed: int) -> None:
         super().__init__()

@@ -26,7 +26,13 @@ from refkd.training.trainer import Trainer
 
 
 class StudentConfig(Config):
-    """All that decides a student, its dataset and teachers apart."""
+    """All that decides a student, except its dataset and its teachers.
+
+    >>> from refkd import SeqPANConfig, TrainingConfig
+    >>> config = StudentConfig(backbone=SeqPANConfig(), training=TrainingConfig(epochs=30))
+    >>> config.distill.lambda_id, config.total_epochs()
+    (0.1, 30)
+    """
 
     backbone: BackboneConfig
     """The network, from scratch and with weights of its own (ambiguity A27)."""
@@ -122,6 +128,29 @@ def student_trainer(
 
     `teachers` maps `id` and `ood` to frozen teachers, `knowledge` is the folder their logits are
     kept in. Raises `CheckpointError` where a teacher is missing.
+
+    >>> import tempfile
+    >>> from refkd import (
+    ...     RecipeConfig, SimulationConfig, TeacherConfig, VSLNetConfig, freeze_teacher, simulate,
+    ...     teacher_trainer,
+    ... )
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> here = Path(folder.name)
+    >>> dataset = simulate(out=here / "tiny", config=SimulationConfig(videos=40, queries=1))
+    >>> small, once = VSLNetConfig(hidden=16, heads=2), TrainingConfig(epochs=1)
+    >>> teachers = {}
+    >>> for role, recipe in (("id", "id"), ("ood", "refkd_text")):
+    ...     teacher = TeacherConfig(
+    ...         backbone=small, recipe=RecipeConfig.named(recipe), training=once
+    ...     )
+    ...     trainer = teacher_trainer(teacher, dataset)
+    ...     _ = list(trainer.epochs())
+    ...     teachers[role] = freeze_teacher(trainer, teacher, dataset, here / role)
+    >>> config = StudentConfig(backbone=small, training=once)
+    >>> for result in student_trainer(config, dataset, teachers, here / "knowledge").epochs():
+    ...     print(result.epoch, "val_ood/miou" in result.metrics)
+    1 True
+    >>> folder.cleanup()
     """
     found = {role: _present(teachers, role) for role in ("id", "ood")}
     student = build_student(config, dataset.model_inputs())

@@ -37,7 +37,15 @@ RECORD = "teacher.json"
 
 
 class TeacherConfig(Config):
-    """All that decides a teacher, its dataset apart."""
+    """All that decides a teacher, except its dataset.
+
+    >>> from refkd import VSLNetConfig
+    >>> config = TeacherConfig(
+    ...     backbone=VSLNetConfig(), recipe=RecipeConfig(), training=TrainingConfig(epochs=30)
+    ... )
+    >>> config.total_epochs()
+    30
+    """
 
     backbone: BackboneConfig
     """The network."""
