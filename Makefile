@@ -13,6 +13,10 @@ JOBS ?= 2
 # More for pytest, such as `make tests JOBS=0 ARGS="-x -k grid"`.
 ARGS ?=
 PYTEST := $(BIN)/pytest --durations 20
+RESOLVE = mkdir -p build && $(BIN)/uv pip compile --quiet --no-header --no-annotate \
+	--python-version 3.11 --extra dev pyproject.toml
+# torch and the libraries that its builds for a GPU bring along, each with the hashes below it.
+WITHOUT_TORCH := awk '/^[^ ]/ {kept = !/^(torch==|nvidia-|cuda-|triton==)/} kept'
 # What `make test-nightly` draws at random: other examples each time, unless it is named.
 ifeq ($(SEED),)
 override SEED := $(shell date +%s)
@@ -25,8 +29,8 @@ PATHS ?= refkd/distill refkd/evaluation refkd/data refkd/training/checkpoint.py 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install quickstart check test test-system test-nightly programs format lint types \
-	arrows spelling tests mutants tidy wheel lock clean
+.PHONY: help install quickstart check test test-system test-nightly test-lowest audit programs \
+	format lint types arrows spelling tests mutants tidy wheel lock clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' Makefile
@@ -36,8 +40,8 @@ install: $(INSTALLED) ## Make .venv with the exact versions of requirements.lock
 $(INSTALLED): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "refkd needs Python 3.11 or newer: install it, or name it with PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check -r requirements.lock
-	$(BIN)/pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --no-build-isolation -e . # and torch
 	@touch $@
 
 quickstart: $(INSTALLED) ## Install, then run the main job: a small search on simulated data.
@@ -57,6 +61,17 @@ test-nightly: programs $(INSTALLED) ## Run the rest, and search anew for what br
 		-n $(JOBS) --dist loadfile --randomly-seed $(SEED) --hypothesis-seed $(SEED) \
 		--hypothesis-profile nightly $(ARGS); first=$$?; \
 	$(PYTEST) -m "nightly and cluster" tests/lab $(ARGS) && exit $$first
+
+test-lowest: ## Run the tests of `make test` with the lowest versions that pyproject.toml allows.
+	$(RESOLVE) --resolution lowest-direct -o build/resolved.txt
+	$(WITHOUT_TORCH) build/resolved.txt > build/lowest.txt
+	$(PYTHON) -m venv --clear build/lowest
+	build/lowest/bin/pip install --disable-pip-version-check -r build/lowest.txt
+	build/lowest/bin/pip install --disable-pip-version-check --no-build-isolation -e .
+	build/lowest/bin/pytest -m "not system and not nightly and not gpu" -n $(JOBS) --dist loadfile $(ARGS)
+
+audit: $(INSTALLED) ## Look up known vulnerabilities of the versions in requirements.lock.
+	$(BIN)/uv tool run pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 
 programs: ## Install what some tests need of the machine, where apt may be used.
 	@sh .ci/programs
@@ -87,14 +102,10 @@ tidy: $(INSTALLED) ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: ## Resolve the ranges of pyproject.toml anew and write requirements.lock.
-	rm -rf build/lock
-	$(PYTHON) -m venv build/lock
-	build/lock/bin/pip install --disable-pip-version-check '.[dev]'
-	{ sed '/^[^#]/,$$d' requirements.lock; build/lock/bin/pip freeze --all \
-		| sed -E '/^(#|-e |pip=|refkd[ =]|nvidia-|cuda-|triton)/d; s/\+cpu$$//'; } > build/requirements.lock
+lock: $(INSTALLED) ## Resolve the ranges of pyproject.toml anew and write requirements.lock.
+	$(RESOLVE) --universal --generate-hashes -o build/resolved.txt
+	{ sed '/^[^#]/,$$d' requirements.lock; $(WITHOUT_TORCH) build/resolved.txt; } > build/requirements.lock
 	mv build/requirements.lock requirements.lock
-	rm -rf build/lock
 
 wheel: $(INSTALLED) ## Build the wheel that the machines of a cluster install, into dist/.
 	rm -rf dist

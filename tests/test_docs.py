@@ -89,6 +89,8 @@ def test_each_test_is_run_by_the_command_of_its_tier(
     ]
     own = {(): "tests", ("system",): "test-system", ("nightly",): "test-nightly", ("gpu",): None}
     wanted = {own[tier]} - {None}
+    if "tests" in wanted:
+        wanted.add("test-lowest")
     if hypothesis and not cluster and tier != ("gpu",):
         wanted.add("test-nightly")
     if tier != () or not cluster:

@@ -15,6 +15,8 @@ from packaging.requirements import Requirement
 from support.commands import parse
 from support.project import ROOT
 
+from tune.cluster.versions import read_lock
+
 FOLDER = ROOT / "mlflow"
 PROJECT: dict[str, Any] = yaml.safe_load((FOLDER / "MLproject").read_text())
 STUDY = {
@@ -34,12 +36,6 @@ STUDY = {
     "budget": {"trials": 2},
     "pruning": {"name": "none"},
 }
-
-
-def locked() -> dict[str, str]:
-    """Return the exact version of every package by its name."""
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    return dict(line.lower().split("==") for line in lines if not line.startswith("#"))
 
 
 @pytest.mark.parametrize("name", ["quickstart", "search", "finalists", "report"])
@@ -126,7 +122,8 @@ def test_an_environment_that_mlflow_makes_holds_the_locked_versions() -> None:
     named = FOLDER / line.removeprefix("-r ")
     assert named.parent == FOLDER
     assert named.read_text() == (ROOT / "requirements.lock").read_text()
-    assert "setuptools" in locked(), "run.sh needs it where refkd is not installed"
+    # run.sh needs it where refkd is not installed.
+    assert "setuptools" in read_lock(ROOT / "requirements.lock")
 
 
 def test_the_compose_file_is_closed_and_installs_the_locked_versions() -> None:
@@ -145,7 +142,8 @@ def test_the_compose_file_is_closed_and_installs_the_locked_versions() -> None:
     assert ":-" not in text
     recipe = server["build"]["dockerfile_inline"]
     installed = [Requirement(one) for one in re.findall(r"'([^']+)'", recipe)]
-    assert {one.name for one in installed} == {"mlflow", "psycopg"}
-    for one in installed:
-        assert str(one.specifier) == f"=={locked()[one.name]}"
+    locked = read_lock(ROOT / "requirements.lock")
+    assert {one.name: str(one.specifier) for one in installed} == {
+        name: f"=={locked[name]}" for name in ("mlflow", "psycopg")
+    }
     assert (FOLDER / re.findall(r"COPY (\S+)", recipe)[0]).is_file()

@@ -9,6 +9,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from refkd.errors import RefKDError
 from tune.cluster.commands import Command, commands, split
 from tune.cluster.findings import Fault, Faults
 from tune.cluster.source import ClusterFile, section
@@ -46,12 +47,18 @@ def lock_of(file: ClusterFile) -> Path:
 
 
 def read_lock(path: Path) -> dict[str, str]:
-    """Return version by canonical name; nothing where there is no lock."""
+    """Return version by canonical name; nothing where there is no lock.
+
+    Raises `RefKDError` where a line of it is no requirement.
+    """
     if not path.is_file():
         return {}
     lines = path.read_text(encoding="utf-8").splitlines()
-    pins = [line.split("==") for line in lines if "==" in line and not line.startswith("#")]
-    return {canonicalize_name(name.strip()): version.strip() for name, version in pins}
+    try:
+        pins = [Requirement(line.rstrip(" \\")) for line in lines if line[:1].isalnum()]
+    except InvalidRequirement as error:
+        raise RefKDError(f"{path}: {error}; write the file anew with `make lock`") from None
+    return {canonicalize_name(p.name): str(p.specifier).removeprefix("==") for p in pins}
 
 
 def _installs(command: Command) -> Iterator[list[str]]:
