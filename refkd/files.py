@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,19 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def user_cache() -> Path:
+    """Return the folder for what can be made again: `$XDG_CACHE_HOME/refkd`, `~/.cache/refkd`.
+
+    A user without a home has it among the temporary files.
+    """
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "refkd"
+    try:
+        return Path.home() / ".cache" / "refkd"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"refkd-{os.getuid()}"
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -22,6 +22,7 @@ from refkd.data.pairs import Pairs
 from refkd.data.roles import OPEN_ROLES, SEALED_ROLES, OpenRole, Role
 from refkd.data.store import open_store
 from refkd.data.tables import read_pairs
+from refkd.data.verified import verify, verify_once
 from refkd.data.words import Words
 from refkd.errors import DataError, SealedError
 
@@ -54,16 +55,22 @@ class Dataset:
         self._roles = roles
 
     @classmethod
-    def open(cls, path: Path | str, *, fingerprint: str | None = None) -> Dataset:
+    def open(
+        cls, path: Path | str, *, fingerprint: str | None = None, verify: bool = True
+    ) -> Dataset:
         """Open a folder, or this machine's copy of what lies at an address such as `s3://…`.
 
-        Raises `DataError` where it is missing, foreign or damaged. The manifest is checked by its
-        own hash and the files by their sizes; `verify` reads them. Whoever knows the fingerprint
-        of what lies at an address needs it no more once this machine has its copy.
+        Raises `DataError` where it is missing, foreign or damaged: the manifest is checked by its
+        own hash, the files by theirs. A machine reads all files for that the first time and
+        whenever one was written since; with `verify=False` it compares sizes alone. With a
+        `fingerprint` the copy of this machine is opened without reading from the address.
         """
         folder = local_copy(str(path), fingerprint=fingerprint) if is_uri(path) else Path(path)
         manifest = read_manifest(folder)
-        check_files(folder, manifest, OPEN_FILES, full=False)
+        if verify:
+            verify_once(folder, manifest, OPEN_FILES)
+        else:
+            check_files(folder, manifest, OPEN_FILES, full=False)
         words = read_words(folder / WORDS)
         present = [role for role in OPEN_ROLES if role in manifest.roles]
         store = open_store(folder / FEATURES)
@@ -113,7 +120,7 @@ class Dataset:
 
     def verify(self) -> None:
         """Read every open file and compare it with the manifest; `DataError` where one differs."""
-        check_files(self.path, self.manifest, OPEN_FILES, full=True)
+        verify(self.path, self.manifest, OPEN_FILES)
 
 
 def write_words(path: Path, words: Words) -> None:

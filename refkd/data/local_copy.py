@@ -9,7 +9,6 @@ come from the environment or the machine's role, never from the address.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -24,6 +23,7 @@ from pyarrow import fs
 
 from refkd.data.manifest import MANIFEST, OPEN_FILES, Manifest, check_files, read_manifest
 from refkd.errors import DataError
+from refkd.files import user_cache
 
 OPTIONS = frozenset(
     ("region", "scheme", "endpoint_override", "project_id", "retry_limit_seconds", "enable_tls")
@@ -49,7 +49,7 @@ def local_copy(uri: str, *, fingerprint: str | None = None) -> Path:
     the address cannot be read, or what was copied is not what the manifest says.
     """
     _refuse_secrets(uri)
-    cache = _cache()
+    cache = user_cache() / "datasets"
     cache.mkdir(parents=True, exist_ok=True, mode=0o700)
     if fingerprint is not None and (cache / fingerprint).is_dir():
         return cache / fingerprint
@@ -117,11 +117,6 @@ def _read(uri: str) -> Iterator[tuple[fs.FileSystem, str]]:
             f"{uri}: cannot be read ({reason}); is it the folder of a prepared dataset, and do "
             f"this machine's credentials reach it?"
         ) from None
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "refkd" / "datasets"
 
 
 def _refuse_secrets(uri: str) -> None:

@@ -76,6 +76,10 @@ def read_pairs(path: Path, roles: Iterable[Role], store: Store, words: Words) ->
         raise DataError(f"{path}: damaged ({error}); prepare the dataset again") from None
     if not table.schema.equals(SCHEMA):
         raise DataError(f"{path}: not a moment table of this refkd; prepare the dataset again")
+    if absent := set(table["video_id"].unique().to_pylist()) - store.first.keys():
+        raise DataError(
+            f"{path}: damaged (no features of video {min(absent)}); prepare the dataset again"
+        )
     return {
         role: _pairs(table.filter(pc.equal(table["role"], role)), role, store, words)
         for role in roles

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from refkd.data.roles import OPEN_ROLES, SEALED_ROLES
 from refkd.data.sealed import open_sealed
 from refkd.data.words import CHARACTERS_PER_WORD, tokenize
 from refkd.errors import DataError, SealedError
+from refkd.files import sha256_file, user_cache
 
 
 @pytest.fixture
@@ -248,12 +249,101 @@ def test_damaged_folders_are_told(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["features.h5", "sealed/features.h5", "sealed/moments.parquet"])
-def test_a_flipped_byte_is_found(copy: Path, name: str) -> None:
-    data = bytearray((copy / name).read_bytes())
-    data[len(data) // 2] ^= 1
-    (copy / name).write_bytes(data)
-    opened = Dataset.open(copy)
-    read = partial(open_sealed, copy, "test_id") if "sealed" in name else opened.verify
+OPEN = ("features.h5", "moments.parquet", "words.npz")
+
+
+def flip(path: Path, place: float) -> None:
+    """Turn one bit of a file over, in place."""
+    position = round(place * (path.stat().st_size - 1))
+    with path.open("r+b") as handle:
+        handle.seek(position)
+        (byte,) = handle.read(1)
+        handle.seek(position)
+        handle.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize("name", OPEN)
+def test_one_flipped_bit_is_found_on_opening(copy: Path, name: str, place: float) -> None:
+    Dataset.open(copy)  # as it was verified before
+    flip(copy / name, place)
+    for _ in range(2):  # a folder that was found damaged is not noted as verified
+        with pytest.raises(DataError, match=rf"{name}: damaged .*content differs"):
+            Dataset.open(copy)
+
+
+@pytest.mark.parametrize("name", ["sealed/features.h5", "sealed/moments.parquet"])
+def test_one_flipped_bit_of_a_test_role_is_found_when_it_is_opened(copy: Path, name: str) -> None:
+    flip(copy / name, 0.5)
+    Dataset.open(copy)
     with pytest.raises(DataError, match="content differs"):
-        read()
+        open_sealed(copy, "test_id")
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Names of the files whose content was read for its hash; the cache is empty at first."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    names: list[str] = []
+
+    def noted(path: Path) -> str:
+        names.append(path.name)
+        return sha256_file(path)
+
+    monkeypatch.setattr("refkd.data.manifest.sha256_file", noted)
+    return names
+
+
+def test_a_machine_reads_the_files_again_only_where_one_was_written(
+    copy: Path, hashed: list[str]
+) -> None:
+    Dataset.open(copy)
+    assert sorted(hashed) == sorted(OPEN)
+    Dataset.open(copy)
+    assert len(hashed) == 3
+    content = (copy / "words.npz").read_bytes()
+    (copy / "words.npz").write_bytes(content)
+    Dataset.open(copy)
+    assert len(hashed) == 6
+    moved = copy.rename(copy.with_name("moved"))
+    opened = Dataset.open(moved)
+    assert len(hashed) == 9
+    opened.verify()
+    assert len(hashed) == 12
+
+
+def test_opening_without_verification_reads_no_file_for_its_hash(
+    copy: Path, hashed: list[str]
+) -> None:
+    flip(copy / "features.h5", 0.5)
+    opened = Dataset.open(copy, verify=False)
+    assert hashed == []
+    with pytest.raises(DataError, match=r"features\.h5: damaged"):
+        opened.verify()
+
+
+@pytest.mark.parametrize("note", [b"", b"[1]", b"{half", None])
+def test_a_damaged_note_or_a_cache_that_cannot_be_written_costs_time_alone(
+    copy: Path, hashed: list[str], note: bytes | None, tmp_path: Path
+) -> None:
+    verified = tmp_path / "cache" / "refkd" / "verified"
+    if note is None:
+        (tmp_path / "cache").write_bytes(b"a file where the folder should be")
+    else:
+        verified.mkdir(parents=True)
+        (verified / f"{Dataset.open(copy, verify=False).fingerprint}.json").write_bytes(note)
+    Dataset.open(copy)
+    Dataset.open(copy)
+    assert len(hashed) == (6 if note is None else 3)
+
+
+def test_a_user_without_a_home_has_a_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert user_cache() == tmp_path / f"refkd-{os.getuid()}"
