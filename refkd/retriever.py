@@ -19,6 +19,7 @@ from refkd.data.batch import Batch
 from refkd.data.dataset import Dataset
 from refkd.data.grid import pool
 from refkd.data.inputs import ModelInputs
+from refkd.data.moments import encodable
 from refkd.data.words import Words
 from refkd.errors import CheckpointError, DataError
 from refkd.files import canonical_json, replaced, sha256_file, write_json
@@ -158,6 +159,9 @@ class Retriever:
         empty = [i for i, query in enumerate(queries) if not query.strip()]
         if empty or not queries:
             raise DataError(f"query {empty[0] if empty else 0} is empty; write a sentence")
+        for i, query in enumerate(queries):
+            if not encodable(query):
+                raise DataError(f"query {i}, {query!r}, holds half a character; write it again")
         return rows
 
     def _batch(self, clips: NDArray[np.float32], queries: Sequence[str]) -> Batch:

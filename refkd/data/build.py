@@ -87,6 +87,9 @@ def build(material: Material, out: Path) -> Dataset:
         write_words(folder / WORDS, words)
         opened = _write_part(material, folder, kept, OPEN_ROLES, dim=None)
         sealed = _write_part(material, folder / SEALED, kept, SEALED_ROLES, dim=opened.dim)
+        if len(opened.zero) == len(opened.clips):
+            where = material.features.where(opened.zero[0])
+            raise DataError(f"{where}: all features of all videos are 0; extract them again")
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             name=material.annotations.name,
@@ -145,9 +148,11 @@ def _vocabulary(material: Material) -> tuple[Words, WordFacts]:
     tokens = [tokenize(m.query) for m in splits[source]]
     words = build_words(tokens, vectors)
     said = [token for row in tokens for token in row]
-    if not words.tokens:
+    if not set(said) & set(words.tokens):
         raise DataError(
-            f"{vectors.source}: no word of the queries has a vector; give another file"
+            f"{vectors.source}: no word of the queries has a vector (its words begin with "
+            f"{', '.join(map(repr, list(vectors.rows)[:3]))}); give vectors of the queries' "
+            f"language, in lower case"
         )
     return words, WordFacts(
         source=vectors.source,
@@ -230,6 +235,7 @@ def _feature_facts(material: Material, parts: Sequence[Packed]) -> FeatureFacts:
         rows_per_second=round(rate, 6),
         length_differences=int(differs.sum()),
         largest_difference=round(float(off[differs].max(initial=0.0)), 3),
+        zero_videos=[video for part in parts for video in part.zero],
     )
 
 

@@ -7,13 +7,17 @@ A video is found by its id with or without `v_`. Nothing is unpickled.
 
 from __future__ import annotations
 
+import math
 import zipfile
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import h5py
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from refkd.errors import DataError
@@ -21,6 +25,8 @@ from refkd.errors import DataError
 NPZ_KEYS = ("features", "arr", "image_embeddings")
 HDF5_KEYS = ("c3d_features", "c3d_fc6_features")
 HDF5_SUFFIXES = (".hdf5", ".h5")
+LARGEST_UNPACKED, LARGEST_RATIO = 1 << 28, 100
+"""Bytes that may be unpacked whatever they were packed into; beyond, bytes for one of the file."""
 
 
 class FeatureSource(Protocol):
@@ -80,15 +86,10 @@ class FolderFeatures:
     def read(self, video: str) -> NDArray[Any]:
         """Return the array in a video's file."""
         path = self._paths[_find(self._paths, video) or video]
-        try:
-            with path.open("rb") as handle:
-                loaded = np.load(handle, allow_pickle=False)
-                return loaded if isinstance(loaded, np.ndarray) else _from_npz(path, loaded)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"{path}: cannot be read ({error}); it may be cut off or pickled, save it again "
-                f"as a plain array"
-            ) from None
+        with open_arrays(path) as loaded:
+            if isinstance(loaded, np.ndarray):
+                return loaded
+            return np.asarray(_only(loaded, NPZ_KEYS, str(path)))
 
 
 class Hdf5Features:
@@ -116,6 +117,7 @@ class Hdf5Features:
             entry = self._file[_find(self._keys, video) or video]
             if isinstance(entry, h5py.Group):
                 entry = _only(entry, HDF5_KEYS, self.where(video))
+            require_plausible(entry.nbytes, entry.id.get_storage_size(), self.where(video))
             return np.asarray(entry[()])
         except (OSError, RuntimeError) as error:
             raise DataError(
@@ -150,9 +152,61 @@ def _find(keys: Collection[str], video: str) -> str | None:
     return None
 
 
-def _from_npz(path: Path, loaded: Any) -> NDArray[Any]:
-    with loaded as arrays:
-        return np.asarray(_only(arrays, NPZ_KEYS, str(path)))
+@contextmanager
+def open_arrays(path: Path) -> Iterator[Any]:
+    """Open a `.npy` file as its array, or a `.npz` file as arrays by name; nothing is unpickled.
+
+    Raises `DataError` where the file is damaged or pickled, and before memory is taken where a
+    header claims more than the file can hold.
+    """
+    try:
+        with path.open("rb") as handle:
+            if handle.read(2) == b"PK":
+                _require_plausible_archive(handle, path)
+            else:
+                handle.seek(0)
+                _require_held(handle, path.stat().st_size, str(path))
+            handle.seek(0)
+            yield np.load(handle, allow_pickle=False)
+    except (ValueError, OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}); it may be cut off or pickled, save it again as "
+            f"plain arrays"
+        ) from None
+
+
+def _require_plausible_archive(handle: IO[bytes], path: Path) -> None:
+    with zipfile.ZipFile(handle) as archive:
+        for entry in archive.infolist():
+            where = f"{path}[{entry.filename}]"
+            require_plausible(entry.file_size, entry.compress_size, where)
+            with archive.open(entry) as member:
+                _require_held(member, entry.file_size, where)
+
+
+def require_plausible(unpacked: int, packed: int, where: str) -> None:
+    """Raise `DataError` where so much would be unpacked of so little that it cannot be real."""
+    if unpacked > max(LARGEST_UNPACKED, LARGEST_RATIO * packed):
+        raise DataError(
+            f"{where}: claims {unpacked:,} bytes, packed into {packed:,}; it is no array of "
+            "measured values, get the file again"
+        )
+
+
+def _require_held(handle: IO[bytes], size: int, where: str) -> None:
+    """Raise `DataError` where the header of an array claims more than `size` bytes hold."""
+    try:
+        version = npy.read_magic(handle)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read(handle)
+    except ValueError:
+        return  # no array: `numpy.load` says so
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed > size and not dtype.hasobject:
+        raise DataError(
+            f"{where}: its header claims {shape} {dtype}, {claimed:,} bytes, but it holds at most "
+            f"{size:,}; it is damaged, get it again"
+        )
 
 
 def _only(entries: Any, names: tuple[str, ...], where: str) -> Any:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from refkd.config import Config
 from refkd.data.splits import Carve
@@ -59,6 +59,8 @@ class FeatureFacts(Config):
     """Videos whose rows differ from duration · rows_per_second by over a second and over 5 %."""
     largest_difference: float
     """Of those rows, in seconds."""
+    zero_videos: list[str] = Field(default_factory=list)
+    """Videos whose features are all 0."""
 
 
 class WordFacts(Config):
@@ -111,6 +113,8 @@ class Manifest(Config):
 def fingerprint_of(manifest: Manifest) -> str:
     """Return the sha256 over a manifest without its fingerprint."""
     facts = manifest.model_dump(mode="json", exclude={"fingerprint"})
+    if not manifest.features.zero_videos:
+        del facts["features"]["zero_videos"]  # which earlier manifests do not have
     return hashlib.sha256(canonical_json(facts)).hexdigest()
 
 

@@ -172,8 +172,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         return dict(items)
 
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:  # also of a number of thousands of digits
         raise DataError(f"{path}: not valid JSON ({error}); get the file again") from None
     if not isinstance(content, dict) or not content:
         raise DataError(
@@ -187,13 +187,18 @@ def _read_video(
 ) -> Iterator[Moment]:
     key = PUBLISHED[name].duration
     where = f"{path}: video {video}"
-    if not isinstance(entry, dict) or not {key, "timestamps", "sentences"} <= entry.keys():
-        missing = sorted({key, "timestamps", "sentences"} - set(entry or ()))
+    if not encodable(video):
+        raise DataError(f"{path}: the id {video!r} holds half a character; write it again")
+    if not isinstance(entry, dict):
+        raise DataError(f"{where}: is {entry!r}; give {key}, timestamps and sentences")
+    if missing := sorted({key, "timestamps", "sentences"} - entry.keys()):
         raise DataError(f"{where}: {', '.join(missing)} is missing; complete the entry")
     duration = _number(entry[key], f"{where}: {key}")
     if duration <= 0:
         raise DataError(f"{where}: {key} is {duration}; give the video's length in seconds")
     times, queries = entry["timestamps"], entry["sentences"]
+    if not isinstance(times, list) or not isinstance(queries, list):
+        raise DataError(f"{where}: timestamps and sentences must be lists of equal length")
     if len(times) != len(queries) or not times:
         raise DataError(
             f"{where}: {len(times)} timestamps but {len(queries)} sentences; give one of each "
@@ -206,6 +211,11 @@ def _read_video(
         if not isinstance(query, str) or not query.strip():
             raise DataError(
                 f"{place}: the sentence is {query!r}; write a query or remove the pair"
+            )
+        if not encodable(query):
+            raise DataError(
+                f"{place}: the sentence {query!r} holds half a character, which no file can hold; "
+                f"write it again"
             )
         duplicate = (start, end, query) in seen
         seen.add((start, end, query))
@@ -222,6 +232,19 @@ def _read_video(
         )
 
 
+def encodable(text: str) -> bool:
+    """Return whether a text can be written as UTF-8: half a surrogate pair cannot.
+
+    >>> encodable("ein Türgriff"), encodable("\\ud800")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _span(span: Any, place: str) -> tuple[float, float]:
     if not isinstance(span, list) or len(span) != 2:
         raise DataError(f"{place}: the timestamp is {span!r}; give [start, end] in seconds")
@@ -232,9 +255,13 @@ def _span(span: Any, place: str) -> tuple[float, float]:
 
 
 def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:  # an integer above every float
+        number = math.inf
+    if isinstance(value, bool) or not math.isfinite(number):
         raise DataError(f"{what} is {value!r}; give seconds as a finite number")
-    return float(value)
+    return number
 
 
 def _repairs(start: float, end: float, duration: float, *, duplicate: bool) -> Iterator[Repair]:

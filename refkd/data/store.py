@@ -34,6 +34,8 @@ class Packed:
     """Clips of each video in the store."""
     rows: Mapping[str, int]
     """T, rows of each video as read."""
+    zero: Sequence[str]
+    """Videos whose features are all 0."""
     dim: int
     sha256: str
     """Over ids, clip counts and packed clips."""
@@ -77,6 +79,7 @@ def pack(
     content, origin = hashlib.sha256(), hashlib.sha256()
     clips: dict[str, int] = {}
     rows: dict[str, int] = {}
+    zero: list[str] = []
     with spool.open("wb") as handle:
         for item in _progress(_read_all(source, videos, max_clips, jobs), len(videos), progress):
             dim = dim or item.clips.shape[1]
@@ -86,6 +89,8 @@ def pack(
                     f"{dim}; extract it again with the same network"
                 )
             clips[item.video], rows[item.video] = len(item.clips), item.rows
+            if not item.clips.any():
+                zero.append(item.video)
             handle.write(item.clips.tobytes())
             content.update(f"{item.video}\0{len(item.clips)}\0".encode() + item.clips.tobytes())
             origin.update(item.video.encode() + b"\0" + item.digest)
@@ -94,6 +99,7 @@ def pack(
     return Packed(
         clips=clips,
         rows=rows,
+        zero=zero,
         dim=dim,
         sha256=content.hexdigest(),
         source_sha256=origin.hexdigest(),

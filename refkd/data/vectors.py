@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from refkd.data.features import open_arrays
 from refkd.errors import DataError
 from refkd.files import sha256_file
 
@@ -54,7 +54,7 @@ def _read_text(path: Path) -> tuple[list[str], NDArray[np.float32]]:
     rows: list[NDArray[np.float32]] = []
     width = 0
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8-sig") as lines:
             for line in lines:
                 fields = line.rstrip().split(" ")
                 if width == 0 and len(fields) > 2:  # word2vec's header line has two fields
@@ -71,13 +71,11 @@ def _read_text(path: Path) -> tuple[list[str], NDArray[np.float32]]:
 
 def _read_npz(path: Path) -> tuple[list[str], NDArray[np.float32]]:
     try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
+        with open_arrays(path) as arrays:
             words, vectors = arrays["words"], arrays["vectors"]
             real = arrays["is_glove"] if "is_glove" in arrays else np.ones(len(words), dtype=bool)
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path}: {error}; expected plain arrays `words` and `vectors` in an intact .npz"
-        ) from None
+    except KeyError as error:
+        raise DataError(f"{path}: {error}; expected the arrays `words` and `vectors`") from None
     if words.ndim != 1 or vectors.ndim != 2 or not len(words) == len(vectors) == len(real):
         raise DataError(
             f"{path}: words {words.shape}, vectors {vectors.shape}; expected (W,) and (W, d)"

@@ -81,6 +81,9 @@ def _identity(manifest: Manifest) -> list[tuple[str, str]]:
                 f"{features.largest_difference:g} s",
             )
         )
+    if zero := features.zero_videos:
+        named = ", ".join(zero[:3]) + (", …" if len(zero) > 3 else "")
+        lines.append(("zero", f"{len(zero):,} videos have no feature but 0: {named}"))
     if manifest.carve is not None:
         lines.append(
             (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,56 @@ def test_files_that_are_cut_off_stop(tmp_path: Path, layout: str, kept: int) -> 
     with pytest.raises(DataError, match="cannot be read") as caught:
         checked_rows(open_features(folder), "a")
     assert str(path) in str(caught.value)
+
+
+def claiming(path: Path, rows: int) -> Path:
+    """Write a `.npy` file of some bytes whose header claims so many rows."""
+    with path.open("wb") as handle:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (rows, 1024)}
+        np.lib.format.write_array_header_1_0(handle, header)
+        handle.write(bytes(64))
+    return path
+
+
+def lies(folder: Path, kind: str) -> None:
+    """Write `a` with a few bytes that claim to be hundreds of gigabytes, or unpack to them."""
+    folder.mkdir()
+    if kind == "npy":
+        claiming(folder / "a.npy", rows=1 << 27)
+    elif kind == "member":
+        made = claiming(folder / "features.npy", rows=1 << 27)
+        with zipfile.ZipFile(folder / "a.npz", "w") as archive:
+            archive.write(made, made.name)
+        made.unlink()
+    elif kind == "bomb":
+        np.savez_compressed(folder / "a.npz", features=np.zeros((70_000, 1024), np.float32))
+    else:
+        with h5py.File(folder / "f.h5", "w") as file:
+            file.create_dataset("a", shape=(1 << 27, 1024), dtype=np.float32, chunks=(64, 1024))
+
+
+@pytest.mark.parametrize("kind", ["npy", "member", "bomb", "hdf5"])
+def test_a_file_that_lies_about_its_size_stops_before_memory_is_taken(
+    tmp_path: Path, kind: str
+) -> None:
+    folder = tmp_path / "f"
+    lies(folder, kind)
+    source = open_features(folder / "f.h5" if kind == "hdf5" else folder)
+    tracemalloc.start()  # which NumPy tells of its arrays
+    try:
+        with pytest.raises(DataError, match=r"claims .* get (it|the file) again") as caught:
+            checked_rows(source, "a")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    finally:
+        tracemalloc.stop()
+    assert str(folder) in str(caught.value)
+
+
+def test_features_of_real_sparsity_are_no_lie(tmp_path: Path) -> None:
+    rows = np.zeros((600, 1024), np.float32)
+    rows[:, ::10] = np.arange(600, dtype=np.float32)[:, None] + 1
+    np.savez_compressed(tmp_path / "a.npz", features=rows)
+    assert np.array_equal(checked_rows(open_features(tmp_path), "a"), rows)
 
 
 def test_an_hdf5_file_that_is_cut_off_stops(tmp_path: Path) -> None:

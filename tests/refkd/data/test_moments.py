@@ -88,6 +88,14 @@ def test_exact_duplicates_are_dirt_in_activitynet_train_and_an_error_elsewhere(
         ({"v_a": entry(timestamps=[], sentences=[])}, "0 timestamps but 0 sentences"),
         ({"v_a": entry(sentences=[" \n"])}, "the sentence is"),
         ({"v_a": entry(sentences=[None])}, "the sentence is None"),
+        ({"v_a": entry(sentences=["\ud83d"])}, "v_a, pair 0: .* half a character"),
+        ('{"\\ud83d": {}}', "half a character"),
+        ({"v_a": 5}, "video v_a: is 5"),
+        ({"v_a": entry(timestamps=5)}, "must be lists"),
+        ({"v_a": entry(timestamps={"0": [1, 2]})}, "must be lists"),
+        ({"v_a": entry(duration=10**400)}, "duration is 1000"),
+        ("1" * 5000, "not valid JSON"),
+        ("[" * 10**5, "not valid JSON"),
         ({"v_train": GOOD}, r"v_train also stands in anet_train\.json"),
     ],
 )
@@ -97,6 +105,14 @@ def test_wrong_annotations_stop(tmp_path: Path, content: Any, message: str) -> N
         read_annotations("activitynet-cd", tmp_path)
     assert str(tmp_path / "anet_val.json") in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:
+    path = write(tmp_path) / "anet_val.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [m.video_id for m in read_annotations("activitynet-cd", tmp_path).splits["val"]] == [
+        "v_val"
+    ]
 
 
 def test_unknown_and_missing_split_files_stop(tmp_path: Path) -> None:

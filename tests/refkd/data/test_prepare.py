@@ -158,6 +158,29 @@ def test_the_vocabulary_is_trains(tmp_path: Path) -> None:
     assert made.manifest.words.coverage == 1.0
 
 
+def test_vectors_of_other_words_than_the_queries_stop(tmp_path: Path) -> None:
+    given = inputs(tmp_path)
+    given["words"].write_text("Tür 1 2 3\nHAUS 4 5 6\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"no word of the queries has a vector .*'Tür', 'HAUS'"):
+        make(given, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_videos_whose_features_are_all_zero_are_named(tmp_path: Path) -> None:
+    given = inputs(tmp_path)
+    assert make(given, tmp_path / "whole").manifest.features.zero_videos == []
+    paths = sorted(given["features"].glob("*.npy"))
+    np.save(paths[0], np.zeros_like(np.load(paths[0])))
+    made = make(given, tmp_path / "one")
+    assert made.manifest.features.zero_videos == [paths[0].stem]
+    assert Dataset.open(made.path).fingerprint == made.fingerprint
+    for path in paths:
+        np.save(path, np.zeros_like(np.load(path)))
+    with pytest.raises(DataError, match="all features of all videos are 0"):
+        make(given, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 def test_missing_features_stop_or_are_counted(tmp_path: Path) -> None:
     given = inputs(tmp_path)
     for video in ("AIN00", "AIN01", "VAL00"):

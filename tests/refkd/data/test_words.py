@@ -96,6 +96,12 @@ def test_text_vectors_with_a_header_line(tmp_path: Path) -> None:
     assert list(read_vectors(path).rows) == ["the", "cat"]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path: Path) -> None:
+    path = tmp_path / "v.txt"
+    path.write_bytes(b"\xef\xbb\xbfthe 1 2\ncat 3 4\n")
+    assert list(read_vectors(path).rows) == ["the", "cat"]
+
+
 def test_npz_vectors_leave_out_rows_that_are_no_vector(tmp_path: Path) -> None:
     path = tmp_path / "v.npz"
     real = np.array([True, False])
@@ -111,7 +117,7 @@ def test_npz_vectors_leave_out_rows_that_are_no_vector(tmp_path: Path) -> None:
         ("empty.txt", b"", "holds no word vectors"),
         ("bad.txt", b"the 1 2 3\ncat 1 x 3\n", "line 2"),
         ("nan.txt", b"the 1 2 3\ncat 1 nan 3\n", "'cat' is not finite"),
-        ("cut.npz", b"PK\x03\x04cut", "intact"),
+        ("cut.npz", b"PK\x03\x04cut", "cut off"),
     ],
 )
 def test_wrong_vector_files(
