@@ -5,7 +5,7 @@
 #
 # REFKD_WORKSPACE  folder of the store and the artefacts           (runs)
 # REFKD_STORE      store, such as postgresql+psycopg://USER:PASSWORD@HOST/mlflow
-#                                                                  (SQLite in the workspace)
+#                  or sqlite:///FILE, relative to the workspace    (mlflow.db there)
 # REFKD_ARTIFACTS  where artefacts go: a folder or s3://BUCKET/PATH (mlartifacts in the workspace)
 # REFKD_PORT       port                                            (5000)
 # REFKD_AUTH       basic: every request needs a user and a password (none)
@@ -37,7 +37,13 @@ esac
 
 mkdir -p "$workspace"
 workspace=$(cd "$workspace" && pwd)
-artifacts=${REFKD_ARTIFACTS:-$workspace/mlartifacts}
+artifacts=${REFKD_ARTIFACTS:-mlartifacts}
+case $artifacts in
+  /* | *://*) ;;
+  *) [ -z "${REFKD_ARTIFACTS:-}" ] || artifacts=$PWD/$artifacts ;;
+esac
+# What lies there is named from there: no URL holds a path with ?, # or % as it is.
+cd "$workspace"
 
 if [ "$auth" = basic ]; then
   python -c 'import flask_wtf' 2>/dev/null ||
@@ -57,7 +63,7 @@ if [ "$auth" = basic ]; then
     cat >"$MLFLOW_AUTH_CONFIG_PATH" <<EOF
 [mlflow]
 default_permission = NO_PERMISSIONS
-database_uri = sqlite:///$workspace/basic_auth.db
+database_uri = sqlite:///basic_auth.db
 admin_username = admin
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 auth_cache_ttl_seconds = 60
@@ -73,7 +79,7 @@ export MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false
 # It tells its makers nothing of what is done with it.
 export MLFLOW_DISABLE_TELEMETRY=true
 # Not on the command line, where everybody on this machine could read the password.
-export MLFLOW_BACKEND_STORE_URI="${REFKD_STORE:-sqlite:///$workspace/mlflow.db}"
+export MLFLOW_BACKEND_STORE_URI="${REFKD_STORE:-sqlite:///mlflow.db}"
 
 exec mlflow server \
   --host "$host" \

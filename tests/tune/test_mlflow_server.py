@@ -34,10 +34,10 @@ def programs() -> str:
 
 @pytest.fixture
 def other_server(tmp_path: Path) -> Iterator[Server]:
-    """A server whose settings come from the environment."""
+    """A server set by the environment, in a folder that no URL holds as it is."""
     from support.tracking_server import Server as Started
 
-    server = Started(tmp_path / "server")
+    server = Started(tmp_path / "exp?lr=1 #2 %20ü")
     server.workspace.mkdir()
     yield server
     server.kill()
@@ -106,7 +106,8 @@ def test_a_server_with_passwords_takes_a_search_that_knows_one(
     monkeypatch.setenv("REFKD_AUTH", "basic")
     monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", password)
     other_server.start()
-    for name in ("basic_auth.ini", "basic_auth.db", "server.key"):
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith("exp")] == ["exp?lr=1 #2 %20ü"]
+    for name in ("basic_auth.ini", "basic_auth.db", "server.key", "mlflow.db"):
         assert (other_server.workspace / name).stat().st_mode & 0o077 == 0
     address = f"{other_server.uri}/api/2.0/mlflow/experiments/search?max_results=1"
     with pytest.raises(urllib.error.HTTPError) as refusal:
