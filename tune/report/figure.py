@@ -1,9 +1,9 @@
-"""What a figure of the report consists of: panels to draw, a sentence, and its numbers."""
+"""What a section of the report consists of, and how its pictures are built."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,6 @@ COLORS = {
     "floor": "#8c8c8c",
 }
 """Each is told from white and from near black."""
-NAMES = {"val_id/miou": "ID mIoU", "val_ood/miou": "OOD mIoU"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +78,6 @@ def shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def score(metrics: Mapping[str, float], name: str) -> str:
-    """Return a metric to two digits; empty where it is not known."""
-    return f"{metrics[name]:.2f}" if name in metrics else ""
-
-
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun.
 
@@ -91,6 +85,11 @@ def plural(count: int, noun: str) -> str:
     ('1 trial', '2 trials')
     """
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def capitalised(sentence: str) -> str:
+    """Return a sentence with its first letter as a capital."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def too_few(count: int, needed: int) -> str:
@@ -106,12 +105,35 @@ def hover(view: TrialView, *lines: str) -> str:
     return "<br>".join(html.escape(line) for line in (head, *lines, *values))
 
 
-def aliases_of(champions: Mapping[str, int]) -> dict[int, str]:
-    """Return the aliases of each champion's trial, joined."""
-    names: dict[int, list[str]] = {}
-    for alias, number in sorted(champions.items()):
-        names.setdefault(number, []).append(alias)
-    return {number: ", ".join(held) for number, held in names.items()}
+def scatter(points: Iterable[Sequence[Any]], name: str, **settings: Any) -> Any:
+    """Return a trace of (x, y) or (x, y, text); the text is shown when a point is pointed at."""
+    import plotly.graph_objects as go
+
+    x, y, *texts = list(zip(*points, strict=True)) or [(), ()]
+    if texts:
+        settings |= {"hovertext": texts[0], "hoverinfo": "text"}
+    return go.Scatter(x=x, y=y, name=name, **settings)
+
+
+def joined(lines: Iterable[Sequence[Sequence[Any]]]) -> Iterator[Sequence[Any]]:
+    """Yield the (x, y, text) of several lines with a gap behind each: they make one trace."""
+    for line in lines:
+        yield from line
+        yield None, None, None
+
+
+def bars(lengths: Mapping[str, float], name: str, color: str, **settings: Any) -> Any:
+    """Return a trace of horizontal bars by their names."""
+    import plotly.graph_objects as go
+
+    return go.Bar(
+        y=list(lengths),
+        x=list(lengths.values()),
+        name=name,
+        orientation="h",
+        marker={"color": color},
+        **settings,
+    )
 
 
 def chart(traces: Sequence[Any], *, height: int = 360, x: str = "", y: str = "") -> Any:
@@ -137,11 +159,3 @@ def plain(plot: Any, *, height: int) -> Any:
     plot.update_xaxes(automargin=True)
     plot.update_yaxes(automargin=True)
     return plot
-
-
-def gapped(pieces: Iterable[Sequence[Any]], *, gap: Any = None) -> list[Any]:
-    """Return pieces of lines as one, with a gap behind each, so that they make one trace."""
-    joined: list[Any] = []
-    for piece in pieces:
-        joined += [*piece, gap]
-    return joined
