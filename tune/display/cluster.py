@@ -14,7 +14,7 @@ _STYLES = {"problem": "red", "note": "yellow"}
 def show_checked(console: Console, checked: Checked) -> None:
     """Print a row a finding, and whether the cluster can be used."""
     if checked.findings:
-        table = make_table(f"{checked.subject} ({checked.kind})")
+        table = make_table(f"{checked.subject} ({checked.kind})", ())
         for head, ratio in (("where", 3), ("what is wrong", 4), ("remedy", 4)):
             table.add_column(head, ratio=ratio, overflow="fold")
         for one in checked.findings:

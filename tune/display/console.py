@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -30,22 +30,24 @@ def say(console: Console, text: str, style: str | None = None) -> None:
 
 
 def say_caveats(console: Console, caveats: Sequence[str]) -> None:
-    """Print why results are not to be taken at their names."""
+    """Print why systems are not what their names say: leakage, reconstructions."""
     for caveat in caveats:
         console.print(f"! {caveat}", style="bold yellow", markup=False, highlight=False)
 
 
-def make_table(title: str, *heads: str, **settings: Any) -> Table:
-    """Return an empty table with words to the left and numbers to the right of their columns."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        **settings,
-    )
+def make_table(
+    title: str, heads: Iterable[str], rows: Iterable[Iterable[str]] = (), **settings: Any
+) -> Table:
+    """Return a table, its columns of words flush left and all others flush right.
+
+    `settings` are those of `rich.table.Table`.
+    """
+    settings.setdefault("box", box.SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", caption_justify="left", **settings)
     for head in heads:
         table.add_column(head, justify="left" if head in _WORDS else "right")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

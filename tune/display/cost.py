@@ -29,9 +29,7 @@ def show_bill(console: Console, bill: Bill) -> None:
         console.print(f"study {bill.study}: nothing was trained yet, so there is nothing to pay")
         return
     heads = ("", "trials", "epochs", "CPU seconds", "GPU seconds", bill.currency)
-    table = make_table(f"Bill of {bill.study}", *heads)
-    for row in bill.rows:
-        table.add_row(*bill_cells(row))
+    table = make_table(f"Bill of {bill.study}", heads, map(bill_cells, bill.rows))
     table.add_section()
     table.add_row(*bill_cells(bill.total))
     console.print(table)
@@ -55,23 +53,20 @@ def show_bill(console: Console, bill: Bill) -> None:
 def _nodes(bill: Bill) -> Table:
     """Return the machines by type, and what share of their time trials used."""
     heads = ("type", "machines", "hours", "CPU hours", "GPU hours", bill.currency)
-    table = make_table("Machines while a driver was at work", *heads)
+    rows = []
     for row in bill.nodes:
         hours = (f"{n:.3f}" for n in (row.hours, row.cpu_hours, row.gpu_hours))
         money = "no price" if row.money is None else f"{row.money:.4f}"
-        table.add_row(row.type, str(row.nodes), *hours, money)
-    if bill.busy is not None:
-        table.caption = f"used by students: {bill.busy:.0%}"
-    return table
+        rows.append([row.type, str(row.nodes), *hours, money])
+    caption = None if bill.busy is None else f"used by students: {bill.busy:.0%}"
+    return make_table("Machines while a driver was at work", heads, rows, caption=caption)
 
 
 def show_plan(console: Console, plan: Plan) -> None:
     """Print how far trials will come, and what that takes."""
     heads = ("epoch", "trials that reach it")
-    table = make_table(f"Plan of {plan.study} ({plan.source})", *heads)
-    for epoch, count in plan.reaching.items():
-        table.add_row(str(epoch), f"{count:.1f}")
-    console.print(table)
+    rows = ([str(epoch), f"{count:.1f}"] for epoch, count in plan.reaching.items())
+    console.print(make_table(f"Plan of {plan.study} ({plan.source})", heads, rows))
     share = 100 * plan.epochs / plan.full_epochs
     console.print(
         f"about {plan.epochs:.0f} epochs of {plan.epoch_seconds:.1f} s ({share:.0f} % of "

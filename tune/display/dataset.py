@@ -22,35 +22,36 @@ def show_manifest(console: Console, dataset: Dataset) -> None:
     console.print(_roles(manifest))
     if any(manifest.repairs.values()):
         console.print(_repairs(manifest))
-    for what, value in _identity(manifest):
+    say(console, f"  {'fingerprint':<12} {manifest.fingerprint}")
+    for what, value in ingredients(manifest):
         say(console, f"  {what:<12} {value}")
     say(console, f"  {'folder':<12} {dataset.path}")
 
 
 def _roles(manifest: Manifest) -> Table:
     heads = ("role", "pairs", "videos", "annotated pairs", "annotated videos", "")
-    table = make_table(manifest.name, *heads)
+    rows = []
     for role in (role for role in ROLES if role in manifest.roles):
         count = manifest.roles[role]
         numbers = (count.pairs, count.videos, count.annotated_pairs, count.annotated_videos)
         note = "sealed" if role in SEALED_ROLES else ""
-        table.add_row(role, *(f"{number:,}" for number in numbers), note)
-    return table
+        rows.append([role, *(f"{number:,}" for number in numbers), note])
+    return make_table(manifest.name, heads, rows)
 
 
 def _repairs(manifest: Manifest) -> Table:
     kinds = sorted({kind for counts in manifest.repairs.values() for kind in counts})
-    heads = (kind.replace("_", " ") for kind in kinds)
-    table = make_table("Repairs while reading (annotated pairs)", "split", *heads)
-    for split, counts in manifest.repairs.items():
-        table.add_row(split, *(f"{counts.get(kind, 0):,}" for kind in kinds))
-    return table
+    heads = ["split", *(kind.replace("_", " ") for kind in kinds)]
+    rows = (
+        [split, *(f"{counts.get(kind, 0):,}" for kind in kinds)]
+        for split, counts in manifest.repairs.items()
+    )
+    return make_table("Repairs while reading (annotated pairs)", heads, rows)
 
 
-def _identity(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """Yield what the data is made of, line by line."""
+def ingredients(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Yield what the data is made of: a name and a description each."""
     features, words, carve = manifest.features, manifest.words, manifest.carve
-    yield "fingerprint", manifest.fingerprint
     yield (
         "features",
         f"{features.dim} wide, {features.layout}, {features.extractor or 'extractor unknown'}, "

@@ -34,11 +34,10 @@ _MEANS = {
 def show_finalists(console: Console, found: Finalists, folder: Path) -> None:
     """Print the finalists' means and spreads, then champions and teachers side by side."""
     title = f"Finalists of {found.study}: mean over {len(found.seeds)} fresh seeds"
-    table = make_table(title, "trial", "", *_MEANS.values(), "CPU s")
+    heads = ("trial", "", *_MEANS.values(), "CPU s")
     names = aliases_of(found.champions)
-    for row in found.finalists:
-        table.add_row(str(row.trial), names.get(row.trial, ""), *_means(row))
-    console.print(table)
+    rows = ([str(row.trial), names.get(row.trial, ""), *_means(row)] for row in found.finalists)
+    console.print(make_table(title, heads, rows))
     for row in found.finalists:
         for run in (r for r in row.runs if r.failed is not None):
             say(console, f"trial {row.trial}, seed {run.seed}: failed: {run.failed}", "red")
@@ -68,7 +67,7 @@ def show_final(console: Console, report: FinalReport, folder: Path) -> None:
 def _show_comparison(console: Console, comparison: Comparison) -> None:
     for role, systems in comparison.scores.items():
         title = f"{role}: {comparison.pairs[role]:,} pairs"
-        table = make_table(title, "system", *METRICS.values())
+        table = make_table(title, ("system", *METRICS.values()))
         for system, row in systems.items():
             cells = (row[metric].text(spread=True).replace(" [", "\n[") for metric in METRICS)
             table.add_row(system_words(system), *cells)
@@ -76,17 +75,13 @@ def _show_comparison(console: Console, comparison: Comparison) -> None:
         for cells_of_floor in floor_rows(comparison.floors[role]):
             table.add_row(*cells_of_floor)
         console.print(table)
-    table = make_table("Student - teacher, paired over pairs", *DIFFERENCE_HEADS)
-    for difference in difference_rows(comparison):
-        table.add_row(*difference)
-    console.print(table)
+    rows = difference_rows(comparison)
+    console.print(make_table("Student - teacher, paired over pairs", DIFFERENCE_HEADS, rows))
     if comparison.probes:
         probes = {system_words(n): found.model_dump() for n, found in comparison.probes.items()}
         console.print(probe_table(probes))
-    table = make_table("ID - OOD gap of mIoU", "system", "gap")
-    for system, gap in comparison.gaps.items():
-        table.add_row(system_words(system), gap.text(sign=True))
-    console.print(table)
+    gaps = ([system_words(n), gap.text(sign=True)] for n, gap in comparison.gaps.items())
+    console.print(make_table("ID - OOD gap of mIoU", ("system", "gap"), gaps))
     say(console, CONVENTION)
     if comparison.caveat:
         say(console, comparison.caveat, "bold yellow")

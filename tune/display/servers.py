@@ -75,7 +75,7 @@ def _log(name: str, folder: Path) -> Path:
 def _failed(name: str, folder: Path, *, late: bool) -> RefKDError:
     text = _log(name, folder).read_text(encoding="utf-8", errors="replace")
     what = "does not answer" if late else "ended by itself"
-    return RefKDError(f"{name} {what}: {' '.join(text.split())[-400:] or 'it said nothing'}")
+    return RefKDError(f"{name} {what}: {' '.join(text.split())[-400:] or 'it printed nothing'}")
 
 
 def _answers(address: str) -> bool:

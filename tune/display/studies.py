@@ -16,18 +16,18 @@ _METRICS = ("miou", "r1_iou0.3", "r1_iou0.5", "r1_iou0.7")
 
 def show_studies(console: Console, found: SideBySide) -> None:
     """Print a column a study, then the differences of their champions."""
-    table = make_table("Studies side by side", "", *(one.study for one in found.studies))
-    for name, shown in _rows(found).items():
-        table.add_row(name, *(shown(one) for one in found.studies))
-    console.print(table)
+    heads = ["", *(one.study for one in found.studies)]
+    facts = ([name, *map(shown, found.studies)] for name, shown in _facts(found).items())
+    console.print(make_table("Studies side by side", heads, facts))
     for made in found.differences:
         first, second = made.seeds
         base = found.studies[0].study
         title = f"{made.alias}: {made.other} - {base} (students: {second} against {first})"
-        table = make_table(title, "role", *(METRICS[metric] for metric in _METRICS))
-        for role, row in made.roles.items():
-            table.add_row(role, *(_difference(row[metric]) for metric in _METRICS))
-        console.print(table)
+        heads = ["role", *(METRICS[metric] for metric in _METRICS)]
+        rows = (
+            [role, *(_difference(row[m]) for m in _METRICS)] for role, row in made.roles.items()
+        )
+        console.print(make_table(title, heads, rows))
     if found.differences:
         say(
             console,
@@ -39,7 +39,7 @@ def show_studies(console: Console, found: SideBySide) -> None:
         say(console, note, "yellow")
 
 
-def _rows(found: SideBySide) -> dict[str, Callable[[StudyRow], str]]:
+def _facts(found: SideBySide) -> dict[str, Callable[[StudyRow], str]]:
     reference = ", ".join(f"{value:g}" for value in found.reference)
     names = dict.fromkeys(name for one in found.studies for name in one.objectives)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from refkd.evaluation.comparison import MEANING, Figure
+from tune.config.space import put
 from tune.config.urls import without_password
 from tune.display.console import aliases_of, make_table, say, say_caveats, score, states
 from tune.results.probe_rows import MEANING as PROBES_MEANING
@@ -72,12 +73,12 @@ def show_end(console: Console, summary: Summary, study: Path) -> None:
     """Print what a finished search found, what it cost, and what to do next."""
     show_best(console, summary)
     cost = summary.cost
-    table = make_table("What it cost", "", "", show_header=False)
-    table.add_row("trials", states(cost.trials))
-    table.add_row("student epochs", f"{cost.epochs} run, {cost.epochs_saved} saved by pruning")
-    seconds = f"{cost.cpu_seconds:.0f} students, {cost.teacher_cpu_seconds:.0f} teachers"
-    table.add_row("CPU seconds", seconds)
-    console.print(table)
+    rows = {
+        "trials": states(cost.trials),
+        "student epochs": f"{cost.epochs} run, {cost.epochs_saved} saved by pruning",
+        "CPU seconds": f"{cost.cpu_seconds:.0f} students, {cost.teacher_cpu_seconds:.0f} teachers",
+    }
+    console.print(make_table("What it cost", ("", ""), rows.items(), show_header=False))
     place = locate(study)
     console.print("\nWhere it lies", style="bold")
     say(console, f"  study      {without_password(place.storage)}")
@@ -98,11 +99,11 @@ def show_end(console: Console, summary: Summary, study: Path) -> None:
 def show_taught(console: Console, taught: Mapping[str, Taught]) -> None:
     """Print a row a teacher."""
     heads = ("teacher", "recipe", "backbone", "epoch", *SCORES.values())
-    table = make_table("Teachers (validation)", *heads)
+    rows = []
     for role, one in taught.items():
-        scores = (f"{one.metrics[name]:.2f}" for name in SCORES)
-        table.add_row(role, one.recipe, one.backbone, str(one.epoch), *scores)
-    console.print(table)
+        scores = (score(one.metrics, metric) for metric in SCORES)
+        rows.append([role, one.recipe, one.backbone, str(one.epoch), *scores])
+    console.print(make_table("Teachers (validation)", heads, rows))
     for one in taught.values():
         say(console, f"  {one.folder}")
 
@@ -113,10 +114,9 @@ def show_tuned(console: Console, tuned: Tuned) -> None:
         f"{tuned.study}: {tuned.trials} teachers, {tuned.failed} failed", highlight=False
     )
     show_taught(console, {tuned.role: tuned.best})
-    settings: dict[str, dict[str, Any]] = {}
+    settings: dict[str, Any] = {}
     for name, value in sorted(tuned.values.items()):
-        section, _, key = name.partition(".")
-        settings.setdefault(section, {})[key] = value
+        put(settings, name, value)
     if "recipe" in settings:
         settings["recipe"] = tuned.recipe
     text = yaml.safe_dump({"teachers": {tuned.role: settings}}, sort_keys=False)
@@ -126,15 +126,15 @@ def show_tuned(console: Console, tuned: Tuned) -> None:
 
 def probe_table(probes: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return a row a system of its dumped `refkd.evaluation.probes.Probes`, by name."""
-    table = make_table("Bias probes, mIoU", "system", *PROBE_HEADS, caption=PROBES_MEANING)
+    heads = ("system", *PROBE_HEADS)
+    rows = ([name, *probe_row(found)] for name, found in probes.items())
+    table = make_table("Bias probes, mIoU", heads, rows, caption=PROBES_MEANING)
     table.columns[0].no_wrap = True
-    for name, found in probes.items():
-        table.add_row(name, *probe_row(found))
     return table
 
 
 def _say_selected(console: Console, summary: Summary) -> None:
-    """Print whom the finalists' fresh seeds chose, and whether the study has grown since."""
+    """Print the champions among the finalists, and whether trials have ended since."""
     selected = summary.crowned
     if selected is None:
         return
@@ -151,41 +151,39 @@ def _say_selected(console: Console, summary: Summary) -> None:
 
 
 def _trial_table(title: str, trials: list[TrialSummary], notes: Mapping[int, str]) -> Table:
-    table = make_table(title, "trial", "", "state", "epoch", *SCORES.values())
+    rows = []
     for trial in trials:
         style = _STYLES.get(trial.state)
         state = f"[{style}]{trial.state}[/]" if style else trial.state
         scores = (score(trial.metrics, metric) for metric in SCORES)
         note = notes.get(trial.number, "")
-        table.add_row(str(trial.number), note, state, str(trial.epoch), *scores)
-    return table
+        rows.append([str(trial.number), note, state, str(trial.epoch), *scores])
+    return make_table(title, ("trial", "", "state", "epoch", *SCORES.values()), rows)
 
 
 def _show_intervals(
     console: Console, intervals: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]
 ) -> None:
-    table = make_table("Validation with 95 % intervals", "system", *SCORES.values())
     systems = {n: names.get(n, n) for n in intervals["val_id"] if n != "floors"}
-    _add_scores(table, intervals, systems, lambda held: Figure.model_validate(held).text())
-    console.print(table)
+    rows = _score_rows(intervals, systems, lambda held: Figure.model_validate(held).text())
+    heads = ("system", *SCORES.values())
+    console.print(make_table("Validation with 95 % intervals", heads, rows))
     say(console, f"{MEANING}\n")
-    title = "Bias floors: no look at any video, fitted on fit"
-    table = make_table(title, "predictor", *SCORES.values())
     floors = {role: held["floors"] for role, held in intervals.items()}
-    _add_scores(table, floors, {name: name for name in floors["val_id"]}, "{:.2f}".format)
-    console.print(table)
+    rows = _score_rows(floors, {name: name for name in floors["val_id"]}, "{:.2f}".format)
+    heads = ("predictor", *SCORES.values())
+    console.print(make_table("Bias floors: no look at any video, fitted on fit", heads, rows))
 
 
-def _add_scores(
-    table: Table,
+def _score_rows(
     by_role: Mapping[str, Mapping[str, Any]],
     names: Mapping[str, str],
     shown: Callable[[Any], str],
-) -> None:
-    """Add a row a system, its scores in the order of `SCORES`."""
+) -> Iterator[list[str]]:
+    """Yield a row a system: its name in words, and its scores in the order of `SCORES`."""
     columns = [metric.split("/") for metric in SCORES]
     for name, words in names.items():
-        table.add_row(words, *(shown(by_role[role][name][metric]) for role, metric in columns))
+        yield [words, *(shown(by_role[role][name][metric]) for role, metric in columns)]
 
 
 def _values(trial: TrialSummary) -> str:

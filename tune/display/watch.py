@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from pydantic import Field
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from refkd.config import Config
-from tune.display.console import say, score, states
+from tune.display.console import make_table, say, score, states
 from tune.study.budget import hypervolume
 from tune.study.snapshot import StudyReader, StudySnapshot
 from tune.study.state import StudyState
@@ -195,12 +194,20 @@ def draw(status: SearchStatus) -> Group:
     ]
     if status.running:
         running = ("running", "epoch", "ID mIoU", "OOD mIoU", "loss", "last epoch")
-        rows = (_running_row(trial, status.epochs) for trial in status.running)
-        lines.append(_table(running, rows))
+        table = make_table("", running, box=None)
+        for trial in status.running:
+            style = "yellow" if trial.silent and trial.silent > _SILENT else ""
+            scores = (score(trial.metrics, name) for name in (*SCORES, "train/loss"))
+            epoch = f"{trial.epoch}/{status.epochs}"
+            table.add_row(str(trial.number), epoch, *scores, _since(trial), style=style)
+        lines.append(table)
     if status.latest:
         latest = ("ended", "state", "epoch", "ID mIoU", "OOD mIoU")
-        rows = (_latest_row(status.summary, number) for number in status.latest)
-        lines.append(_table(latest, rows))
+        table = make_table("", latest, box=None)
+        for ended in map(status.summary.trial, status.latest):
+            scores = (score(ended.metrics, name) for name in SCORES)
+            table.add_row(str(ended.number), ended.state, str(ended.epoch), *scores, style="dim")
+        lines.append(table)
     return Group(*lines)
 
 
@@ -208,25 +215,7 @@ def _best_words(status: SearchStatus) -> str:
     return ", ".join(f"{k} {b.value:.2f} (trial {b.trial})" for k, b in status.best.items())
 
 
-def _table(heads: Sequence[str], rows: Iterable[tuple[list[str], str]]) -> Table:
-    """Return a table of cells with a style a row."""
-    table = Table(box=None)
-    for head in heads:
-        table.add_column(head, justify="right")
-    for cells, style in rows:
-        table.add_row(*cells, style=style)
-    return table
-
-
-def _running_row(trial: Running, epochs: int) -> tuple[list[str], str]:
-    cells = [score(trial.metrics, name) for name in (*SCORES, "train/loss")]
-    since = "none yet" if trial.silent is None else f"{trial.silent:.0f} s ago"
-    since = "paused" if trial.paused else since
-    style = "yellow" if trial.silent and trial.silent > _SILENT else ""
-    return [str(trial.number), f"{trial.epoch}/{epochs}", *cells, since], style
-
-
-def _latest_row(summary: Summary, number: int) -> tuple[list[str], str]:
-    trial = summary.trial(number)
-    cells = [score(trial.metrics, name) for name in SCORES]
-    return [str(number), trial.state, str(trial.epoch), *cells], "dim"
+def _since(trial: Running) -> str:
+    if trial.paused:
+        return "paused"
+    return "none yet" if trial.silent is None else f"{trial.silent:.0f} s ago"

@@ -13,19 +13,8 @@ from typing import Any
 
 from tune.display.console import aliases_of
 from tune.display.plot import ID, OOD
-from tune.report.figure import (
-    COLORS,
-    Panel,
-    Section,
-    Table,
-    bars,
-    chart,
-    hover,
-    joined,
-    metric_name,
-    plural,
-    scatter,
-)
+from tune.report import draw
+from tune.report.figure import Panel, Section, Table, metric_name, plural
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 
@@ -39,7 +28,6 @@ _SYMBOLS = {
     "pi": ("affinity π", "affinity π of each teacher to the student's side branch"),
     "rho": ("confidence ρ", "confidence ρ of each side branch"),
 }
-_FACTS = {"π ID": "pi_id", "π OOD": "pi_ood", "ρ ID": "rho_id", "ρ OOD": "rho_ood"}
 
 
 def curves(study: StudySnapshot) -> Section:
@@ -77,32 +65,33 @@ def _lines(study: StudySnapshot, metric: str) -> list[Any]:
         scores = {e: m[metric] for e, m in v.curve.items() if metric in m}
         group = "champion" if v.number in champions else v.state
         if scores and group in groups:
-            line = [(e, y, hover(v, f"epoch {e}: {y:.2f}")) for e, y in scores.items()]
+            line = [(e, y, draw.hover(v, f"epoch {e}: {y:.2f}")) for e, y in scores.items()]
             groups[group].append(line)
     traces = []
     for group, lines in ((group, lines) for group, lines in groups.items() if lines):
         opacity, symbol = _STYLES[group]
         marker = {
             "symbol": symbol,
-            "color": COLORS[group],
+            "color": draw.COLORS[group],
             "opacity": 1.0,
             "line": {"width": 0},
             "size": [size for line in lines for size in (*[1] * (len(line) - 1), 8, 1)],
         }
-        style = {"color": COLORS[group], "width": 3 if group == "champion" else 1.5}
-        look: dict[str, Any] = {"opacity": opacity, "line": style, "marker": marker}
-        traces.append(scatter(joined(lines), group.lower(), mode="lines+markers", **look))
+        style = {"color": draw.COLORS[group], "width": 3 if group == "champion" else 1.5}
+        form: dict[str, Any] = {"opacity": opacity, "line": style, "marker": marker}
+        form["mode"] = "lines+markers"
+        traces.append(draw.scatter(draw.joined(lines), group.lower(), **form))
     for role, metrics in study.summary.teachers.items():
         if metric in metrics:
             name, y = f"{role.upper()} teacher", metrics[metric]
             ends = [(epoch, y, f"{name}: {y:.2f}") for epoch in (1, study.epochs)]
-            dashes = {"color": COLORS.get(role), "dash": "dash", "width": 1.5}
-            traces.append(scatter(ends, name, mode="lines", line=dashes))
+            dashes = {"color": draw.COLORS.get(role), "dash": "dash", "width": 1.5}
+            traces.append(draw.scatter(ends, name, mode="lines", line=dashes))
     return traces
 
 
 def _by_epoch(study: StudySnapshot, traces: list[Any], y: str) -> Any:
-    plot = chart(traces, height=340, x="epoch", y=y)
+    plot = draw.chart(traces, height=340, x="epoch", y=y)
     return plot.update_xaxes(dtick=max(1, -(-study.epochs // 8)))
 
 
@@ -128,10 +117,10 @@ def pruning(study: StudySnapshot) -> Section:
         f"saved, {saved / (ran + saved):.0%} of what all trials would have taken."
     )
     traces = [
-        bars(
+        draw.bars(
             {bar: row[column] for bar, row in reversed(rows.items())},
             name,
-            COLORS[color],
+            draw.COLORS[color],
             opacity=opacity,
             hovertemplate="%{y}: %{x} epochs " + name + "<extra></extra>",
         )
@@ -140,7 +129,8 @@ def pruning(study: StudySnapshot) -> Section:
             ("saved", 2, "PRUNED", 0.55),
         )
     ]
-    plot = chart(traces, height=120 + 44 * len(rows), x="epochs").update_layout(barmode="stack")
+    plot = draw.chart(traces, height=120 + 44 * len(rows), x="epochs")
+    plot.update_layout(barmode="stack")
     table = Table(
         heads=["", "trials", "epochs run", "epochs saved"],
         rows=[[name, *(f"{n:,}" for n in numbers)] for name, numbers in rows.items()],
@@ -156,45 +146,44 @@ def reflection(study: StudySnapshot) -> Section:
     if not held:
         text = "No student has passed its warm-up yet, so no affinity or confidence is known."
         return Section(key=key, title=title, text=text)
-    numbers = aliases_of(study.champions)
-    champion = next((v for number in numbers for v in held if v.number == number), None)
+    names = aliases_of(study.champions)
+    champion = next((v for number in names for v in held if v.number == number), None)
     who = "no champion yet"
     if champion is not None:
-        who = f"trial {champion.number} ({numbers[champion.number]})"
+        who = f"trial {champion.number} ({names[champion.number]})"
     text = (
         "Affinity π: how far a student already agrees with a teacher; the more, the less that "
         "teacher counts. Confidence ρ: how well the side branch that imitates a teacher finds the "
         "moment; the less, the more the truth takes that teacher's place. "
         f"Solid: {who}; dotted: median of {plural(len(held), 'student')}."
     )
-    panels = [
-        Panel(
-            name=f"reflection-{symbol}",
-            label=f"{words} by epoch. {_ends(champion or held[0], symbol)}",
-            plot=_by_epoch(study, _reflections(held, champion, symbol), y),
-        )
-        for symbol, (y, words) in _SYMBOLS.items()
+    panels, medians = [], {}
+    for symbol, (y, words) in _SYMBOLS.items():
+        traces, ends = [], []
+        for kind in ("id", "ood"):
+            fact, side = f"{symbol}_{kind}", kind.upper()
+            medians[f"median {y[-1]} {side}"] = middle = _median(held, fact)
+            form: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 4}}
+            form["line"] = {"color": draw.COLORS[kind], "dash": "dot", "width": 1.5}
+            traces.append(draw.scatter(middle.items(), f"{side}, median", **form))
+            line = _line(champion or held[0], fact)
+            values = list(line.values())
+            if champion is not None:
+                name = f"{side}, trial {champion.number}"
+                solid = {"color": draw.COLORS[kind], "width": 2.5}
+                trace = draw.scatter(line.items(), name, mode="lines+markers", line=solid)
+                traces.append(trace)
+            if values:
+                ends.append(f"{side} from {values[0]:.2f} to {values[-1]:.2f}")
+        label = f"{words} by epoch. Trial {(champion or held[0]).number}: {', '.join(ends)}."
+        plot = _by_epoch(study, traces, y)
+        panels.append(Panel(name=f"reflection-{symbol}", label=label, plot=plot))
+    rows = [
+        [str(epoch), *(_cell(middle.get(epoch)) for middle in medians.values())]
+        for epoch in next(iter(medians.values()))
     ]
-    medians = [_median(held, fact) for fact in _FACTS.values()]
-    table = Table(
-        heads=["epoch", *(f"median {name}" for name in _FACTS)],
-        rows=[[str(epoch), *(_cell(m.get(epoch)) for m in medians)] for epoch in medians[0]],
-    )
+    table = Table(heads=["epoch", *medians], rows=rows)
     return Section(key=key, title=title, text=text, panels=panels, tables=[table])
-
-
-def _reflections(held: Sequence[TrialView], champion: TrialView | None, symbol: str) -> list[Any]:
-    traces = []
-    for kind in ("id", "ood"):
-        fact, name = f"{symbol}_{kind}", kind.upper()
-        style: dict[str, Any] = {"color": COLORS[kind], "dash": "dot", "width": 1.5}
-        look: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 4}, "line": style}
-        traces.append(scatter(_median(held, fact).items(), f"{name}, median", **look))
-        line = {} if champion is None else _line(champion, fact)
-        if champion is not None and line:
-            look = {"mode": "lines+markers", "line": {"color": COLORS[kind], "width": 2.5}}
-            traces.append(scatter(line.items(), f"{name}, trial {champion.number}", **look))
-    return traces
 
 
 def _line(view: TrialView, fact: str) -> dict[int, float]:
@@ -208,15 +197,6 @@ def _median(held: Sequence[TrialView], fact: str) -> dict[int, float]:
         for epoch, value in _line(view, fact).items():
             by_epoch[epoch].append(value)
     return {epoch: median(values) for epoch, values in sorted(by_epoch.items())}
-
-
-def _ends(view: TrialView, symbol: str) -> str:
-    parts = []
-    for kind in ("id", "ood"):
-        line = list(_line(view, f"{symbol}_{kind}").values())
-        if line:
-            parts.append(f"{kind.upper()} from {line[0]:.2f} to {line[-1]:.2f}")
-    return f"Trial {view.number}: {', '.join(parts)}."
 
 
 def _cell(value: float | None) -> str:

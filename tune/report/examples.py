@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from refkd.errors import RefKDError
-from tune.display.comparison import system_words
 from tune.display.console import aliases_of
 from tune.study.snapshot import StudySnapshot
 
@@ -65,7 +64,7 @@ def examples(study: StudySnapshot) -> Examples:
     What cannot be opened any more, such as a dataset that was moved, is said instead.
     """
     if not study.champions:
-        return Examples(text="No champion yet, so nobody is asked.", items=[])
+        return Examples(text="No champion yet, so there are no answers to compare.", items=[])
     try:
         return _answered(study)
     except (RefKDError, OSError, RuntimeError) as error:
@@ -80,15 +79,14 @@ def _answered(study: StudySnapshot) -> Examples:
     dataset = Dataset.open(study.file.dataset)
     if dataset.fingerprint != study.attributes.get("dataset"):
         raise RefKDError(f"{dataset.path}: is another dataset than the one of the search")
-    number, champion = _champion(study)
     systems: dict[str, Frozen] = {}
     for role, folder in study.teacher_folders().items():
         teacher = find_teacher(folder)
         if teacher is None:
             raise RefKDError(f"{folder}: the {role} teacher is gone")
-        systems[f"teacher-{role}"] = teacher
-    systems["champion"] = champion
-    names = {name: system_words(name) for name in systems if name != "champion"}
+        systems[role] = teacher
+    number, systems["champion"] = _champion(study)
+    names = {"truth": "truth", **{role: f"{role.upper()} teacher" for role in systems}}
     names["champion"] = f"trial {number}"
     items = [
         example
@@ -120,35 +118,33 @@ def _of_role(
     from refkd.training.validation import edges_to_seconds, predict_edges
 
     pairs: Pairs = dataset.role(role)  # type: ignore[arg-type]
-    truth = DEFAULT.moments(pairs)
-    spans = {
-        name: DEFAULT.adjusted(
-            edges_to_seconds(predict_edges(frozen.backbone(dataset), pairs), pairs), pairs
-        )
-        for name, frozen in systems.items()
-    }
-    overlaps = {name: DEFAULT.tiou(held, truth) for name, held in spans.items()}
-    teachers = [held for name, held in overlaps.items() if name != "champion"]
-    found = []
-    for why, row in choose_rows(overlaps["champion"], teachers).items():
-        bars = [_bar("truth", "truth", truth[row], None)]
-        for name, held in spans.items():
-            kind, tiou = name.removeprefix("teacher-"), float(overlaps[name][row])
-            bars.append(_bar(names[name], kind, held[row], tiou))
-        example = Example(
+    spans = {"truth": DEFAULT.moments(pairs)}
+    overlaps = {}
+    for kind, frozen in systems.items():
+        edges = predict_edges(frozen.backbone(dataset), pairs)
+        spans[kind] = DEFAULT.adjusted(edges_to_seconds(edges, pairs), pairs)
+        overlaps[kind] = DEFAULT.tiou(spans[kind], spans["truth"])
+    teachers = [held for kind, held in overlaps.items() if kind != "champion"]
+    return [
+        Example(
             why=why,
             role=role.removeprefix("val_").upper(),
             query=pairs.queries[row],
             video=pairs.video_ids[row],
             duration=float(pairs.duration[row]),
-            bars=bars,
+            bars=[
+                Bar(
+                    name=names[kind],
+                    kind=kind,
+                    start=float(held[row][0]),
+                    end=float(held[row][1]),
+                    tiou=float(overlaps[kind][row]) if kind in overlaps else None,
+                )
+                for kind, held in spans.items()
+            ],
         )
-        found.append(example)
-    return found
-
-
-def _bar(name: str, kind: str, span: NDArray[np.float64], tiou: float | None) -> Bar:
-    return Bar(name=name, kind=kind, start=float(span[0]), end=float(span[1]), tiou=tiou)
+        for why, row in choose_rows(overlaps["champion"], teachers).items()
+    ]
 
 
 def choose_rows(

@@ -8,18 +8,8 @@ from typing import Any
 from tune.display.comparison import best_floor
 from tune.display.console import aliases_of, score
 from tune.display.plot import ID, OOD
-from tune.report.figure import (
-    COLORS,
-    Panel,
-    Section,
-    Table,
-    chart,
-    hover,
-    plural,
-    scatter,
-    short_name,
-    shown,
-)
+from tune.report import draw
+from tune.report.figure import Panel, Section, Table, plural, short_name, shown
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 
@@ -50,7 +40,7 @@ def front(study: StudySnapshot) -> Section:
         _leave_room(close)
         label = "The same, the complete trials and the teachers alone."
         panels.append(Panel(name="front-close", label=label, plot=close))
-        text += " Beside it the complete trials alone."
+        text += " Beside it: the complete trials alone."
     return Section(key=key, title=title, text=text, panels=panels, tables=[table])
 
 
@@ -69,30 +59,30 @@ def _plot(study: StudySnapshot, states: Sequence[str]) -> Any:
     points = [(v, p) for v in study.trials if (p := _point(v.kept))]
     for state in states:
         symbol, opacity, name = _STYLES[state]
-        held = [(*p, hover(v, _scores(p))) for v, p in points if v.state == state]
-        marker: dict[str, Any] = {"symbol": symbol, "size": 10, "color": COLORS[state]}
+        held = [(*p, draw.hover(v, _scores(p))) for v, p in points if v.state == state]
+        marker: dict[str, Any] = {"symbol": symbol, "size": 10, "color": draw.COLORS[state]}
         if held:
-            traces.append(scatter(held, name, mode="markers", marker=marker, opacity=opacity))
+            traces.append(draw.scatter(held, name, mode="markers", marker=marker, opacity=opacity))
     by_number = {v.number: p for v, p in points}
     line = sorted(by_number[number] for number in study.summary.front if number in by_number)
     if len(line) > 1:
-        style = {"shape": "vh", "color": COLORS["COMPLETE"], "dash": "dot"}
-        traces.append(scatter(line, "front", mode="lines", line=style, hoverinfo="skip"))
+        style = {"shape": "vh", "color": draw.COLORS["COMPLETE"], "dash": "dot"}
+        traces.append(draw.scatter(line, "front", mode="lines", line=style, hoverinfo="skip"))
     names = aliases_of(study.champions)
     # Of finalists too: where the search had them.
     champions = {number: p for number, p in by_number.items() if number in names}
     if champions:
-        marker = {"symbol": "circle-open", "size": 17, "color": COLORS["champion"]}
+        marker = {"symbol": "circle-open", "size": 17, "color": draw.COLORS["champion"]}
         marker["line"] = {"width": 3}
         rings = {"mode": "markers", "marker": marker, "hoverinfo": "skip"}
-        traces.append(scatter(champions.values(), "champion", **rings))
+        traces.append(draw.scatter(champions.values(), "champion", **rings))
     for role, metrics in study.summary.teachers.items():
         if p := _point(metrics):
             name = f"{role.upper()} teacher"
-            marker = {"symbol": "star", "size": 15, "color": COLORS.get(role)}
+            marker = {"symbol": "star", "size": 15, "color": draw.COLORS.get(role)}
             star = (*p, f"{name}<br>{_scores(p)}")
-            traces.append(scatter([star], name, mode="markers", marker=marker))
-    plot = chart(traces, height=440, x="ID validation mIoU (%)", y="OOD validation mIoU (%)")
+            traces.append(draw.scatter([star], name, mode="markers", marker=marker))
+    plot = draw.chart(traces, height=440, x="ID validation mIoU (%)", y="OOD validation mIoU (%)")
     for place, (number, p) in enumerate(champions.items()):
         _add_name(plot, f"{names[number].replace(', ', '<br>')} ({number})", p, place)
     return plot
@@ -124,7 +114,7 @@ def _floors(study: StudySnapshot) -> dict[str, tuple[str, float]]:
 
 
 def _add_floors(plot: Any, study: StudySnapshot) -> None:
-    line = {"color": COLORS["floor"], "dash": "dash", "width": 1.5}
+    line = {"color": draw.COLORS["floor"], "dash": "dash", "width": 1.5}
     floors = _floors(study)
     if "val_id" in floors:
         note = {"text": "ID floor", "yanchor": "top", "xanchor": "left"}
@@ -138,9 +128,7 @@ def _leave_room(plot: Any) -> None:
     """Leave room above the highest trial for the names of the champions."""
     heights = [y for trace in plot.data for y in trace.y]
     heights += [shape.y0 for shape in plot.layout.shapes if shape.yref == "y"]
-    low, high = min(heights), max(heights)
-    span = max(high - low, 1.0)
-    plot.update_yaxes(range=[low - 0.05 * span, high + 0.22 * span])
+    plot.update_yaxes(range=draw.padded(heights, 0.05, 0.22))
 
 
 def _text(study: StudySnapshot) -> str:

@@ -1,4 +1,4 @@
-"""What a study has shown, in plain words, and what takes away from it."""
+"""The result of a study in plain words, and the caveats about it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tune.study.snapshot import StudySnapshot
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """The one paragraph: a headline, and sentences that go on from it."""
+    """The first paragraph of the report: a headline and further sentences."""
 
     text: str
     sentences: list[str] = field(default_factory=list)
 
 
 def headline(study: StudySnapshot) -> Headline:
-    """Say what the strongest evidence there is has shown: test, finalists, or the search."""
+    """Return the result by the strongest evidence there is: test, finalists, or the search."""
     if not study.champions:
         return _nothing(study)
     if study.final is not None:

@@ -7,13 +7,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tune.report import draw
 from tune.report.figure import (
-    COLORS,
     Panel,
     Section,
     Table,
     metric_name,
-    plain,
     plural,
     short_name,
     shown,
@@ -58,7 +57,7 @@ def importance(study: StudySnapshot) -> Section:
         panels.append(_importance_panel(plot, metric, shares[metric]))
     text = f"PED-ANOVA on {plural(complete, 'complete trial')}; shares add up to 1."
     if complete < FEW:
-        text += f" Fewer than {FEW}: a hint, no finding."
+        text += f" Fewer than {FEW}: a hint, not a finding."
     table = Table(
         heads=["", *map(metric_name, shares)],
         rows=[[short_name(n), *(f"{s[n]:.2f}" for s in shares.values())] for n in names],
@@ -69,7 +68,7 @@ def importance(study: StudySnapshot) -> Section:
 def _importance_panel(plot: Any, metric: str, shares: dict[str, float]) -> Panel:
     """Return Optuna's plot in the form of the report; the largest of `shares` is the last."""
     first = list(shares)[-1]
-    plot.update_traces(marker_color=COLORS["COMPLETE"], cliponaxis=False)
+    plot.update_traces(marker_color=draw.COLORS["COMPLETE"], cliponaxis=False)
     plot.update_yaxes(tickvals=list(shares), ticktext=[*map(short_name, shares)], title=None)
     limits = [0, 1.2 * shares[first]]
     plot.update_xaxes(title=f"share, for {metric_name(metric)}", range=limits)
@@ -78,7 +77,7 @@ def _importance_panel(plot: Any, metric: str, shares: dict[str, float]) -> Panel
     return Panel(
         name=f"importance-{metric.replace('/', '-')}",
         label=f"Importance for {metric_name(metric)}: {words}.",
-        plot=plain(plot, height=280),
+        plot=draw.plain(plot, height=280),
     )
 
 
@@ -109,7 +108,7 @@ def slices(study: StudySnapshot) -> Section:
             panel = Panel(
                 name=f"slice-{name}-{metric}".replace("/", "-").replace(".", "-"),
                 label=f"{metric_name(metric)} against {short_name(name)}",
-                plot=plain(plot, height=250),
+                plot=draw.plain(plot, height=250),
             )
             panels.append(panel)
     text = (

@@ -11,7 +11,6 @@ from refkd.files import replaced, write_json
 from tune.config.marks import study_marks
 from tune.report import curves, influence, scores, tables
 from tune.report.examples import examples
-from tune.report.figure import Section
 from tune.report.front import front
 from tune.report.headline import caveats_of_test, headline
 from tune.report.page import Content, head_facts, ledger_text, plot_data, render
@@ -31,14 +30,14 @@ SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was written, and what became of it on its way to MLflow."""
+    """A report that was written."""
 
     path: Path
     headline: str
     sent: bool
-    """Whether MLflow has all that it should have."""
+    """False where files did not reach MLflow."""
     mlflow: str
-    """The same in words."""
+    """What became of the files on their way to MLflow, in words."""
 
 
 def report(where: Path | str, *, out: Path | None = None) -> Report:
@@ -71,8 +70,9 @@ def report(where: Path | str, *, out: Path | None = None) -> Report:
 
 
 def compose(study: StudySnapshot) -> Content:
-    """Return everything that the page of a study says."""
+    """Return everything that the page of a study says, the strongest evidence first."""
     cost_text, cost = tables.cost(study)
+    finalists, chosen = scores.finalist_scores(study), study.finalists is not None
     return Content(
         study=study.name,
         state=study.state,
@@ -82,7 +82,20 @@ def compose(study: StudySnapshot) -> Content:
         test_caveats=caveats_of_test(study),
         test_evaluations_text=ledger_text(study),
         test_evaluations=tables.test_evaluations(study),
-        figures=_figures(study),
+        figures=[
+            *scores.final_scores(study),
+            *(finalists if chosen else []),
+            front(study),
+            scores.search_scores(study),
+            *([] if chosen else finalists),
+            scores.probes(study),
+            curves.curves(study),
+            parallel(study),
+            influence.importance(study),
+            influence.slices(study),
+            curves.pruning(study),
+            curves.reflection(study),
+        ],
         examples=examples(study),
         cost_text=cost_text,
         cost=cost,
@@ -90,26 +103,6 @@ def compose(study: StudySnapshot) -> Content:
         origin=[tables.dataset_card(study), tables.provenance(study)],
         commands=tables.commands(study),
     )
-
-
-def _figures(study: StudySnapshot) -> list[Section]:
-    """Return all sections, the strongest evidence first."""
-    finalists = scores.finalist_scores(study)
-    chosen = study.finalists is not None
-    return [
-        *scores.final_scores(study),
-        *(finalists if chosen else []),
-        front(study),
-        scores.search_scores(study),
-        *([] if chosen else finalists),
-        scores.probes(study),
-        curves.curves(study),
-        parallel(study),
-        influence.importance(study),
-        influence.slices(study),
-        curves.pruning(study),
-        curves.reflection(study),
-    ]
 
 
 def _send(study: StudySnapshot, page: Path, pictures: Sequence[Path]) -> tuple[bool, str]:

@@ -1,11 +1,11 @@
-"""The report as one HTML file that asks nothing of any network."""
+"""The report as one HTML file that needs no network."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from tune.display.comparison import CONVENTION
 from tune.report.examples import Examples
 from tune.report.figure import Section, Table, plural
 from tune.report.headline import Headline
-from tune.report.tables import Command, when
+from tune.report.tables import when
 from tune.study.snapshot import StudySnapshot
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Content:
     """Short facts below the title."""
     headline: Headline
     caveats: list[str] = field(default_factory=list)
-    """Why its systems are not to be taken at their names: leakage, reconstructions."""
+    """Why its systems are not what their names say: leakage, reconstructions."""
     test_caveats: list[str] = field(default_factory=list)
     """Reasons to trust a test result less."""
     test_evaluations_text: str = ""
@@ -42,7 +42,8 @@ class Content:
     cost: Table | None = None
     teachers: Table | None = None
     origin: Sequence[Table] = ()
-    commands: Sequence[Command] = ()
+    commands: Mapping[str, str] = field(default_factory=dict)
+    """What to type next, by its purpose."""
 
 
 def head_facts(study: StudySnapshot) -> list[str]:
@@ -74,29 +75,22 @@ def render(content: Content) -> str:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    loader = PackageLoader("tune")
     pages = Environment(
-        loader=loader,
+        loader=PackageLoader("tune"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     pages.filters |= {"code": _code, "kind": _kind}
+    pages.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
     plots = {p.name: plot_data(p.plot) for figure in content.figures for p in figure.panels}
-
-    def part(name: str) -> Markup:
-        return Markup(loader.get_source(pages, name)[0])
-
-    return pages.get_template("report.html").render(
-        content=content,
-        convention=f"{CONVENTION} ID: like the training data; OOD: moments lie elsewhere than in "
-        "training.",
-        style=part("report.css"),
-        script=part("report.js"),
-        plotly=Markup(get_plotlyjs()) if plots else Markup(""),
-        plots=Markup(_in_script(plots)),
+    convention = (
+        f"{CONVENTION} ID: like the training data; OOD: moments lie elsewhere than in training."
     )
+    plotly = Markup(get_plotlyjs())
+    page = pages.get_template("report.html")
+    return page.render(content=content, convention=convention, plotly=plotly, plots=plots)
 
 
 def plot_data(plot: Any) -> dict[str, Any]:
@@ -122,9 +116,3 @@ def _kind(cell: str) -> str:
     if re.fullmatch(r"[+-]?[\d,]+(\.\d+)?(e[+-]?\d+)?( [\[±].*)?", cell):
         return "n"
     return "w" if len(cell) > 36 else ""
-
-
-def _in_script(value: object) -> str:
-    """Return JSON that no text inside can end early."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -7,17 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tune.report import draw
 from tune.report.figure import (
-    COLORS,
     Panel,
     Section,
     Table,
-    chart,
-    hover,
-    joined,
     metric_name,
     plural,
-    scatter,
     short_name,
     shown,
     too_few,
@@ -45,11 +41,16 @@ def parallel(study: StudySnapshot) -> Section:
     crossings: dict[str, list[list[Any]]] = {"COMPLETE": [], "champion": []}
     for row, v in enumerate(held):
         group = "champion" if v.number in study.champions.values() else "COMPLETE"
-        texts = [hover(v, f"{axis.name}: {shown(axis.values[row])}") for axis in axes]
+        texts = [draw.hover(v, f"{axis.name}: {shown(axis.values[row])}") for axis in axes]
         heights = [axis.places[row] for axis in axes]
         crossings[group].append(list(zip(range(len(axes)), heights, texts, strict=True)))
-    traces = [_trace(group, lines) for group, lines in crossings.items() if lines]
-    plot = chart(traces, height=420)
+    traces = []
+    for group, opacity, width in (("COMPLETE", 0.55, 1.5), ("champion", 1.0, 3)):
+        if crossings[group]:
+            form: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 5}}
+            form |= {"opacity": opacity, "line": {"color": draw.COLORS[group], "width": width}}
+            traces.append(draw.scatter(draw.joined(crossings[group]), group.lower(), **form))
+    plot = draw.chart(traces, height=420)
     labels = [axis.label for axis in axes]
     plot.update_xaxes(tickvals=list(range(len(axes))), ticktext=labels, gridwidth=2)
     plot.update_yaxes(visible=False, range=[-0.05, 1.05])
@@ -102,16 +103,4 @@ def _axis(name: str, values: Sequence[Any], *, log: bool = False) -> _Axis:
         label=f"{name}<br>{shown(min(known))}…{shown(max(known))}",
         values=values,
         places=[None if n is None else (n - low) / span if span else 0.5 for n in numbers],
-    )
-
-
-def _trace(group: str, lines: Sequence[Sequence[Any]]) -> Any:
-    champion = group == "champion"
-    return scatter(
-        joined(lines),
-        group.lower(),
-        mode="lines+markers",
-        opacity=1.0 if champion else 0.55,
-        line={"color": COLORS[group], "width": 3 if champion else 1.5},
-        marker={"size": 5},
     )

@@ -15,17 +15,8 @@ from tune.display.comparison import (
     system_words,
 )
 from tune.display.console import aliases_of, score
-from tune.report.figure import (
-    COLORS,
-    Panel,
-    Section,
-    Table,
-    bars,
-    capitalised,
-    chart,
-    plural,
-    scatter,
-)
+from tune.report import draw
+from tune.report.figure import Panel, Section, Table, capitalised, plural
 from tune.results.finalist_champions import system_name
 from tune.results.probe_rows import KINDS, MEANING, PROBE_HEADS, SIDES, place_rows, probe_row
 from tune.study.outcomes import Comparison
@@ -82,18 +73,16 @@ def finalist_scores(study: StudySnapshot) -> list[Section]:
     for row in found.finalists:
         for run in row.runs:
             state = f"failed: {run.failed}" if run.failed else names.get(row.trial, "")
-            scores = [score(run.metrics, metric) for metric in _SEED_METRICS]
-            rows.append([str(row.trial), state, str(run.seed), *scores])
+            cells = [score(run.metrics, metric) for metric in _SEED_METRICS]
+            rows.append([str(row.trial), state, str(run.seed), *cells])
     each = Table(heads=["trial", "", "seed", "ID mIoU", "OOD mIoU", "harmonic"], rows=rows)
     text = (
         f"{plural(len(found.finalists), 'trial')}, each trained from "
         f"{plural(len(found.seeds), 'seed')} that the search never used; validation. "
         f"{_champions(found.champions)}"
     )
-    return [
-        _scores(key, title, text, found.comparison, more=[each]),
-        _differences(key, title, found.comparison),
-    ]
+    scores = _scores(key, title, text, found.comparison, more=[each])
+    return [scores, _differences(key, title, found.comparison)]
 
 
 def final_scores(study: StudySnapshot) -> list[Section]:
@@ -105,10 +94,8 @@ def final_scores(study: StudySnapshot) -> list[Section]:
         f"The sealed test roles: {report.look.title}. Features: {report.features}. "
         f"{_champions(report.look.trials)}"
     )
-    return [
-        _scores(key, title, text, report.comparison),
-        _differences(key, title, report.comparison),
-    ]
+    scores = _scores(key, title, text, report.comparison)
+    return [scores, _differences(key, title, report.comparison)]
 
 
 def _champions(champions: Mapping[str, int]) -> str:
@@ -131,7 +118,8 @@ def _scores(
     for role, systems in comparison.scores.items():
         of_role = comparison.floors.get(role, {})
         held = {system_words(name): row["miou"] for name, row in systems.items()}
-        panels.append(_score_panel(key, role, held, best_floor(of_role)))
+        floor = best_floor(of_role)
+        panels.append(_panel(key, role, held, floor and floor[1]))
         for name, row in systems.items():
             cells = [row[metric].text(spread=True) for metric in metrics]
             rows.append([role, system_words(name), *cells])
@@ -158,7 +146,7 @@ def _differences(key: str, title: str, comparison: Comparison) -> Section:
             for student, teachers in students.items()
             for teacher, row in teachers.items()
         }
-        panels.append(_difference_panel(key, role, held))
+        panels.append(_panel(f"{key}-difference", role, held, 0.0, sign=True))
     rows = list(difference_rows(comparison))
     return Section(
         key=f"{key}-differences",
@@ -170,61 +158,42 @@ def _differences(key: str, title: str, comparison: Comparison) -> Section:
     )
 
 
-def _score_panel(
-    key: str, role: str, held: Mapping[str, Score], floor: tuple[str, float] | None
+def _panel(
+    name: str, role: str, scores: Mapping[str, Score], line: float | None, *, sign: bool = False
 ) -> Panel:
-    colors = {"ID teacher": COLORS["id"], "OOD teacher": COLORS["ood"]}
-    plot, texts = _intervals(held, colors, f"{_role(role)} mIoU (%)")
-    if floor is not None:
-        _, best = floor
-        line = {"color": COLORS["floor"], "dash": "dash", "width": 1.5}
-        note = {"text": f"floor {best:.1f}", "yanchor": "bottom"}
-        _widen(plot, held, best)
-        plot.add_vline(x=best, line=line, annotation=note)
-    label = f"95 % intervals of {_role(role)}. {texts}."
-    return Panel(name=f"{key}-{role.replace('_', '-')}", label=label, plot=plot)
+    """Return a point with its 95 % bar for each score by its name, and a line to compare with.
 
-
-def _difference_panel(key: str, role: str, held: Mapping[str, Score]) -> Panel:
-    plot, texts = _intervals(held, {}, f"{_role(role)} points of mIoU", sign=True)
-    _widen(plot, held, 0.0)
-    plot.add_vline(x=0, line={"color": COLORS["floor"], "width": 1.5})
-    label = f"95 % intervals of {_role(role)}. {texts}."
-    return Panel(name=f"{key}-difference-{role.replace('_', '-')}", label=label, plot=plot)
-
-
-def _intervals(
-    scores: Mapping[str, Score], colors: Mapping[str, str], x: str, *, sign: bool = False
-) -> tuple[Any, str]:
-    """Return a point with its 95 % bar for each score by its name, and all of them in words."""
+    With `sign` they are differences, and the line is at 0; else it is the best bias floor.
+    """
     held = {name: s for name, s in reversed(list(scores.items())) if s.low is not None}
     texts = [f"{name.replace('<br>', ' ')}: {s.text(sign=sign)}" for name, s in held.items()]
-    trace = scatter(
+    colors = {"ID teacher": draw.COLORS["id"], "OOD teacher": draw.COLORS["ood"]}
+    trace = draw.scatter(
         [(s.value, place, texts[place]) for place, s in enumerate(held.values())],
         "",
         mode="markers",
-        marker={"size": 10, "color": [colors.get(name, COLORS["champion"]) for name in held]},
+        marker={"size": 10, "color": [colors.get(name, draw.COLORS["champion"]) for name in held]},
         error_x={
             "type": "data",
             "symmetric": False,
             "array": [s.reach[1] for s in held.values()],
             "arrayminus": [s.reach[0] for s in held.values()],
-            "color": COLORS["floor"],
+            "color": draw.COLORS["floor"],
         },
     )
-    plot = chart([trace], height=110 + 56 * len(held), x=x)
+    unit = "points of mIoU" if sign else "mIoU (%)"
+    plot = draw.chart([trace], height=110 + 56 * len(held), x=f"{_role(role)} {unit}")
     places, ends = list(range(len(held))), [-0.6, len(held) - 0.4]
     plot.update_yaxes(tickvals=places, ticktext=list(held), range=ends)
     plot.update_layout(showlegend=False)
-    return plot, "; ".join(reversed(texts))
-
-
-def _widen(plot: Any, scores: Mapping[str, Score], value: float) -> None:
-    """Show all intervals and a value, with some room to both sides."""
-    ends = [end for s in scores.values() for end in (s.low, s.high) if end is not None]
-    low, high = min(value, *ends), max(value, *ends)
-    room = 0.06 * max(high - low, 1.0)
-    plot.update_xaxes(range=[low - room, high + room])
+    if line is not None:
+        known = [end for s in held.values() for end in (s.low, s.high) if end is not None]
+        plot.update_xaxes(range=draw.padded([line, *known], 0.06, 0.06))
+        note = None if sign else {"text": f"floor {line:.1f}", "yanchor": "bottom"}
+        style = {"color": draw.COLORS["floor"], "dash": "solid" if sign else "dash", "width": 1.5}
+        plot.add_vline(x=line, line=style, annotation=note)
+    label = f"95 % intervals of {_role(role)}. {'; '.join(reversed(texts))}."
+    return Panel(name=f"{name}-{role.replace('_', '-')}", label=label, plot=plot)
 
 
 def _role(role: str) -> str:
@@ -261,10 +230,10 @@ def probes(study: StudySnapshot) -> Section:
 
 def _probe_panel(side: str, systems: Mapping[str, Mapping[str, Any]]) -> Panel:
     traces = [
-        bars({n: held[side][kind]["miou"] for n, held in systems.items()}, words, color)
+        draw.bars({n: held[side][kind]["miou"] for n, held in systems.items()}, words, color)
         for (words, kind), color in zip(KINDS.items(), _PROBE_COLORS, strict=True)
     ]
-    plot = chart(traces, height=140 + 80 * len(systems), x=f"{side.upper()} mIoU")
+    plot = draw.chart(traces, height=140 + 80 * len(systems), x=f"{side.upper()} mIoU")
     plot.update_layout(barmode="group")
     plot.update_yaxes(autorange="reversed")
     label = f"{side.upper()} mIoU of each system: its own, and without query, video or order"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from refkd.errors import DataError
 from tune.config.urls import without_password
 from tune.display.console import score
 from tune.display.cost import bill_cells
+from tune.display.dataset import ingredients
 from tune.display.plot import ID, OOD
 from tune.report.figure import Table, plural
 from tune.results.bill import make_bill
@@ -22,14 +22,6 @@ from tune.study.events import teachers_of
 from tune.study.snapshot import StudySnapshot
 from tune.study.state import StudyState
 from tune.tracking.target import tracking_uri
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """What to type, and what for."""
-
-    purpose: str
-    text: str
 
 
 def cost(study: StudySnapshot) -> tuple[str, Table | None]:
@@ -103,16 +95,10 @@ def _manifest_rows(manifest: Manifest) -> list[list[str]]:
         for split, held in manifest.repairs.items()
         if any(held.values())
     )
-    features = manifest.features
     return [
         ["name", manifest.name],
         ["roles", counts],
-        [
-            "features",
-            f"{features.extractor or 'extractor not stated'}, {features.dim} wide, sha256 "
-            f"{features.sha256[:16]}",
-        ],
-        ["words", f"{manifest.words.source}, {manifest.words.dim} wide"],
+        *map(list, ingredients(manifest)),
         ["repairs", repairs.replace("_", " ") or "none"],
         ["simulated", "yes" if manifest.simulation else "no"],
     ]
@@ -148,8 +134,8 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def commands(study: StudySnapshot) -> list[Command]:
-    """Return what to type next, and how to use the winner."""
+def commands(study: StudySnapshot) -> dict[str, str]:
+    """Return what to type next, and how to use the winner, by its purpose."""
     path, state, outgrown = study.path, study.state, study.summary.outgrown
     idle = study.champions and study.driver is None and not state.has_trials_left
     found = {}
@@ -183,7 +169,7 @@ def commands(study: StudySnapshot) -> list[Command]:
         )
     for number in sorted(set(study.champions.values())):
         found[f"Train trial {number} again and compare"] = f"refkd replay {path} --trial {number}"
-    return [Command(purpose=purpose, text=text) for purpose, text in found.items()]
+    return found
 
 
 def _kept_retrievers(study: StudySnapshot) -> dict[str, Path]:
