@@ -25,13 +25,13 @@ from refkd.data.dataset import Dataset
 from refkd.evaluation.comparison import MEANING, mean_row
 from refkd.evaluation.predictions import measure
 from tune import evaluate_final, finalists
+from tune.display.comparison import system_words
 from tune.display.study import show_best
+from tune.report.curves import pruning
 from tune.report.examples import Bar, Example, Examples, choose_rows
 from tune.report.figure import Table
 from tune.report.make import compose
 from tune.report.page import render
-from tune.report.rungs import pruning
-from tune.report.score_tables import system_words
 from tune.results.outcome import outcome_of
 from tune.results.search_champions import interval_table, score_systems, systems_of
 from tune.study.events import ChampionsChosen
@@ -99,13 +99,13 @@ def test_names_of_pictures_and_sections_are_used_once(chosen: EndedStudy) -> Non
 def test_what_users_write_is_text_and_never_markup(study: EndedStudy) -> None:
     content = content_of(study.path)
     before = Page(render(content))
-    bar = Bar(name=EVIL, kind="truth", start=0.0, end=1.0, left=0.0, width=50.0, tiou=None)
+    bar = Bar(name=EVIL, kind="truth", start=0.0, end=1.0, tiou=None)
     shown = Example(why=EVIL, role="ID", query=EVIL, video=EVIL, duration=2.0, bars=[bar])
     evil = dataclasses.replace(
         content,
         study=EVIL,
-        marks=[f"`{EVIL}`"],
-        looks=Table(heads=[EVIL], rows=[[EVIL]]),
+        test_caveats=[f"`{EVIL}`"],
+        test_evaluations=Table(heads=[EVIL], rows=[[EVIL]]),
         examples=Examples(text=EVIL, items=[shown]),
     )
     page = Page(render(evil))
@@ -152,14 +152,12 @@ def test_intervals_belong_to_the_champions_they_were_made_for(
         chosen = ChampionsChosen(by="search", champions=summary.champions, trials=4)
         outcome.study.stored.append(chosen)
     scores = figures(study.path)["search-scores"]
-    assert [row[0] for row in scores.tables[0].rows] == [
-        "ID teacher",
-        "OOD teacher",
-        "trial 0",
-        "trial 2",
+    systems_shown = ["ID teacher", "OOD teacher", "trial 0", "trial 2"]
+    assert [row[:2] for row in scores.tables[0].rows] == [
+        [role, system] for role in ("val_id", "val_ood") for system in systems_shown
     ]
     low = table["val_ood"]["best-ood"]["miou"]["low"]
-    assert f"[{low:.2f}, " in content_of(study.path).verdict.headline
+    assert f"[{low:.2f}, " in content_of(study.path).headline.text
     assert MEANING in page_of(study.path).words
     for kept in (table, as_stored_before(table)):
         console = Console(width=200, record=True, file=io.StringIO())
@@ -176,7 +174,7 @@ def test_intervals_belong_to_the_champions_they_were_made_for(
         grown.record(ask.number, epoch, scored(1.0, 99.0))
     grown.complete(ask.number, scored(1.0, 99.0))
     assert "trial 2 is best-ood" in figures(study.path)["search-scores"].text
-    headline = content_of(study.path).verdict.headline
+    headline = content_of(study.path).headline.text
     assert "best-ood (trial 4) with OOD validation mIoU 99.00." in headline
 
 
@@ -215,21 +213,21 @@ def as_stored_before(table: dict[str, Any]) -> dict[str, Any]:
 def test_finalists_bring_paired_differences_and_the_way_to_test(chosen: EndedStudy) -> None:
     content = content_of(chosen.path)
     assert content.state == "finalists chosen"
-    assert content.verdict.headline.startswith("On validation, the mean over 1 fresh seed")
-    assert [c.text for c in content.commands if "evaluate --final" in c.text]
+    assert content.headline.text.startswith("On validation, the mean over 1 fresh seed")
+    assert [c for c in content.commands.values() if "evaluate --final" in c]
     assert content.examples is not None
     assert len(content.examples.items) == 6
     for example in content.examples.items:
         assert [bar.kind for bar in example.bars] == ["truth", "id", "ood", "champion"]
-        assert all(0 <= bar.left <= 100 for bar in example.bars)
+        assert all(0 <= bar.start < bar.end <= example.duration for bar in example.bars)
 
 
 def test_a_look_at_test_is_shown_with_its_reason_and_its_marks(chosen: EndedStudy) -> None:
     evaluate_final(chosen.path)
     once = content_of(chosen.path)
     assert once.state == "evaluated on test"
-    assert once.verdict.headline.startswith("On the sealed test roles (1 seed a champion), ")
-    assert not [mark for mark in once.marks if "times" in mark]
+    assert once.headline.text.startswith("On the sealed test roles (1 seed a champion), ")
+    assert not [mark for mark in once.test_caveats if "times" in mark]
     evaluate_final(chosen.path, again=True, reason="the <first> features were wrong")
     page = page_of(chosen.path)
     assert "the <first> features were wrong" in page.words
@@ -238,10 +236,10 @@ def test_a_look_at_test_is_shown_with_its_reason_and_its_marks(chosen: EndedStud
 
 def test_students_of_the_search_on_test_are_marked(study: EndedStudy) -> None:
     evaluate_final(study.path)
-    marks = content_of(study.path).marks
-    assert [mark for mark in marks if mark.startswith("The champions that were tested are the")]
+    caveats = content_of(study.path).test_caveats
+    assert [one for one in caveats if one.startswith("The champions that were tested are the")]
     (study.file.folder / "final-1.json").unlink()
-    assert [m for m in content_of(study.path).marks if "was not kept" in m]
+    assert [m for m in content_of(study.path).test_caveats if "was not kept" in m]
 
 
 def test_trials_after_a_look_are_marked(study: EndedStudy, tiny_dataset: Dataset) -> None:
@@ -252,15 +250,15 @@ def test_trials_after_a_look_are_marked(study: EndedStudy, tiny_dataset: Dataset
     assert ask is not None
     grown.record(ask.number, 1, scored(1.0, 1.0))
     grown.fail(ask.number, "made to fail")
-    marks = content_of(study.path).marks
-    assert [mark for mark in marks if mark.startswith("1 trial ended after the first look")]
+    caveats = content_of(study.path).test_caveats
+    assert [one for one in caveats if one.startswith("1 trial ended after the first look")]
 
 
 def test_a_ledger_that_cannot_be_read_is_said(study: EndedStudy) -> None:
     (study.file.folder / "ledger.jsonl").write_text("half a row")
     content = content_of(study.path)
-    assert content.looks_text == "The ledger of looks at the test roles cannot be read."
-    assert "cannot be counted" in content.marks[0]
+    assert content.test_evaluations_text == "The ledger of looks at the test roles cannot be read."
+    assert "cannot be counted" in content.test_caveats[0]
 
 
 def test_the_report_opens_nothing_sealed(tmp_path: Path, tiny_dataset: Dataset) -> None:
@@ -316,7 +314,7 @@ def test_a_driver_at_work_is_named(study: EndedStudy) -> None:
         content = compose(facts)
     assert content.state == "search ended"
     assert any(f"0 at work now: process {os.getpid()} of" in fact for fact in content.facts)
-    assert "Best out of distribution:" in content.verdict.headline
+    assert "Best out of distribution:" in content.headline.text
 
 
 def test_probes_stand_beside_the_strongest_evidence(

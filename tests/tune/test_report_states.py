@@ -82,7 +82,7 @@ def test_three_workers_in_their_first_epochs(begun: Path) -> None:
     with lease(url(begun), "begun", objectives=2):
         content = compose(open_snapshot(begun))
     assert content.state == "searching"
-    assert content.verdict.headline == (
+    assert content.headline.text == (
         "Nothing can be said yet: 0 of 3 trials have ended, 3 at work."
     )
     assert {f.key for f in content.figures if f.panels} == {"front", "curves"}

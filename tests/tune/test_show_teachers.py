@@ -9,7 +9,7 @@ from rich.console import Console
 
 from refkd.models import MRTNetConfig
 from refkd.recipes import RecipeConfig
-from tune.display.teachers import HEADS, show_taught
+from tune.display.study import SCORES, show_taught
 from tune.teach import Taught
 
 
@@ -20,7 +20,7 @@ def test_leakage_and_reconstructions_are_marked() -> None:
         backbone=MRTNetConfig().label,
         folder=Path("teachers/abc"),
         epoch=3,
-        metrics=dict.fromkeys(HEADS, 20.0),
+        metrics=dict.fromkeys(SCORES, 20.0),
     )
     printed = StringIO()
     show_taught(Console(file=printed, width=200), {"ood": taught})

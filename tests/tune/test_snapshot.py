@@ -242,9 +242,9 @@ def test_following_a_search_in_sqlite_loads_nothing_heavy(tmp_path: Path) -> Non
     folder.mkdir()
     begin(folder, f"sqlite:///{folder / 'study.db'}")
     code = (
-        "import sys; from tune.display.search_status import look; "
+        "import sys; from tune.display.watch import search_status; "
         "from tune.study.snapshot import open_snapshot; "
-        f"print(look(open_snapshot({str(folder)!r})).phase, *sys.modules)"
+        f"print(search_status(open_snapshot({str(folder)!r})).phase, *sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     phase, *modules = done.stdout.split()

@@ -16,8 +16,8 @@ from refkd.training.teacher import find_teacher
 from tune.config.space import flat, suggest
 from tune.config.study_file import StudyFile, StudyFileError, load_study_file
 from tune.config.tuning import tuned
-from tune.display.study import make_console
-from tune.display.teachers import show_tuned
+from tune.display.console import make_console
+from tune.display.study import show_tuned
 from tune.execution.progress import Silent
 from tune.execution.study_jobs import study_jobs
 from tune.study.locate import place_of

@@ -18,8 +18,7 @@ from typer.testing import CliRunner
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from tune.cli import app
-from tune.display.search_status import SearchStatus, look
-from tune.display.watch import draw, watch
+from tune.display.watch import SearchStatus, draw, search_status, watch
 from tune.study.lease import lease
 from tune.study.search_study import SearchStudy
 from tune.study.snapshot import StudyReader
@@ -61,7 +60,7 @@ def reader(tmp_path: Path) -> StudyReader:
 
 
 def seen_in(tmp_path: Path) -> SearchStatus:
-    return look(reader(tmp_path).read())
+    return search_status(reader(tmp_path).read())
 
 
 def text(console: Console) -> str:
@@ -91,10 +90,10 @@ def test_it_follows_a_search_and_ends_with_it(
                 study.optuna._storage.set_study_user_attr(study.optuna._study_id, "driver", None)
                 held[0] = False
 
-        sight = watch(console, reader(tmp_path), every=0.5, sleep=pass_time)
+        status = watch(console, reader(tmp_path), every=0.5, sleep=pass_time)
         assert str(driver.process) in text(console) or not terminal
     assert seen == ["teachers", "searching", "searching", "searching", "finishing"]
-    assert (sight.phase, sight.ended, sight.wanted) == ("ended", 4, 4)
+    assert (status.phase, status.ended, status.wanted) == ("ended", 4, 4)
     said = text(console)
     assert "4 of 4 trials ended" in said or "4/4" in said
     best = max(v.kept["val_id/miou"] for v in study.views())
@@ -107,14 +106,14 @@ def test_a_search_that_nobody_drives_is_called_stopped(study: SearchStudy, tmp_p
     begun(study)
     step(study)
     step(study, epochs=2)
-    sight = seen_in(tmp_path)
-    assert (sight.phase, sight.driver, sight.ended) == ("stopped", None, 1)
-    (running,) = sight.running
+    status = seen_in(tmp_path)
+    assert (status.phase, status.driver, status.ended) == ("stopped", None, 1)
+    (running,) = status.running
     assert (running.number, running.epoch, running.paused) == (1, 2, False)
     assert running.silent is not None
     assert set(running.metrics) >= {"val_id/miou", "val_ood/miou"}
     console = screen(terminal=True)
-    console.print(draw(sight))
+    console.print(draw(status))
     assert "nobody is at work and trials are left: run `refkd search`" in text(console)
     assert f"2/{study.file.training.epochs}" in text(console)
 

@@ -28,8 +28,8 @@ def finalists(
 
     Example: `refkd finalists studies/quickstart.yaml --top 3 --seeds 5`
     """
+    from tune.display.console import make_console
     from tune.display.final import show_finalists
-    from tune.display.study import make_console
     from tune.execution.progress import Lines, Silent
     from tune.results.finalists import finalists as run
     from tune.study.locate import locate

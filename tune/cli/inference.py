@@ -102,12 +102,12 @@ def promote(
 
 
 def _show(console: Console, found: Prediction, png: Path | None) -> None:
-    from tune.display.study import say_marks
+    from tune.display.console import say_caveats
     from tune.inference.timeline import show_answers
 
     show_answers(console, found.answers, found.duration)
     say(console, ", ".join([found.model, *(f"{k} {v}" for k, v in found.facts.items())]), "dim")
-    say_marks(console, found.marks)
+    say_caveats(console, found.marks)
     if not found.duration_given:
         console.print("without --duration each row of the features counts as one second")
     if png is not None:

@@ -35,21 +35,20 @@ def watch(
     """
     if as_json and not once:
         raise RefKDError("--json shows one moment; say --once too")
-    from tune.display.search_status import look
-    from tune.display.study import make_console
-    from tune.display.watch import draw
+    from tune.display.console import make_console
+    from tune.display.watch import draw, search_status
     from tune.display.watch import watch as run
     from tune.study.snapshot import StudyReader
 
     reader = StudyReader(study)
     if once:
-        sight = look(reader.read())
-        return Output(value=sight, show=lambda console: console.print(draw(sight)))
+        status = search_status(reader.read())
+        return Output(value=status, show=lambda console: console.print(draw(status)))
     try:
-        sight = run(make_console(), reader, every=every)
+        status = run(make_console(), reader, every=every)
     except KeyboardInterrupt:
         raise typer.Exit(128 + signal.SIGINT) from None
-    return Output(value=sight, show=lambda _: None, code=1 if sight.phase == "stopped" else 0)
+    return Output(value=status, show=lambda _: None, code=1 if status.phase == "stopped" else 0)
 
 
 @printed

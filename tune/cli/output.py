@@ -45,7 +45,7 @@ def printed(command: Callable[..., Output]) -> Callable[..., None]:
 
             print(to_json(output.value, indent=2, inf_nan_mode="null").decode())
         else:
-            from tune.display.study import make_console
+            from tune.display.console import make_console
 
             output.show(make_console())
         if output.code:

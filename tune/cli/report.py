@@ -35,8 +35,8 @@ def report(
     facts = {
         "path": str(made.path.absolute()),
         "verdict": made.headline,
-        "sent": made.sent.ok,
-        "mlflow": made.sent.words,
+        "sent": made.sent,
+        "mlflow": made.mlflow,
     }
-    text = f"{made.headline}\nwrote {made.path}\nMLflow: {made.sent.words}"
+    text = f"{made.headline}\nwrote {made.path}\nMLflow: {made.mlflow}"
     return Output(value=facts, show=lambda console: say(console, text))

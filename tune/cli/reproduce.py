@@ -92,7 +92,7 @@ def reproduce(
     Example: `refkd reproduce table3 --dataset datasets/quickstart --scale smoke`
     """
     from tune.config.limits import Resources
-    from tune.display.study import make_console
+    from tune.display.console import make_console
     from tune.reproduce.reproduce import reproduce as run
     from tune.reproduce.request import Request
 

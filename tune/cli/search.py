@@ -66,7 +66,8 @@ def search(
         return _plan(study, curves)
     if curves is not None:
         raise RefKDError("--curves goes with --plan")
-    from tune.display.study import make_console, show_end
+    from tune.display.console import make_console
+    from tune.display.study import show_end
     from tune.execution.progress import Silent, reporter
     from tune.launch import search as launch
 

@@ -18,8 +18,8 @@ def share(
     Example: `refkd share studies/quickstart.yaml`
     """
     from tune.config.study_file import load_study_file
-    from tune.display.share import show_share
-    from tune.display.study import make_console
+    from tune.display.console import make_console
+    from tune.display.cost import show_share
     from tune.execution.capacity import measure
     from tune.execution.cluster import ray_session
     from tune.execution.machines import machines_coming, machines_there

@@ -37,8 +37,8 @@ def teach(
     if role not in ("id", "ood"):
         raise RefKDError(f"--role {role!r} is neither id nor ood")
     from tune.config.study_file import load_study_file
-    from tune.display.study import make_console
-    from tune.display.teachers import show_taught, show_tuned
+    from tune.display.console import make_console
+    from tune.display.study import show_taught, show_tuned
     from tune.execution.progress import Lines, Silent
     from tune.teach import train_teachers, tune_teacher
 

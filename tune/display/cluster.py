@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from tune.cluster.findings import Checked, ClusterFinding
+from tune.cluster.findings import Checked
+from tune.display.console import make_table
 
 _STYLES = {"problem": "red", "note": "yellow"}
 
@@ -15,29 +14,19 @@ _STYLES = {"problem": "red", "note": "yellow"}
 def show_checked(console: Console, checked: Checked) -> None:
     """Print a row a finding, and whether the cluster can be used."""
     if checked.findings:
-        title = f"{checked.subject} ({checked.kind})"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        table = make_table(f"{checked.subject} ({checked.kind})", ())
         for head, ratio in (("where", 3), ("what is wrong", 4), ("remedy", 4)):
             table.add_column(head, ratio=ratio, overflow="fold")
-        for finding in checked.findings:
-            style = _STYLES[finding.level]
-            where = Text(f"{_place(finding)}\n{finding.field}", style=style)
-            table.add_row(where, Text(_what(finding)), Text(finding.remedy))
+        for one in checked.findings:
+            line = "" if one.line is None else f":{one.line}"
+            where = Text(f"{one.file}{line}\n{one.field}", style=_STYLES[one.level])
+            what = f"{one.value}: {one.what}" if one.value else one.what
+            table.add_row(where, Text(what), Text(one.remedy))
         console.print(table)
     problems = len(checked.problems)
     notes = len(checked.findings) - problems
-    told = f"{problems} problems" if problems != 1 else "1 problem"
-    told = told if problems else "nothing wrong"
-    told += f", {notes} notes" if notes > 1 else ", 1 note" if notes else ""
-    console.print(
-        Text(f"{checked.subject}: {told}", style="red" if problems else "green"), soft_wrap=True
-    )
-
-
-def _place(finding: ClusterFinding) -> str:
-    line = "" if finding.line is None else f":{finding.line}"
-    return f"{finding.file}{line}"
-
-
-def _what(finding: ClusterFinding) -> str:
-    return f"{finding.value}: {finding.what}" if finding.value else finding.what
+    result = ("1 problem" if problems == 1 else f"{problems} problems") if problems else ""
+    result = result or "nothing wrong"
+    result += f", {notes} notes" if notes > 1 else ", 1 note" if notes else ""
+    style = "red" if problems else "green"
+    console.print(Text(f"{checked.subject}: {result}", style=style), soft_wrap=True)

@@ -1,16 +1,26 @@
-"""Tables of what a study has cost, and of what one will."""
+"""What a study has cost, what one will, and what one of its trials takes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
+from tune.display.console import make_table
+
 if TYPE_CHECKING:
-    from tune.results.bill import Bill
+    from tune.execution.capacity import Share
+    from tune.results.bill import Bill, BillRow
     from tune.simulation.plan import Plan
+
+
+def bill_cells(row: BillRow) -> list[str]:
+    """Return item, trials, epochs, CPU seconds, GPU seconds and money of a line of a bill."""
+    counts = (str(row.trials or ""), str(row.epochs or ""))
+    seconds = (f"{row.cpu_seconds:,.1f}", f"{row.gpu_seconds:,.1f}")
+    return [row.item, *counts, *seconds, f"{row.money:.4f}"]
 
 
 def show_bill(console: Console, bill: Bill) -> None:
@@ -18,16 +28,10 @@ def show_bill(console: Console, bill: Bill) -> None:
     if not bill.rows:
         console.print(f"study {bill.study}: nothing was trained yet, so there is nothing to pay")
         return
-    table = Table(title=f"Bill of {bill.study}", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("")
-    for head in ("trials", "epochs", "CPU seconds", "GPU seconds", bill.currency):
-        table.add_column(head, justify="right")
-    for row in [*bill.rows, bill.total]:
-        if row is bill.total:
-            table.add_section()
-        counts = (str(row.trials or ""), str(row.epochs or ""))
-        amounts = (f"{row.cpu_seconds:.1f}", f"{row.gpu_seconds:.1f}", f"{row.money:.4f}")
-        table.add_row(row.item, *counts, *amounts)
+    heads = ("", "trials", "epochs", "CPU seconds", "GPU seconds", bill.currency)
+    table = make_table(f"Bill of {bill.study}", heads, map(bill_cells, bill.rows))
+    table.add_section()
+    table.add_row(*bill_cells(bill.total))
     console.print(table)
     if bill.nodes:
         console.print(_nodes(bill))
@@ -48,35 +52,52 @@ def show_bill(console: Console, bill: Bill) -> None:
 
 def _nodes(bill: Bill) -> Table:
     """Return the machines by type, and what share of their time trials used."""
-    table = Table(
-        title="Machines while a driver was at work", title_justify="left", box=box.SIMPLE_HEAD
-    )
-    table.add_column("type")
-    for head in ("machines", "hours", "CPU hours", "GPU hours", bill.currency):
-        table.add_column(head, justify="right")
+    heads = ("type", "machines", "hours", "CPU hours", "GPU hours", bill.currency)
+    rows = []
     for row in bill.nodes:
         hours = (f"{n:.3f}" for n in (row.hours, row.cpu_hours, row.gpu_hours))
         money = "no price" if row.money is None else f"{row.money:.4f}"
-        table.add_row(row.type, str(row.nodes), *hours, money)
-    if bill.busy is not None:
-        table.caption = f"used by students: {bill.busy:.0%}"
-        table.caption_justify = "left"
-    return table
+        rows.append([row.type, str(row.nodes), *hours, money])
+    caption = None if bill.busy is None else f"used by students: {bill.busy:.0%}"
+    return make_table("Machines while a driver was at work", heads, rows, caption=caption)
 
 
 def show_plan(console: Console, plan: Plan) -> None:
     """Print how far trials will come, and what that takes."""
-    title = f"Plan of {plan.study} ({plan.source})"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("epoch", justify="right")
-    table.add_column("trials that reach it", justify="right")
-    for epoch, count in plan.reaching.items():
-        table.add_row(str(epoch), f"{count:.1f}")
-    console.print(table)
+    heads = ("epoch", "trials that reach it")
+    rows = ([str(epoch), f"{count:.1f}"] for epoch, count in plan.reaching.items())
+    console.print(make_table(f"Plan of {plan.study} ({plan.source})", heads, rows))
     share = 100 * plan.epochs / plan.full_epochs
     console.print(
         f"about {plan.epochs:.0f} epochs of {plan.epoch_seconds:.1f} s ({share:.0f} % of "
         f"{plan.full_epochs} without pruning), {plan.hours:.2f} h, {plan.cpu_hours:.2f} CPU h, "
         f"{plan.currency} {plan.money:.2f}; teachers come on top",
+        highlight=False,
+    )
+
+
+def show_share(console: Console, share: Share) -> None:
+    """Print what a trial takes, how many fit, and what to write into the study file."""
+    taken = share.taken
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("student", f"{taken.parameters:,} parameters, the largest of those drawn")
+    table.add_row("batch", f"{taken.pairs} pairs of {taken.clips} clips, the longest there are")
+    table.add_row("a step", f"{1000 * taken.step_seconds:.3g} ms")
+    table.add_row("memory", f"{decimal(taken.memory)} of {decimal(taken.capacity)}")
+    place, time = "a machine", "cores"
+    if taken.device != "cpu":
+        place, time = "a GPU", "time"
+        table.add_row(taken.device, f"computes {taken.busy:.0%} of the time")
+    console.print(table)
+    if share.trials == 0:
+        console.print(
+            f"not even one trial fits on {place}: make the batches or the network smaller"
+        )
+        return
+    console.print(
+        f"{share.trials} at a time fit on {place} (by memory {share.by_memory}, by {time} "
+        f"{share.by_time}). In the study file:\n"
+        f"resources: {{cpu: {share.resources.cpu:g}, gpu: {share.resources.gpu:g}}}\n"
+        f"workers: {share.workers}",
         highlight=False,
     )

@@ -37,9 +37,16 @@ def plot_front(summary: Summary, path: Path) -> None:
 
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    _draw_trials(axes, summary)
+    for state, (marker, color, label) in _STYLES.items():
+        shown = [t.metrics for t in summary.trials if t.state == state and OOD in t.metrics]
+        if shown:
+            x, y = [m[ID] for m in shown], [m[OOD] for m in shown]
+            axes.scatter(x, y, marker=marker, c=color, label=label)
     _draw_front(axes, summary)
-    _draw_teachers(axes, summary)
+    for role, m in summary.teachers.items():
+        if OOD in m:
+            style = _TEACHERS.get(role)
+            axes.scatter(m[ID], m[OOD], marker="*", s=160, c=style, label=f"{role} teacher")
     axes.set_xlabel("ID validation mIoU (%)")
     axes.set_ylabel("OOD validation mIoU (%)")
     axes.set_title(f"study {summary.study}: {summary.ended} trials")
@@ -49,20 +56,8 @@ def plot_front(summary: Summary, path: Path) -> None:
         figure.savefig(temporary, format=kind, dpi=120)
 
 
-def _draw_trials(axes: Axes, summary: Summary) -> None:
-    for state, (marker, color, label) in _STYLES.items():
-        shown = [t.metrics for t in summary.trials if t.state == state and OOD in t.metrics]
-        if shown:
-            axes.scatter(
-                [m[ID] for m in shown],
-                [m[OOD] for m in shown],
-                marker=marker,
-                c=color,
-                label=label,
-            )
-
-
 def _draw_front(axes: Axes, summary: Summary) -> None:
+    """Draw the line of the front and the names of the champions."""
     front = [summary.trial(number) for number in summary.front]
     points = sorted((t.metrics[ID], t.metrics[OOD]) for t in front if OOD in t.metrics)
     if points:
@@ -76,16 +71,3 @@ def _draw_front(axes: Axes, summary: Summary) -> None:
             textcoords="offset points",
             fontsize=9,
         )
-
-
-def _draw_teachers(axes: Axes, summary: Summary) -> None:
-    for role, metrics in summary.teachers.items():
-        if OOD in metrics:
-            axes.scatter(
-                metrics[ID],
-                metrics[OOD],
-                marker="*",
-                s=160,
-                c=_TEACHERS.get(role),
-                label=f"{role} teacher",
-            )

@@ -1,4 +1,4 @@
-"""Servers that run while somebody looks: started together, ended together."""
+"""The servers of `refkd ui`: started together, ended together."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
 
 from refkd.errors import RefKDError
 from tune.display.ui import Page
@@ -26,34 +25,38 @@ def serve(pages: Sequence[Page], ready: Callable[[], None]) -> None:
 
     `ready` is called when all answer. Raises `RefKDError` with the end of its log where one ends.
     """
-    with TemporaryDirectory(prefix="refkd-ui-") as folder, _interrupted_by_term():
-        running: list[tuple[Page, subprocess.Popen[bytes], Path]] = []
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    with TemporaryDirectory(prefix="refkd-ui-") as folder:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             for page in (page for page in pages if page.command):
-                log = Path(folder) / f"{page.name}.log"
-                running.append((page, _start(page, Path(folder), log), log))
-            waiting = list(running)
+                running[page.name] = _start(page, Path(folder))
+            waiting = [page for page in pages if page.command]
             until = time.monotonic() + START_SECONDS
             while True:
-                _check(running, late=bool(waiting) and time.monotonic() > until)
+                late = bool(waiting) and time.monotonic() > until
+                for name, process in running.items():
+                    if late or process.poll() is not None:
+                        raise _failed(name, Path(folder), late=late)
                 if waiting:
-                    waiting = [one for one in waiting if not _answers(one[0].address)]
+                    waiting = [page for page in waiting if not _answers(page.address)]
                     if not waiting:
                         ready()
                 time.sleep(0.3)
         except KeyboardInterrupt:
             return
         finally:
-            _end([process for _, process, _ in running])
+            _end(list(running.values()))
+            signal.signal(signal.SIGTERM, before)
 
 
-def _start(page: Page, folder: Path, log: Path) -> subprocess.Popen[bytes]:
+def _start(page: Page, folder: Path) -> subprocess.Popen[bytes]:
     command = list(page.command)
     if page.config is not None:
         path = folder / f"{page.name}.toml"  # the folder is its owner's alone
         path.write_text(page.config, encoding="utf-8")
         command.append(str(path))
-    with log.open("wb") as output:
+    with _log(page.name, folder).open("wb") as output:
         # A session of its own: the workers that it starts are ended with it, by us alone.
         return subprocess.Popen(
             command,
@@ -65,12 +68,14 @@ def _start(page: Page, folder: Path, log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _check(running: Sequence[tuple[Page, subprocess.Popen[bytes], Path]], *, late: bool) -> None:
-    for page, process, log in running:
-        if process.poll() is not None or late:
-            said = " ".join(log.read_text(encoding="utf-8", errors="replace").split())[-400:]
-            what = "does not answer" if late else "ended by itself"
-            raise RefKDError(f"{page.name} {what}: {said or 'it said nothing'}")
+def _log(name: str, folder: Path) -> Path:
+    return folder / f"{name}.log"
+
+
+def _failed(name: str, folder: Path, *, late: bool) -> RefKDError:
+    text = _log(name, folder).read_text(encoding="utf-8", errors="replace")
+    what = "does not answer" if late else "ended by itself"
+    return RefKDError(f"{name} {what}: {' '.join(text.split())[-400:] or 'it printed nothing'}")
 
 
 def _answers(address: str) -> bool:
@@ -92,15 +97,3 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-@contextmanager
-def _interrupted_by_term() -> Iterator[None]:
-    def interrupt(_: int, __: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

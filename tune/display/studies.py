@@ -4,36 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from refkd.evaluation.comparison import MEANING, Figure
-from tune.results.side_by_side import ChampionDifference, SideBySide, StudyRow
+from tune.display.comparison import METRICS
+from tune.display.console import make_table, say, states
+from tune.results.side_by_side import SideBySide, StudyRow
 
-METRICS = {"miou": "mIoU", "r1_iou0.3": "R1@0.3", "r1_iou0.5": "R1@0.5", "r1_iou0.7": "R1@0.7"}
+_METRICS = ("miou", "r1_iou0.3", "r1_iou0.5", "r1_iou0.7")
 
 
 def show_studies(console: Console, found: SideBySide) -> None:
     """Print a column a study, then the differences of their champions."""
-    table = _table("Studies side by side", "", *(one.study for one in found.studies))
-    for name, shown in _rows(found).items():
-        table.add_row(name, *(shown(one) for one in found.studies))
-    console.print(table)
-    for difference in found.differences:
-        console.print(_difference_table(difference, found.studies[0].study))
+    heads = ["", *(one.study for one in found.studies)]
+    facts = ([name, *map(shown, found.studies)] for name, shown in _facts(found).items())
+    console.print(make_table("Studies side by side", heads, facts))
+    for made in found.differences:
+        first, second = made.seeds
+        base = found.studies[0].study
+        title = f"{made.alias}: {made.other} - {base} (students: {second} against {first})"
+        heads = ["role", *(METRICS[metric] for metric in _METRICS)]
+        rows = (
+            [role, *(_difference(row[m]) for m in _METRICS)] for role, row in made.roles.items()
+        )
+        console.print(make_table(title, heads, rows))
     if found.differences:
-        _say(
+        say(
             console,
             f"Percent on the same validation pairs. {MEANING} *: leaves 0 out. A champion of a "
             "search is the best of many tries; compare finalists (`refkd finalists`) to conclude "
             "anything.",
         )
     for note in found.notes:
-        _say(console, note, "yellow")
+        say(console, note, "yellow")
 
 
-def _rows(found: SideBySide) -> dict[str, Callable[[StudyRow], str]]:
+def _facts(found: SideBySide) -> dict[str, Callable[[StudyRow], str]]:
     reference = ", ".join(f"{value:g}" for value in found.reference)
     names = dict.fromkeys(name for one in found.studies for name in one.objectives)
 
@@ -47,7 +53,7 @@ def _rows(found: SideBySide) -> dict[str, Callable[[StudyRow], str]]:
     return {
         "study file": lambda one: one.path,
         "dataset": lambda one: (one.dataset or "unknown")[:12],
-        "trials": lambda one: ", ".join(f"{n} {state}" for state, n in sorted(one.states.items())),
+        "trials": lambda one: states(one.states),
         **{f"best {name}": best(name) for name in names},
         "front": lambda one: f"{one.front} trials",
         f"hypervolume above {reference}": lambda one: (
@@ -62,26 +68,6 @@ def _rows(found: SideBySide) -> dict[str, Callable[[StudyRow], str]]:
     }
 
 
-def _difference_table(difference: ChampionDifference, base: str) -> Table:
-    first, second = difference.seeds
-    title = f"{difference.alias}: {difference.other} - {base} (students: {second} against {first})"
-    table = _table(title, "role", *METRICS.values())
-    for role, row in difference.roles.items():
-        table.add_row(role, *(_shown(row[metric]) for metric in METRICS))
-    return table
-
-
-def _shown(figure: Figure) -> str:
-    mark = "*" if figure.is_above_zero or figure.is_below_zero else " "
-    return f"{figure.text(sign=True)}{mark}"
-
-
-def _table(title: str, *heads: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for place, name in enumerate(heads):
-        table.add_column(name, justify="left" if place == 0 else "right")
-    return table
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+def _difference(figure: Figure) -> str:
+    leaves_zero_out = figure.is_above_zero or figure.is_below_zero
+    return f"{figure.text(sign=True)}{'*' if leaves_zero_out else ' '}"

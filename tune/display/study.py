@@ -1,31 +1,34 @@
-"""Tables of a study for a terminal."""
+"""Tables of a study and of its teachers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich import box
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 from refkd.evaluation.comparison import MEANING, Figure
+from tune.config.space import put
 from tune.config.urls import without_password
-from tune.display.probes import probe_table
+from tune.display.console import aliases_of, make_table, say, say_caveats, score, states
+from tune.results.probe_rows import MEANING as PROBES_MEANING
+from tune.results.probe_rows import PROBE_HEADS, probe_row
 from tune.study.locate import locate
 from tune.study.summary import Summary, TrialSummary
 
-PLAIN_WIDTH = 124
-"""Columns where the output is no terminal."""
-SHOWN = ("val_id/miou", "val_ood/miou", "val_id/r1_iou0.5", "val_ood/r1_iou0.5")
-_HEADS = ("ID mIoU", "OOD mIoU", "ID R1@0.5", "OOD R1@0.5")
+if TYPE_CHECKING:
+    from tune.teach import Taught, Tuned
+
+SCORES = {
+    "val_id/miou": "ID mIoU",
+    "val_ood/miou": "OOD mIoU",
+    "val_id/r1_iou0.5": "ID R1@0.5",
+    "val_ood/r1_iou0.5": "OOD R1@0.5",
+}
 _STYLES = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red", "RUNNING": "cyan"}
-
-
-def make_console() -> Console:
-    """Return the console of a command: as wide as the terminal, or as a file can bear."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
 
 
 def show_status(console: Console, summary: Summary) -> None:
@@ -42,8 +45,8 @@ def show_status(console: Console, summary: Summary) -> None:
             )
     if summary.front:
         console.print("* on the Pareto front")
-    say_marks(console, summary.marks)
-    _say_crowned(console, summary)
+    say_caveats(console, summary.marks)
+    _say_selected(console, summary)
 
 
 def show_best(console: Console, summary: Summary) -> None:
@@ -51,69 +54,95 @@ def show_best(console: Console, summary: Summary) -> None:
     if not summary.front:
         console.print(f"study {summary.study}: no complete trial yet, so there is no front")
         return
-    marks: dict[int, str] = {}
-    for alias, number in sorted(summary.champions.items()):
-        marks[number] = f"{marks[number]}, {alias}" if number in marks else alias
     front = [summary.trial(number) for number in summary.front]
-    console.print(_trial_table("Pareto front (validation, higher is better)", front, marks))
+    title = "Pareto front (validation, higher is better)"
+    console.print(_trial_table(title, front, aliases_of(summary.champions)))
     for trial in front:
         console.print(f"  {trial.number:>4}  {_values(trial)}", markup=False, highlight=False)
-    _say_crowned(console, summary)
+    _say_selected(console, summary)
+    names = {n: f"{n} (trial {number})" for n, number in summary.champions.items()}
     if summary.intervals:
         console.print()
-        console.print(_interval_table(summary))
-        console.print(f"{MEANING}\n", markup=False, highlight=False, soft_wrap=True)
-        console.print(_floor_table(summary))
+        _show_intervals(console, summary.intervals, names)
     if summary.probes:
-        console.print(probe_table(summary.probes, lambda name: _system(summary, name)))
-    say_marks(console, summary.marks)
+        console.print(probe_table({names.get(n, n): p for n, p in summary.probes.items()}))
+    say_caveats(console, summary.marks)
 
 
 def show_end(console: Console, summary: Summary, study: Path) -> None:
     """Print what a finished search found, what it cost, and what to do next."""
     show_best(console, summary)
-    console.print(_cost_table(summary))
+    cost = summary.cost
+    rows = {
+        "trials": states(cost.trials),
+        "student epochs": f"{cost.epochs} run, {cost.epochs_saved} saved by pruning",
+        "CPU seconds": f"{cost.cpu_seconds:.0f} students, {cost.teacher_cpu_seconds:.0f} teachers",
+    }
+    console.print(make_table("What it cost", ("", ""), rows.items(), show_header=False))
     place = locate(study)
-    storage, tracking = without_password(place.storage), without_password(place.tracking)
-    _lines(
+    console.print("\nWhere it lies", style="bold")
+    say(console, f"  study      {without_password(place.storage)}")
+    say(console, f"  trials     {place.folder / 'trials'}")
+    say(console, f"  champions  {place.folder / 'champions'}")
+    say(console, f"  MLflow     {without_password(place.tracking)}")
+    console.print("\nNext", style="bold")
+    for command in ("ui", "report", "status"):
+        say(console, f"  refkd {command} {study}")
+    say(
         console,
-        "Where it lies",
-        (
-            f"study      {storage}",
-            f"trials     {place.folder / 'trials'}",
-            f"champions  {place.folder / 'champions'}",
-            f"MLflow     {tracking}",
-        ),
+        "  refkd data prepare charades-cd --annotations DIR --features FILE --words FILE "
+        "--missing-features skip --out datasets/charades-cd-clip",
     )
-    _lines(
-        console,
-        "Next",
-        (
-            f"refkd ui {study}",
-            f"refkd report {study}",
-            f"refkd status {study}",
-            "refkd data prepare charades-cd --annotations DIR --features FILE --words FILE "
-            "--missing-features skip --out datasets/charades-cd-clip",
-            "refkd search studies/charades-cd-clip.yaml",
-        ),
+    say(console, "  refkd search studies/charades-cd-clip.yaml")
+
+
+def show_taught(console: Console, taught: Mapping[str, Taught]) -> None:
+    """Print a row a teacher."""
+    heads = ("teacher", "recipe", "backbone", "epoch", *SCORES.values())
+    rows = []
+    for role, one in taught.items():
+        scores = (score(one.metrics, metric) for metric in SCORES)
+        rows.append([role, one.recipe, one.backbone, str(one.epoch), *scores])
+    console.print(make_table("Teachers (validation)", heads, rows))
+    for one in taught.values():
+        say(console, f"  {one.folder}")
+
+
+def show_tuned(console: Console, tuned: Tuned) -> None:
+    """Print the best teacher, and the lines that make it the study's."""
+    console.print(
+        f"{tuned.study}: {tuned.trials} teachers, {tuned.failed} failed", highlight=False
     )
+    show_taught(console, {tuned.role: tuned.best})
+    settings: dict[str, Any] = {}
+    for name, value in sorted(tuned.values.items()):
+        put(settings, name, value)
+    if "recipe" in settings:
+        settings["recipe"] = tuned.recipe
+    text = yaml.safe_dump({"teachers": {tuned.role: settings}}, sort_keys=False)
+    console.print("To make it the study's, write into the study file:")
+    console.print(text, markup=False, highlight=False)
 
 
-def say_marks(console: Console, marks: Sequence[str]) -> None:
-    """Print why results are not to be taken at their names."""
-    for mark in marks:
-        console.print(f"! {mark}", style="bold yellow", markup=False, highlight=False)
+def probe_table(probes: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return a row a system of its dumped `refkd.evaluation.probes.Probes`, by name."""
+    heads = ("system", *PROBE_HEADS)
+    rows = ([name, *probe_row(found)] for name, found in probes.items())
+    table = make_table("Bias probes, mIoU", heads, rows, caption=PROBES_MEANING)
+    table.columns[0].no_wrap = True
+    return table
 
 
-def _say_crowned(console: Console, summary: Summary) -> None:
-    """Print whom the finalists' fresh seeds chose, and whether the study has grown since."""
-    if summary.crowned is None:
+def _say_selected(console: Console, summary: Summary) -> None:
+    """Print the champions among the finalists, and whether trials have ended since."""
+    selected = summary.crowned
+    if selected is None:
         return
-    chosen = ", ".join(f"{a} trial {n}" for a, n in sorted(summary.crowned.champions.items()))
+    chosen = ", ".join(f"{a} trial {n}" for a, n in sorted(selected.champions.items()))
     console.print(f"finalists chose on fresh seeds: {chosen}", highlight=False)
     if summary.outgrown:
         console.print(
-            f"the finalists are out of date: {summary.crowned.trials} trials had ended when they "
+            f"the finalists are out of date: {selected.trials} trials had ended when they "
             f"were chosen, now {summary.ended}; run `refkd finalists` again",
             style="yellow",
             highlight=False,
@@ -121,76 +150,42 @@ def _say_crowned(console: Console, summary: Summary) -> None:
         )
 
 
-def _lines(console: Console, title: str, lines: tuple[str, ...]) -> None:
-    console.print(f"\n{title}", style="bold")
-    for line in lines:
-        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _trial_table(title: str, trials: list[TrialSummary], marks: dict[int, str]) -> Table:
-    table = _table(title, "trial", "", "state", "epoch", *_HEADS)
+def _trial_table(title: str, trials: list[TrialSummary], notes: Mapping[int, str]) -> Table:
+    rows = []
     for trial in trials:
         style = _STYLES.get(trial.state)
         state = f"[{style}]{trial.state}[/]" if style else trial.state
-        scores = [f"{trial.metrics[m]:.2f}" if m in trial.metrics else "" for m in SHOWN]
-        mark = marks.get(trial.number, "")
-        table.add_row(str(trial.number), mark, state, str(trial.epoch), *scores)
-    return table
+        scores = (score(trial.metrics, metric) for metric in SCORES)
+        note = notes.get(trial.number, "")
+        rows.append([str(trial.number), note, state, str(trial.epoch), *scores])
+    return make_table(title, ("trial", "", "state", "epoch", *SCORES.values()), rows)
 
 
-def _interval_table(summary: Summary) -> Table:
-    table = _table("Validation with 95 % intervals", "system", *_HEADS)
-    by_id, by_ood = summary.intervals["val_id"], summary.intervals["val_ood"]
-    for system in (name for name in by_id if name != "floors"):
-        cells = [
-            Figure.model_validate(by_role[system][metric]).text()
-            for metric in ("miou", "r1_iou0.5")
-            for by_role in (by_id, by_ood)
-        ]
-        table.add_row(_system(summary, system), *cells)
-    return table
+def _show_intervals(
+    console: Console, intervals: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]
+) -> None:
+    systems = {n: names.get(n, n) for n in intervals["val_id"] if n != "floors"}
+    rows = _score_rows(intervals, systems, lambda held: Figure.model_validate(held).text())
+    heads = ("system", *SCORES.values())
+    console.print(make_table("Validation with 95 % intervals", heads, rows))
+    say(console, f"{MEANING}\n")
+    floors = {role: held["floors"] for role, held in intervals.items()}
+    rows = _score_rows(floors, {name: name for name in floors["val_id"]}, "{:.2f}".format)
+    heads = ("predictor", *SCORES.values())
+    console.print(make_table("Bias floors: no look at any video, fitted on fit", heads, rows))
 
 
-def _system(summary: Summary, name: str) -> str:
-    trial = summary.champions.get(name)
-    return name if trial is None else f"{name} (trial {trial})"
-
-
-def _floor_table(summary: Summary) -> Table:
-    table = _table("Bias floors: no look at any video, fitted on fit", "predictor", *_HEADS)
-    by_id, by_ood = summary.intervals["val_id"]["floors"], summary.intervals["val_ood"]["floors"]
-    for floor in by_id:
-        cells = [
-            f"{by_role[floor][metric]:.2f}"
-            for metric in ("miou", "r1_iou0.5")
-            for by_role in (by_id, by_ood)
-        ]
-        table.add_row(floor, *cells)
-    return table
-
-
-def _cost_table(summary: Summary) -> Table:
-    cost = summary.cost
-    table = _table("What it cost", "", "", head=False)
-    states = ", ".join(f"{count} {state}" for state, count in sorted(cost.trials.items()))
-    table.add_row("trials", states)
-    table.add_row("student epochs", f"{cost.epochs} run, {cost.epochs_saved} saved by pruning")
-    seconds = f"{cost.cpu_seconds:.0f} students, {cost.teacher_cpu_seconds:.0f} teachers"
-    table.add_row("CPU seconds", seconds)
-    return table
-
-
-def _table(title: str, *heads: str, head: bool = True) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=head)
-    for name in heads:
-        right = name in _HEADS or name in ("trial", "epoch")
-        table.add_column(name, justify="right" if right else "left")
-    return table
+def _score_rows(
+    by_role: Mapping[str, Mapping[str, Any]],
+    names: Mapping[str, str],
+    shown: Callable[[Any], str],
+) -> Iterator[list[str]]:
+    """Yield a row a system: its name in words, and its scores in the order of `SCORES`."""
+    columns = [metric.split("/") for metric in SCORES]
+    for name, words in names.items():
+        yield [words, *(shown(by_role[role][name][metric]) for role, metric in columns)]
 
 
 def _values(trial: TrialSummary) -> str:
-    return "  ".join(f"{k.partition('.')[2]}={_short(v)}" for k, v in trial.values.items())
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    shown = {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in trial.values.items()}
+    return "  ".join(f"{key.partition('.')[2]}={value}" for key, value in shown.items())

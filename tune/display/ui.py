@@ -1,4 +1,4 @@
-"""A study in a browser: MLflow on its comparison, and optuna-dashboard, both on loopback."""
+"""A study in a browser: MLflow and optuna-dashboard, both on this machine alone."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
 from tune import compat
 from tune.config.urls import resolve, scrub, without_password
 from tune.study.snapshot import open_snapshot
 from tune.study.storage import JOURNAL
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 HOST = "127.0.0.1"
 
@@ -62,7 +58,7 @@ def pages(where: Path | str, *, mlflow_port: int, dashboard_port: int) -> list[P
 
 
 def check_port(page: Page) -> None:
-    """Raise `RefKDError` where somebody listens at the port of a page's server already."""
+    """Raise `RefKDError` where another program listens at the port of a page's server."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -75,18 +71,18 @@ def check_port(page: Page) -> None:
 
 def _mlflow(uri: str, experiment: str, champions: set[int], port: int) -> Page:
     served = uri.startswith(("http://", "https://"))
-    root = uri.rstrip("/") if served else f"http://{HOST}:{port}"
-    links = _links(uri, experiment, champions)
-    shown = {what: f"{without_password(root)}/#/{path}" for what, path in links.items()}
-    address = shown.pop("runs", without_password(root))
-    hint = "unfold the study's run: its trials and teachers are below it" if links else ""
-    if served:
-        return Page(name="MLflow", address=address, links=shown, hint=hint)
-    return Page(
+    root = without_password(uri.rstrip("/") if served else f"http://{HOST}:{port}")
+    links = {what: f"{root}/#/{p}" for what, p in _links(uri, experiment, champions).items()}
+    page = Page(
         name="MLflow",
-        address=address,
-        links=shown,
-        hint=hint,
+        hint="unfold the study's run: its trials and teachers are below it" if links else "",
+        address=links.pop("runs", root),
+        links=links,
+    )
+    if served:
+        return page
+    return replace(
+        page,
         command=[
             *(_program("mlflow"), "ui", "--host", HOST, "--port", str(port), "--workers", "1"),
             *("--allowed-hosts", f"{HOST}:{port},localhost:{port}"),
@@ -129,19 +125,20 @@ def _links(uri: str, experiment: str, champions: set[int]) -> dict[str, str]:
             f"({scrub(str(error), uri)})"
         ) from None
     number = str(held.experiment_id)
-    chosen = [run.info.run_id for run in runs if _stands_out(run, champions)]
     # Teachers come first in the order of their starts, so the charts draw them.
     links = {"runs": compat.charts_page(number)}
-    if len(chosen) > 1:
-        links["champions and teachers side by side"] = compat.compare_page(number, chosen)
+    compared = [run.info.run_id for run in runs if _is_compared(run.data.tags, champions)]
+    if len(compared) > 1:
+        links["champions and teachers side by side"] = compat.compare_page(number, compared)
     return links
 
 
-def _stands_out(run: Run, champions: set[int]) -> bool:
-    tags: Mapping[str, Any] = run.data.tags
-    role = tags.get("refkd.role", "")
-    is_champion = role == "student" and tags.get("refkd.trial") in {str(n) for n in champions}
-    return role.startswith("teacher-") or is_champion
+def _is_compared(tags: Mapping[str, str], champions: set[int]) -> bool:
+    """Return whether a run is a teacher's or a champion's."""
+    role, trial = tags.get("refkd.role", ""), tags.get("refkd.trial")
+    return role.startswith("teacher-") or (
+        role == "student" and trial in [str(n) for n in champions]
+    )
 
 
 def _dashboard(storage: str, study_id: int, port: int) -> Page:

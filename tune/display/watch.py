@@ -1,19 +1,29 @@
-"""The live view of a search that runs elsewhere: redrawn until the search has ended."""
+"""A search at a moment, read from its storage alone, and the live view of one until it ends."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
+from pydantic import Field
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
-from tune.display.search_status import SCORES, Running, SearchStatus, look
-from tune.study.snapshot import StudyReader
+from refkd.config import Config
+from tune.display.console import make_table, say, score, states
+from tune.study.budget import hypervolume
+from tune.study.snapshot import StudyReader, StudySnapshot
+from tune.study.state import StudyState
+from tune.study.summary import Summary
+from tune.study.view import ENDED, EPOCH, TrialView, key_of
 
+SCORES = ("val_id/miou", "val_ood/miou")
+LATEST = 5
+"""How many of the trials that ended last are shown."""
 PHASES = {
     "teachers": "training the teachers",
     "searching": "searching",
@@ -21,9 +31,103 @@ PHASES = {
     "ended": "ended",
     "stopped": "nobody is at work and trials are left: run `refkd search` to continue",
 }
-_HEADS = ("epoch", "ID mIoU", "OOD mIoU", "loss", "last epoch")
+Phase = Literal["teachers", "searching", "finishing", "ended", "stopped"]
 _SILENT = 120.0
 """Seconds without an epoch after which a trial is shown in yellow."""
+
+
+class Running(Config):
+    """A trial that has not ended."""
+
+    number: int
+    epoch: int
+    metrics: dict[str, float]
+    silent: float | None
+    """Seconds since its last epoch was stored."""
+    paused: bool
+
+
+class Best(Config):
+    """The best of the complete trials in one objective."""
+
+    trial: int
+    value: float
+
+
+class SearchStatus(Config):
+    """A search at one moment."""
+
+    study: str
+    phase: Phase
+    """`stopped`: nobody is at work and trials are left."""
+    driver: str | None
+    """Who is at work."""
+    ended: int
+    wanted: int
+    epochs: int
+    """Epochs of a whole trial."""
+    states: dict[str, int]
+    running: list[Running]
+    latest: list[int] = Field(default_factory=list)
+    """Trials that ended last, the last one first."""
+    best: dict[str, Best]
+    front: int
+    hypervolume: float
+    """Above 0."""
+    summary: Summary = Field(exclude=True)
+
+
+def search_status(study: StudySnapshot) -> SearchStatus:
+    """Return how far a study's search is."""
+    summary = study.summary
+    points = [t.objectives for t in study.trials if t.number in summary.front and t.objectives]
+    ended = [trial for trial in study.trials if ENDED in trial.stamps]
+    ended.sort(key=lambda trial: trial.stamps[ENDED].place, reverse=True)
+    return SearchStatus(
+        study=study.name,
+        phase=_phase(study),
+        driver=None if study.driver is None else str(study.driver),
+        ended=summary.ended,
+        wanted=summary.wanted,
+        epochs=int(study.attributes.get("epochs", 0)),
+        states=dict(Counter(t.state for t in study.trials)),
+        running=[_running(t) for t in study.trials if t.state == "RUNNING"],
+        latest=[trial.number for trial in ended[:LATEST]],
+        best=_best(summary.objectives, study.trials),
+        front=len(summary.front),
+        hypervolume=hypervolume(points),
+        summary=summary,
+    )
+
+
+def _phase(study: StudySnapshot) -> Phase:
+    if study.state == StudyState.SEARCHING:
+        return "searching" if study.trials else "teachers"
+    if study.state.has_trials_left:
+        return "stopped"
+    return "ended" if study.driver is None else "finishing"
+
+
+def _running(trial: TrialView) -> Running:
+    stamp = trial.stamps.get(key_of(EPOCH, trial.epoch))
+    return Running(
+        number=trial.number,
+        epoch=trial.epoch,
+        metrics={k: v for k, v in trial.last.items() if k in (*SCORES, "train/loss")},
+        silent=None if stamp is None else max(0.0, time.time() - stamp.time),
+        paused=trial.paused_at is not None,
+    )
+
+
+def _best(objectives: Sequence[str], trials: Sequence[TrialView]) -> dict[str, Best]:
+    found = {}
+    complete = [t for t in trials if t.state == "COMPLETE" and t.feasible]
+    for place, name in enumerate(objectives):
+        scored = [(t.objectives[place], -t.number) for t in complete if t.objectives]
+        if scored:
+            value, number = max(scored)
+            found[name] = Best(trial=-number, value=value)
+    return found
 
 
 def watch(
@@ -39,94 +143,79 @@ def watch(
     """
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=False) as live:
-            for sight in _sights(reader, every, sleep):
-                live.update(draw(sight), refresh=True)
-        return sight
-    told = ""
-    for sight in _sights(reader, every, sleep):
-        if (line := as_line(sight)) != told:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-            told = line
-    return sight
+            for status in _follow(reader, every, sleep):
+                live.update(draw(status), refresh=True)
+        return status
+    last = ""
+    for status in _follow(reader, every, sleep):
+        if (line := as_line(status)) != last:
+            say(console, line)
+            last = line
+    return status
 
 
-def _sights(
+def _follow(
     reader: StudyReader, every: float, sleep: Callable[[float], None]
 ) -> Iterator[SearchStatus]:
     while True:
-        sight = look(reader.read())
-        yield sight
-        if sight.phase in ("ended", "stopped"):
+        status = search_status(reader.read())
+        yield status
+        if status.phase in ("ended", "stopped"):
             return
         sleep(every)
 
 
-def as_line(sight: SearchStatus) -> str:
+def as_line(status: SearchStatus) -> str:
     """Return a search as one line for logs and pipes."""
-    best = _best(sight)
+    best = _best_words(status)
     parts = [
-        f"{sight.ended} of {sight.wanted} trials ended",
-        f"{len(sight.running)} running",
+        f"{status.ended} of {status.wanted} trials ended",
+        f"{len(status.running)} running",
         f"best {best}" if best else "none complete yet",
-        PHASES[sight.phase],
+        PHASES[status.phase],
     ]
-    return f"study {sight.study}: " + "; ".join(parts)
+    return f"study {status.study}: " + "; ".join(parts)
 
 
-def draw(sight: SearchStatus) -> Group:
+def draw(status: SearchStatus) -> Group:
     """Return a search as a terminal shows it."""
     bar = Progress(
         TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
     )
-    states = ", ".join(f"{count} {state}" for state, count in sorted(sight.states.items()))
-    bar.add_task(states, total=max(sight.wanted, sight.ended), completed=sight.ended)
-    best = _best(sight)
-    front = f"front of {sight.front}, hypervolume {sight.hypervolume:,.1f}"
+    total = max(status.wanted, status.ended)
+    bar.add_task(states(status.states), total=total, completed=status.ended)
+    best = _best_words(status)
+    front = f"front of {status.front}, hypervolume {status.hypervolume:,.1f}"
     lines: list[RenderableType] = [
-        Text(f"study {sight.study}: {PHASES[sight.phase]}", style="bold"),
-        Text(f"driver: {sight.driver}" if sight.driver else "driver: none", style="dim"),
+        Text(f"study {status.study}: {PHASES[status.phase]}", style="bold"),
+        Text(f"driver: {status.driver or 'none'}", style="dim"),
         bar,
         Text(f"best: {best}; {front}" if best else "best: none complete yet"),
     ]
-    if sight.running:
-        lines.append(_running_table(sight))
-    if sight.latest:
-        lines.append(_latest_table(sight))
+    if status.running:
+        running = ("running", "epoch", "ID mIoU", "OOD mIoU", "loss", "last epoch")
+        table = make_table("", running, box=None)
+        for trial in status.running:
+            style = "yellow" if trial.silent and trial.silent > _SILENT else ""
+            scores = (score(trial.metrics, name) for name in (*SCORES, "train/loss"))
+            epoch = f"{trial.epoch}/{status.epochs}"
+            table.add_row(str(trial.number), epoch, *scores, _since(trial), style=style)
+        lines.append(table)
+    if status.latest:
+        latest = ("ended", "state", "epoch", "ID mIoU", "OOD mIoU")
+        table = make_table("", latest, box=None)
+        for ended in map(status.summary.trial, status.latest):
+            scores = (score(ended.metrics, name) for name in SCORES)
+            table.add_row(str(ended.number), ended.state, str(ended.epoch), *scores, style="dim")
+        lines.append(table)
     return Group(*lines)
 
 
-def _best(sight: SearchStatus) -> str:
-    return ", ".join(f"{k} {b.value:.2f} (trial {b.trial})" for k, b in sight.best.items())
-
-
-def _running_table(sight: SearchStatus) -> Table:
-    table = Table(box=None)
-    for name in ("running", *_HEADS):
-        table.add_column(name, justify="right")
-    for trial in sight.running:
-        style = "yellow" if trial.silent and trial.silent > _SILENT else ""
-        epoch = f"{trial.epoch}/{sight.epochs}"
-        cells = [_cell(trial.metrics.get(name)) for name in (*SCORES, "train/loss")]
-        table.add_row(str(trial.number), epoch, *cells, _since(trial), style=style)
-    return table
-
-
-def _latest_table(sight: SearchStatus) -> Table:
-    table = Table(box=None)
-    for name in ("ended", "state", "epoch", "ID mIoU", "OOD mIoU"):
-        table.add_column(name, justify="right")
-    for number in sight.latest:
-        trial = sight.summary.trial(number)
-        cells = [_cell(trial.metrics.get(name)) for name in SCORES]
-        table.add_row(str(number), trial.state, str(trial.epoch), *cells, style="dim")
-    return table
+def _best_words(status: SearchStatus) -> str:
+    return ", ".join(f"{k} {b.value:.2f} (trial {b.trial})" for k, b in status.best.items())
 
 
 def _since(trial: Running) -> str:
     if trial.paused:
         return "paused"
     return "none yet" if trial.silent is None else f"{trial.silent:.0f} s ago"
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"

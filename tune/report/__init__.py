@@ -1,1 +1,1 @@
-"""A study as one page for people: figures, a verdict in words, and what stands behind them."""
+"""A study as one HTML page: a headline in words, figures, and the numbers behind them."""

@@ -1,14 +1,13 @@
-"""A handful of validation queries: what was asked, the truth, and where each system looked."""
+"""A handful of validation queries: what was asked, the truth, and what each system answered."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refkd.errors import RefKDError
-from tune.report.figure import aliases_of
+from tune.display.console import aliases_of
 from tune.study.snapshot import StudySnapshot
 
 if TYPE_CHECKING:
@@ -24,20 +23,17 @@ RULE = (
     "most over the better teacher, the one with its median overlap, and the one where it loses "
     "most."
 )
-NAMES = {"teacher-id": "ID teacher", "teacher-ood": "OOD teacher"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A span on a video's line, in seconds, and in percent of its duration."""
+    """A span of a video, in seconds."""
 
     name: str
     kind: str
     """`truth`, `id`, `ood` or `champion`."""
     start: float
     end: float
-    left: float
-    width: float
     tiou: float | None
     """Overlap with the truth; none for the truth itself."""
 
@@ -68,7 +64,7 @@ def examples(study: StudySnapshot) -> Examples:
     What cannot be opened any more, such as a dataset that was moved, is said instead.
     """
     if not study.champions:
-        return Examples(text="No champion yet, so nobody is asked.", items=[])
+        return Examples(text="No champion yet, so there are no answers to compare.", items=[])
     try:
         return _answered(study)
     except (RefKDError, OSError, RuntimeError) as error:
@@ -78,20 +74,27 @@ def examples(study: StudySnapshot) -> Examples:
 
 def _answered(study: StudySnapshot) -> Examples:
     from refkd.data.dataset import Dataset
+    from refkd.training.teacher import find_teacher
 
     dataset = Dataset.open(study.file.dataset)
     if dataset.fingerprint != study.attributes.get("dataset"):
         raise RefKDError(f"{dataset.path}: is another dataset than the one of the search")
-    number, frozen = _champion(study)
-    systems = {**_teachers(study), "champion": frozen}
-    names = {**NAMES, "champion": f"trial {number}"}
+    systems: dict[str, Frozen] = {}
+    for role, folder in study.teacher_folders().items():
+        teacher = find_teacher(folder)
+        if teacher is None:
+            raise RefKDError(f"{folder}: the {role} teacher is gone")
+        systems[role] = teacher
+    number, systems["champion"] = _champion(study)
+    names = {"truth": "truth", **{role: f"{role.upper()} teacher" for role in systems}}
+    names["champion"] = f"trial {number}"
     items = [
         example
         for role in ("val_id", "val_ood")
         for example in _of_role(dataset, role, systems, names)
     ]
-    champion = f"The champion is trial {number} ({aliases_of(study.champions)[number]})."
-    return Examples(text=f"{RULE} {champion}", items=items)
+    who = f"The champion is trial {number} ({aliases_of(study.champions)[number]})."
+    return Examples(text=f"{RULE} {who}", items=items)
 
 
 def _champion(study: StudySnapshot) -> tuple[int, Frozen]:
@@ -99,28 +102,13 @@ def _champion(study: StudySnapshot) -> tuple[int, Frozen]:
     from refkd.training.export import open_student
     from tune.study.folders import finalist_folder, trial_folder
 
-    champions = study.champions
     order = ("best-balanced", "best-ood", "best-id")
-    alias = next(name for name in order if name in champions)
-    number, folder = champions[alias], study.folder
-    home = trial_folder(folder, number)
-    if study.finalists is not None:
-        home = finalist_folder(folder, number, study.finalists.kept[alias])
-    return number, open_student(home)
-
-
-def _teachers(study: StudySnapshot) -> dict[str, Frozen]:
-    from refkd.training.teacher import find_teacher
-
-    found: dict[str, Frozen] = {}
-    folders: Mapping[str, str] = study.attributes.get("teachers", {})
-    for role, name in folders.items():
-        folder = Path(study.file.workspace) / "teachers" / name
-        teacher = find_teacher(folder)
-        if teacher is None:
-            raise RefKDError(f"{folder}: the {role} teacher is gone")
-        found[f"teacher-{role}"] = teacher
-    return found
+    alias = next(name for name in order if name in study.champions)
+    number = study.champions[alias]
+    if study.finalists is None:
+        return number, open_student(trial_folder(study.folder, number))
+    folder = finalist_folder(study.folder, number, study.finalists.kept[alias])
+    return number, open_student(folder)
 
 
 def _of_role(
@@ -130,35 +118,33 @@ def _of_role(
     from refkd.training.validation import edges_to_seconds, predict_edges
 
     pairs: Pairs = dataset.role(role)  # type: ignore[arg-type]
-    truth = DEFAULT.moments(pairs)
-    spans = {
-        name: DEFAULT.adjusted(
-            edges_to_seconds(predict_edges(frozen.backbone(dataset), pairs), pairs), pairs
+    spans = {"truth": DEFAULT.moments(pairs)}
+    overlaps = {}
+    for kind, frozen in systems.items():
+        edges = predict_edges(frozen.backbone(dataset), pairs)
+        spans[kind] = DEFAULT.adjusted(edges_to_seconds(edges, pairs), pairs)
+        overlaps[kind] = DEFAULT.tiou(spans[kind], spans["truth"])
+    teachers = [held for kind, held in overlaps.items() if kind != "champion"]
+    return [
+        Example(
+            why=why,
+            role=role.removeprefix("val_").upper(),
+            query=pairs.queries[row],
+            video=pairs.video_ids[row],
+            duration=float(pairs.duration[row]),
+            bars=[
+                Bar(
+                    name=names[kind],
+                    kind=kind,
+                    start=float(held[row][0]),
+                    end=float(held[row][1]),
+                    tiou=float(overlaps[kind][row]) if kind in overlaps else None,
+                )
+                for kind, held in spans.items()
+            ],
         )
-        for name, frozen in systems.items()
-    }
-    overlaps = {name: DEFAULT.tiou(held, truth) for name, held in spans.items()}
-    chosen = choose_rows(
-        overlaps["champion"], [o for name, o in overlaps.items() if name != "champion"]
-    )
-    found = []
-    for why, row in chosen.items():
-        duration = float(pairs.duration[row])
-        bars = [_bar("truth", "truth", truth[row], duration, None)]
-        for name, held in spans.items():
-            kind, tiou = name.removeprefix("teacher-"), float(overlaps[name][row])
-            bars.append(_bar(names[name], kind, held[row], duration, tiou))
-        found.append(
-            Example(
-                why=why,
-                role=role.removeprefix("val_").upper(),
-                query=pairs.queries[row],
-                video=pairs.video_ids[row],
-                duration=duration,
-                bars=bars,
-            )
-        )
-    return found
+        for why, row in choose_rows(overlaps["champion"], teachers).items()
+    ]
 
 
 def choose_rows(
@@ -189,18 +175,3 @@ def choose_rows(
         if free:
             rows[why] = free[0]
     return {why: rows[why] for why in wanted if why in rows}
-
-
-def _bar(
-    name: str, kind: str, span: NDArray[np.float64], duration: float, tiou: float | None
-) -> Bar:
-    start, end = float(span[0]), float(span[1])
-    return Bar(
-        name=name,
-        kind=kind,
-        start=start,
-        end=end,
-        left=100 * start / duration,
-        width=max(0.5, 100 * (end - start) / duration),
-        tiou=tiou,
-    )

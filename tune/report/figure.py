@@ -1,25 +1,9 @@
-"""What a figure of the report consists of: panels to draw, a sentence, and its numbers."""
+"""What a section of the report consists of, and how it words what it shows."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from tune.study.view import TrialView
-
-COLORS = {
-    "COMPLETE": "#2f80b7",
-    "PRUNED": "#c2922b",
-    "RUNNING": "#7f8aa0",
-    "champion": "#1f9d6b",
-    "id": "#d1495b",
-    "ood": "#8a63d2",
-    "floor": "#8c8c8c",
-}
-"""Each is told from white and from near black."""
-NAMES = {"val_id/miou": "ID mIoU", "val_ood/miou": "OOD mIoU"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +21,7 @@ class Panel:
     name: str
     """Of the file it is kept in: letters, digits, - and _."""
     label: str
-    """What it shows, for who cannot see it."""
+    """What it shows, for readers who cannot see it."""
     plot: Any
     """A `plotly.graph_objects.Figure`."""
 
@@ -79,11 +63,6 @@ def shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def score(metrics: Mapping[str, float], name: str) -> str:
-    """Return a metric to two digits; empty where it is not known."""
-    return f"{metrics[name]:.2f}" if name in metrics else ""
-
-
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun.
 
@@ -93,55 +72,12 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def capitalised(sentence: str) -> str:
+    """Return a sentence with its first letter as a capital."""
+    return sentence[:1].upper() + sentence[1:]
+
+
 def too_few(count: int, needed: int) -> str:
     """Say that a figure needs more complete trials than there are."""
     held = "no complete trial" if count == 0 else f"only {plural(count, 'complete trial')}"
     return f"The study has {held}; this needs {needed}."
-
-
-def hover(view: TrialView, *lines: str) -> str:
-    """Return what is shown when a trial is pointed at: its state, some lines, its values."""
-    values = [f"{short_name(key)} {shown(value)}" for key, value in view.values.items()]
-    head = f"trial {view.number}, {view.state.lower()} after epoch {view.epoch}"
-    return "<br>".join(html.escape(line) for line in (head, *lines, *values))
-
-
-def aliases_of(champions: Mapping[str, int]) -> dict[int, str]:
-    """Return the aliases of each champion's trial, joined."""
-    names: dict[int, list[str]] = {}
-    for alias, number in sorted(champions.items()):
-        names.setdefault(number, []).append(alias)
-    return {number: ", ".join(held) for number, held in names.items()}
-
-
-def chart(traces: Sequence[Any], *, height: int = 360, x: str = "", y: str = "") -> Any:
-    """Return a figure of some traces; the page gives it its colours and its width."""
-    import plotly.graph_objects as go
-
-    plot = go.Figure(list(traces))
-    plot.update_xaxes(title=x)
-    plot.update_yaxes(title=y)
-    return plain(plot, height=height)
-
-
-def plain(plot: Any, *, height: int) -> Any:
-    """Return a figure without a theme of its own, with narrow margins."""
-    plot.update_layout(
-        template="none",
-        title=None,
-        height=height,
-        margin={"l": 56, "r": 12, "t": 16, "b": 48},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        hovermode="closest",
-    )
-    plot.update_xaxes(automargin=True)
-    plot.update_yaxes(automargin=True)
-    return plot
-
-
-def gapped(pieces: Iterable[Sequence[Any]], *, gap: Any = None) -> list[Any]:
-    """Return pieces of lines as one, with a gap behind each, so that they make one trace."""
-    joined: list[Any] = []
-    for piece in pieces:
-        joined += [*piece, gap]
-    return joined

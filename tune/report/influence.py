@@ -7,13 +7,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tune.report import draw
 from tune.report.figure import (
-    COLORS,
     Panel,
     Section,
     Table,
     metric_name,
-    plain,
     plural,
     short_name,
     shown,
@@ -27,36 +26,38 @@ if TYPE_CHECKING:
 FEW = 30
 """Complete trials below which a ranking of the values is called a hint."""
 SLICED = ("distill.warmup_epochs", "distill.lambda_id", "distill.lambda_ood")
+_SCALE = [[0.0, "#6f86d6"], [1.0, "#1f9d6b"]]
 
 
 def importance(study: StudySnapshot) -> Section:
     """Return Optuna's importance of each value for each objective."""
-    from optuna.importance import get_param_importances
+    from optuna.search_space import intersection_search_space
     from optuna.visualization import plot_param_importances
 
     key, title = "importance", "Which values mattered"
-    complete = _complete(study)
-    if len(complete) < 3:
-        return Section(key=key, title=title, text=too_few(len(complete), 3))
-    names = _comparable(complete)
+    complete = study.count("COMPLETE")
+    if complete < 3:
+        return Section(key=key, title=title, text=too_few(complete, 3))
+    common = intersection_search_space(study.optuna.get_trials(deepcopy=False))
+    names = [name for name, distribution in common.items() if not distribution.single()]
     if not names:
         text = "No value was searched in one and the same range by all complete trials."
         return Section(key=key, title=title, text=text)
     panels, shares = [], {}
     for column, metric in enumerate(study.objectives):
         # PED-ANOVA takes low targets for good ones, and warns of it whatever it is given.
-        target = _target(study, column, sign=-1)
+        target = _target(column, sign=-1)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="PedAnovaImportanceEvaluator computes")
-            found = get_param_importances(study.optuna, params=names, target=target)
             plot = plot_param_importances(
                 study.optuna, params=names, target=target, target_name=metric
             )
-        shares[metric] = found
-        panels.append(_importance_panel(plot, metric, found))
-    text = f"PED-ANOVA on {plural(len(complete), 'complete trial')}; shares add up to 1."
-    if len(complete) < FEW:
-        text += f" Fewer than {FEW}: a hint, no finding."
+        (drawn,) = plot.data
+        shares[metric] = dict(zip(drawn.y, drawn.x, strict=True))
+        panels.append(_importance_panel(plot, metric, shares[metric]))
+    text = f"PED-ANOVA on {plural(complete, 'complete trial')}; shares add up to 1."
+    if complete < FEW:
+        text += f" Fewer than {FEW}: a hint, not a finding."
     table = Table(
         heads=["", *map(metric_name, shares)],
         rows=[[short_name(n), *(f"{s[n]:.2f}" for s in shares.values())] for n in names],
@@ -64,26 +65,19 @@ def importance(study: StudySnapshot) -> Section:
     return Section(key=key, title=title, text=text, panels=panels, tables=[table])
 
 
-def _comparable(complete: Sequence[FrozenTrial]) -> list[str]:
-    """Return the values that every trial drew from the same range, as Optuna compares them."""
-    from optuna.search_space import intersection_search_space
-
-    held = intersection_search_space(list(complete))
-    return [name for name, distribution in held.items() if not distribution.single()]
-
-
 def _importance_panel(plot: Any, metric: str, shares: dict[str, float]) -> Panel:
-    names = list(shares)
-    plot.update_traces(marker_color=COLORS["COMPLETE"], cliponaxis=False)
-    plot.update_yaxes(tickvals=names[::-1], ticktext=[*map(short_name, names)][::-1], title=None)
-    limits = [0, 1.2 * max(shares.values())]
+    """Return Optuna's plot in the form of the report; the largest of `shares` is the last."""
+    first = list(shares)[-1]
+    plot.update_traces(marker_color=draw.COLORS["COMPLETE"], cliponaxis=False)
+    plot.update_yaxes(tickvals=list(shares), ticktext=[*map(short_name, shares)], title=None)
+    limits = [0, 1.2 * shares[first]]
     plot.update_xaxes(title=f"share, for {metric_name(metric)}", range=limits)
     plot.update_layout(showlegend=False)
-    words = f"{short_name(names[0])} leads with {shares[names[0]]:.0%}"
+    words = f"{short_name(first)} leads with {shares[first]:.0%}"
     return Panel(
         name=f"importance-{metric.replace('/', '-')}",
         label=f"Importance for {metric_name(metric)}: {words}.",
-        plot=plain(plot, height=280),
+        plot=draw.plain(plot, height=280),
     )
 
 
@@ -93,7 +87,7 @@ def slices(study: StudySnapshot) -> Section:
 
     key, title = "slices", "Warm-up and weights of the teachers"
     names = [name for name in SLICED if name in study.file.space]
-    complete = _complete(study)
+    complete = study.ended("COMPLETE")
     if not names:
         wanted = ", ".join(map(short_name, SLICED))
         return Section(key=key, title=title, text=f"None of {wanted} is in the space.")
@@ -101,58 +95,48 @@ def slices(study: StudySnapshot) -> Section:
         return Section(key=key, title=title, text=too_few(len(complete), 2))
     panels = []
     for name in names:
-        if not any(name in trial.params for trial in complete):
-            continue
-        for column, metric in enumerate(study.objectives):
-            words = f"{metric_name(metric)} against {short_name(name)}"
-            plot = plot_slice(
-                study.optuna, [name], target=_target(study, column), target_name=metric
-            )
+        known = [trial.values[name] for trial in complete if name in trial.values]
+        for column, metric in enumerate(study.objectives if known else []):
+            plot = plot_slice(study.optuna, [name], target=_target(column), target_name=metric)
             plot.update_traces(
                 marker={"showscale": False, "size": 9, "colorscale": _SCALE, "line": {"width": 0}},
                 hovertemplate="trial %{marker.color}<br>%{x}<br>%{y:.2f}<extra></extra>",
             )
-            plot.update_xaxes(title=short_name(name), **_ticks(study, name))
+            ticks = _ticks(known, log=study.file.space[name].log)
+            plot.update_xaxes(title=short_name(name), **ticks)
             plot.update_yaxes(title=metric_name(metric))
-            file = f"slice-{name}-{metric}".replace("/", "-").replace(".", "-")
-            panels.append(Panel(name=file, label=words, plot=plain(plot, height=250)))
+            panel = Panel(
+                name=f"slice-{name}-{metric}".replace("/", "-").replace(".", "-"),
+                label=f"{metric_name(metric)} against {short_name(name)}",
+                plot=draw.plain(plot, height=250),
+            )
+            panels.append(panel)
     text = (
         f"Each point is one of {plural(len(complete), 'complete trial')}; the greener, the later. "
         "A pruned trial has no value and is not shown."
     )
-    table = Table(
-        heads=["trial", *map(short_name, names), *(metric_name(m) for m in study.objectives)],
-        rows=[
-            [
-                str(trial.number),
-                *(shown(trial.params.get(name, "")) for name in names),
-                *(f"{value:.2f}" for value in trial.values or []),
-            ]
-            for trial in complete
-        ],
-    )
+    rows = []
+    for trial in complete:
+        values = [shown(trial.values.get(name, "")) for name in names]
+        scores = [f"{value:.2f}" for value in trial.objectives or []]
+        rows.append([str(trial.number), *values, *scores])
+    heads = ["trial", *map(short_name, names), *map(metric_name, study.objectives)]
+    table = Table(heads=heads, rows=rows)
     return Section(key=key, title=title, text=text, panels=panels, tables=[table])
 
 
-def _ticks(study: StudySnapshot, name: str) -> dict[str, Any]:
+def _ticks(known: Sequence[Any], *, log: bool) -> dict[str, Any]:
     """Return ticks that can be read: whole numbers, or 1, 2 and 5 of each power of ten."""
-    known = [t.params[name] for t in _complete(study) if name in t.params]
-    if study.file.space[name].log:
-        powers = range(math.floor(math.log10(min(known))), math.ceil(math.log10(max(known))) + 1)
+    low, high = min(known), max(known)
+    if log:
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
-        if sum(min(known) <= tick <= max(known) for tick in ticks) < 2:
+        if sum(low <= tick <= high for tick in ticks) < 2:
             ticks = [digit * 10.0**power for power in powers for digit in range(1, 10)]
         return {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
     whole = all(isinstance(value, int) for value in known)
-    return {"dtick": 1} if whole and max(known) - min(known) <= 12 else {}
+    return {"dtick": 1} if whole and high - low <= 12 else {}
 
 
-_SCALE = [[0.0, "#6f86d6"], [1.0, "#1f9d6b"]]
-
-
-def _complete(study: StudySnapshot) -> list[FrozenTrial]:
-    return [t for t in study.optuna.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
-
-
-def _target(study: StudySnapshot, column: int, *, sign: int = 1) -> Callable[[FrozenTrial], float]:
+def _target(column: int, *, sign: int = 1) -> Callable[[FrozenTrial], float]:
     return lambda trial: sign * trial.values[column]

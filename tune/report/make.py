@@ -1,30 +1,43 @@
-"""`refkd report`: gather, draw, write, and send."""
+"""`refkd report`: gather, draw, write, and send to MLflow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from refkd.errors import RefKDError
 from refkd.files import replaced, write_json
 from tune.config.marks import study_marks
-from tune.report import curves, front, influence, parallel, probes, rungs, scores, tables
-from tune.report.artefacts import Sent, send
+from tune.report import curves, influence, scores, tables
 from tune.report.examples import examples
-from tune.report.figure import Section
-from tune.report.page import Content, head_facts, looks_text, plot_data, render
-from tune.report.verdict import judge, leakage
+from tune.report.front import front
+from tune.report.headline import caveats_of_test, headline
+from tune.report.page import Content, head_facts, ledger_text, plot_data, render
+from tune.report.parallel import parallel
 from tune.study.snapshot import StudySnapshot, open_snapshot
+from tune.study.stored_study import identity_of
+from tune.tracking.delivery import REFUSED, Listed
+from tune.tracking.operations import STUDY_RUN
+from tune.tracking.projection import kept_file
+from tune.tracking.target import client_settings, target_of
+
+FOLDER = "report"
+"""Of the study's own folder, and of its run in MLflow."""
+SECONDS = 30.0
+"""How long the files may take to MLflow."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was written, and whether MLflow has it."""
+    """A report that was written."""
 
     path: Path
     headline: str
-    sent: Sent
+    sent: bool
+    """False where files did not reach MLflow."""
+    mlflow: str
+    """What became of the files on their way to MLflow, in words."""
 
 
 def report(where: Path | str, *, out: Path | None = None) -> Report:
@@ -36,33 +49,53 @@ def report(where: Path | str, *, out: Path | None = None) -> Report:
     begun, `RefKDError` where `out` is a folder.
     """
     study = open_snapshot(where)
-    folder = study.folder / "report"
-    path = out or folder / "report.html"
+    folder = study.folder / FOLDER
+    kept = folder / "report.html"
+    path = out or kept
     if path.is_dir():
         raise RefKDError(f"{path}: is a folder; name a file, such as {path / 'report.html'}")
     content = compose(study)
     page = render(content)
-    for target in {path.absolute(), folder / "report.html"}:
+    for target in {path.absolute(), kept}:
         with replaced(target) as temporary:
             temporary.write_text(page, encoding="utf-8")
-    pictures = _write_pictures(content.figures, folder / "figures")
-    sent = send(study, [folder / "report.html"], pictures)
-    return Report(path=path, headline=content.verdict.headline, sent=sent)
+    pictures = []
+    for panel in (panel for figure in content.figures for panel in figure.panels):
+        # `plotly.io.read_json` opens it again.
+        picture = folder / "figures" / f"{panel.name}.json"
+        write_json(picture, plot_data(panel.plot))
+        pictures.append(picture)
+    sent, mlflow = _send(study, kept, pictures)
+    return Report(path=path, headline=content.headline.text, sent=sent, mlflow=mlflow)
 
 
 def compose(study: StudySnapshot) -> Content:
-    """Return everything that the page of a study says."""
+    """Return everything that the page of a study says, the strongest evidence first."""
     cost_text, cost = tables.cost(study)
+    finalists, chosen = scores.finalist_scores(study), study.finalists is not None
     return Content(
         study=study.name,
         state=study.state,
         facts=head_facts(study),
-        verdict=judge(study),
-        names=study_marks(study.file),
-        marks=leakage(study),
-        looks_text=looks_text(study),
-        looks=tables.looks(study),
-        figures=_figures(study),
+        headline=headline(study),
+        caveats=study_marks(study.file),
+        test_caveats=caveats_of_test(study),
+        test_evaluations_text=ledger_text(study),
+        test_evaluations=tables.test_evaluations(study),
+        figures=[
+            *scores.final_scores(study),
+            *(finalists if chosen else []),
+            front(study),
+            scores.search_scores(study),
+            *([] if chosen else finalists),
+            scores.probes(study),
+            curves.curves(study),
+            parallel(study),
+            influence.importance(study),
+            influence.slices(study),
+            curves.pruning(study),
+            curves.reflection(study),
+        ],
         examples=examples(study),
         cost_text=cost_text,
         cost=cost,
@@ -72,30 +105,30 @@ def compose(study: StudySnapshot) -> Content:
     )
 
 
-def _figures(study: StudySnapshot) -> list[Section]:
-    finalists = scores.finalists_standing(study)
-    chosen = study.finalists is not None
-    return [
-        *scores.final_standing(study),
-        *(finalists if chosen else []),
-        front.front(study),
-        scores.search_standing(study),
-        *([] if chosen else finalists),
-        probes.probes(study),
-        curves.curves(study),
-        parallel.parallel(study),
-        influence.importance(study),
-        influence.slices(study),
-        rungs.pruning(study),
-        curves.reflection(study),
+def _send(study: StudySnapshot, page: Path, pictures: Sequence[Path]) -> tuple[bool, str]:
+    """Send the page and its pictures; what the server does not take now is sent the next time.
+
+    What it has of them is noted apart from what it has of the study, which its driver notes.
+    """
+    file = study.file
+    if not file.tracking.enabled:
+        return True, "MLflow is switched off in the study file; nothing was sent"
+    identity = identity_of(study.attributes, file.folder)
+    known = None if identity is None else target_of(file, identity)
+    if known is None:
+        return True, "the search has no run in MLflow yet; nothing was sent"
+    target = replace(known, folder=file.folder / FOLDER / "tracking")
+    folders = {page: FOLDER, **dict.fromkeys(pictures, f"{FOLDER}/figures")}
+    files = [
+        kept_file(STUDY_RUN, path, folder, at=path.stat().st_mtime)
+        for path, folder in folders.items()
     ]
-
-
-def _write_pictures(figures: Sequence[Section], folder: Path) -> list[Path]:
-    """Write each picture as Plotly's JSON, which `plotly.io.read_json` opens again."""
-    paths = []
-    for panel in (panel for figure in figures for panel in figure.panels):
-        path = folder / f"{panel.name}.json"
-        write_json(path, plot_data(panel.plot))
-        paths.append(path)
-    return paths
+    with client_settings():
+        done = target.delivery(lambda: Listed(files)).close(SECONDS)
+    if done.left or done.rejected:
+        why = done.problem or f"see {target.folder / REFUSED}"
+        return False, (
+            f"{done.left + done.rejected} of {len(files)} files did not reach MLflow ({why}); the "
+            "next `refkd report` sends them"
+        )
+    return True, f"sent to MLflow, experiment {target.experiment}, {FOLDER}/"

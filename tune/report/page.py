@@ -1,18 +1,19 @@
-"""The report as one HTML file that asks nothing of any network."""
+"""The report as one HTML file that needs no network."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tune.display.comparison import CONVENTION
 from tune.report.examples import Examples
 from tune.report.figure import Section, Table, plural
-from tune.report.tables import Command, when
-from tune.report.verdict import CONVENTION, Verdict
+from tune.report.headline import Headline
+from tune.report.tables import when
 from tune.study.snapshot import StudySnapshot
 
 if TYPE_CHECKING:
@@ -28,44 +29,44 @@ class Content:
     """How far it has come, as `StudyState` has it."""
     facts: list[str]
     """Short facts below the title."""
-    verdict: Verdict
-    names: list[str] = field(default_factory=list)
-    """Why its systems are not to be taken at their names: leakage, reconstructions."""
-    marks: list[str] = field(default_factory=list)
+    headline: Headline
+    caveats: list[str] = field(default_factory=list)
+    """Why its systems are not what their names say: leakage, reconstructions."""
+    test_caveats: list[str] = field(default_factory=list)
     """Reasons to trust a test result less."""
-    looks_text: str = ""
-    looks: Table | None = None
+    test_evaluations_text: str = ""
+    test_evaluations: Table | None = None
     figures: Sequence[Section] = ()
     examples: Examples | None = None
     cost_text: str = ""
     cost: Table | None = None
     teachers: Table | None = None
     origin: Sequence[Table] = ()
-    commands: Sequence[Command] = ()
+    commands: Mapping[str, str] = field(default_factory=dict)
+    """What to type next, by its purpose."""
 
 
 def head_facts(study: StudySnapshot) -> list[str]:
     """Return when the study ran, and how far it came."""
-    held = []
+    facts = []
     if study.launches:
-        first, last = study.launches[0], study.launches[-1]
-        ends = [s.time for v in study.trials for s in v.stamps.values()]
-        held.append(f"begun {when(first.begun)}")
-        held.append(f"search last active {when(max([last.last, *ends]))}")
-    held.append(f"{study.summary.ended} of {plural(study.summary.wanted, 'trial')} ended")
+        ends = [stamp.time for trial in study.trials for stamp in trial.stamps.values()]
+        facts.append(f"begun {when(study.launches[0].begun)}")
+        facts.append(f"search last active {when(max([study.launches[-1].last, *ends]))}")
+    facts.append(f"{study.summary.ended} of {plural(study.summary.wanted, 'trial')} ended")
     if study.driver is not None:
-        held.append(f"{study.count('RUNNING')} at work now: {study.driver}")
-    held.append(f"report made {when(time.time())}")
-    return held
+        facts.append(f"{study.count('RUNNING')} at work now: {study.driver}")
+    return [*facts, f"report made {when(time.time())}"]
 
 
-def looks_text(study: StudySnapshot) -> str:
-    """Say in a sentence who has looked at the test roles."""
+def ledger_text(study: StudySnapshot) -> str:
+    """Say in a sentence how often the test roles were evaluated."""
     if study.ledger_fault is not None:
         return "The ledger of looks at the test roles cannot be read."
     if not study.looks:
         return "Nobody has looked at the test roles: the ledger is empty."
-    return f"The test roles were looked at {_times(len(study.looks))}."
+    times = "once" if len(study.looks) == 1 else f"{len(study.looks)} times"
+    return f"The test roles were looked at {times}."
 
 
 def render(content: Content) -> str:
@@ -81,22 +82,15 @@ def render(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters["code"] = _code
-    pages.filters["kind"] = _kind
+    pages.filters |= {"code": _code, "kind": _kind}
+    pages.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
     plots = {p.name: plot_data(p.plot) for figure in content.figures for p in figure.panels}
-
-    def part(name: str) -> Markup:
-        return Markup(pages.loader.get_source(pages, name)[0])  # type: ignore[union-attr]
-
-    return pages.get_template("report.html").render(
-        content=content,
-        state=content.state,
-        convention=CONVENTION,
-        style=part("report.css"),
-        script=part("report.js"),
-        plotly=Markup(get_plotlyjs()) if plots else Markup(""),
-        plots=Markup(_in_script(plots)),
+    convention = (
+        f"{CONVENTION} ID: like the training data; OOD: moments lie elsewhere than in training."
     )
+    plotly = Markup(get_plotlyjs())
+    page = pages.get_template("report.html")
+    return page.render(content=content, convention=convention, plotly=plotly, plots=plots)
 
 
 def plot_data(plot: Any) -> dict[str, Any]:
@@ -110,9 +104,7 @@ def _code(text: str) -> Markup:
     """Return a sentence as HTML, what stands between backticks as code."""
     from markupsafe import Markup, escape
 
-    parts = [escape(part) for part in text.split("`")]
-    marked = [Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts)]
-    return Markup("").join(marked)
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _kind(cell: str) -> str:
@@ -124,13 +116,3 @@ def _kind(cell: str) -> str:
     if re.fullmatch(r"[+-]?[\d,]+(\.\d+)?(e[+-]?\d+)?( [\[±].*)?", cell):
         return "n"
     return "w" if len(cell) > 36 else ""
-
-
-def _in_script(value: object) -> str:
-    """Return JSON that no text inside can end early."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"

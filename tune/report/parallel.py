@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from tune.report import draw
 from tune.report.figure import (
-    COLORS,
     Panel,
     Section,
     Table,
-    chart,
-    gapped,
-    hover,
     metric_name,
     plural,
     short_name,
@@ -35,87 +33,74 @@ def parallel(study: StudySnapshot) -> Section:
     held = [v for v in current(study.trials) if v.objectives]
     if len(held) < 2:
         return Section(key=key, title=title, text=too_few(len(held), 2))
-    axes = _axes(study, held)
     text = (
         f"Each line is one of {plural(len(held), 'complete trial')}; every axis runs from its "
         "lowest to its highest value, the objectives stand last. Green: the champions."
     )
-    chosen = set(study.champions.values())
-    groups = [("COMPLETE", [v for v in held if v.number not in chosen])]
-    groups.append(("champion", [v for v in held if v.number in chosen]))
-    traces = [_parallel_trace(name, views, axes) for name, views in groups if views]
-    plot = chart(traces, height=420)
-    ticks = [f"{a.name}<br>{shown(a.low)}…{shown(a.high)}" for a in axes]
-    plot.update_xaxes(tickvals=list(range(len(axes))), ticktext=ticks, gridwidth=2)
+    axes = _axes(study, held)
+    crossings: dict[str, list[list[Any]]] = {"COMPLETE": [], "champion": []}
+    for row, v in enumerate(held):
+        group = "champion" if v.number in study.champions.values() else "COMPLETE"
+        texts = [draw.hover(v, f"{axis.name}: {shown(axis.values[row])}") for axis in axes]
+        heights = [axis.places[row] for axis in axes]
+        crossings[group].append(list(zip(range(len(axes)), heights, texts, strict=True)))
+    traces = []
+    for group, opacity, width in (("COMPLETE", 0.55, 1.5), ("champion", 1.0, 3)):
+        if crossings[group]:
+            form: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 5}}
+            form |= {"opacity": opacity, "line": {"color": draw.COLORS[group], "width": width}}
+            traces.append(draw.scatter(draw.joined(crossings[group]), group.lower(), **form))
+    plot = draw.chart(traces, height=420)
+    labels = [axis.label for axis in axes]
+    plot.update_xaxes(tickvals=list(range(len(axes))), ticktext=labels, gridwidth=2)
     plot.update_yaxes(visible=False, range=[-0.05, 1.05])
     table = Table(
-        heads=["trial", *(a.name for a in axes)],
-        rows=[[str(v.number), *(shown(a.value(v)) for a in axes)] for v in held],
+        heads=["trial", *(axis.name for axis in axes)],
+        rows=[
+            [str(v.number), *(shown(axis.values[row]) for axis in axes)]
+            for row, v in enumerate(held)
+        ],
     )
     panel = Panel(name="parallel", label=f"Parallel coordinates. {text}", plot=plot)
     return Section(key=key, title=title, text=text, panels=[panel], tables=[table])
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Axis:
     """One vertical line of the parallel coordinates."""
 
-    def __init__(
-        self, name: str, value: Callable[[TrialView], Any], held: Sequence[TrialView], *, log: bool
-    ) -> None:
-        self.name, self.value, self._log = name, value, log
-        known = [x for v in held if (x := value(v)) is not None]
-        numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in known)
-        self._order = None if numbers else sorted({str(x) for x in known})
-        self.low: Any = min(known) if numbers else (self._order or [""])[0]
-        self.high: Any = max(known) if numbers else (self._order or [""])[-1]
-
-    def place(self, view: TrialView) -> float | None:
-        """Return where a trial's line crosses, from 0 to 1; None where it has no value."""
-        x = self.value(view)
-        if x is None:
-            return None
-        if self._order is not None:
-            return self._order.index(str(x)) / max(1, len(self._order) - 1)
-        low, high, at = (math.log(n) if self._log else n for n in (self.low, self.high, x))
-        return 0.5 if high == low else float((at - low) / (high - low))
+    name: str
+    label: str
+    values: Sequence[Any]
+    """Of each trial; None where it has none."""
+    places: Sequence[float | None]
+    """Where its line crosses, from 0 to 1."""
 
 
 def _axes(study: StudySnapshot, held: Sequence[TrialView]) -> list[_Axis]:
-    axes = [
-        _Axis(short_name(name), _value_of(name), held, log=dimension.log)
-        for name, dimension in study.file.space.items()
-        if any(name in v.values for v in held)
-    ]
-    return axes + [
-        _Axis(metric_name(metric), _objective_of(column), held, log=False)
-        for column, metric in enumerate(study.objectives)
-    ]
+    axes = []
+    for name, dimension in study.file.space.items():
+        values = [v.values.get(name) for v in held]
+        if any(value is not None for value in values):
+            axes.append(_axis(short_name(name), values, log=dimension.log))
+    for column, metric in enumerate(study.objectives):
+        axes.append(_axis(metric_name(metric), [(v.objectives or [])[column] for v in held]))
+    return axes
 
 
-def _value_of(name: str) -> Callable[[TrialView], Any]:
-    return lambda view: view.values.get(name)
-
-
-def _objective_of(column: int) -> Callable[[TrialView], Any]:
-    return lambda view: (view.objectives or [])[column]
-
-
-def _parallel_trace(group: str, views: Sequence[TrialView], axes: Sequence[_Axis]) -> Any:
-    import plotly.graph_objects as go
-
-    steps = list(range(len(axes)))
-    return go.Scatter(
-        x=gapped([steps for _ in views]),
-        y=gapped([[axis.place(v) for axis in axes] for v in views]),
-        mode="lines+markers",
-        name=group.lower(),
-        opacity=1.0 if group == "champion" else 0.55,
-        line={"color": COLORS[group], "width": 3 if group == "champion" else 1.5},
-        marker={"size": 5},
-        hovertext=gapped([[_crossing(v, axis) for axis in axes] for v in views]),
-        hoverinfo="text",
+def _axis(name: str, values: Sequence[Any], *, log: bool = False) -> _Axis:
+    known = [x for x in values if x is not None]
+    numbers: list[float | None]
+    if any(isinstance(x, bool) or not isinstance(x, int | float) for x in known):
+        known = sorted({str(x) for x in known})
+        numbers = [None if x is None else known.index(str(x)) for x in values]
+    else:
+        numbers = [None if x is None else math.log(x) if log else x for x in values]
+    ends = [n for n in numbers if n is not None]
+    low, span = min(ends), max(ends) - min(ends)
+    return _Axis(
+        name=name,
+        label=f"{name}<br>{shown(min(known))}…{shown(max(known))}",
+        values=values,
+        places=[None if n is None else (n - low) / span if span else 0.5 for n in numbers],
     )
-
-
-def _crossing(view: TrialView, axis: _Axis) -> str:
-    return hover(view, f"{axis.name}: {shown(axis.value(view))}")

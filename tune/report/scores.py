@@ -1,4 +1,4 @@
-"""Where champions and teachers stand: scores with intervals, and paired differences."""
+"""Scores of champions and teachers with intervals, paired differences, and bias probes."""
 
 from __future__ import annotations
 
@@ -6,238 +6,194 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from refkd.evaluation.comparison import Figure as Score
-from tune.display.final import METRICS
-from tune.report.figure import COLORS, Panel, Section, Table, aliases_of, chart, plural
-from tune.report.score_tables import (
-    difference_table,
-    floor_table,
-    score_table,
+from tune.display.comparison import (
+    DIFFERENCE_HEADS,
+    METRICS,
+    best_floor,
+    difference_rows,
+    floor_rows,
     system_words,
 )
+from tune.display.console import aliases_of, score
+from tune.report import draw
+from tune.report.figure import Panel, Section, Table, capitalised, plural
+from tune.results.finalist_champions import system_name
+from tune.results.probe_rows import KINDS, MEANING, PROBE_HEADS, SIDES, place_rows, probe_row
 from tune.study.outcomes import Comparison
 from tune.study.snapshot import StudySnapshot
 
-Bar = tuple[str, Score]
-"""A name and its score with an interval."""
+_SEED_METRICS = ("val_id/miou", "val_ood/miou", "val/harmonic_miou")
+_PROBE_COLORS = ("#2f80b7", "#c2922b", "#8a63d2", "#8c8c8c")
 
 
-def search_standing(study: StudySnapshot) -> Section:
+def search_comparison(study: StudySnapshot) -> Comparison:
+    """Return what the search has scored of its champions and teachers; empty before it ended."""
+    champions, summary = study.scored_champions, study.summary
+
+    def named(systems: Mapping[str, Any]) -> dict[str, Any]:
+        names = {n: system_name(champions[n]) if n in champions else n for n in systems}
+        return {names[n]: held for n, held in systems.items() if n != "floors"}
+
+    return Comparison(
+        pairs={},
+        scores={role: named(systems) for role, systems in summary.intervals.items()},
+        differences={},
+        gaps={},
+        floors={role: held.get("floors", {}) for role, held in summary.intervals.items()},
+        probes=named(summary.probes),
+    )
+
+
+def search_scores(study: StudySnapshot) -> Section:
     """Return the search's own champions beside the teachers, unpaired."""
     key, title = "search-scores", "Champions of the search"
-    tables = study.summary.intervals
-    if not tables:
+    found = search_comparison(study)
+    if not found.scores:
         text = "No intervals yet: they are made when the search ends with a complete trial."
         return Section(key=key, title=title, text=text)
-    champions = study.scored_champions
-    names = search_names(champions, next(iter(tables.values())))
-    bars = {
-        role: [
-            (shown, Score.model_validate(systems[name]["miou"])) for name, shown in names.items()
-        ]
-        for role, systems in tables.items()
-    }
     text = (
-        f"{_begun(_who(champions))} Chosen for being the best on the search's seeds, so these "
-        "scores flatter them."
+        f"{_champions(study.scored_champions)} Chosen for being the best on the search's seeds, "
+        "so these scores flatter them."
     )
-    table = Table(
-        heads=["system", *(f"{_role(role)} {m}" for role in tables for m in ("mIoU", "R1@0.5"))],
-        rows=[
-            [
-                shown,
-                *(
-                    Score.model_validate(tables[role][name][metric]).text()
-                    for role in tables
-                    for metric in ("miou", "r1_iou0.5")
-                ),
-            ]
-            for name, shown in names.items()
-        ],
-    )
-    floors = {role: systems.get("floors", {}) for role, systems in tables.items()}
-    return Section(
-        key=key,
-        title=title,
-        text=text,
-        panels=_score_panels(key, bars, floors),
-        tables=[table, floor_table(floors, ("miou", "r1_iou0.5"))],
-    )
+    return _scores(key, title, text, found, metrics=("miou", "r1_iou0.5"))
 
 
-def finalists_standing(study: StudySnapshot) -> list[Section]:
+def finalist_scores(study: StudySnapshot) -> list[Section]:
     """Return the finalists' scores and differences on validation."""
-    if study.finalists is None:
-        return [
-            Section(
-                key="finalists",
-                title="Finalists",
-                text="No finalists yet. `refkd finalists` trains the best trials again on fresh "
-                "seeds; only then can a champion be compared with its teachers.",
-            )
-        ]
+    key, title = "finalists", "Finalists"
     found = study.finalists
+    if found is None:
+        text = (
+            "No finalists yet. `refkd finalists` trains the best trials again on fresh seeds; "
+            "only then can a champion be compared with its teachers."
+        )
+        return [Section(key=key, title=title, text=text)]
+    names = aliases_of(found.champions)
     rows = []
     for row in found.finalists:
-        names = aliases_of(found.champions).get(row.trial, "")
         for run in row.runs:
-            scores = [f"{run.metrics[m]:.2f}" if m in run.metrics else "" for m in _SEED_METRICS]
-            state = f"failed: {run.failed}" if run.failed else names
-            rows.append([str(row.trial), state, str(run.seed), *scores])
-    each = Table(
-        heads=["trial", "", "seed", "ID mIoU", "OOD mIoU", "harmonic"],
-        rows=rows,
-    )
+            state = f"failed: {run.failed}" if run.failed else names.get(row.trial, "")
+            cells = [score(run.metrics, metric) for metric in _SEED_METRICS]
+            rows.append([str(row.trial), state, str(run.seed), *cells])
+    each = Table(heads=["trial", "", "seed", "ID mIoU", "OOD mIoU", "harmonic"], rows=rows)
     text = (
         f"{plural(len(found.finalists), 'trial')}, each trained from "
-        f"{plural(len(found.seeds), 'seed')} that the search never used; validation."
+        f"{plural(len(found.seeds), 'seed')} that the search never used; validation. "
+        f"{_champions(found.champions)}"
     )
-    return _comparison("finalists", "Finalists", text, found.comparison, found.champions, [each])
+    scores = _scores(key, title, text, found.comparison, more=[each])
+    return [scores, _differences(key, title, found.comparison)]
 
 
-def final_standing(study: StudySnapshot) -> list[Section]:
-    """Return what the test roles have shown; empty where nobody has looked."""
-    if study.final is None:
+def final_scores(study: StudySnapshot) -> list[Section]:
+    """Return the scores on the test roles; empty where they were not opened."""
+    key, title, report = "final", "Final evaluation", study.final
+    if report is None:
         return []
-    report = study.final
-    champions = report.look.trials
-    text = f"The sealed test roles: {report.look.title}. Features: {report.features}."
-    return _comparison("final", "Final evaluation", text, report.comparison, champions, [])
+    text = (
+        f"The sealed test roles: {report.look.title}. Features: {report.features}. "
+        f"{_champions(report.look.trials)}"
+    )
+    scores = _scores(key, title, text, report.comparison)
+    return [scores, _differences(key, title, report.comparison)]
 
 
-_SEED_METRICS = ("val_id/miou", "val_ood/miou", "val/harmonic_miou")
+def _champions(champions: Mapping[str, int]) -> str:
+    """Say which trial is which champion."""
+    held = [f"trial {number} is {names}" for number, names in aliases_of(champions).items()]
+    return f"{capitalised('; '.join(held))}." if held else ""
 
 
-def _comparison(
+def _scores(
     key: str,
     title: str,
     text: str,
     comparison: Comparison,
-    champions: Mapping[str, int],
-    more: Sequence[Table],
-) -> list[Section]:
-    scores = {
-        role: [(system_words(name), row["miou"]) for name, row in systems.items()]
-        for role, systems in comparison.scores.items()
-    }
-    first = Section(
-        key=key,
-        title=title,
-        text=f"{text} {_begun(_who(champions))} {comparison.caveat}".rstrip(),
-        panels=_score_panels(key, scores, comparison.floors),
-        tables=[
-            *more,
-            score_table(comparison),
-            floor_table(comparison.floors, list(METRICS)),
-        ],
-    )
-    bars = {
-        role: [
-            (f"{system_words(student)}<br>− {system_words(teacher)}", row["miou"])
+    *,
+    metrics: Sequence[str] = tuple(METRICS),
+    more: Sequence[Table] = (),
+) -> Section:
+    """Return every score with its interval and spread, the gaps and the floors."""
+    panels, rows, floors = [], list[list[str]](), list[list[str]]()
+    for role, systems in comparison.scores.items():
+        of_role = comparison.floors.get(role, {})
+        held = {system_words(name): row["miou"] for name, row in systems.items()}
+        floor = best_floor(of_role)
+        panels.append(_panel(key, role, held, floor and floor[1]))
+        for name, row in systems.items():
+            cells = [row[metric].text(spread=True) for metric in metrics]
+            rows.append([role, system_words(name), *cells])
+        floors += [[role, *cells] for cells in floor_rows(of_role, metrics)]
+    for name, gap in comparison.gaps.items():
+        empty = [""] * (len(metrics) - 1)
+        rows.append(["ID − OOD gap", system_words(name), gap.text(sign=True), *empty])
+    heads = [METRICS[metric] for metric in metrics]
+    tables = [
+        *more,
+        Table(heads=["role", "system", *heads], rows=rows),
+        Table(heads=["role", "bias floor", *heads], rows=floors),
+    ]
+    text = f"{text} {comparison.caveat}".rstrip()
+    return Section(key=key, title=title, text=text, panels=panels, tables=tables)
+
+
+def _differences(key: str, title: str, comparison: Comparison) -> Section:
+    """Return every student - teacher."""
+    panels = []
+    for role, students in comparison.differences.items():
+        held = {
+            f"{system_words(student)}<br>− {system_words(teacher)}": row["miou"]
             for student, teachers in students.items()
             for teacher, row in teachers.items()
-        ]
-        for role, students in comparison.differences.items()
-    }
-    paired = Section(
+        }
+        panels.append(_panel(f"{key}-difference", role, held, 0.0, sign=True))
+    rows = list(difference_rows(comparison))
+    return Section(
         key=f"{key}-differences",
         title=f"{title}: student − teacher",
         text="Paired over the same queries, in points of mIoU. Where an interval holds 0, no "
         "difference can be told.",
-        panels=[
-            _panel(f"{key}-difference-{role.replace('_', '-')}", role, held, zero=True)
-            for role, held in bars.items()
-        ],
-        tables=[difference_table(comparison)],
+        panels=panels,
+        tables=[Table(heads=list(DIFFERENCE_HEADS), rows=rows)],
     )
-    return [first, paired]
 
 
-def _score_panels(
-    key: str, bars: Mapping[str, Sequence[Bar]], floors: Mapping[str, Mapping[str, Any]]
-) -> list[Panel]:
-    panels = []
-    for role, held in bars.items():
-        panel = _panel(f"{key}-{role.replace('_', '-')}", role, held)
-        best = max((f["miou"] for f in floors.get(role, {}).values()), default=None)
-        if best is not None:
-            _widen(panel.plot, [*_ends(held), best])
-            line = {"color": COLORS["floor"], "dash": "dash", "width": 1.5}
-            note = {"text": f"floor {best:.1f}", "yanchor": "bottom"}
-            panel.plot.add_vline(x=best, line=line, annotation=note)
-        panels.append(panel)
-    return panels
+def _panel(
+    name: str, role: str, scores: Mapping[str, Score], line: float | None, *, sign: bool = False
+) -> Panel:
+    """Return a point with its 95 % bar for each score by its name, and a line to compare with.
 
-
-def _panel(name: str, role: str, bars: Sequence[Bar], *, zero: bool = False) -> Panel:
-    """Return a point with its 95 % bar for each system or difference."""
-    import plotly.graph_objects as go
-
-    held = [b for b in bars if b[1].low is not None and b[1].high is not None][::-1]
-    names = [n.replace("<br>", " ") for n, _ in held]
-    texts = [f"{n}: {s.text(sign=zero)}" for n, (_, s) in zip(names, held, strict=True)]
-    trace = go.Scatter(
-        x=[s.value for _, s in held],
-        y=list(range(len(held))),
+    With `sign` they are differences, and the line is at 0; else it is the best bias floor.
+    """
+    held = {name: s for name, s in reversed(list(scores.items())) if s.low is not None}
+    texts = [f"{name.replace('<br>', ' ')}: {s.text(sign=sign)}" for name, s in held.items()]
+    colors = {"ID teacher": draw.COLORS["id"], "OOD teacher": draw.COLORS["ood"]}
+    trace = draw.scatter(
+        [(s.value, place, texts[place]) for place, s in enumerate(held.values())],
+        "",
         mode="markers",
-        marker={"size": 10, "color": [_color(n, zero=zero) for n, _ in held]},
+        marker={"size": 10, "color": [colors.get(name, draw.COLORS["champion"]) for name in held]},
         error_x={
             "type": "data",
             "symmetric": False,
-            "array": [s.reach[1] for _, s in held],
-            "arrayminus": [s.reach[0] for _, s in held],
-            "color": COLORS["floor"],
+            "array": [s.reach[1] for s in held.values()],
+            "arrayminus": [s.reach[0] for s in held.values()],
+            "color": draw.COLORS["floor"],
         },
-        hovertext=texts,
-        hoverinfo="text",
     )
-    unit = "points of mIoU" if zero else "mIoU (%)"
-    plot = chart([trace], height=110 + 56 * len(held), x=f"{_role(role)} {unit}")
-    plot.update_yaxes(
-        tickvals=list(range(len(held))),
-        ticktext=[label for label, _ in held],
-        range=[-0.6, len(held) - 0.4],
-    )
+    unit = "points of mIoU" if sign else "mIoU (%)"
+    plot = draw.chart([trace], height=110 + 56 * len(held), x=f"{_role(role)} {unit}")
+    places, ends = list(range(len(held))), [-0.6, len(held) - 0.4]
+    plot.update_yaxes(tickvals=places, ticktext=list(held), range=ends)
     plot.update_layout(showlegend=False)
-    if zero:
-        _widen(plot, [*_ends(held), 0.0])
-        plot.add_vline(x=0, line={"color": COLORS["floor"], "width": 1.5})
-    return Panel(name=name, label=f"{_words(role)}. {'; '.join(texts[::-1])}.", plot=plot)
-
-
-def _ends(bars: Sequence[Bar]) -> list[float]:
-    return [end for _, s in bars for end in (s.low, s.high) if end is not None]
-
-
-def _widen(plot: Any, values: Sequence[float]) -> None:
-    """Show all values, with some room to both sides."""
-    low, high = min(values), max(values)
-    room = 0.06 * max(high - low, 1.0)
-    plot.update_xaxes(range=[low - room, high + room])
-
-
-def _color(name: str, *, zero: bool) -> str:
-    if name.startswith("ID teacher") and not zero:
-        return COLORS["id"]
-    if name.startswith("OOD teacher") and not zero:
-        return COLORS["ood"]
-    return COLORS["champion"]
-
-
-def _who(champions: Mapping[str, int]) -> str:
-    """Say which trial is which champion."""
-    held = [f"trial {number} is {names}" for number, names in aliases_of(champions).items()]
-    return f"{'; '.join(held)}." if held else ""
-
-
-def search_names(champions: Mapping[str, int], systems: Mapping[str, Any]) -> dict[str, str]:
-    """Return the systems of the search's own table in words, a trial with two aliases once."""
-    names: dict[str, str] = {}
-    for system in (name for name in systems if name != "floors"):
-        number = champions.get(system)
-        shown = system_words(system) if number is None else f"trial {number}"
-        if shown not in names.values():
-            names[system] = shown
-    return names
+    if line is not None:
+        known = [end for s in held.values() for end in (s.low, s.high) if end is not None]
+        plot.update_xaxes(range=draw.padded([line, *known], 0.06, 0.06))
+        note = None if sign else {"text": f"floor {line:.1f}", "yanchor": "bottom"}
+        style = {"color": draw.COLORS["floor"], "dash": "solid" if sign else "dash", "width": 1.5}
+        plot.add_vline(x=line, line=style, annotation=note)
+    label = f"95 % intervals of {_role(role)}. {'; '.join(reversed(texts))}."
+    return Panel(name=f"{name}-{role.replace('_', '-')}", label=label, plot=plot)
 
 
 def _role(role: str) -> str:
@@ -245,9 +201,40 @@ def _role(role: str) -> str:
     return f"{place.upper()} {'validation' if kind == 'val' else kind}"
 
 
-def _words(role: str) -> str:
-    return f"95 % intervals of {_role(role)}"
+def probes(study: StudySnapshot) -> Section:
+    """Return the probes of the strongest evidence there is: test, finalists, or the search."""
+    key, title = "probes", "Bias probes"
+    found, where = search_comparison(study), "On validation"
+    if study.finalists is not None and study.finalists.comparison.probes:
+        found, where = study.finalists.comparison, "On validation, of the first fresh seed"
+    if study.final is not None and study.final.comparison.probes:
+        found, where = study.final.comparison, "On the sealed test roles"
+    if not found.probes:
+        text = "No probes yet: they are made when the search ends with a complete trial."
+        return Section(key=key, title=title, text=text)
+    systems = {system_words(name): held.model_dump() for name, held in found.probes.items()}
+    rows = [[name, *probe_row(held)] for name, held in systems.items()]
+    places = [[name, *row] for name, held in systems.items() for row in place_rows(held)]
+    heads = ["system", "", "moment starts in", "and ends in", "pairs", "mIoU", "R1@0.5"]
+    return Section(
+        key=key,
+        title=title,
+        text=f"{where}. {MEANING} Below: the scores by the place of the moment in its video.",
+        panels=[_probe_panel(side, systems) for side in SIDES],
+        tables=[
+            Table(heads=["system", *PROBE_HEADS], rows=rows),
+            Table(heads=heads, rows=places),
+        ],
+    )
 
 
-def _begun(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
+def _probe_panel(side: str, systems: Mapping[str, Mapping[str, Any]]) -> Panel:
+    traces = [
+        draw.bars({n: held[side][kind]["miou"] for n, held in systems.items()}, words, color)
+        for (words, kind), color in zip(KINDS.items(), _PROBE_COLORS, strict=True)
+    ]
+    plot = draw.chart(traces, height=140 + 80 * len(systems), x=f"{side.upper()} mIoU")
+    plot.update_layout(barmode="group")
+    plot.update_yaxes(autorange="reversed")
+    label = f"{side.upper()} mIoU of each system: its own, and without query, video or order"
+    return Panel(name=f"probes-{side}", label=label, plot=plot)

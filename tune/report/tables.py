@@ -1,10 +1,9 @@
-"""Tables of the report that need no figure: cost, origin, looks at test, how to use the winner."""
+"""What the report says without pictures: cost, origin, test evaluations, how to use the winner."""
 
 from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,21 +11,17 @@ from refkd.data.local_copy import local_copy
 from refkd.data.manifest import Manifest, read_manifest
 from refkd.errors import DataError
 from tune.config.urls import without_password
-from tune.report.figure import Table, plural, score
-from tune.results.bill import BillRow, make_bill
+from tune.display.console import score
+from tune.display.cost import bill_cells
+from tune.display.dataset import ingredients
+from tune.display.plot import ID, OOD
+from tune.report.figure import Table, plural
+from tune.results.bill import make_bill
 from tune.study.environment import environment
 from tune.study.events import teachers_of
 from tune.study.snapshot import StudySnapshot
 from tune.study.state import StudyState
 from tune.tracking.target import tracking_uri
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """What to type, and what for."""
-
-    purpose: str
-    text: str
 
 
 def cost(study: StudySnapshot) -> tuple[str, Table | None]:
@@ -43,26 +38,12 @@ def cost(study: StudySnapshot) -> tuple[str, Table | None]:
         text += f" {bill.total.gpu_seconds / 3600:.2f} GPU hours."
     if bill.total.money:
         text += f" {bill.currency} {bill.total.money:.2f}."
-    rows = [_bill_row(row) for row in [*bill.rows, bill.total]]
     heads = ["", "trials", "epochs", "CPU s", "GPU s", bill.currency]
-    return text, Table(heads=heads, rows=rows)
+    return text, Table(heads=heads, rows=[bill_cells(row) for row in [*bill.rows, bill.total]])
 
 
-def _bill_row(row: BillRow) -> list[str]:
-    return [
-        row.item,
-        str(row.trials or ""),
-        str(row.epochs or ""),
-        f"{row.cpu_seconds:,.1f}",
-        f"{row.gpu_seconds:,.1f}",
-        f"{row.money:.4f}",
-    ]
-
-
-def looks(study: StudySnapshot) -> Table | None:
+def test_evaluations(study: StudySnapshot) -> Table | None:
     """Return every look at the test roles with its reason."""
-    if not study.looks:
-        return None
     rows = [
         [
             str(look.look),
@@ -74,27 +55,20 @@ def looks(study: StudySnapshot) -> Table | None:
         ]
         for look in study.looks
     ]
-    return Table(heads=["look", "when (UTC)", "who", "at what", "commit", "why"], rows=rows)
+    heads = ["look", "when (UTC)", "who", "at what", "commit", "why"]
+    return Table(heads=heads, rows=rows) if rows else None
 
 
 def teachers(study: StudySnapshot) -> Table:
     """Return both teachers: recipe, kept epoch, scores, digest."""
     rows = []
-    for role, known in teachers_of(study.attributes).items():
-        recipe = getattr(study.file.teachers, role).recipe
-        rows.append(
-            [
-                f"{role.upper()} teacher",
-                recipe.label,
-                str(known.epoch),
-                score(known.metrics, "val_id/miou"),
-                score(known.metrics, "val_ood/miou"),
-                known.digest[:16],
-            ]
-        )
-    return Table(
-        heads=["teacher", "recipe", "kept epoch", "ID mIoU", "OOD mIoU", "digest"], rows=rows
-    )
+    for role, teacher in teachers_of(study.attributes).items():
+        label = getattr(study.file.teachers, role).recipe.label
+        scores = [score(teacher.metrics, metric) for metric in (ID, OOD)]
+        name, epoch = f"{role.upper()} teacher", str(teacher.epoch)
+        rows.append([name, label, epoch, *scores, teacher.digest[:16]])
+    heads = ["teacher", "recipe", "kept epoch", "ID mIoU", "OOD mIoU", "digest"]
+    return Table(heads=heads, rows=rows)
 
 
 def dataset_card(study: StudySnapshot) -> Table:
@@ -121,16 +95,10 @@ def _manifest_rows(manifest: Manifest) -> list[list[str]]:
         for split, held in manifest.repairs.items()
         if any(held.values())
     )
-    features = manifest.features
     return [
         ["name", manifest.name],
         ["roles", counts],
-        [
-            "features",
-            f"{features.extractor or 'extractor not stated'}, {features.dim} wide, sha256 "
-            f"{features.sha256[:16]}",
-        ],
-        ["words", f"{manifest.words.source}, {manifest.words.dim} wide"],
+        *map(list, ingredients(manifest)),
         ["repairs", repairs.replace("_", " ") or "none"],
         ["simulated", "yes" if manifest.simulation else "no"],
     ]
@@ -166,60 +134,52 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def commands(study: StudySnapshot) -> list[Command]:
-    """Return what to type next, and how to use the winner."""
-    found = []
-    champions, state = study.champions, study.state
+def commands(study: StudySnapshot) -> dict[str, str]:
+    """Return what to type next, and how to use the winner, by its purpose."""
+    path, state, outgrown = study.path, study.state, study.summary.outgrown
+    idle = study.champions and study.driver is None and not state.has_trials_left
+    found = {}
     if state.has_trials_left:
-        found.append(Command(purpose="Continue the search", text=f"refkd search {study.path}"))
-    idle = champions and study.driver is None and not state.has_trials_left
-    if idle and (state == StudyState.ENDED or study.summary.outgrown):
-        text = f"refkd finalists {study.path} --top 3 --seeds 5"
-        found.append(Command(purpose="Train the best again on fresh seeds", text=text))
+        found["Continue the search"] = f"refkd search {path}"
+    if idle and (state == StudyState.ENDED or outgrown):
+        found["Train the best again on fresh seeds"] = f"refkd finalists {path} --top 3 --seeds 5"
     if idle and state == StudyState.FINALISTS:
-        text = f"refkd evaluate --final {study.path}"
-        found.append(Command(purpose="Look at the test roles, once", text=text))
-    if idle and state == StudyState.OUT_OF_DATE and not study.summary.outgrown:
-        text = f'refkd evaluate --final --again --reason "new champions" {study.path}'
-        found.append(Command(purpose="Look at the test roles again", text=text))
-    kept = kept_retrievers(study)
+        found["Look at the test roles, once"] = f"refkd evaluate --final {path}"
+    if idle and state == StudyState.OUT_OF_DATE and not outgrown:
+        found["Look at the test roles again"] = (
+            f'refkd evaluate --final --again --reason "new champions" {path}'
+        )
+    kept = _kept_retrievers(study)
     for alias, folder in kept.items():
-        text = (
+        found[f"Ask {alias} in Python"] = (
             "from refkd.retriever import Retriever\n\n"
             f'retriever = Retriever.load("{folder}")\n'
             "# features: (clips, width), a row a clip; duration of the video in seconds\n"
             '[[span]] = retriever.retrieve(features, "a person opens the door", duration=30.0)'
         )
-        found.append(Command(purpose=f"Ask {alias} in Python", text=text))
     uri = tracking_uri(study.file)
     if uri is not None and kept:
         from tune.tracking.registry import registered_name
 
         alias = next(iter(kept))
-        text = (
+        found[f"Serve {alias} over HTTP"] = (
             f"export MLFLOW_TRACKING_URI={without_password(uri)}\n"
             f"mlflow models serve -m models:/{registered_name(study.name)}@{alias} \\\n"
             "  --env-manager local"
         )
-        found.append(Command(purpose=f"Serve {alias} over HTTP", text=text))
-    for number in sorted(set(champions.values())):
-        text = f"refkd replay {study.path} --trial {number}"
-        found.append(Command(purpose=f"Train trial {number} again and compare", text=text))
+    for number in sorted(set(study.champions.values())):
+        found[f"Train trial {number} again and compare"] = f"refkd replay {path} --trial {number}"
     return found
 
 
-def kept_retrievers(study: StudySnapshot) -> dict[str, Path]:
+def _kept_retrievers(study: StudySnapshot) -> dict[str, Path]:
     """Return the folder of each champion that was exported, best OOD first, each trial once."""
     home = study.folder if study.finalists is None else study.folder / "finalists"
-    order = ("best-ood", "best-balanced", "best-id")
-    champions = study.champions
-    first = {champions[alias]: alias for alias in reversed(order) if alias in champions}
-    named = [alias for alias in order if alias in first.values()]
-    return {
-        alias: home / "champions" / alias
-        for alias in named
-        if (home / "champions" / alias).is_dir()
-    }
+    found: dict[int, Path] = {}
+    for alias in ("best-ood", "best-balanced", "best-id"):
+        if alias in study.champions:
+            found.setdefault(study.champions[alias], home / "champions" / alias)
+    return {folder.name: folder for folder in found.values() if folder.is_dir()}
 
 
 def when(seconds: float) -> str:

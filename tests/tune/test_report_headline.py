@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from refkd.evaluation.comparison import Figure
-from tune.report.verdict import compared
+from tune.report.headline import compared
 from tune.study.outcomes import Comparison
 
 
@@ -74,14 +74,14 @@ def test_a_difference_is_claimed_where_its_interval_holds_no_zero(
     found = compared(
         {"best-ood": 7}, comparison(to_id, to_ood), ("val_id", "val_ood"), "On validation"
     )
-    assert found.headline == f"On validation, {words}."
+    assert found.text == f"On validation, {words}."
 
 
 def test_a_trial_that_is_several_champions_is_told_of_once() -> None:
     champions = {"best-id": 7, "best-ood": 7, "best-balanced": 7}
     made = comparison((1.0, 0.5, 2.0), (1.0, 0.5, 2.0))
     found = compared(champions, made, ("val_id", "val_ood"), "On validation")
-    text = " ".join([found.headline, *found.sentences])
+    text = " ".join([found.text, *found.sentences])
     assert text.count("beats both teachers out of distribution") == 1
     assert text.count("beats both teachers in distribution") == 1
 

@@ -1,0 +1,73 @@
+"""The form of all that is printed in a terminal: tables, lines and cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+PLAIN_WIDTH = 124
+"""Columns where the output is no terminal."""
+_WORDS = (
+    *("", "system", "student", "teacher", "role", "state", "type", "split", "predictor"),
+    *("recipe", "backbone"),
+)
+"""Heads of columns that hold words; all others hold numbers."""
+
+
+def make_console() -> Console:
+    """Return the console of a command: as wide as the terminal, else `PLAIN_WIDTH`."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print a line as it is: no markup, no highlighting, no wrapping."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def say_caveats(console: Console, caveats: Sequence[str]) -> None:
+    """Print why systems are not what their names say: leakage, reconstructions."""
+    for caveat in caveats:
+        console.print(f"! {caveat}", style="bold yellow", markup=False, highlight=False)
+
+
+def make_table(
+    title: str, heads: Iterable[str], rows: Iterable[Iterable[str]] = (), **settings: Any
+) -> Table:
+    """Return a table, its columns of words flush left and all others flush right.
+
+    `settings` are those of `rich.table.Table`.
+    """
+    settings.setdefault("box", box.SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", caption_justify="left", **settings)
+    for head in heads:
+        table.add_column(head, justify="left" if head in _WORDS else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def score(metrics: Mapping[str, float], name: str) -> str:
+    """Return a metric to two digits; empty where it is not known."""
+    return f"{metrics[name]:.2f}" if name in metrics else ""
+
+
+def states(counts: Mapping[str, int]) -> str:
+    """Return how many trials are in each state.
+
+    >>> states({"PRUNED": 2, "COMPLETE": 3})
+    '3 COMPLETE, 2 PRUNED'
+    """
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+
+
+def aliases_of(champions: Mapping[str, int]) -> dict[int, str]:
+    """Return the aliases of each champion's trial, joined."""
+    names: dict[int, str] = {}
+    for alias, number in sorted(champions.items()):
+        names[number] = f"{names[number]}, {alias}" if number in names else alias
+    return names
