@@ -122,10 +122,9 @@ def reproduce(
     Example: `refkd reproduce table3 --dataset datasets/quickstart --scale smoke`
     """
     from tune.config.limits import Resources
-    from tune.reproduce.plan import plan as estimate
     from tune.reproduce.reproduce import reproduce as run
-    from tune.reproduce.request import Request
-    from tune.reproduce.shown import show_result
+    from tune.reproduce.request import Request, estimate
+    from tune.reproduce.table import show_result
 
     request = Request(
         name=name,
@@ -151,8 +150,8 @@ def reproduce(
         )
         return Output(cost, text)
     with interruptible():
-        result = run(request, address=address, reporter=progress(as_json))
-    return Output(result.scored, lambda console, _: show_result(console, result))
+        result, written = run(request, address=address, reporter=progress(as_json))
+    return Output(result.scored, lambda console, _: show_result(console, result, written))
 
 
 def _duration(hours: float) -> str:
