@@ -6,6 +6,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from refkd.errors import RefKDError
 from tune.cli import audit, data, evaluation, inference, search, study
@@ -49,11 +50,8 @@ def _print_version(asked: bool) -> None:
 def _refkd(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version",
-            help="Print the versions of refkd and of what it builds on.",
-            callback=_print_version,
-            is_eager=True,
+        Option(
+            "--version", help="Print the versions in use.", callback=_print_version, is_eager=True
         ),
     ] = False,
 ) -> None:

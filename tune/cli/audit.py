@@ -7,16 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from refkd.errors import RefKDError
-from tune.cli.command import (
-    AddressOption,
-    Output,
-    SnapshotArgument,
-    StudyArgument,
-    printed,
-    say,
-)
+from tune.cli.command import AddressOption, Output, SnapshotArgument, StudyArgument, printed, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,9 +25,7 @@ cluster_app = typer.Typer(no_args_is_help=True)
 @printed
 def doctor(
     study: SnapshotArgument,
-    fix: Annotated[
-        bool, typer.Option("--fix", help="Put right what has only one right answer.")
-    ] = False,
+    fix: Annotated[bool, Option("--fix", help="Fix what has only one right answer.")] = False,
 ) -> Output:
     """Compare study, MLflow, checkpoints, students, teachers, knowledge and ledger.
 
@@ -64,9 +56,7 @@ def _show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
 @printed
 def replay(
     study: SnapshotArgument,
-    trial: Annotated[
-        int | None, typer.Option(help="Train this trial again and compare its metrics.")
-    ] = None,
+    trial: Annotated[int | None, Option(help="Train this trial again and compare it.")] = None,
 ) -> Output:
     """Compute every suggestion and decision of a study again and compare, bit for bit.
 
@@ -99,7 +89,7 @@ def replay(
 
 def export(
     study: SnapshotArgument,
-    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("curves.json"),
+    out: Annotated[Path, Option(help="The file to write.")] = Path("curves.json"),
 ) -> None:
     """Write a study's learning curves to a file that `refkd search --plan` can play back.
 
@@ -117,7 +107,7 @@ def export(
 def sync(
     study: StudyArgument,
     everything: Annotated[
-        bool, typer.Option("--all", help="Send again what the server has or has refused.")
+        bool, Option("--all", help="Send again what the server has or has refused.")
     ] = False,
 ) -> Output:
     """Send to MLflow what its server could not take while the search ran.
@@ -147,14 +137,11 @@ def cluster() -> None:
 @cluster_app.command()
 @printed
 def check(
-    file: Annotated[
-        Path | None, typer.Argument(help="A file for `ray up`, or KubeRay's RayCluster.")
-    ] = None,
-    study: Annotated[Path | None, typer.Option(help="A study file that is to run there.")] = None,
+    file: Annotated[Path | None, Argument(help="A `ray up` file or KubeRay's RayCluster.")] = None,
+    study: Annotated[Path | None, Option(help="A study file that is to run there.")] = None,
     address: AddressOption = None,
     storage: Annotated[
-        Path | None,
-        typer.Option(help="With --address: the shared folder; the study's workspace else."),
+        Path | None, Option(help="With --address: the shared folder; the study's workspace else.")
     ] = None,
 ) -> Output:
     """Find what `ray up` would not tell: in a file offline, or on every node that runs.

@@ -13,35 +13,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tune.execution.progress import Reporter
 
-StudyArgument = Annotated[Path, typer.Argument(help="The study file.")]
+StudyArgument = Annotated[Path, Argument(help="The study file.")]
 SnapshotArgument = Annotated[
     str,
-    typer.Argument(
+    Argument(
         metavar="STUDY",
         help="The study file, the study's folder, or its storage's URL (URL#NAME of several).",
     ),
 ]
 """A study that is only read."""
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
-AddressOption = Annotated[
-    str | None, typer.Option(help="Join a running Ray cluster (`auto`, or HOST:PORT).")
-]
-PlanOption = Annotated[
-    bool, typer.Option("--plan", help="Estimate what it would cost, and run nothing.")
-]
-FinalOption = Annotated[
-    bool, typer.Option("--final", help="Open the sealed test roles, which is recorded.")
-]
-AgainOption = Annotated[
-    bool, typer.Option("--again", help="Open the test roles again after an evaluation.")
-]
-ReasonOption = Annotated[str | None, typer.Option(help="Why; every later result shows it.")]
+JsonOption = Annotated[bool, Option("--json", help="Print JSON alone.")]
+AddressOption = Annotated[str | None, Option(help="Join a Ray cluster: `auto` or HOST:PORT.")]
+PlanOption = Annotated[bool, Option("--plan", help="Estimate what it would cost; run nothing.")]
+FinalOption = Annotated[bool, Option("--final", help="Open the sealed test roles (recorded).")]
+AgainOption = Annotated[bool, Option("--again", help="Evaluate on the test roles again.")]
+ReasonOption = Annotated[str | None, Option(help="Why; every later result shows it.")]
 
 
 @dataclass(frozen=True)
@@ -97,23 +90,19 @@ def say(console: Console, text: str, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def progress(as_json: bool, *, live: bool = False) -> Reporter:
-    """Return what reports progress: nothing beside JSON; lines, or a `live` table, otherwise."""
+@contextmanager
+def progress(as_json: bool, *, live: bool = False) -> Iterator[Reporter]:
+    """Yield what reports progress; on Ctrl-C, print how to continue and exit with 130.
+
+    It prints nothing beside JSON, else lines, or a `live` table on a terminal.
+    """
     from tune.display.study import make_console
+    from tune.execution.jobs import InterruptedSearchError
     from tune.execution.progress import Lines, Silent, reporter
 
-    if as_json:
-        return Silent()
-    return reporter(make_console()) if live else Lines(make_console())
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """On Ctrl-C, print how to continue and exit with 130."""
-    from tune.execution.jobs import InterruptedSearchError
-
+    console = make_console()
     try:
-        yield
+        yield Silent() if as_json else reporter(console) if live else Lines(console)
     except (InterruptedSearchError, KeyboardInterrupt) as interrupted:
         message = str(interrupted) or "stopped at once; run the same command again to continue"
         print(f"refkd: {message}", file=sys.stderr)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer import Argument, Option
 
 from tune.cli.command import JsonOption, Output, printed
 
@@ -15,28 +16,24 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-OutOption = Annotated[Path, typer.Option(help="Folder to write; must not exist.")]
+OutOption = Annotated[Path, Option(help="Folder to write; must not exist.")]
 
 
 @app.command()
 @printed
 def prepare(
-    dataset: Annotated[
-        Literal["charades-cd", "activitynet-cd"], typer.Argument(help="Which dataset.")
-    ],
-    annotations: Annotated[Path, typer.Option(help="Folder of the four published split files.")],
-    features: Annotated[Path, typer.Option(help="Folder of .npy or .npz files, or an HDF5 file.")],
-    words: Annotated[Path, typer.Option(help="Word vectors: GloVe's .txt, or .npz.")],
+    dataset: Annotated[Literal["charades-cd", "activitynet-cd"], Argument(help="Which dataset.")],
+    annotations: Annotated[Path, Option(help="Folder of the four published split files.")],
+    features: Annotated[Path, Option(help="Folder of .npy or .npz files, or an HDF5 file.")],
+    words: Annotated[Path, Option(help="Word vectors: GloVe's .txt, or .npz.")],
     out: OutOption,
     missing_features: Annotated[
         Literal["error", "skip"],
-        typer.Option(
-            help="A video without features stops, or its pairs are left out and counted."
-        ),
+        Option(help="A video without features stops, or its pairs are left out and counted."),
     ] = "error",
-    jobs: Annotated[int, typer.Option(help="Threads that read features.", min=1)] = 1,
+    jobs: Annotated[int, Option(help="Threads that read features.", min=1)] = 1,
     extractor: Annotated[
-        str | None, typer.Option(help="Network, weights (fine-tuned?) and frame rate.")
+        str | None, Option(help="Network, weights (fine-tuned?) and frame rate.")
     ] = None,
     as_json: JsonOption = False,
 ) -> Output:
@@ -68,22 +65,18 @@ def prepare(
 @printed
 def simulate(
     out: OutOption,
-    annotations: Annotated[
-        Path | None, typer.Option(help="Published split files to make features for.")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML with settings; options win over it.")
-    ] = None,
-    videos: Annotated[int | None, typer.Option(help="Invented train videos.")] = None,
-    feature_dim: Annotated[int | None, typer.Option(help="Width of the features.")] = None,
-    max_clips: Annotated[int | None, typer.Option(help="Clips of the longest video.")] = None,
-    signal: Annotated[float | None, typer.Option(help="Strength of the content; 0: none.")] = None,
-    noise: Annotated[float | None, typer.Option(help="Strength of the noise.")] = None,
+    annotations: Annotated[Path | None, Option(help="Published split files to build on.")] = None,
+    config: Annotated[Path | None, Option(help="YAML with settings; options win over it.")] = None,
+    videos: Annotated[int | None, Option(help="Invented train videos.")] = None,
+    feature_dim: Annotated[int | None, Option(help="Width of the features.")] = None,
+    max_clips: Annotated[int | None, Option(help="Clips of the longest video.")] = None,
+    signal: Annotated[float | None, Option(help="Strength of the content; 0: none.")] = None,
+    noise: Annotated[float | None, Option(help="Strength of the noise.")] = None,
     location_bias: Annotated[
-        float | None, typer.Option(help="Share of videos with habitual places.")
+        float | None, Option(help="Share of videos with habitual places.")
     ] = None,
-    ood_shift: Annotated[float | None, typer.Option(help="Share of shifted OOD videos.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every draw.")] = None,
+    ood_shift: Annotated[float | None, Option(help="Share of shifted OOD videos.")] = None,
+    seed: Annotated[int | None, Option(help="Seed of every draw.")] = None,
 ) -> Output:
     """Simulate a dataset: invented, or features for published annotations.
 
@@ -108,8 +101,8 @@ def simulate(
 @app.command()
 @printed
 def show(
-    dataset: Annotated[Path, typer.Argument(help="A prepared dataset.")],
-    verify: Annotated[bool, typer.Option("--verify", help="Read and check every byte.")] = False,
+    dataset: Annotated[Path, Argument(help="A prepared dataset.")],
+    verify: Annotated[bool, Option("--verify", help="Read and check every byte.")] = False,
 ) -> Output:
     """Show a prepared dataset: roles, repairs, identity of features and words.
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from refkd.errors import RefKDError
 from tune.cli.command import (
@@ -19,7 +19,6 @@ from tune.cli.command import (
     PlanOption,
     ReasonOption,
     StudyArgument,
-    interruptible,
     printed,
     progress,
 )
@@ -28,10 +27,8 @@ from tune.cli.command import (
 @printed
 def finalists(
     study: StudyArgument,
-    top: Annotated[
-        int, typer.Option(help="Trials by each objective and by the harmonic mean.", min=1)
-    ] = 3,
-    seeds: Annotated[int, typer.Option(help="Fresh seeds of each trial.", min=1)] = 3,
+    top: Annotated[int, Option(help="Trials by each objective and harmonic mean.", min=1)] = 3,
+    seeds: Annotated[int, Option(help="Fresh seeds of each trial.", min=1)] = 3,
     address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> Output:
@@ -46,8 +43,8 @@ def finalists(
     from tune.results.finalists import finalists as run
     from tune.study.locate import locate
 
-    with interruptible():
-        found = run(study, top=top, seeds=seeds, address=address, reporter=progress(as_json))
+    with progress(as_json) as reporter:
+        found = run(study, top=top, seeds=seeds, address=address, reporter=reporter)
     return Output(found, partial(show_finalists, folder=locate(study).folder))
 
 
@@ -80,36 +77,28 @@ def evaluate(
 
 @printed
 def reproduce(
-    name: Annotated[str, typer.Argument(help="table1 to table5, figure1, figure3 or figure4.")],
-    dataset: Annotated[Path, typer.Option(help="A prepared dataset's folder.")],
-    scale: Annotated[
-        str, typer.Option(help="smoke (does it run?), small (hours) or paper (section 4).")
-    ] = "small",
-    seeds: Annotated[
-        int | None, typer.Option(help="Seeds of each row instead of the scale's.", min=1)
-    ] = None,
+    name: Annotated[str, Argument(help="table1 to table5, figure1, figure3 or figure4.")],
+    dataset: Annotated[Path, Option(help="A prepared dataset's folder.")],
+    scale: Annotated[str, Option(help="smoke, small (hours) or paper (section 4).")] = "small",
+    seeds: Annotated[int | None, Option(help="Seeds per row; else the scale's.", min=1)] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(
+        Option(
             help="Epochs of every network instead of the scale's; warm-ups keep their share.",
             min=1,
         ),
     ] = None,
     workspace: Annotated[
-        Path, typer.Option(help="Where networks are kept, shared by all tables and studies.")
+        Path, Option(help="Where networks are kept, shared by all tables and studies.")
     ] = Path("runs"),
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the result; in the workspace where absent.")
-    ] = None,
-    workers: Annotated[int, typer.Option(help="Networks trained at once.", min=1)] = 2,
-    gpu: Annotated[float, typer.Option(help="GPUs each of them holds.", min=0)] = 0.0,
+    out: Annotated[Path | None, Option(help="Result folder; else in the workspace.")] = None,
+    workers: Annotated[int, Option(help="Networks trained at once.", min=1)] = 2,
+    gpu: Annotated[float, Option(help="GPUs each of them holds.", min=0)] = 0.0,
     plan: PlanOption = False,
     final: FinalOption = False,
     again: AgainOption = False,
     reason: ReasonOption = None,
-    tracking: Annotated[
-        str | None, typer.Option(help="MLflow's URI; the workspace's store where absent.")
-    ] = None,
+    tracking: Annotated[str | None, Option(help="MLflow's URI; else the workspace store.")] = None,
     address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> Output:
@@ -149,8 +138,8 @@ def reproduce(
             f"{_duration(cost.wall_hours)} with {workers} workers"
         )
         return Output(cost, text)
-    with interruptible():
-        result, written = run(request, address=address, reporter=progress(as_json))
+    with progress(as_json) as reporter:
+        result, written = run(request, address=address, reporter=reporter)
     return Output(result.scored, lambda console, _: show_result(console, result, written))
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from tune.cli.command import Output, StudyArgument, printed, say
 
@@ -20,30 +20,21 @@ if TYPE_CHECKING:
 @printed
 def predict(
     model: Annotated[
-        str,
-        typer.Option(help="models:/NAME@ALIAS, models:/NAME/VERSION, or a folder.", metavar="URI"),
+        str, Option(help="models:/NAME@ALIAS, models:/NAME/VERSION, or a folder.", metavar="URI")
     ],
-    features: Annotated[
-        Path, typer.Option(help="Clip features of one video: .npy, .npz or HDF5.")
-    ],
-    query: Annotated[list[str], typer.Option(help="A sentence; may be given several times.")],
-    duration: Annotated[
-        float | None, typer.Option(help="The video's seconds; else a row is one second.")
-    ] = None,
-    top: Annotated[int, typer.Option(help="Spans of each query.", min=1)] = 5,
-    video: Annotated[str | None, typer.Option(help="The entry of an HDF5 file.")] = None,
-    png: Annotated[
-        Path | None, typer.Option(help="Draw the timeline to this PNG, SVG or PDF too.")
-    ] = None,
+    features: Annotated[Path, Option(help="Clip features of one video: .npy, .npz or HDF5.")],
+    query: Annotated[list[str], Option(help="A sentence; may be given several times.")],
+    duration: Annotated[float | None, Option(help="The video's seconds; else one a row.")] = None,
+    top: Annotated[int, Option(help="Spans of each query.", min=1)] = 5,
+    video: Annotated[str | None, Option(help="The entry of an HDF5 file.")] = None,
+    png: Annotated[Path | None, Option(help="Draw the timeline to a PNG, SVG or PDF too.")] = None,
     tracking: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Tracking store or server of the model [MLFLOW_TRACKING_URI, else that of runs]."
         ),
     ] = None,
-    study: Annotated[
-        Path | None, typer.Option(help="Take the tracking store of this study file.")
-    ] = None,
+    study: Annotated[Path | None, Option(help="Use the tracking store of a study file.")] = None,
 ) -> Output:
     """Find the moments of sentences in a video, by its clip features.
 
@@ -82,9 +73,9 @@ def _show_prediction(console: Console, found: Prediction, *, png: Path | None) -
 @printed
 def promote(
     study: StudyArgument,
-    alias: Annotated[str, typer.Option(help="best-id, best-ood, best-balanced, or your own.")],
-    trial: Annotated[int, typer.Option(help="A complete trial.", min=0)],
-    reason: Annotated[str, typer.Option(help="Why; the version's description shows it.")],
+    alias: Annotated[str, Option(help="best-id, best-ood, best-balanced, or your own.")],
+    trial: Annotated[int, Option(help="A complete trial.", min=0)],
+    reason: Annotated[str, Option(help="Why; the version's description shows it.")],
 ) -> Output:
     """Give an alias of the study's registered model to a trial, with a reason.
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from refkd.errors import RefKDError
 from tune.cli.command import (
@@ -17,15 +17,14 @@ from tune.cli.command import (
     Output,
     PlanOption,
     StudyArgument,
-    interruptible,
     printed,
     progress,
 )
 
 
 def init(
-    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("study.yaml"),
-    force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+    path: Annotated[Path, Argument(help="Where to write it.")] = Path("study.yaml"),
+    force: Annotated[bool, Option(help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a commented study file to start from.
 
@@ -54,9 +53,7 @@ def search(
     study: StudyArgument,
     address: AddressOption = None,
     plan: PlanOption = False,
-    curves: Annotated[
-        Path | None, typer.Option(help="Plan on the curves that `refkd export` wrote.")
-    ] = None,
+    curves: Annotated[Path | None, Option(help="Plan on curves from `refkd export`.")] = None,
     as_json: JsonOption = False,
 ) -> Output:
     """Begin a search, or continue it: run the same command after any interruption.
@@ -77,8 +74,8 @@ def search(
     from tune.display.study import show_end
     from tune.launch import search as launch
 
-    with interruptible():
-        summary = launch(study, address=address, reporter=progress(as_json, live=True))
+    with progress(as_json, live=True) as reporter:
+        summary = launch(study, address=address, reporter=reporter)
     return Output(summary, partial(show_end, study=study))
 
 
@@ -87,11 +84,9 @@ def teach(
     study: StudyArgument,
     tune: Annotated[
         bool,
-        typer.Option(
-            "--tune", help="Search a teacher's own hyperparameters: `teachers.ROLE.tune`."
-        ),
+        Option("--tune", help="Search a teacher's own hyperparameters: `teachers.ROLE.tune`."),
     ] = False,
-    role: Annotated[str, typer.Option(help="The teacher to tune: id or ood.")] = "ood",
+    role: Annotated[str, Option(help="The teacher to tune: id or ood.")] = "ood",
     address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> Output:
@@ -109,8 +104,8 @@ def teach(
     from tune.display.teachers import show_taught, show_tuned
     from tune.teach import train_teachers, tune_teacher
 
-    file, reporter = load_study_file(study), progress(as_json)
-    with interruptible():
+    file = load_study_file(study)
+    with progress(as_json) as reporter:
         if tune:
             tuned = tune_teacher(file, role, address=address, reporter=reporter)
             return Output([tuned], lambda console, _: show_tuned(console, tuned))
@@ -137,7 +132,8 @@ def share(
     from tune.launch import open_dataset
 
     file = load_study_file(study)
-    open_dataset(file, progress(as_json))
+    with progress(as_json) as reporter:
+        open_dataset(file, reporter)
     with ray_session(file.resources.model_copy(update={"gpu": 0.0}), address=address):
         coming = [] if address is None else machines_coming()
         return Output(measure(file, [*machines_there(), *coming]), show_share)

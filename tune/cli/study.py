@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from refkd.errors import RefKDError
 from tune.cli.command import Output, SnapshotArgument, printed, say
@@ -30,9 +31,7 @@ def status(study: SnapshotArgument) -> Output:
 @printed
 def best(
     study: SnapshotArgument,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the front to this PNG, SVG or PDF too.")
-    ] = None,
+    plot: Annotated[Path | None, Option(help="Draw the front to a PNG, SVG or PDF too.")] = None,
 ) -> Output:
     """Show the Pareto front and the champions of a study.
 
@@ -73,12 +72,10 @@ def bill(study: SnapshotArgument) -> Output:
 
 @printed
 def compare(
-    studies: Annotated[
-        list[str], typer.Argument(help="Two or more studies: study files, folders or URLs.")
-    ],
+    studies: Annotated[list[str], Argument(help="Two or more study files, folders or URLs.")],
     reference: Annotated[
         list[float] | None,
-        typer.Option(help="Where hypervolume begins, once for each objective; else 0."),
+        Option(help="Where hypervolume begins, once for each objective; else 0."),
     ] = None,
 ) -> Output:
     """Show studies side by side; the first one is the base of the differences.
@@ -99,7 +96,7 @@ def report(
     study: SnapshotArgument,
     out: Annotated[
         Path | None,
-        typer.Option(help="The page to write; else report/report.html in the study's folder."),
+        Option(help="The page to write; else report/report.html in the study's folder."),
     ] = None,
 ) -> Output:
     """Write a study as one HTML page: what was tried, what won, why, and at what cost.
@@ -124,11 +121,9 @@ def report(
 @printed
 def watch(
     study: SnapshotArgument,
-    once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
-    every: Annotated[float, typer.Option(help="Seconds between two updates.", min=0.1)] = 2.0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="With --once: print JSON alone.")
-    ] = False,
+    once: Annotated[bool, Option("--once", help="Show it once and end.")] = False,
+    every: Annotated[float, Option(help="Seconds between two updates.", min=0.1)] = 2.0,
+    as_json: Annotated[bool, Option("--json", help="With --once: print JSON alone.")] = False,
 ) -> Output:
     """Watch a search that runs elsewhere, until it has ended; Ctrl-C ends the watching alone.
 
@@ -158,15 +153,11 @@ def watch(
 def ui(
     study: SnapshotArgument,
     only_print: Annotated[
-        bool, typer.Option("--print", help="Print addresses and commands, start nothing.")
+        bool, Option("--print", help="Print addresses and commands, start nothing.")
     ] = False,
-    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow.", min=1, max=65535)] = 5000,
-    dashboard_port: Annotated[
-        int, typer.Option(help="Port of optuna-dashboard.", min=1, max=65535)
-    ] = 8080,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="With --print: print JSON alone.")
-    ] = False,
+    mlflow_port: Annotated[int, Option(help="Port of MLflow.", min=1, max=65535)] = 5000,
+    dashboard_port: Annotated[int, Option(help="Port of the dashboard.", min=1, max=65535)] = 8080,
+    as_json: Annotated[bool, Option("--json", help="With --print: print JSON alone.")] = False,
 ) -> Output:
     """Open a study in MLflow and in optuna-dashboard, on this machine alone; Ctrl-C ends both.
 
