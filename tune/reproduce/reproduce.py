@@ -110,7 +110,7 @@ def _train(
             left = [one for one in units.left() if bool(one.teachers) == (what == "students")]
             if not left:
                 continue
-            epochs = sum(unit.epochs for unit in left)
+            epochs = sum(unit.config.total_epochs() for unit in left)
             reporter.stage(f"training {len(left)} {what}, {epochs} epochs")
             failures = train_jobs([unit.job() for unit in left], place, record)
             if failures:
@@ -194,7 +194,7 @@ def _run(unit: Unit) -> dict[str, object]:
         "replicate": unit.replicate,
         "address": unit.folder.name,
         "epoch": record.epoch,
-        "epochs": unit.epochs,
+        "epochs": unit.config.total_epochs(),
         "metrics": {k: round(v, 6) for k, v in sorted(record.metrics.items())},
     }
 

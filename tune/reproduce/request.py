@@ -1,4 +1,4 @@
-"""What is asked of a reproduction, checked before anything runs, and what it would cost."""
+"""A request for a table or figure, checked before anything runs, and an estimate of its cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tune.reproduce.units import Units, units_of
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked for."""
+    """A table or figure to make, and how."""
 
     name: str
     dataset: Path
@@ -39,7 +39,7 @@ class Request:
     reason: str | None = None
 
     def open(self) -> tuple[Experiment, Scale, Dataset, Units]:
-        """Return what it means; `RefKDError` where a name is not known."""
+        """Return what the names stand for; `RefKDError` where one is not known."""
         if self.name not in experiments():
             raise RefKDError(f"{self.name!r} is none of {', '.join(experiments())}")
         if self.scale not in SCALES:
@@ -52,8 +52,8 @@ class Request:
         if self.epochs is not None:
             scale = scale.with_epochs(self.epochs)
         dataset = Dataset.open(self.dataset)
-        asked = experiments(scale.sweep)[self.name]
-        return asked, scale, dataset, units_of(asked, scale, dataset, self.workspace)
+        chosen = experiments(scale.sweep)[self.name]
+        return chosen, scale, dataset, units_of(chosen, scale, dataset, self.workspace)
 
     @property
     def command(self) -> str:
@@ -82,16 +82,16 @@ class Request:
 
 
 class Estimate(Config):
-    """What is left to train, and how long it takes."""
+    """What is left to train, and how long that takes."""
 
     networks: int
-    """In all, each once."""
+    """All that the table needs, each counted once."""
     done: int
     epochs: int
     """Of those that are left."""
     cpu_hours: float
     wall_hours: float
-    """With so many workers as were asked for."""
+    """With the workers of the request."""
 
 
 def estimate(request: Request) -> Estimate:
@@ -107,11 +107,11 @@ def estimate(request: Request) -> Estimate:
                 seconds[kind] = epoch_of_student(unit.config, dataset)
             else:
                 seconds[kind] = epoch_of_teacher(unit.config, dataset)
-        total += seconds[kind] * unit.epochs
+        total += seconds[kind] * unit.config.total_epochs()
     return Estimate(
         networks=len(units.all()),
         done=len(units.all()) - len(left),
-        epochs=sum(unit.epochs for unit in left),
+        epochs=sum(unit.config.total_epochs() for unit in left),
         cpu_hours=total / 3600.0,
         wall_hours=total / 3600.0 / max(1, min(request.workers, len(left))),
     )

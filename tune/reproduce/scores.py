@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
-from refkd.evaluation.comparison import (
-    PairScores,
-    Row,
-    Values,
-    difference_row,
-    mean_row,
-    per_pair,
-)
+from refkd.evaluation.comparison import PairScores, Row, difference_row, mean_row, per_pair
 from refkd.evaluation.floors import bias_floors
 from refkd.evaluation.probes import Probes, probe
 from refkd.training.validation import evaluate_role
@@ -101,7 +95,9 @@ def score_units(units: Units, dataset: Dataset, roles: Mapping[str, Pairs]) -> S
     )
 
 
-def _values_of(unit: Unit, dataset: Dataset, roles: Mapping[str, Pairs]) -> dict[str, Values]:
+def _values_of(
+    unit: Unit, dataset: Dataset, roles: Mapping[str, Pairs]
+) -> dict[str, NDArray[np.float64]]:
     backbone = unit.frozen().backbone(dataset)
     return {side: per_pair(evaluate_role(backbone, pairs)) for side, pairs in roles.items()}
 

@@ -26,10 +26,6 @@ from tune.results.probe_rows import PROBE_HEADS, probe_row
 HEADS = {**{f"r1_iou{threshold}": f"R1@{threshold}" for threshold in LOGGED}, "miou": "mIoU"}
 PRINTED = tuple((side, metric) for side in SIDES for metric in HEADS)
 """Side and metric of the numbers that the paper prints, in this order."""
-CSV_COLUMNS = (
-    *("table", "system", "side", "metric", "value", "low", "high", "sd", "seeds"),
-    *("paper", "mark", "convention"),
-)
 CONVENTION = (
     "percent; seconds, truth and prediction clamped to the video, a hit is tIoU >= m, every "
     "annotated pair counts"
@@ -155,14 +151,15 @@ def comma_separated(result: Result) -> str:
     """Return a cell a row, for programs."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    numbers = ("value", "low", "high", "sd", "seeds")
+    writer.writerow(("table", "system", "side", "metric", *numbers, "paper", "mark", "convention"))
     table = result.experiment.name
     for label, row in result.scored.rows.items():
         paper, caveat = printed(result.family, table, label), result.caveats.get(label, "")
         for side, metric in result.cells:
             cell = row[side][metric]
-            numbers = [cell.value, cell.low, cell.high, cell.sd]
-            spelt = ["" if n is None else f"{n:.4f}" for n in numbers]
+            values = (cell.value, cell.low, cell.high, cell.sd)
+            spelt = ["" if value is None else f"{value:.4f}" for value in values]
             theirs = paper.get((side, metric), "")
             writer.writerow(
                 [table, label, side, metric, *spelt, result.seeds, theirs, caveat, CONVENTION]

@@ -118,7 +118,7 @@ class TableRecord:
             except OSError as error:
                 _log.warning("%s; if this run is cut off, MLflow may lack epochs of it", error)
             self._put(*_logged(unit, known))
-        if epoch == unit.epochs:
+        if epoch == unit.config.total_epochs():
             inside, outside = metrics["val_id/miou"], metrics["val_ood/miou"]
             self._reporter.stage(f"{unit.key}: ID mIoU {inside:.2f}, OOD mIoU {outside:.2f}")
 
@@ -131,8 +131,7 @@ class TableRecord:
         """Close the run of a network, which another table may have trained."""
         if f"{BeginRun.__name__}/{_key(unit)}" not in self._operations:
             self.job_started(unit.job())
-        scores = kept_scores(unit.frozen().record.metrics)
-        self.end(_key(unit), "FINISHED", {}, scores)
+        self.end(_key(unit), "FINISHED", {}, kept_scores(unit.frozen().record.metrics))
 
     def end(
         self, run: str, status: Status, tags: Mapping[str, str], metrics: Mapping[str, float]
@@ -155,7 +154,7 @@ class TableRecord:
 
 
 def _identity(home: Path) -> str:
-    """Return what tells this table's runs from those of another one of its name."""
+    """Return the identity of this table, by which its runs differ from a namesake's."""
     path = home / "identity"
     if not path.is_file():
         known = identity_of({}, home) or secrets.token_hex(6)

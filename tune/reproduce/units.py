@@ -38,11 +38,6 @@ class Unit:
         return f"{self.row}, seed {self.replicate}"
 
     @property
-    def epochs(self) -> int:
-        """Epochs it is trained for."""
-        return self.config.total_epochs()
-
-    @property
     def caveats(self) -> list[str]:
         """Labels of its parts that are reconstructions, or that leak."""
         labels = [self.config.backbone.label]
