@@ -23,6 +23,14 @@ from tune.cli.command import (
     progress,
 )
 
+EpochsOption = Annotated[
+    int | None,
+    Option(help="Epochs per network; else the scale's. Warm-ups keep their share.", min=1),
+]
+WorkspaceOption = Annotated[
+    Path, Option(help="Where networks are kept, shared by all tables and studies.")
+]
+
 
 @printed
 def finalists(
@@ -81,16 +89,8 @@ def reproduce(
     dataset: Annotated[Path, Option(help="A prepared dataset's folder.")],
     scale: Annotated[str, Option(help="smoke, small (hours) or paper (section 4).")] = "small",
     seeds: Annotated[int | None, Option(help="Seeds per row; else the scale's.", min=1)] = None,
-    epochs: Annotated[
-        int | None,
-        Option(
-            help="Epochs of every network instead of the scale's; warm-ups keep their share.",
-            min=1,
-        ),
-    ] = None,
-    workspace: Annotated[
-        Path, Option(help="Where networks are kept, shared by all tables and studies.")
-    ] = Path("runs"),
+    epochs: EpochsOption = None,
+    workspace: WorkspaceOption = Path("runs"),
     out: Annotated[Path | None, Option(help="Result folder; else in the workspace.")] = None,
     workers: Annotated[int, Option(help="Networks trained at once.", min=1)] = 2,
     gpu: Annotated[float, Option(help="GPUs each of them holds.", min=0)] = 0.0,
