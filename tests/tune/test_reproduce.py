@@ -17,11 +17,11 @@ from mlflow import MlflowClient
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from tune.execution.progress import Silent
-from tune.reproduce.experiments import names
-from tune.reproduce.plan import plan
-from tune.reproduce.reproduce import Result, reproduce
-from tune.reproduce.request import Request
+from tune.reproduce.experiments import experiments
+from tune.reproduce.reproduce import reproduce
+from tune.reproduce.request import Request, estimate
 from tune.reproduce.scores import SIDES
+from tune.reproduce.table import Result
 from tune.study.ledger import LedgerError, read_looks
 from tune.study.locate import default_tracking
 
@@ -40,12 +40,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Run(Protocol):
     """Makes a table or figure at smoke scale."""
 
-    def __call__(self, name: str, **more: object) -> Result: ...
+    def __call__(self, name: str, **more: object) -> tuple[Result, list[Path]]: ...
 
 
 @pytest.fixture
 def run(tiny_dataset: Dataset, workspace: Path, ray_address: str) -> Run:
-    def made(name: str, **more: object) -> Result:
+    def made(name: str, **more: object) -> tuple[Result, list[Path]]:
         request = Request(
             name=name,
             dataset=tiny_dataset.path,
@@ -58,9 +58,9 @@ def run(tiny_dataset: Dataset, workspace: Path, ray_address: str) -> Run:
     return made
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", experiments())
 def test_every_cell_is_filled(name: str, run: Run, tiny_dataset: Dataset, workspace: Path) -> None:
-    result = run(name)
+    result, written = run(name)
     for cells in result.scored.rows.values():
         for side in SIDES:
             for metric in result.experiment.metrics:
@@ -68,8 +68,8 @@ def test_every_cell_is_filled(name: str, run: Run, tiny_dataset: Dataset, worksp
                 assert 0.0 <= cell.value <= 100.0
                 assert cell.low <= cell.value <= cell.high
                 assert math.isfinite(cell.high)
-    files = {path.suffix: path for path in result.files}
-    assert all(path.stat().st_size > 0 for path in result.files)
+    files = {path.suffix: path for path in written}
+    assert all(path.stat().st_size > 0 for path in written)
     assert "nan" not in files[".md"].read_text(encoding="utf-8").lower()
     if result.experiment.kind != "table":
         picture = image.imread(files[".png"])
@@ -85,11 +85,11 @@ def test_every_cell_is_filled(name: str, run: Run, tiny_dataset: Dataset, worksp
 def test_what_is_trained_is_not_trained_again(
     run: Run, tiny_dataset: Dataset, workspace: Path
 ) -> None:
-    first = run("table3")
+    first, _ = run("table3")
     stamps = {p: p.stat().st_mtime_ns for p in workspace.rglob("*.safetensors")}
     asked = Request(name="table3", dataset=tiny_dataset.path, scale="smoke", workspace=workspace)
-    assert plan(asked).epochs == 0
-    again = run("table3")
+    assert estimate(asked).epochs == 0
+    again, _ = run("table3")
     assert {p: p.stat().st_mtime_ns for p in workspace.rglob("*.safetensors")} == stamps
     assert again.scored == first.scored
 
@@ -115,7 +115,7 @@ def test_mlflow_holds_a_run_a_network(run: Run, tiny_dataset: Dataset, workspace
 def test_the_test_roles_are_looked_at_once(
     run: Run, tiny_dataset: Dataset, workspace: Path
 ) -> None:
-    shown = run("table4", final=True)
+    shown, _ = run("table4", final=True)
     home = Request(
         name="table4", dataset=tiny_dataset.path, scale="smoke", workspace=workspace
     ).home
@@ -125,9 +125,9 @@ def test_the_test_roles_are_looked_at_once(
     assert (home / "table4-test.md").is_file()
     with pytest.raises(LedgerError, match="looked at once"):
         run("table4", final=True)
-    again = run("table4", final=True, again=True, reason="a typo")
+    again, _ = run("table4", final=True, again=True, reason="a typo")
     assert "a typo" in (home / "table4-test.md").read_text(encoding="utf-8")
-    assert len(again.facts.looks) == 2
+    assert len(again.test_evaluations) == 2
 
 
 @pytest.mark.parametrize(
@@ -154,10 +154,10 @@ def test_other_epochs_are_other_networks_and_another_result(
     run("table4")
     asked = Request(name="table4", dataset=tiny_dataset.path, scale="smoke", workspace=workspace)
     other = replace(asked, epochs=1, seeds=1)
-    assert plan(asked).epochs == 0
-    assert plan(other).epochs == plan(other).networks
-    result = run("table4", epochs=1, seeds=1)
-    assert plan(other).epochs == 0
+    assert estimate(asked).epochs == 0
+    assert estimate(other).epochs == estimate(other).networks
+    _, written = run("table4", epochs=1, seeds=1)
+    assert estimate(other).epochs == 0
     assert other.folder != asked.folder
-    (page,) = [path for path in result.files if path.suffix == ".md"]
+    (page,) = [path for path in written if path.suffix == ".md"]
     assert "scale smoke, 1 epochs" in page.read_text(encoding="utf-8")

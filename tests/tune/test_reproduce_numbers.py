@@ -21,22 +21,20 @@ from refkd.evaluation.probes import Probes, RoleProbes
 from refkd.models import QAVEConfig
 from refkd.training.teacher import TeacherConfig
 from tune.reproduce import scores, table
-from tune.reproduce.experiments import experiment, names
-from tune.reproduce.paper import COLUMNS, family_of, printed
-from tune.reproduce.scales import NETWORKS, SCALES
+from tune.reproduce.experiments import NETWORKS, SCALES, experiments
 from tune.reproduce.scores import Claim, Scored
-from tune.reproduce.table import Facts
+from tune.reproduce.table import PRINTED, Result, family_of, paper_numbers, printed
 from tune.reproduce.units import Unit, units_of
 
 ABLATIONS = ("table3", "table4")
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", experiments())
 def test_every_system_of_an_experiment_can_be_configured(
     name: str, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
     for scale in SCALES.values():
-        asked = experiment(name, sweep=scale.sweep)
+        asked = experiments(scale.sweep)[name]
         units = units_of(asked, scale, tiny_dataset, tmp_path)
         assert set(units.rows) == {system.label for system in asked.systems}
         assert all(len(row) == scale.seeds for row in units.rows.values())
@@ -45,7 +43,7 @@ def test_every_system_of_an_experiment_can_be_configured(
 
 def test_no_row_counts_a_match_loss_twice(tiny_dataset: Dataset, tmp_path: Path) -> None:
     scale = SCALES["paper"]
-    units = units_of(experiment("table1", sweep=()), scale, tiny_dataset, tmp_path)
+    units = units_of(experiments()["table1"], scale, tiny_dataset, tmp_path)
     config = units.rows["Shuffle Video"][0].config
     assert isinstance(config, TeacherConfig)
     assert isinstance(config.backbone, QAVEConfig)
@@ -53,20 +51,12 @@ def test_no_row_counts_a_match_loss_twice(tiny_dataset: Dataset, tmp_path: Path)
     assert config.backbone.match_weight == 0.0
 
 
-@pytest.mark.parametrize("name", [n for n in names() if n.startswith("table")])
+@pytest.mark.parametrize("name", [n for n in experiments() if n.startswith("table")])
 def test_every_row_that_the_paper_prints_is_one_of_ours(name: str) -> None:
-    asked = experiment(name, sweep=())
-    labels = {system.label for system in asked.systems}
+    labels = {system.label for system in experiments()[name].systems}
     for family in ("charades-cd", "activitynet-cd"):
-        rows = [label for label in labels if printed(family, asked.paper, label)]
-        known = scores_of(family, asked.paper)
-        assert set(rows) == set(known)
-
-
-def scores_of(family: str, name: str) -> set[str]:
-    from tune.reproduce import paper
-
-    return set(paper._all()[family].get(name, {}))
+        rows = [label for label in labels if printed(family, name, label)]
+        assert set(rows) == set(paper_numbers()[family].get(name, {}))
 
 
 def test_ablations_repeat_the_main_rows_of_the_first_table() -> None:
@@ -77,7 +67,7 @@ def test_ablations_repeat_the_main_rows_of_the_first_table() -> None:
     assert printed("charades-cd", "table2", "VSLNet ID teacher") == printed(
         "charades-cd", "table1", "VSLNet"
     )
-    assert [c for c in COLUMNS if c not in printed("charades-cd", "table3", "RefKD")] == [
+    assert [c for c in PRINTED if c not in printed("charades-cd", "table3", "RefKD")] == [
         ("id", "r1_iou0.3"),
         ("ood", "r1_iou0.3"),
     ]
@@ -95,8 +85,8 @@ def test_rows_share_teachers_and_differ_in_their_seeds(
     tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
     scale = SCALES["smoke"]
-    third = units_of(experiment("table3", sweep=()), scale, tiny_dataset, tmp_path)
-    fourth = units_of(experiment("table4", sweep=()), scale, tiny_dataset, tmp_path)
+    third = units_of(experiments()["table3"], scale, tiny_dataset, tmp_path)
+    fourth = units_of(experiments()["table4"], scale, tiny_dataset, tmp_path)
     students = [row for row in third.rows.values() if row[0].teachers]
     for replicate in range(scale.seeds):
         units = [row[replicate] for row in students]
@@ -132,7 +122,7 @@ def test_the_claim_is_confirmed_only_against_both_teachers_on_both(
         "id": {"id": cells[0], "ood": cells[1]},
         "ood": {"id": cells[2], "ood": cells[3]},
     }
-    assert scores._verdict(differences) == verdict
+    assert scores.decide(differences) == verdict
 
 
 def probes() -> Probes:
@@ -149,7 +139,7 @@ def test_networks_of_one_replicate_belong_together(
     tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Replicates differ by 10 points, students by 1 to 4 from their teachers, without networks."""
-    asked = experiment("table3", sweep=())
+    asked = experiments()["table3"]
     units = units_of(asked, SCALES["smoke"], tiny_dataset, tmp_path)
     place = {label: k for k, label in enumerate(units.rows)}
 
@@ -176,7 +166,7 @@ def test_networks_of_one_replicate_belong_together(
 
 @pytest.fixture
 def scored() -> Scored:
-    asked = experiment("table3", sweep=())
+    asked = experiments()["table3"]
     rows = {
         system.label: {
             side: {m: cell(30.0 + k, 1.5) for m in table.HEADS} for side in ("id", "ood")
@@ -198,32 +188,30 @@ def scored() -> Scored:
 
 
 @pytest.fixture
-def facts() -> Facts:
-    return Facts(
+def result(scored: Scored) -> Result:
+    return Result(
+        experiment=experiments()["table3"],
+        scored=scored,
         command="refkd reproduce table1 --dataset tiny",
         dataset="charades-cd-clip (58bc1679ba2c)",
         family="charades-cd",
         scale="small",
         seeds=3,
-        marks={"w/o LR": "reconstruction"},
+        caveats={"w/o LR": "reconstruction"},
         subset="3,720 of 16,128 annotated pairs have features",
         simulated=True,
-        looks=("this is look 1",),
+        test_evaluations=["this is look 1"],
     )
 
 
-def test_a_table_holds_ours_and_the_papers_and_says_what_they_are(
-    scored: Scored, facts: Facts
-) -> None:
-    asked = experiment("table3", sweep=())
-    rows, below = table.lines(asked, scored, facts), table.notes(asked, scored, facts)
-    text = table.markdown(asked, rows, below)
-    body = [line for line in text.splitlines() if line.startswith("|")]
+def test_a_table_holds_ours_and_the_papers_and_says_what_they_are(result: Result) -> None:
+    text = table.markdown(result)
+    body = [line for line in text.partition("## ")[0].splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in body}) == 1
     assert "32.00 ± 1.00 [30.50, 33.50]" in text  # RefKD's
     assert "*65.49*" in text
     assert "| w/o LR (reconstruction) |" in text
-    for said in (
+    for part in (
         MEANING,
         "val_id (193 pairs)",
         "Subset: 3,720",
@@ -232,29 +220,25 @@ def test_a_table_holds_ours_and_the_papers_and_says_what_they_are(
         "look 1",
         "w/o LR - RefKD",
     ):
-        assert said in text, said
+        assert part in text, part
     assert "ID 29.50; OOD 20.25" in text
 
 
-def test_probes_stand_below_the_numbers(scored: Scored) -> None:
+def test_probes_stand_below_the_numbers(result: Result) -> None:
     row = "| RefKD | 40.00 | 20.00 | 20.00 | 20.00 | 30.00 | 15.00 | 15.00 | 15.00 | +10.00 |"
-    assert row in table.probe_table(scored)
+    assert row in table.markdown(result).partition("## Bias probes")[2]
 
 
-def test_programs_read_a_cell_a_row(scored: Scored, facts: Facts) -> None:
-    asked = experiment("table3", sweep=())
-    rows = table.lines(asked, scored, facts)
-    found = list(csv.DictReader(io.StringIO(table.comma_separated(asked, rows, facts))))
-    assert len(found) == len(rows) * 6
+def test_programs_read_a_cell_a_row(result: Result) -> None:
+    found = list(csv.DictReader(io.StringIO(table.comma_separated(result))))
+    assert len(found) == len(result.scored.rows) * 6
     one = next(r for r in found if r["system"] == "w/o LR" and r["metric"] == "miou")
     assert (one["side"], float(one["value"]), one["paper"]) == ("id", 33.0, "57.63")
     assert one["mark"] == "reconstruction"
 
 
-def test_latex_has_as_many_cells_in_every_row(scored: Scored, facts: Facts) -> None:
-    asked = experiment("table3", sweep=())
-    rows, below = table.lines(asked, scored, facts), table.notes(asked, scored, facts)
-    text = table.latex(asked, rows, below)
+def test_latex_has_as_many_cells_in_every_row(result: Result) -> None:
+    text = table.latex(result)
     counts = {line.count("&") for line in text.splitlines() if line.endswith("\\\\")}
     assert counts == {6}
     assert re.search(r"w/o LR \(reconstruction\) & \$33.00 \\pm 1.00\$", text)

@@ -1,4 +1,4 @@
-"""What a table tells MLflow survives a damaged file of epochs and a folder that takes none."""
+"""What a table logs to MLflow survives a damaged file of epochs and a folder that takes none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from refkd.models import VSLNetConfig
 from refkd.recipes import RecipeConfig
 from refkd.training.config import TrainingConfig
 from refkd.training.teacher import TeacherConfig
-from tune.reproduce.tracking import EPOCHS, TableRecord
+from tune.execution.progress import Silent
+from tune.reproduce.request import Request
+from tune.reproduce.tracking import EPOCHS, table_record
 from tune.reproduce.units import Unit
 from tune.tracking.operations import LogEpoch
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 @pytest.mark.parametrize("damage", ["cut off", "a folder in its place"])
-def test_epochs_are_told_whatever_lies_in_the_networks_folder(
+def test_epochs_are_logged_whatever_lies_in_the_networks_folder(
     damage: str, tmp_path: Path, mlflow_store: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     network = TeacherConfig(
@@ -34,9 +36,16 @@ def test_epochs_are_told_whatever_lies_in_the_networks_folder(
         path.write_text('{"1": {"at": 3', encoding="utf-8")
     else:
         path.mkdir()
-    with TableRecord("table1", tmp_path, tmp_path / "home", uri=mlflow_store) as record:
+    request = Request(
+        name="table1", dataset=tmp_path / "data", workspace=tmp_path, tracking=mlflow_store
+    )
+    with table_record(request, [unit], Silent()) as record:
         for epoch in (1, 2, 2):
-            record.epoch(unit, epoch, {"m": float(epoch), "lost": float("nan")})
-        told = [one for one in record.news() if isinstance(one, LogEpoch)]
-    assert [(one.epoch, one.metrics) for one in told] == [(1, {"m": 1.0}), (2, {"m": 2.0})]
+            scores = {"val_id/miou": float(epoch), "val_ood/miou": 3.0, "lost": float("nan")}
+            record.epoch_ended(unit.job(), epoch, scores)
+        logged = [one for one in record.news() if isinstance(one, LogEpoch)]
+    assert [(one.epoch, one.metrics) for one in logged] == [
+        (1, {"val_id/miou": 1.0, "val_ood/miou": 3.0}),
+        (2, {"val_id/miou": 2.0, "val_ood/miou": 3.0}),
+    ]
     assert f"{path} is damaged" in caplog.text

@@ -6,23 +6,10 @@ import sys
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from refkd.errors import RefKDError
-from tune.cli import (
-    cluster,
-    data,
-    doctor,
-    finalists,
-    history,
-    inference,
-    monitoring,
-    report,
-    reproduce,
-    search,
-    share,
-    study,
-    teach,
-)
+from tune.cli import audit, data, evaluation, inference, search, study
 
 app = typer.Typer(
     name="refkd",
@@ -38,41 +25,24 @@ app = typer.Typer(
     context_settings={"max_content_width": 100},
 )
 app.add_typer(data.app, name="data", help="Prepare, simulate and show datasets.")
-app.add_typer(cluster.app, name="cluster", help="Check cluster files and running clusters.")
+app.add_typer(audit.cluster_app, name="cluster", help="Check cluster files and running clusters.")
 for _command in (
-    search.init,
-    search.schema,
-    search.search,
-    share.share,
-    study.status,
-    study.best,
-    finalists.finalists,
-    finalists.evaluate,
-    doctor.doctor,
-    history.replay,
-    history.bill,
-    history.export,
-    reproduce.reproduce,
-    teach.teach,
-    report.report,
-    inference.predict,
-    inference.promote,
-    monitoring.watch,
-    monitoring.compare,
-    monitoring.ui,
-    monitoring.sync,
+    *(search.init, search.schema, search.search, search.share),
+    *(study.status, study.best, evaluation.finalists, evaluation.evaluate),
+    *(audit.doctor, audit.replay, study.bill, audit.export),
+    *(evaluation.reproduce, search.teach, study.report, inference.predict, inference.promote),
+    *(study.watch, study.compare, study.ui, audit.sync),
 ):
     app.command()(_command)
 
 
-def _say_version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        told = ", ".join(
-            f"{name} {version(name)}" for name in ("torch", "ray", "optuna", "mlflow")
-        )
-        typer.echo(f"refkd {version('refkd')} ({told})")
+        names = ("torch", "ray", "optuna", "mlflow")
+        versions = ", ".join(f"{name} {version(name)}" for name in names)
+        typer.echo(f"refkd {version('refkd')} ({versions})")
         raise typer.Exit
 
 
@@ -80,11 +50,8 @@ def _say_version(asked: bool) -> None:
 def _refkd(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version",
-            help="Print the versions of refkd and of what it builds on.",
-            callback=_say_version,
-            is_eager=True,
+        Option(
+            "--version", help="Print the versions in use.", callback=_print_version, is_eager=True
         ),
     ] = False,
 ) -> None:

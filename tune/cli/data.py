@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer import Argument, Option
 
-from tune.cli.options import JsonOption
-from tune.cli.output import Output, printed
+from tune.cli.command import JsonOption, Output, printed
 
 if TYPE_CHECKING:
     from refkd.data.dataset import Dataset
@@ -16,31 +16,24 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-Published = Literal["charades-cd", "activitynet-cd"]
-Missing = Literal["error", "skip"]
-OutOption = Annotated[Path, typer.Option(help="Folder to write; must not exist.")]
+OutOption = Annotated[Path, Option(help="Folder to write; must not exist.")]
 
 
 @app.command()
 @printed
 def prepare(
-    dataset: Annotated[Published, typer.Argument(help="Which dataset.", show_default=False)],
-    annotations: Annotated[Path, typer.Option(help="Folder of the four published split files.")],
-    features: Annotated[
-        Path, typer.Option(help="Folder of .npy or .npz files, or one HDF5 file.")
-    ],
-    words: Annotated[Path, typer.Option(help="Word vectors: GloVe's .txt, or .npz.")],
+    dataset: Annotated[Literal["charades-cd", "activitynet-cd"], Argument(help="Which dataset.")],
+    annotations: Annotated[Path, Option(help="Folder of the four published split files.")],
+    features: Annotated[Path, Option(help="Folder of .npy or .npz files, or an HDF5 file.")],
+    words: Annotated[Path, Option(help="Word vectors: GloVe's .txt, or .npz.")],
     out: OutOption,
     missing_features: Annotated[
-        Missing,
-        typer.Option(
-            help="A video without features stops, or its pairs are left out and counted."
-        ),
+        Literal["error", "skip"],
+        Option(help="A video without features stops, or its pairs are left out and counted."),
     ] = "error",
-    jobs: Annotated[int, typer.Option(help="Threads that read features.", min=1)] = 1,
+    jobs: Annotated[int, Option(help="Threads that read features.", min=1)] = 1,
     extractor: Annotated[
-        str | None,
-        typer.Option(help="Network, weights (fine-tuned?) and frame rate.", show_default=False),
+        str | None, Option(help="Network, weights (fine-tuned?) and frame rate.")
     ] = None,
     as_json: JsonOption = False,
 ) -> Output:
@@ -54,7 +47,7 @@ def prepare(
     """
     from refkd.data.prepare import prepare as make
 
-    made = make(
+    prepared = make(
         dataset,
         annotations=annotations,
         features=features,
@@ -65,31 +58,25 @@ def prepare(
         extractor=extractor,
         progress=not as_json,
     )
-    return _shown(made)
+    return _shown(prepared)
 
 
 @app.command()
 @printed
 def simulate(
     out: OutOption,
-    annotations: Annotated[
-        Path | None,
-        typer.Option(help="Published split files to make features for.", show_default=False),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="YAML with settings; options win over it.", show_default=False),
-    ] = None,
-    videos: Annotated[int | None, typer.Option(help="Invented train videos.")] = None,
-    feature_dim: Annotated[int | None, typer.Option(help="Width of the features.")] = None,
-    max_clips: Annotated[int | None, typer.Option(help="Clips of the longest video.")] = None,
-    signal: Annotated[float | None, typer.Option(help="Strength of the content; 0: none.")] = None,
-    noise: Annotated[float | None, typer.Option(help="Strength of the noise.")] = None,
+    annotations: Annotated[Path | None, Option(help="Published split files to build on.")] = None,
+    config: Annotated[Path | None, Option(help="YAML with settings; options win over it.")] = None,
+    videos: Annotated[int | None, Option(help="Invented train videos.")] = None,
+    feature_dim: Annotated[int | None, Option(help="Width of the features.")] = None,
+    max_clips: Annotated[int | None, Option(help="Clips of the longest video.")] = None,
+    signal: Annotated[float | None, Option(help="Strength of the content; 0: none.")] = None,
+    noise: Annotated[float | None, Option(help="Strength of the noise.")] = None,
     location_bias: Annotated[
-        float | None, typer.Option(help="Share of videos with habitual places.")
+        float | None, Option(help="Share of videos with habitual places.")
     ] = None,
-    ood_shift: Annotated[float | None, typer.Option(help="Share of shifted OOD videos.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every draw.")] = None,
+    ood_shift: Annotated[float | None, Option(help="Share of shifted OOD videos.")] = None,
+    seed: Annotated[int | None, Option(help="Seed of every draw.")] = None,
 ) -> Output:
     """Simulate a dataset: invented, or features for published annotations.
 
@@ -108,15 +95,14 @@ def simulate(
         "seed": seed,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    made = make(out=out, config=_settings(config, given), annotations=annotations)
-    return _shown(made)
+    return _shown(make(out=out, config=_settings(config, given), annotations=annotations))
 
 
 @app.command()
 @printed
 def show(
-    dataset: Annotated[Path, typer.Argument(help="A prepared dataset.", show_default=False)],
-    verify: Annotated[bool, typer.Option("--verify", help="Read and check every byte.")] = False,
+    dataset: Annotated[Path, Argument(help="A prepared dataset.")],
+    verify: Annotated[bool, Option("--verify", help="Read and check every byte.")] = False,
 ) -> Output:
     """Show a prepared dataset: roles, repairs, identity of features and words.
 
@@ -133,7 +119,7 @@ def show(
 def _shown(dataset: Dataset) -> Output:
     from tune.display.dataset import show_manifest
 
-    return Output(value=dataset.manifest, show=lambda console: show_manifest(console, dataset))
+    return Output(dataset.manifest, lambda console, _: show_manifest(console, dataset))
 
 
 def _settings(path: Path | None, options: dict[str, Any]) -> SimulationConfig:

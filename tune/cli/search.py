@@ -1,22 +1,30 @@
-"""`refkd search`, `refkd init`, `refkd schema`: begin a study."""
+"""`refkd init`, `schema`, `search`, `teach`, `share`: begin a study and train its networks."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from refkd.errors import RefKDError
-from tune.cli.options import AddressOption, StudyArgument, interruptible
-from tune.cli.output import Output, printed
+from tune.cli.command import (
+    AddressOption,
+    JsonOption,
+    Output,
+    PlanOption,
+    StudyArgument,
+    printed,
+    progress,
+)
 
 
 def init(
-    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("study.yaml"),
-    force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+    path: Annotated[Path, Argument(help="Where to write it.")] = Path("study.yaml"),
+    force: Annotated[bool, Option(help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a commented study file to start from.
 
@@ -44,16 +52,9 @@ def schema() -> None:
 def search(
     study: StudyArgument,
     address: AddressOption = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Say what the search would take, and run nothing.")
-    ] = False,
-    curves: Annotated[
-        Path | None,
-        typer.Option(help="Plan on the curves that `refkd export` wrote.", show_default=False),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON alone.")
-    ] = False,
+    plan: PlanOption = False,
+    curves: Annotated[Path | None, Option(help="Plan on curves from `refkd export`.")] = None,
+    as_json: JsonOption = False,
 ) -> Output:
     """Begin a search, or continue it: run the same command after any interruption.
 
@@ -63,24 +64,76 @@ def search(
     Example: `refkd search studies/quickstart.yaml`
     """
     if plan:
-        return _plan(study, curves)
+        from tune.config.study_file import load_study_file
+        from tune.display.cost import show_plan
+        from tune.simulation.plan import make_plan
+
+        return Output(make_plan(study, load_study_file(study), curves=curves), show_plan)
     if curves is not None:
         raise RefKDError("--curves goes with --plan")
-    from tune.display.console import make_console
     from tune.display.study import show_end
-    from tune.execution.progress import Silent, reporter
     from tune.launch import search as launch
 
-    told = Silent() if as_json else reporter(make_console())
-    with interruptible():
-        summary = launch(study, address=address, reporter=told)
-    return Output(value=summary, show=lambda console: show_end(console, summary, study))
+    with progress(as_json, live=True) as reporter:
+        summary = launch(study, address=address, reporter=reporter)
+    return Output(summary, partial(show_end, study=study))
 
 
-def _plan(study: Path, curves: Path | None) -> Output:
+@printed
+def teach(
+    study: StudyArgument,
+    tune: Annotated[
+        bool,
+        Option("--tune", help="Search a teacher's own hyperparameters: `teachers.ROLE.tune`."),
+    ] = False,
+    role: Annotated[str, Option(help="The teacher to tune: id or ood.")] = "ood",
+    address: AddressOption = None,
+    as_json: JsonOption = False,
+) -> Output:
+    """Train both teachers of a study unless they exist; a search finds them there.
+
+    With --tune, search a teacher's own hyperparameters for the best mIoU on its validation role,
+    in a space such as `tune: {space: {recipe.w_kl: {float: [0.1, 3.0]}}, trials: 12}` below
+    `teachers.ROLE` of the study file. Run the same command after any interruption.
+
+    Example: `refkd teach studies/quickstart.yaml`
+    """
+    if role not in ("id", "ood"):
+        raise RefKDError(f"--role {role!r} is neither id nor ood")
     from tune.config.study_file import load_study_file
-    from tune.display.cost import show_plan
-    from tune.simulation.plan import make_plan
+    from tune.display.study import show_taught, show_tuned
+    from tune.teach import train_teachers, tune_teacher
 
-    made = make_plan(study, load_study_file(study), curves=curves)
-    return Output(value=made, show=lambda console: show_plan(console, made))
+    file = load_study_file(study)
+    with progress(as_json) as reporter:
+        if tune:
+            tuned = tune_teacher(file, role, address=address, reporter=reporter)
+            return Output([tuned], lambda console, _: show_tuned(console, tuned))
+        taught = train_teachers(file, address=address, reporter=reporter)
+    return Output(list(taught.values()), lambda console, _: show_taught(console, taught))
+
+
+@printed
+def share(
+    study: StudyArgument, address: AddressOption = None, as_json: JsonOption = False
+) -> Output:
+    """Measure how many trials fit on a GPU, or on a machine without, and change nothing.
+
+    Trains the largest of some students of the space for a few steps, on a whole GPU where there
+    is one, and measures its memory and the share of the time in which the GPU computes.
+
+    Example: `refkd share studies/quickstart.yaml`
+    """
+    from tune.config.study_file import load_study_file
+    from tune.display.cost import show_share
+    from tune.execution.capacity import measure
+    from tune.execution.cluster import ray_session
+    from tune.execution.machines import machines_coming, machines_there
+    from tune.launch import open_dataset
+
+    file = load_study_file(study)
+    with progress(as_json) as reporter:
+        open_dataset(file, reporter)
+    with ray_session(file.resources.model_copy(update={"gpu": 0.0}), address=address):
+        coming = [] if address is None else machines_coming()
+        return Output(measure(file, [*machines_there(), *coming]), show_share)

@@ -1,18 +1,23 @@
-"""`refkd status` and `refkd best`: look at a study, running or ended."""
+"""`refkd status`, `best`, `bill`, `compare`, `report`, `watch`, `ui`: look at studies."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-from tune.cli.options import LookArgument
-from tune.cli.output import Output, printed
+from refkd.errors import RefKDError
+from tune.cli.command import Output, SnapshotArgument, printed, say
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @printed
-def status(study: LookArgument) -> Output:
+def status(study: SnapshotArgument) -> Output:
     """Show every trial of a study: its state, epoch, scores and values.
 
     Example: `refkd status studies/quickstart.yaml`
@@ -20,17 +25,13 @@ def status(study: LookArgument) -> Output:
     from tune.display.study import show_status
     from tune.study.snapshot import open_snapshot
 
-    summary = open_snapshot(study).summary
-    return Output(value=summary, show=lambda console: show_status(console, summary))
+    return Output(open_snapshot(study).summary, show_status)
 
 
 @printed
 def best(
-    study: LookArgument,
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="Draw the front to this PNG, SVG or PDF too.", show_default=False),
-    ] = None,
+    study: SnapshotArgument,
+    plot: Annotated[Path | None, Option(help="Draw the front to a PNG, SVG or PDF too.")] = None,
 ) -> Output:
     """Show the Pareto front and the champions of a study.
 
@@ -51,4 +52,139 @@ def best(
         "trials": [summary.trial(number) for number in numbers],
         "intervals": summary.intervals,
     }
-    return Output(value=chosen, show=lambda console: show_best(console, summary))
+    return Output(chosen, lambda console, _: show_best(console, summary))
+
+
+@printed
+def bill(study: SnapshotArgument) -> Output:
+    """Show what a study has cost: by outcome, by teacher, by epoch and by point of hypervolume.
+
+    Prices come from `prices` in the study file.
+
+    Example: `refkd bill studies/quickstart.yaml`
+    """
+    from tune.display.cost import show_bill
+    from tune.results.bill import make_bill
+    from tune.study.snapshot import open_snapshot
+
+    return Output(make_bill(open_snapshot(study)), show_bill)
+
+
+@printed
+def compare(
+    studies: Annotated[list[str], Argument(help="Two or more study files, folders or URLs.")],
+    reference: Annotated[
+        list[float] | None,
+        Option(help="Where hypervolume begins, once for each objective; else 0."),
+    ] = None,
+) -> Output:
+    """Show studies side by side; the first one is the base of the differences.
+
+    Champions are compared pair by pair on `val_id` and `val_ood`, where the studies share their
+    dataset and the students are on this machine.
+
+    Example: `refkd compare studies/quickstart.yaml studies/charades-cd-clip.yaml`
+    """
+    from tune.display.studies import show_studies
+    from tune.results.side_by_side import side_by_side
+
+    return Output(side_by_side(studies, reference), show_studies)
+
+
+@printed
+def report(
+    study: SnapshotArgument,
+    out: Annotated[
+        Path | None,
+        Option(help="The page to write; else report/report.html in the study's folder."),
+    ] = None,
+) -> Output:
+    """Write a study as one HTML page: what was tried, what won, why, and at what cost.
+
+    The page needs no network. It is kept with the study's MLflow run as well. The study is only
+    read: a search may be at work on it.
+
+    Example: `refkd report studies/quickstart.yaml --out report.html`
+    """
+    from tune.report.make import report as make
+
+    made = make(study, out=out)
+    facts = {
+        "path": str(made.path.absolute()),
+        "verdict": made.headline,
+        "sent": made.sent,
+        "mlflow": made.mlflow,
+    }
+    return Output(facts, f"{made.headline}\nwrote {made.path}\nMLflow: {made.mlflow}")
+
+
+@printed
+def watch(
+    study: SnapshotArgument,
+    once: Annotated[bool, Option("--once", help="Show it once and end.")] = False,
+    every: Annotated[float, Option(help="Seconds between two updates.", min=0.1)] = 2.0,
+    as_json: Annotated[bool, Option("--json", help="With --once: print JSON alone.")] = False,
+) -> Output:
+    """Watch a search that runs elsewhere, until it has ended; Ctrl-C ends the watching alone.
+
+    Only the study's storage is read. Exits with 1 where the search stopped with trials left.
+
+    Example: `refkd watch studies/quickstart.yaml`
+    """
+    if as_json and not once:
+        raise RefKDError("--json shows one moment; say --once too")
+    from tune.display.console import make_console
+    from tune.display.watch import draw, search_status
+    from tune.display.watch import watch as run
+    from tune.study.snapshot import StudyReader
+
+    reader = StudyReader(study)
+    if once:
+        return Output(search_status(reader.read()), lambda console, now: console.print(draw(now)))
+    try:
+        last = run(make_console(), reader, every=every)
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + signal.SIGINT) from None
+    return Output(last, lambda *_: None, 1 if last.phase == "stopped" else 0)
+
+
+@printed
+def ui(
+    study: SnapshotArgument,
+    only_print: Annotated[
+        bool, Option("--print", help="Print addresses and commands, start nothing.")
+    ] = False,
+    mlflow_port: Annotated[int, Option(help="Port of MLflow.", min=1, max=65535)] = 5000,
+    dashboard_port: Annotated[int, Option(help="Port of the dashboard.", min=1, max=65535)] = 8080,
+    as_json: Annotated[bool, Option("--json", help="With --print: print JSON alone.")] = False,
+) -> Output:
+    """Open a study in MLflow and in optuna-dashboard, on this machine alone; Ctrl-C ends both.
+
+    Where the study's record is on a tracking server, that server is named and none is started.
+
+    Example: `refkd ui studies/quickstart.yaml`
+    """
+    if as_json and not only_print:
+        raise RefKDError("--json prints what would be started; say --print too")
+    from tune.display.servers import serve
+    from tune.display.ui import check_port, pages
+
+    found = pages(study, mlflow_port=mlflow_port, dashboard_port=dashboard_port)
+    facts = [
+        {"name": p.name, "address": p.address, "links": p.links, "command": p.shown or None}
+        for p in found
+    ]
+
+    def show(console: Console, _: object) -> None:
+        for page in found:
+            say(console, f"{page.name}: {page.address}{f' ({page.hint})' if page.hint else ''}")
+            for what, address in page.links.items():
+                say(console, f"  {what}: {address}")
+            if only_print and page.command:
+                say(console, f"  {page.shown}")
+        if not only_print:
+            for page in (page for page in found if page.command):
+                check_port(page)
+            serve(found, lambda: say(console, "ready; Ctrl-C ends what was started here"))
+
+    return Output(facts, show)

@@ -1,19 +1,15 @@
-"""What each table and figure of the paper compares, as systems that can be trained here."""
+"""What each table and figure of the paper compares, as systems, and how large they are trained."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from refkd.distill.variants import VARIANTS
 
-Kind = Literal["table", "scatter", "curve", "timelines"]
-
 PRIMARY = "mrtnet"
 """The paper's backbone of teachers and student."""
-TEACHERS = {"id": "id", "ood": "refkd_text"}
-"""Recipe of each teacher."""
 ABLATED = ("r1_iou0.5", "r1_iou0.7", "miou")
 """Metrics of the tables that leave a part of the method out."""
 
@@ -24,22 +20,15 @@ class System:
 
     label: str
     backbone: str
-    """Key of `scales.NETWORKS`."""
-    network: dict[str, Any] = field(default_factory=dict)
+    """Key of `NETWORKS`."""
+    network: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the backbone that this row needs."""
     recipe: str | None = None
     """Of a teacher or a baseline; None for a student."""
     selects: Literal["id", "ood"] = "id"
     """The validation role by which the kept epoch of a teacher is chosen."""
-    distill: dict[str, Any] = field(default_factory=dict)
+    distill: Mapping[str, Any] = field(default_factory=dict)
     """Settings of a student that differ from RefKD's."""
-    warmup_epochs: int | None = None
-    """W of a student where it is not the scale's."""
-
-    @property
-    def is_student(self) -> bool:
-        """Whether it is distilled."""
-        return self.recipe is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,31 +37,31 @@ class Experiment:
 
     name: str
     title: str
-    kind: Kind
+    kind: Literal["table", "scatter", "curve", "timelines"] = "table"
     systems: Sequence[System]
     metrics: tuple[str, ...] = ("r1_iou0.3", "r1_iou0.5", "r1_iou0.7", "miou")
-    paper: str = ""
-    """The table of the paper whose rows are set beside; empty for none."""
 
 
-def experiment(name: str, *, sweep: Sequence[int]) -> Experiment:
-    """Return an experiment by its name; `sweep` are the warm-up lengths of Figure 3."""
-    made = {e.name: e for e in [*_tables(), *_figures(sweep)]}
-    return made[name]
+def teacher_systems(prefix: str, backbone: str) -> dict[str, System]:
+    """Return both teachers of a backbone, by `id` and `ood`."""
+    inside, outside = f"{prefix}ID teacher", f"{prefix}OOD teacher"
+    return {
+        "id": System(label=inside, backbone=backbone, recipe="id"),
+        "ood": System(label=outside, backbone=backbone, recipe="refkd_text", selects="ood"),
+    }
 
 
-def names() -> list[str]:
-    """Return all names, in the paper's order."""
-    return [e.name for e in [*_tables(), *_figures(())]]
-
-
-def _tables() -> list[Experiment]:
+def experiments(sweep: Sequence[int] = ()) -> dict[str, Experiment]:
+    """Return all by name, in the paper's order; `sweep` are the warm-up lengths of Figure 3."""
     primary = _family("", PRIMARY)
-    return [
+    others = [*_family("VSLNet ", "vslnet-rnn"), *_family("SeqPAN ", "seqpan")]
+    warmups = [
+        System(label=f"W = {n}", backbone=PRIMARY, distill={"warmup_epochs": n}) for n in sweep
+    ]
+    found = [
         Experiment(
             name="table1",
             title="Table 1: RefKD and published systems",
-            kind="table",
             systems=[
                 System(label="2D-TAN", backbone="tan2d", recipe="id"),
                 System(label="VSLNet", backbone="vslnet-rnn", recipe="id"),
@@ -87,48 +76,26 @@ def _tables() -> list[Experiment]:
                 System(label="EMB", backbone="emb", recipe="id"),
                 *primary,
             ],
-            paper="table1",
         ),
-        Experiment(
-            name="table2",
-            title="Table 2: RefKD on other backbones",
-            kind="table",
-            systems=_other_backbones(),
-            paper="table2",
+        Experiment(name="table2", title="Table 2: RefKD on other backbones", systems=others),
+        _ablation("table3", "Table 3: strategies", "RefKD", "w/o LR", "w/o DR", "w/o both"),
+        _ablation("table4", "Table 4: label rectification", "RefKD", "Pure GT", "Window f"),
+        _ablation(
+            "table5",
+            "Table 5: teachers, RefKD, and RefKD without label rectification",
+            *("RefKD", "w/o LR"),
         ),
-        _ablation("table3", "Table 3: strategies", ["RefKD", "w/o LR", "w/o DR", "w/o both"]),
-        _ablation("table4", "Table 4: label rectification", ["RefKD", "Pure GT", "Window f"]),
-        Experiment(
-            name="table5",
-            title="Table 5: teachers, RefKD, and RefKD without label rectification",
-            kind="table",
-            systems=[*primary, _student("w/o LR", PRIMARY, "w/o LR")],
-            metrics=ABLATED,
-            paper="table5",
-        ),
-    ]
-
-
-def _figures(sweep: Sequence[int]) -> list[Experiment]:
-    primary = _family("", PRIMARY)
-    return [
         Experiment(
             name="figure1",
             title="Figure 1: in and out of distribution, from teachers to students",
             kind="scatter",
-            systems=[*_family("MRTNet ", PRIMARY), *_other_backbones()],
+            systems=[*_family("MRTNet ", PRIMARY), *others],
         ),
         Experiment(
             name="figure3",
             title="Figure 3: length of the warm-up",
             kind="curve",
-            systems=[
-                *primary[:2],
-                *(
-                    System(label=f"W = {epochs}", backbone=PRIMARY, warmup_epochs=epochs)
-                    for epochs in sweep
-                ),
-            ],
+            systems=[*primary[:2], *warmups],
         ),
         Experiment(
             name="figure4",
@@ -137,36 +104,120 @@ def _figures(sweep: Sequence[int]) -> list[Experiment]:
             systems=primary,
         ),
     ]
+    return {one.name: one for one in found}
 
 
-def _ablation(name: str, title: str, variants: Sequence[str]) -> Experiment:
-    return Experiment(
-        name=name,
-        title=title,
-        kind="table",
-        systems=[
-            *_family("", PRIMARY)[:2],
-            *(_student(variant, PRIMARY, variant) for variant in variants),
-        ],
-        metrics=ABLATED,
-        paper=name,
-    )
-
-
-def _other_backbones() -> list[System]:
-    return [*_family("VSLNet ", "vslnet-rnn"), *_family("SeqPAN ", "seqpan")]
+def _ablation(name: str, title: str, *variants: str) -> Experiment:
+    """Return a table of both teachers and of variants of the method."""
+    students = [
+        System(label=variant, backbone=PRIMARY, distill=VARIANTS[variant].settings)
+        for variant in variants
+    ]
+    systems = [*teacher_systems("", PRIMARY).values(), *students]
+    return Experiment(name=name, title=title, systems=systems, metrics=ABLATED)
 
 
 def _family(prefix: str, backbone: str) -> list[System]:
     """Return both teachers of a backbone and its student."""
-    return [
-        System(label=f"{prefix}ID teacher", backbone=backbone, recipe=TEACHERS["id"]),
-        System(
-            label=f"{prefix}OOD teacher", backbone=backbone, recipe=TEACHERS["ood"], selects="ood"
+    student = System(label=f"{prefix}RefKD", backbone=backbone)
+    return [*teacher_systems(prefix, backbone).values(), student]
+
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "vslnet-rnn": {"name": "vslnet", "predictor": "rnn"},
+    "seqpan": {"name": "seqpan"},
+    "mrtnet": {"name": "mrtnet"},
+    "emb": {"name": "emb"},
+    "qave": {"name": "qave"},
+    "tan2d": {"name": "tan2d"},
+}
+"""The backbones by the name that tables and logs use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What it costs to fill a table."""
+
+    name: str
+    seeds: int
+    """Teachers and students of each row."""
+    training: dict[str, Any]
+    warmup_epochs: int
+    """W of the students, unless a row says otherwise."""
+    sweep: Sequence[int]
+    """The warm-up lengths of Figure 3."""
+    sizes: dict[str, Any]
+    """Sizes of every network of the VSLNet family; empty for the paper's."""
+    others: dict[str, dict[str, Any]]
+    """Sizes of the networks that have others."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Learning rates of networks that need another."""
+
+    def with_epochs(self, epochs: int) -> Scale:
+        """Return the scale with another number of epochs, and warm-ups of the same share of them.
+
+        >>> SCALES["small"].with_epochs(4).warmup_epochs
+        1
+        """
+        share = epochs / self.training["epochs"]
+        return replace(
+            self,
+            name=f"{self.name}, {epochs} epochs",
+            training={**self.training, "epochs": epochs},
+            warmup_epochs=round(self.warmup_epochs * share),
+            sweep=sorted({round(warmup * share) for warmup in self.sweep}),
+        )
+
+    def network(self, key: str) -> dict[str, Any]:
+        """Return the backbone section for a key of `NETWORKS`."""
+        return {**NETWORKS[key], **self.others.get(key, self.sizes)}
+
+    def training_settings(self, key: str) -> dict[str, Any]:
+        """Return what every network of a key of `NETWORKS` has in its training section."""
+        rates = {"learning_rate": self.rates[key]} if key in self.rates else {}
+        return {**self.training, **rates}
+
+
+SMALL = {"hidden": 32, "heads": 4}
+MAP = {"map_clips": 8, "segments": 32, "convolutions": 2, "kernel": 3, "text_layers": 1}
+SCALES = {
+    scale.name: scale
+    for scale in (
+        Scale(
+            name="smoke",
+            seeds=2,
+            training={"epochs": 2, "batch_size": 64},
+            warmup_epochs=1,
+            sweep=(0, 1, 2),
+            sizes={"hidden": 8, "heads": 2, "char_dim": 4},
+            others={
+                "emb": {"hidden": 8, "heads": 2, "block": 4},
+                "qave": {"hidden": 8, "span_hidden": 8},
+                "tan2d": {"hidden": 8, **MAP},
+            },
         ),
-        _student(f"{prefix}RefKD", backbone, "RefKD"),
-    ]
-
-
-def _student(label: str, backbone: str, variant: str) -> System:
-    return System(label=label, backbone=backbone, distill=dict(VARIANTS[variant].settings))
+        Scale(
+            name="small",
+            seeds=3,
+            training={"epochs": 8, "batch_size": 16, "learning_rate": 2e-3},
+            warmup_epochs=2,
+            sweep=(0, 2, 4, 8),
+            sizes=SMALL,
+            others={
+                "emb": SMALL,
+                "qave": {"hidden": 32, "span_hidden": 32},
+                "tan2d": {"hidden": 32, **MAP, "map_clips": 16},
+            },
+            rates={"tan2d": 1e-2},
+        ),
+        Scale(
+            name="paper",
+            seeds=5,
+            training={"epochs": 100, "batch_size": 32, "learning_rate": 1e-3},
+            warmup_epochs=20,
+            sweep=(0, 5, 10, 15, 20, 30, 40, 60),
+            sizes={},
+            others={},
+        ),
+    )
+}

@@ -2,126 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
+import yaml
 from filelock import FileLock, Timeout
 
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
 from refkd.errors import RefKDError
+from refkd.files import replaced
 from refkd.training.validation import VALIDATION_ROLES
+from tune.execution.cluster import ray_session
+from tune.execution.jobs import Workplace, interrupted
 from tune.execution.progress import Reporter
-from tune.reproduce import figures
+from tune.reproduce import table
 from tune.reproduce.experiments import Experiment
-from tune.reproduce.paper import family_of
 from tune.reproduce.request import Request
-from tune.reproduce.scales import Scale
-from tune.reproduce.scores import SIDES, Scored, score_units
-from tune.reproduce.table import Facts
-from tune.reproduce.tracking import TableRecord
-from tune.reproduce.training import train
-from tune.reproduce.units import Units
-from tune.reproduce.written import write_log, write_numbers, write_settings
+from tune.reproduce.scores import SIDES, score_units
+from tune.reproduce.table import Result
+from tune.reproduce.tracking import TableRecord, table_record
+from tune.reproduce.units import Unit, Units
 from tune.results.look import SealedPlace, check_sealed, take_look
-from tune.study.ledger import Evaluated, Look, check_look, read_looks
+from tune.study.ledger import Evaluated, check_look, read_looks
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What a table or figure came to, and where it was written."""
-
-    experiment: Experiment
-    scored: Scored
-    facts: Facts
-    files: list[Path]
-
-
-def reproduce(request: Request, *, address: str | None, reporter: Reporter) -> Result:
-    """Train what is missing, score it, write the table or figure.
+def reproduce(
+    request: Request, *, address: str | None, reporter: Reporter
+) -> tuple[Result, list[Path]]:
+    """Train what is missing, score it, write the table or figure; return the files as well.
 
     The same command after any interruption continues. Both validation roles are scored, or, where
-    the request is final, the sealed test roles, after the look is in the ledger. Raises
-    `RefKDError` where a network could not be trained, the others are kept; `LedgerError` for a
-    look that is not allowed, before anything is trained.
+    the request is final, the sealed test roles, after the evaluation is in the ledger. Raises
+    `RefKDError` where a network could not be trained, the others are kept, or another process
+    makes the same table; `LedgerError` for an evaluation that is not allowed, before training.
     """
-    asked, scale, dataset, units = request.open()
+    experiment, scale, dataset, units = request.open()
     request.home.mkdir(parents=True, exist_ok=True)
-    with _alone(request):
-        return _reproduce(request, asked, scale, dataset, units, address, reporter)
-
-
-@contextmanager
-def _alone(request: Request) -> Iterator[None]:
-    """Refuse a second driver of the same table: the ledger and the record are one writer's."""
     try:
-        with FileLock(request.home / "driver.lock", timeout=0):
-            yield
+        # The ledger and what MLflow has are one writer's.
+        lock = FileLock(request.home / "driver.lock", timeout=0).acquire()
     except Timeout:
         raise RefKDError(
             f"{request.title} is being made by another process; wait for it, or give --workspace"
         ) from None
+    with lock:
+        looks = read_looks(request.home)
+        if request.final:
+            check_look(looks, study=request.title, again=request.again, reason=request.reason)
+            check_sealed(dataset, request.dataset)
+        facts = {"table": request.name, "scale": scale.name, "seeds": str(scale.seeds)}
+        origin = {"command": request.command, **facts, "dataset": dataset.name}
+        settings = _write_settings(request.folder, experiment, units, origin)
+        with table_record(request, units.all(), reporter) as record:
+            record.begin(dataset, facts)
+            record.keep([settings], None)
+            _train(request, units, dataset, record, address, reporter)
+            if request.final:
+                pairs = _open_sealed(request, units, dataset, number=len(looks) + 1)
+                looks = read_looks(request.home)
+            else:
+                pairs = (dataset.role(VALIDATION_ROLES[0]), dataset.role(VALIDATION_ROLES[1]))
+            roles = dict(zip(SIDES, pairs, strict=True))
+            reporter.stage(f"scoring on {roles['id'].role} and {roles['ood'].role}")
+            caveats = {label: ", ".join(row[0].caveats) for label, row in units.rows.items()}
+            result = Result(
+                experiment=experiment,
+                scored=score_units(units, dataset, roles),
+                command=request.command,
+                dataset=f"{dataset.name} ({dataset.fingerprint[:12]})",
+                family=table.family_of(dataset.name),
+                scale=scale.name,
+                seeds=scale.seeds,
+                caveats={label: caveat for label, caveat in caveats.items() if caveat},
+                subset=_subset(dataset),
+                simulated=dataset.manifest.simulation is not None,
+                test_evaluations=[look.title for look in looks] if request.final else [],
+            )
+            files = [settings, *_write(request, result, units, dataset, roles["ood"])]
+            record.keep(files, "results")
+    return result, files
 
 
-def _reproduce(
+def _train(
     request: Request,
-    asked: Experiment,
-    scale: Scale,
-    dataset: Dataset,
     units: Units,
+    dataset: Dataset,
+    record: TableRecord,
     address: str | None,
     reporter: Reporter,
-) -> Result:
-    looks = read_looks(request.home)
-    if request.final:
-        check_look(looks, study=request.title, again=request.again, reason=request.reason)
-        check_sealed(dataset, request.dataset)
-    request.folder.mkdir(parents=True, exist_ok=True)
-    told = {"table": request.name, "scale": scale.name, "seeds": str(scale.seeds)}
-    origin = {"command": request.command, **told, "dataset": dataset.name}
-    settings = write_settings(request.folder, asked, units, origin)
-    with TableRecord(
-        request.title, request.workspace, request.home, uri=request.tracking
-    ) as record:
-        record.begun(dataset, told, [settings])
-        train(request, units, dataset, record, address, reporter)
-        if request.final:
-            roles, looks = _sealed(request, units, dataset, number=len(looks) + 1)
-        else:
-            roles = _by_side(*map(dataset.role, VALIDATION_ROLES))
-        reporter.stage(f"scoring on {roles['id'].role} and {roles['ood'].role}")
-        scored = score_units(units, dataset, roles)
-        facts = Facts(
-            command=request.command,
-            dataset=f"{dataset.name} ({dataset.fingerprint[:12]})",
-            family=family_of(dataset.name),
-            scale=scale.name,
-            seeds=scale.seeds,
-            marks=_marks(units),
-            subset=_subset(dataset),
-            simulated=dataset.manifest.simulation is not None,
-            looks=tuple(look.title for look in looks) if request.final else (),
-        )
-        name = f"{asked.name}-test" if request.final else asked.name
-        files = write_numbers(request.folder, name, asked, scored, facts)
-        if asked.kind != "table":
-            picture = request.folder / f"{name}.png"
-            lines = []
-            if asked.kind == "timelines":
-                lines = figures.timelines(asked, units, dataset, roles["ood"])
-            figures.draw(asked, scored, lines, picture)
-            files.append(picture)
-        files = [settings, *files, write_log(request.folder, units)]
-        record.artifacts(files)
-    return Result(experiment=asked, scored=scored, facts=facts, files=files)
+) -> None:
+    """Train teachers, then students; networks of earlier calls are kept."""
+    from tune.execution.training import train_jobs
+
+    place = Workplace(
+        dataset=request.dataset.absolute(),
+        fingerprint=dataset.fingerprint,
+        knowledge=request.workspace.absolute() / "knowledge",
+        scratch=request.home / "ray",
+        resources=request.resources,
+        workers=request.workers,
+    )
+    with ray_session(request.resources, address=address) if units.left() else nullcontext():
+        for what in ("teachers", "students"):
+            left = [one for one in units.left() if bool(one.teachers) == (what == "students")]
+            if not left:
+                continue
+            epochs = sum(unit.config.total_epochs() for unit in left)
+            reporter.stage(f"training {len(left)} {what}, {epochs} epochs")
+            failures = train_jobs([unit.job() for unit in left], place, record)
+            if failures:
+                reasons = "; ".join(f"{key}: {reason}" for key, reason in failures.items())
+                raise RefKDError(f"{reasons}; the others are kept, run the same command again")
+            waiting = sum(unit.found() is None for unit in left)
+            if waiting:
+                raise interrupted(waiting, len(left), what)
+    for unit in units.all():
+        record.trained(unit)
 
 
-def _sealed(
+def _open_sealed(
     request: Request, units: Units, dataset: Dataset, *, number: int
-) -> tuple[dict[str, Pairs], list[Look]]:
-    """Look at the test roles, which the ledger of the table holds from then on."""
+) -> tuple[Pairs, Pairs]:
+    """Open the test roles; the ledger of the table holds from then on that they were."""
     systems = {
         label: Evaluated(students={unit.folder.name: unit.frozen().record.sha256 for unit in row})
         for label, row in units.rows.items()
@@ -136,19 +141,65 @@ def _sealed(
         teachers={},
         reason=request.reason,
     )
-    return _by_side(*roles), read_looks(request.home)
-
-
-def _by_side(inside: Pairs, outside: Pairs) -> dict[str, Pairs]:
-    return dict(zip(SIDES, (inside, outside), strict=True))
-
-
-def _marks(units: Units) -> dict[str, str]:
-    found = {label: ", ".join(row[0].marks) for label, row in units.rows.items()}
-    return {label: mark for label, mark in found.items() if mark}
+    return roles
 
 
 def _subset(dataset: Dataset) -> str | None:
     counts = dataset.manifest.splits.values()
     used, there = sum(c.pairs for c in counts), sum(c.annotated_pairs for c in counts)
     return None if used == there else f"{used:,} of {there:,} annotated pairs have features"
+
+
+def _write_settings(
+    folder: Path, experiment: Experiment, units: Units, origin: Mapping[str, str]
+) -> Path:
+    """Write every row's configuration and seeds: what one needs to train it again."""
+    rows = {
+        label: {
+            "seeds": [unit.config.seed for unit in row],
+            "teachers": {role: teacher.row for role, teacher in row[0].teachers.items()},
+            **row[0].config.model_dump(mode="json", exclude={"seed"}),
+        }
+        for label, row in units.rows.items()
+    }
+    content = {"experiment": experiment.name, "title": experiment.title, **origin, "rows": rows}
+    return _write_text(folder / "settings.yaml", yaml.safe_dump(content, sort_keys=False))
+
+
+def _write(
+    request: Request, result: Result, units: Units, dataset: Dataset, outside: Pairs
+) -> list[Path]:
+    """Write the numbers, the figure, and a line a network: seed, address, epoch and metrics."""
+    name = f"{request.name}-test" if request.final else request.name
+    texts = {
+        f"{name}.md": table.markdown(result),
+        f"{name}.csv": table.comma_separated(result),
+        f"{name}.tex": table.latex(result),
+        f"{name}.json": result.scored.model_dump_json(indent=1) + "\n",
+    }
+    files = [_write_text(request.folder / file, text) for file, text in texts.items()]
+    if result.experiment.kind != "table":
+        from tune.reproduce.figures import draw
+
+        files.append(request.folder / f"{name}.png")
+        draw(result, units, dataset, outside, files[-1])
+    lines = "".join(json.dumps(_run(unit)) + "\n" for unit in units.all())
+    return [*files, _write_text(request.folder / "runs.jsonl", lines)]
+
+
+def _run(unit: Unit) -> dict[str, object]:
+    record = unit.frozen().record
+    return {
+        "row": unit.row,
+        "replicate": unit.replicate,
+        "address": unit.folder.name,
+        "epoch": record.epoch,
+        "epochs": unit.config.total_epochs(),
+        "metrics": {k: round(v, 6) for k, v in sorted(record.metrics.items())},
+    }
+
+
+def _write_text(path: Path, text: str) -> Path:
+    with replaced(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from tune.reproduce.units import Unit, Units
 
 SIDES = ("id", "ood")
 METHOD = "RefKD"
-
 
 Sides = dict[str, Row]
 """By side (`id`, `ood`) and metric."""
@@ -53,37 +52,38 @@ class Scored(Config):
     """What is left without query, video or order, by label; of each row's first seed."""
 
 
-Measure = Callable[[Iterable[Unit], str], PairScores]
-"""What a row's networks score on a side, by replicate: those of one replicate belong together."""
-
-
 def score_units(units: Units, dataset: Dataset, roles: Mapping[str, Pairs]) -> Scored:
     """Score every row on both roles (by side) and every student against its own teachers."""
-    scored = {unit.folder: _values_of(unit, dataset, roles) for unit in units.all()}
+    values = {unit.folder: _values_of(unit, dataset, roles) for unit in units.all()}
 
-    def measure(row: Iterable[Unit], side: str) -> PairScores:
-        values = {unit.replicate: scored[unit.folder][side] for unit in row}
-        return PairScores(values=values, videos=np.asarray(roles[side].video_ids))
+    def measured(row: Iterable[Unit], side: str) -> PairScores:
+        # By replicate: networks of one replicate belong together, whatever their seeds.
+        own = {unit.replicate: values[unit.folder][side] for unit in row}
+        return PairScores(values=own, videos=np.asarray(roles[side].video_ids))
+
+    def difference(row: Sequence[Unit], other: Sequence[Unit]) -> Sides:
+        pairs = {side: (measured(row, side), measured(other, side)) for side in SIDES}
+        return {side: difference_row(a, b, seed=0) for side, (a, b) in pairs.items()}
+
+    def claim(label: str, row: Sequence[Unit]) -> Claim:
+        found = {role: difference(row, [unit.teachers[role] for unit in row]) for role in SIDES}
+        return Claim(student=label, differences=found, verdict=decide(found))
 
     students = {label: row for label, row in units.rows.items() if row[0].teachers}
-    claims = [
-        _claim(label, row, measure) for label, row in students.items() if label.endswith(METHOD)
-    ]
-    ablations = {
-        label: _differences(row, whole, measure)
-        for whole in [students.get(METHOD)]
-        for label, row in students.items()
-        if whole is not None and label != METHOD
-    }
+    whole = students.get(METHOD)
     return Scored(
         pairs={side: len(pairs) for side, pairs in roles.items()},
         roles={side: pairs.role for side, pairs in roles.items()},
         rows={
-            label: {side: mean_row(measure(row, side), seed=0) for side in SIDES}
+            label: {side: mean_row(measured(row, side), seed=0) for side in SIDES}
             for label, row in units.rows.items()
         },
-        claims=claims,
-        ablations=ablations,
+        claims=[claim(label, row) for label, row in students.items() if label.endswith(METHOD)],
+        ablations={
+            label: difference(row, whole)
+            for label, row in students.items()
+            if whole is not None and label != METHOD
+        },
         floors={
             side: {n: s.miou for n, s in bias_floors(dataset.role("fit"), pairs).items()}
             for side, pairs in roles.items()
@@ -102,23 +102,9 @@ def _values_of(
     return {side: per_pair(evaluate_role(backbone, pairs)) for side, pairs in roles.items()}
 
 
-def _differences(row: Iterable[Unit], other: Iterable[Unit], measure: Measure) -> Sides:
-    return {
-        side: difference_row(measure(row, side), measure(other, side), seed=0) for side in SIDES
-    }
-
-
-def _claim(label: str, row: Sequence[Unit], measure: Measure) -> Claim:
-    differences = {
-        role: _differences(row, [unit.teachers[role] for unit in row], measure) for role in SIDES
-    }
-    return Claim(student=label, differences=differences, verdict=_verdict(differences))
-
-
-def _verdict(differences: Mapping[str, Sides]) -> str:
+def decide(differences: Mapping[str, Sides]) -> str:
+    """Return whether the differences of mIoU confirm or refute a claim, or decide nothing."""
     figures = [side["miou"] for teacher in differences.values() for side in teacher.values()]
     if all(figure.low is not None and figure.low >= 0 for figure in figures):
         return "confirmed"
-    if any(figure.is_below_zero for figure in figures):
-        return "refuted"
-    return "unresolved"
+    return "refuted" if any(figure.is_below_zero for figure in figures) else "unresolved"

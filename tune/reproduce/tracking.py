@@ -1,7 +1,7 @@
-"""What MLflow should hold of a reproduction: a run a network, below the table's own run.
+"""What MLflow should hold of a table: a run a network, below the table's own run.
 
-A reproduction has no study: what stands in MLflow follows from the networks' folders. Each keeps
-its epochs there, with their times, as they are trained.
+A table has no study: what stands in MLflow follows from the networks' folders. Each keeps its
+epochs there, with their times, as they are trained.
 """
 
 from __future__ import annotations
@@ -11,29 +11,24 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from refkd.data.dataset import Dataset
 from refkd.files import replaced, write_json
 from tune.config.space import flat
+from tune.execution.jobs import JobEnd, TrainingJob
+from tune.execution.progress import Reporter
+from tune.reproduce.request import Request
 from tune.reproduce.units import Unit
 from tune.study.environment import environment
 from tune.study.locate import default_tracking
 from tune.study.stored_study import identity_of
 from tune.tracking.delivery import Delivery
-from tune.tracking.operations import (
-    STUDY_RUN,
-    BeginRun,
-    EndRun,
-    LogEpoch,
-    Operation,
-    Status,
-)
+from tune.tracking.operations import STUDY_RUN, BeginRun, EndRun, LogEpoch, Operation, Status
 from tune.tracking.projection import as_text, kept_file, kept_scores
 from tune.tracking.record import CLOSE_SECONDS, warn_of
 from tune.tracking.target import Target, client_settings, local_artifacts, owner_of
@@ -43,41 +38,42 @@ EPOCHS = "epochs.json"
 _log = logging.getLogger(__name__)
 
 
-class TableRecord:
-    """Keeps MLflow up to date while the networks of a table are trained."""
+@contextmanager
+def table_record(
+    request: Request, units: Sequence[Unit], reporter: Reporter
+) -> Iterator[TableRecord]:
+    """Keep MLflow up to date while the networks of a table are trained."""
+    uri = request.tracking or default_tracking(request.workspace)
+    target = Target(
+        uri=uri,
+        experiment="refkd/reproduce",
+        artifact_root=local_artifacts(uri, request.workspace),
+        folder=request.home / "tracking",
+        owner=owner_of(request.title, _identity(request.home)),
+    )
+    with client_settings():
+        record = TableRecord(request.title, target, units, reporter)
+        status: Status = "KILLED"
+        try:
+            yield record
+            status = "FINISHED"
+        finally:
+            record.end(STUDY_RUN, status, {}, {})
+            warn_of(record.delivery.close(CLOSE_SECONDS), target)
 
-    def __init__(self, name: str, workspace: Path, home: Path, *, uri: str | None) -> None:
-        """`home` is the table's own folder."""
-        place = uri or default_tracking(workspace)
-        self._name = name
-        self._target = Target(
-            uri=place,
-            experiment="refkd/reproduce",
-            artifact_root=local_artifacts(place, workspace),
-            folder=home / "tracking",
-            owner=owner_of(name, _identity(home)),
-        )
+
+class TableRecord:
+    """What should stand in MLflow by now: a `Source`, and a `JobListener` that adds to it."""
+
+    def __init__(
+        self, name: str, target: Target, units: Sequence[Unit], reporter: Reporter
+    ) -> None:
+        self._name, self._reporter = name, reporter
+        self._units = {unit.key: unit for unit in units}
         self._lock = Lock()
         self._operations: dict[str, Operation] = {}
         self._tags: dict[str, str] = {}
-        self._epochs: dict[str, dict[str, Any]] = {}
-        """Metrics and time by network and epoch."""
-
-    def __enter__(self) -> Self:
-        self._settings = ExitStack()
-        self._settings.enter_context(client_settings())
-        self._delivery: Delivery = self._target.delivery(lambda: self)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._settings:
-            self._end(STUDY_RUN, "FINISHED" if kind is None else "KILLED", {}, {})
-            warn_of(self._delivery.close(CLOSE_SECONDS), self._target)
+        self.delivery: Delivery = target.delivery(lambda: self)
 
     def news(self) -> list[Operation]:
         """Return all that should stand in MLflow by now."""
@@ -87,78 +83,78 @@ class TableRecord:
     def rewind(self) -> None:
         """Do nothing: each call returns all of it."""
 
-    def begun(self, dataset: Dataset, parameters: Mapping[str, str], files: list[Path]) -> None:
+    def begin(self, dataset: Dataset, parameters: Mapping[str, str]) -> None:
         """Open the table's run."""
         self._tags = {
             "refkd.dataset": dataset.name,
             "refkd.dataset_fingerprint": dataset.fingerprint,
             **environment().tags(),
         }
-        own = {"refkd.study": self._name, "refkd.role": "study", "refkd.launched": _now()}
-        self._begin(STUDY_RUN, self._name, parameters, {**self._tags, **own})
-        self._put(*(kept_file(STUDY_RUN, path, None, at=time.time()) for path in files))
+        launched = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        own = {"refkd.study": self._name, "refkd.role": "study", "refkd.launched": launched}
+        self._begin(STUDY_RUN, self._name, parameters, own)
 
-    def unit_begun(self, unit: Unit) -> None:
+    def keep(self, files: Sequence[Path], folder: str | None) -> None:
+        """Keep files with the table's run, in a folder of it or at its top."""
+        self._put(*(kept_file(STUDY_RUN, path, folder, at=time.time()) for path in files))
+
+    def job_started(self, job: TrainingJob) -> None:
         """Open a network's run, or go on with it."""
+        unit = self._units[job.key]
         role = "student" if unit.teachers else "teacher"
-        tags = {**self._tags, "refkd.role": role, "refkd.row": unit.row}
-        settings = as_text(flat(unit.config.model_dump(mode="json")))
-        self._begin(_key(unit), unit.key, settings, tags)
-        self._put(*_operations(unit, self._epochs_of(unit)))
+        params = as_text(flat(unit.config.model_dump(mode="json")))
+        self._begin(_key(unit), unit.key, params, {"refkd.role": role, "refkd.row": unit.row})
+        self._put(*_logged(unit, _known_epochs(unit)))
 
-    def epoch(self, unit: Unit, epoch: int, metrics: Mapping[str, float]) -> None:
+    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None:
         """Keep an epoch in the network's folder, once, and log it; a full disk stops nothing."""
-        held = self._epochs_of(unit)
-        if str(epoch) in held:
-            return
-        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        held[str(epoch)] = {"at": time.time(), "metrics": finite}
-        try:
-            write_json(unit.folder / EPOCHS, held)
-        except OSError as error:
-            _log.warning("%s; if this run is cut off, MLflow may lack epochs of it", error)
-        self._put(*_operations(unit, {str(epoch): held[str(epoch)]}))
+        unit = self._units[job.key]
+        known = _known_epochs(unit)
+        if str(epoch) not in known:
+            finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+            known[str(epoch)] = {"at": time.time(), "metrics": finite}
+            try:
+                write_json(unit.folder / EPOCHS, known)
+            except OSError as error:
+                _log.warning("%s; if this run is cut off, MLflow may lack epochs of it", error)
+            self._put(*_logged(unit, known))
+        if epoch == unit.config.total_epochs():
+            inside, outside = metrics["val_id/miou"], metrics["val_ood/miou"]
+            self._reporter.stage(f"{unit.key}: ID mIoU {inside:.2f}, OOD mIoU {outside:.2f}")
 
-    def unit_ended(self, unit: Unit, metrics: Mapping[str, float], failed: str | None) -> None:
-        """Close a network's run."""
+    def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
+        """Close the run of a network that failed; the others are closed when all are trained."""
+        if end.failed is not None:
+            self.end(_key(self._units[job.key]), "FAILED", {"refkd.reason": end.failed}, {})
+
+    def trained(self, unit: Unit) -> None:
+        """Close the run of a network, which another table may have trained."""
         if f"{BeginRun.__name__}/{_key(unit)}" not in self._operations:
-            self.unit_begun(unit)
-        tags = {"refkd.reason": failed} if failed else {}
-        self._end(_key(unit), "FAILED" if failed else "FINISHED", tags, kept_scores(metrics))
+            self.job_started(unit.job())
+        self.end(_key(unit), "FINISHED", {}, kept_scores(unit.frozen().record.metrics))
 
-    def artifacts(self, paths: list[Path]) -> None:
-        """Keep the results with the table's run."""
-        self._put(*(kept_file(STUDY_RUN, path, "results", at=time.time()) for path in paths))
-
-    def _epochs_of(self, unit: Unit) -> dict[str, Any]:
-        """Return what is known of a network's epochs, read from its folder once."""
-        key = _key(unit)
-        if key not in self._epochs:
-            self._epochs[key] = _held(unit.folder / EPOCHS)
-        return self._epochs[key]
-
-    def _begin(
-        self, run: str, name: str, params: Mapping[str, str], tags: Mapping[str, str]
-    ) -> None:
-        at = round(1000 * time.time())
-        self._put(BeginRun(run=run, time=at, name=name, params=dict(params), tags=dict(tags)))
-
-    def _end(
+    def end(
         self, run: str, status: Status, tags: Mapping[str, str], metrics: Mapping[str, float]
     ) -> None:
-        at = round(1000 * time.time())
-        self._put(EndRun(run=run, time=at, status=status, tags=tags, metrics=metrics))
+        """Close a run."""
+        self._put(EndRun(run=run, time=_now(), status=status, tags=tags, metrics=metrics))
+
+    def _begin(
+        self, run: str, name: str, params: Mapping[str, str], own: Mapping[str, str]
+    ) -> None:
+        tags = {**self._tags, **own}
+        self._put(BeginRun(run=run, time=_now(), name=name, params=params, tags=tags))
 
     def _put(self, *operations: Operation) -> None:
         with self._lock:
             for one in operations:
                 self._operations.pop(one.key, None)  # an end comes behind what was put before it
                 self._operations[one.key] = one
-        self._delivery.wake()
+        self.delivery.wake()
 
 
 def _identity(home: Path) -> str:
-    """Return what tells this table's runs from those of another one of its name."""
+    """Return the identity of this table, by which its runs differ from a namesake's."""
     path = home / "identity"
     if not path.is_file():
         known = identity_of({}, home) or secrets.token_hex(6)
@@ -167,8 +163,9 @@ def _identity(home: Path) -> str:
     return path.read_text(encoding="ascii")
 
 
-def _held(path: Path) -> dict[str, Any]:
-    """Return the epochs in a file; none where it is not there, or damaged."""
+def _known_epochs(unit: Unit) -> dict[str, Any]:
+    """Return the epochs that a network's folder holds; none where the file is damaged."""
+    path = unit.folder / EPOCHS
     try:
         return dict(json.loads(path.read_bytes()))
     except FileNotFoundError:
@@ -178,15 +175,12 @@ def _held(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _operations(unit: Unit, epochs: Mapping[str, Any]) -> list[LogEpoch]:
+def _logged(unit: Unit, epochs: Mapping[str, Any]) -> list[LogEpoch]:
     return [
         LogEpoch(
-            run=_key(unit),
-            time=round(1000 * facts["at"]),
-            epoch=int(epoch),
-            metrics=facts["metrics"],
+            run=_key(unit), time=round(1000 * held["at"]), epoch=epoch, metrics=held["metrics"]
         )
-        for epoch, facts in sorted(epochs.items(), key=lambda item: int(item[0]))
+        for epoch, held in sorted((int(epoch), held) for epoch, held in epochs.items())
     ]
 
 
@@ -194,5 +188,5 @@ def _key(unit: Unit) -> str:
     return f"unit/{unit.folder.name}"
 
 
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+def _now() -> int:
+    return round(1000 * time.time())

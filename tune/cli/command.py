@@ -1,0 +1,109 @@
+"""What commands share: arguments and options, tables or JSON, progress, and Ctrl-C."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tune.execution.progress import Reporter
+
+StudyArgument = Annotated[Path, Argument(help="The study file.")]
+SnapshotArgument = Annotated[
+    str,
+    Argument(
+        metavar="STUDY",
+        help="The study file, the study's folder, or its storage's URL (URL#NAME of several).",
+    ),
+]
+"""A study that is only read."""
+JsonOption = Annotated[bool, Option("--json", help="Print JSON alone.")]
+AddressOption = Annotated[str | None, Option(help="Join a Ray cluster: `auto` or HOST:PORT.")]
+PlanOption = Annotated[bool, Option("--plan", help="Estimate what it would cost; run nothing.")]
+FinalOption = Annotated[bool, Option("--final", help="Open the sealed test roles (recorded).")]
+AgainOption = Annotated[bool, Option("--again", help="Evaluate on the test roles again.")]
+ReasonOption = Annotated[str | None, Option(help="Why; every later result shows it.")]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command has found."""
+
+    value: Any
+    """What `--json` prints: a model, or something that JSON can hold, of models too."""
+    show: str | Callable[[Console, Any], None]
+    """A text for people, or what prints the value for them."""
+    code: int = 0
+    """The command's exit code."""
+
+
+def printed(command: Callable[..., Output]) -> Callable[..., None]:
+    """Return a command that prints its output, as JSON alone where `--json` is given.
+
+    A command that behaves differently with `--json` declares the option itself.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    declared = "as_json" in signature.parameters
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        as_json = given.get("as_json", False) if declared else given.pop("as_json", False)
+        output = command(**given)
+        if as_json:
+            from pydantic_core import to_json
+
+            print(to_json(output.value, indent=2, inf_nan_mode="null").decode())
+        else:
+            from tune.display.console import make_console
+
+            console = make_console()
+            if isinstance(output.show, str):
+                say(console, output.show)
+            else:
+                output.show(console, output.value)
+        if output.code:
+            raise typer.Exit(output.code)
+
+    if not declared:
+        option = inspect.Parameter(
+            "as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption
+        )
+        signature = signature.replace(parameters=[*signature.parameters.values(), option])
+    run.__signature__ = signature.replace(return_annotation=None)  # type: ignore[attr-defined]
+    return run
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print a line as it is: no markup, no highlighting, no wrapping."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(as_json: bool, *, live: bool = False) -> Iterator[Reporter]:
+    """Yield what reports progress; on Ctrl-C, print how to continue and exit with 130.
+
+    It prints nothing beside JSON, else lines, or a `live` table on a terminal.
+    """
+    from tune.display.console import make_console
+    from tune.execution.jobs import InterruptedSearchError
+    from tune.execution.progress import Lines, Silent, reporter
+
+    console = make_console()
+    try:
+        yield Silent() if as_json else reporter(console) if live else Lines(console)
+    except (InterruptedSearchError, KeyboardInterrupt) as interrupted:
+        message = str(interrupted) or "stopped at once; run the same command again to continue"
+        print(f"refkd: {message}", file=sys.stderr)
+        raise typer.Exit(128 + signal.SIGINT) from None
