@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tune.display.ui import Page
-    from tune.tracking.sync import Synced
+    from tune.tracking.record import Synced
 
 
 @printed
@@ -145,7 +145,7 @@ def sync(
 
     Example: `refkd sync studies/quickstart.yaml`
     """
-    from tune.tracking.sync import sync as run
+    from tune.tracking.record import sync as run
 
     found = run(study, everything=everything)
     code = 1 if found.left or found.refused else 0

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from tune.study.snapshot import StudySnapshot
 from tune.study.stored_study import identity_of
-from tune.tracking.delivery import REFUSED, Listed
-from tune.tracking.operations import STUDY_RUN
-from tune.tracking.projection import kept_file
-from tune.tracking.target import client_settings, target_of
+from tune.tracking.operations import STUDY_RUN, kept_file
+from tune.tracking.target import target_of
 
 FOLDER = "report"
 """Of the study's run, in MLflow."""
@@ -46,13 +44,12 @@ def send(study: StudySnapshot, pages: Sequence[Path], pictures: Sequence[Path]) 
             for path in pictures
         ),
     ]
-    with client_settings():
-        done = target.delivery(lambda: Listed(files)).close(SECONDS)
-    if done.left or done.rejected:
-        why = done.problem or f"see {target.folder / REFUSED}"
+    done = target.send(files, SECONDS)
+    if done.left or done.refused:
+        why = done.problem or f"see {target.refused}"
         return Sent(
             ok=False,
-            words=f"{done.left + done.rejected} of {len(files)} files did not reach MLflow "
+            words=f"{done.left + done.refused} of {len(files)} files did not reach MLflow "
             f"({why}); the next `refkd report` sends them",
         )
     return Sent(ok=True, words=f"sent to MLflow, experiment {target.experiment}, {FOLDER}/")

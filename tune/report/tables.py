@@ -18,7 +18,7 @@ from tune.study.environment import environment
 from tune.study.events import teachers_of
 from tune.study.snapshot import StudySnapshot
 from tune.study.state import StudyState
-from tune.tracking.target import tracking_uri
+from tune.tracking.target import registered_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,13 +191,10 @@ def commands(study: StudySnapshot) -> list[Command]:
             '[[span]] = retriever.retrieve(features, "a person opens the door", duration=30.0)'
         )
         found.append(Command(purpose=f"Ask {alias} in Python", text=text))
-    uri = tracking_uri(study.file)
-    if uri is not None and kept:
-        from tune.tracking.registry import registered_name
-
+    if study.file.tracking.enabled and kept:
         alias = next(iter(kept))
         text = (
-            f"export MLFLOW_TRACKING_URI={without_password(uri)}\n"
+            f"export MLFLOW_TRACKING_URI={without_password(study.place.tracking)}\n"
             f"mlflow models serve -m models:/{registered_name(study.name)}@{alias} \\\n"
             "  --env-manager local"
         )

@@ -33,10 +33,12 @@ from tune.tracking.operations import (
     LogEpoch,
     Operation,
     Status,
+    as_text,
+    kept_file,
+    kept_scores,
 )
-from tune.tracking.projection import as_text, kept_file, kept_scores
 from tune.tracking.record import CLOSE_SECONDS, warn_of
-from tune.tracking.target import Target, client_settings, local_artifacts, owner_of
+from tune.tracking.target import Target, client_settings
 
 EPOCHS = "epochs.json"
 """In a network's folder: metrics and time of each epoch."""
@@ -48,14 +50,14 @@ class TableRecord:
 
     def __init__(self, name: str, workspace: Path, home: Path, *, uri: str | None) -> None:
         """`home` is the table's own folder."""
-        place = uri or default_tracking(workspace)
         self._name = name
         self._target = Target(
-            uri=place,
+            uri=uri or default_tracking(workspace),
             experiment="refkd/reproduce",
-            artifact_root=local_artifacts(place, workspace),
+            study=name,
+            identity=_identity(home),
+            workspace=workspace,
             folder=home / "tracking",
-            owner=owner_of(name, _identity(home)),
         )
         self._lock = Lock()
         self._operations: dict[str, Operation] = {}
@@ -66,7 +68,7 @@ class TableRecord:
     def __enter__(self) -> Self:
         self._settings = ExitStack()
         self._settings.enter_context(client_settings())
-        self._delivery: Delivery = self._target.delivery(lambda: self)
+        self._delivery: Delivery = self._target.delivery(lambda: self.news)
         return self
 
     def __exit__(
@@ -83,9 +85,6 @@ class TableRecord:
         """Return all that should stand in MLflow by now."""
         with self._lock:
             return list(self._operations.values())
-
-    def rewind(self) -> None:
-        """Do nothing: each call returns all of it."""
 
     def begun(self, dataset: Dataset, parameters: Mapping[str, str], files: list[Path]) -> None:
         """Open the table's run."""
