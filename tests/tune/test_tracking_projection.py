@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,15 @@ def test_while_a_driver_is_at_work_the_study_has_no_end(study: SmallStudy) -> No
     operations = projection(study, at_work=True).operations()
     assert not [one for one in of(operations, "study") if isinstance(one, EndRun)]
     assert len(operations) == len(projection(study).operations()) - 1
+
+
+def test_a_trial_that_continues_another_uses_up_no_budget(study: SmallStudy) -> None:
+    opened = study.open()
+    views, nothing = opened.views(), Lineage(workspace=study.file.workspace)
+    views[2] = replace(views[2], attributes={**views[2].attributes, "continues": 0})
+    found = Projection(study.file, opened.optuna.user_attrs, views, nothing).operations()
+    (end,) = [one for one in of(found, "study") if isinstance(one, EndRun)]
+    assert end.status == "KILLED", "one of three trials is still to begin"
 
 
 def test_without_the_files_the_curves_are_still_there(study: SmallStudy) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tune.config.marks import study_marks
 from tune.config.space import flat
 from tune.config.study_file import StudyFile
-from tune.study.budget import reached
+from tune.study.budget import trials_left
 from tune.study.environment import Environment
 from tune.study.events import (
     FinalistEpochEnded,
@@ -125,10 +125,8 @@ class Projection:
             return
         launches = self._launches.values()
         seconds = sum(one.last - one.begun for one in launches)
-        states = [view.state for view in self._views]
-        enough = sum(state in STATUS for state in states) >= self._file.budget.trials
-        enough = enough or reached(self._file, self._views, lambda: seconds) is not None
-        done = enough and "RUNNING" not in states and "WAITING" not in states
+        waiting = any(view.state == "WAITING" for view in self._views)
+        done = not waiting and not trials_left(self._file, self._views, lambda: seconds)
         times = [stamp.time for view in self._views for stamp in view.stamps.values()]
         yield EndRun(
             run=STUDY_RUN,
