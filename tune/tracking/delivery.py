@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 PATIENCE = 5
 """How often an operation may fail while the server answers other requests."""
-LOOK = 0.1
+POLL = 0.1
 """Seconds between two checks of the thread while a delivery is closed."""
 GATHER = 0.5
 """Seconds between two calls of the source, in which epochs gather: a run's are sent at once."""
@@ -90,7 +90,7 @@ class Delivery:
         self._wake.set()
         self._closing = threading.Event()
         self._given_up = threading.Event()
-        self._thread = threading.Thread(target=self._carry, name="refkd-tracking", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="refkd-tracking", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
@@ -110,7 +110,7 @@ class Delivery:
             left = begun + limit - time.monotonic()
             if left <= 0:
                 break
-            self._thread.join(min(left, LOOK))
+            self._thread.join(min(left, POLL))
         self._given_up.set()
         behind = self._thread.is_alive() or self._problem is not None
         # Another source: the thread may be at work with its own.
@@ -120,22 +120,22 @@ class Delivery:
         why = None if problem is None else self._show(str(problem))
         return Delivered(sent=self._sent, left=lacking, refused=self._rejected, problem=why)
 
-    def _carry(self) -> None:
+    def _run(self) -> None:
         writer: Writer | None = None
         try:
-            source = self._insist(self._open)
+            source = self._retrying(self._open)
             while not self._given_up.is_set():
                 self._wake.wait()
                 self._wake.clear()
                 # Asked before the source is: what happens before closing is never missed.
                 closing = self._closing.is_set()
-                queue = self._cursor.pending(self._insist(source))
+                queue = self._cursor.pending(self._retrying(source))
                 if queue and writer is None:
-                    writer = self._insist(self._connect)
+                    writer = self._retrying(self._connect)
                     if writer.is_new:  # it has nothing, whatever the cursor says
                         self._cursor.clear()
-                        source = self._insist(self._open)
-                        queue = self._cursor.pending(self._insist(source))
+                        source = self._retrying(self._open)
+                        queue = self._cursor.pending(self._retrying(source))
                 if queue and writer is not None:
                     self._send(writer, queue)
                     self._closing.wait(GATHER)
@@ -179,7 +179,7 @@ class Delivery:
             self._struggles = len(self._took) == LATE and min(self._took) > SLOW
 
         try:
-            self._insist(once)
+            self._retrying(once)
             self._sent += len(operations)
             self._cursor.add(operations)
         except RefusedError as refusal:
@@ -199,7 +199,7 @@ class Delivery:
         self._rejected += 1
         self._cursor.add([operation])
 
-    def _insist(self, action: Callable[[], T]) -> T:
+    def _retrying(self, action: Callable[[], T]) -> T:
         """Repeat what fails until it succeeds, is refused, or the launch gives up."""
 
         def note_failure(_: RetryCallState) -> None:

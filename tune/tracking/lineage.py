@@ -42,6 +42,8 @@ HASH_TAG = "refkd.sha256"
 """Tag of a student's model: the hash of its weights, by which a version is found again."""
 LONGEST_DIGEST = 36
 """Characters that MLflow keeps of a dataset's digest."""
+TEACHER_TAG, KNOWLEDGE_TAG = "refkd.teacher_", "refkd.knowledge_"
+"""What begins the tags of a student that name its teachers and their knowledge, by role."""
 _NOT_PARAMETERS = {"history", "metrics", "sha256", "dataset", "epoch"}
 _OF_RUNS = {"refkd.trial", "refkd.attempt", "refkd.continues", "refkd.finalist_of"}
 """Tags of a run that are not tags of its model."""
@@ -66,10 +68,8 @@ class Lineage:
 
     def tags(self) -> dict[str, str]:
         """Return the tags by which students are found from a teacher or its knowledge."""
-        teachers = {
-            f"refkd.teacher_{role}": self.teachers[role].digest for role in self._addresses
-        }
-        return teachers | {f"refkd.knowledge_{r}": a for r, a in self._addresses.items()}
+        teachers = {f"{TEACHER_TAG}{role}": self.teachers[role].digest for role in self._addresses}
+        return teachers | {f"{KNOWLEDGE_TAG}{r}": a for r, a in self._addresses.items()}
 
     @cached_property
     def data(self) -> Input:
@@ -165,11 +165,6 @@ class Lineage:
         kept = {"refkd.kept_epoch": str(record.epoch)}
         scores = kept_scores(record.metrics)
         yield EndRun(run=key, time=end, status="FINISHED", tags=kept, metrics=scores)
-
-
-def ancestry(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return those of a student's tags that name its teachers and their knowledge."""
-    return {k: v for k, v in tags.items() if k.startswith(("refkd.teacher_", "refkd.knowledge_"))}
 
 
 def found_on_disk(

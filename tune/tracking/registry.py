@@ -35,7 +35,7 @@ from tune.config.urls import resolve, scrub
 from tune.study.environment import Environment
 from tune.study.events import AliasMoved
 from tune.tracking.card import model_card
-from tune.tracking.lineage import HASH_TAG, ancestry
+from tune.tracking.lineage import HASH_TAG, KNOWLEDGE_TAG, TEACHER_TAG
 from tune.tracking.projection import caveats_tag
 from tune.tracking.store import Store
 from tune.tracking.target import (
@@ -185,10 +185,11 @@ class _RegisteredModel:
             caveats=study_marks(self._file),
         )
         model = self._logged_model(student, tags, card)
+        of = (TEACHER_TAG, KNOWLEDGE_TAG)
         made = self._client.create_model_version(
             self._name,
             f"models:/{model.model_id}",
-            tags={**tags, **ancestry(model.tags)},
+            tags={**tags, **{k: v for k, v in model.tags.items() if k.startswith(of)}},
             model_id=model.model_id,
             description=card,
         )
