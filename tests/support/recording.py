@@ -19,22 +19,22 @@ from tune.tracking.operations import (
     KeepModel,
     LogEpoch,
     Operation,
+    kept_file,
 )
-from tune.tracking.projection import kept_file
-from tune.tracking.target import Target, client_settings, owner_of
+from tune.tracking.target import Target, client_settings
 
 EXPERIMENT = "refkd/quick"
 SECONDS = 120.0
 
 
 def target(uri: str, folder: Path, experiment: str = EXPERIMENT) -> Target:
-    root = None if uri.startswith("http") else folder / "mlartifacts"
     return Target(
         uri=uri,
         experiment=experiment,
-        artifact_root=root,
+        study="quick",
+        identity=folder.name,
+        workspace=folder,
         folder=folder / "tracking",
-        owner=owner_of("quick", folder.name),
     )
 
 
@@ -45,13 +45,10 @@ class Tracked:
         self._operations: list[Operation] = []
         self._settings = client_settings()
         self._settings.__enter__()
-        self._delivery = target(uri, folder, experiment).delivery(lambda: self)
+        self._delivery = target(uri, folder, experiment).delivery(lambda: self.news)
 
     def news(self) -> list[Operation]:
         return self._operations.copy()
-
-    def rewind(self) -> None:
-        pass
 
     def put(self, operation: Operation) -> None:
         self._operations.append(operation)

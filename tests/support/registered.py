@@ -9,8 +9,7 @@ from refkd.evaluation.comparison import Figure
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.retriever import export
 from tune.config.study_file import StudyFile
-from tune.study.summary import Cost, Summary
-from tune.tracking.registry import register_champions
+from tune.tracking.registry import Registration, register_champions
 
 NAME = "refkd-quick"
 
@@ -43,16 +42,16 @@ def register(
         for alias, number in champions.items()
     }
     cell = {"miou": Figure(value=40.0, low=38.5, high=41.25)}
-    table = {role: dict.fromkeys(champions, cell) for role in ("val_id", "val_ood")}
-    summary = Summary(
-        study="quick",
-        objectives=["val_id/miou"],
-        wanted=6,
-        trials=[],
-        front=[],
-        champions=champions,
-        cost=Cost(),
-        teachers={},
-    )
-    assert register_champions(file, summary, dataset, made, table, identity="0123456789ab")
+    students = [
+        Registration(
+            alias=alias,
+            trial=number,
+            run=f"trial/{number:04d}",
+            folder=made[alias],
+            scores={"val_id": cell, "val_ood": cell},
+            reason="the best",
+        )
+        for alias, number in champions.items()
+    ]
+    assert register_champions(file, dataset, students, identity="0123456789ab")
     return made

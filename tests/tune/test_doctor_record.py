@@ -16,10 +16,9 @@ from refkd.data.dataset import Dataset
 from tune.audit.examine import Diagnosis, examine
 from tune.config.study_file import load_study_file
 from tune.study.environment import environment
-from tune.tracking.delivery import REFUSED
-from tune.tracking.sync import sync
-from tune.tracking.target import Target, target_of, tracking_folder
-from tune.tracking.writer import RUN_TAG
+from tune.tracking.record import sync
+from tune.tracking.store import RUN_TAG
+from tune.tracking.target import REFUSED, Target, target_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports
@@ -154,7 +153,7 @@ def models(study: SmallStudy, asked: str = "") -> dict[str, LoggedModel]:
 
 
 def unsent(study: SmallStudy) -> None:
-    shutil.rmtree(tracking_folder(study.file))
+    shutil.rmtree(target(study).folder)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +283,7 @@ def test_a_value_that_differs_is_told_and_left(study: SmallStudy) -> None:
 
 
 def test_a_lost_cursor_costs_no_run_and_no_row(study: SmallStudy) -> None:
-    shutil.rmtree(tracking_folder(study.file))
+    shutil.rmtree(target(study).folder)
     runs = len(client(study).search_runs([experiment(study)], "", ViewType.ALL))
     assert [row.check for row in examine(study.path, fix=True).fixed] == ["delivery"]
     assert len(client(study).search_runs([experiment(study)], "", ViewType.ALL)) == runs
@@ -318,7 +317,7 @@ def test_a_study_that_an_older_version_sent_keeps_its_runs(study: SmallStudy) ->
     older.write_text(opened.stored.identity())
     storage, key = opened.optuna._storage, opened.optuna._study_id
     storage.set_study_user_attr(key, "identity", None)
-    shutil.rmtree(tracking_folder(study.file))
+    shutil.rmtree(target(study).folder)
     assert examine(study.path, fix=True).findings == []
     assert sync(study.path).left == 0
     check_record(study)
@@ -326,7 +325,7 @@ def test_a_study_that_an_older_version_sent_keeps_its_runs(study: SmallStudy) ->
 
 
 def test_what_mlflow_refused_is_told(study: SmallStudy) -> None:
-    refused = tracking_folder(study.file) / REFUSED
+    refused = target(study).folder / REFUSED
     refused.write_text("{}\n")
     told = examine(study.path, fix=True)
     assert [(row.check, row.fixable) for row in told.findings] == [("delivery", False)]

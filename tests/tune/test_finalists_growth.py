@@ -13,7 +13,7 @@ from refkd.data.dataset import Dataset
 from tune import finalists, read_summary, search
 from tune.cli import app
 from tune.config.study_file import load_study_file
-from tune.tracking.registry import registered_name
+from tune.tracking.target import registered_name
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports

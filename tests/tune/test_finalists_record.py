@@ -10,9 +10,11 @@ from support.ended_study import EPOCHS, FakeTrainer, end_study
 
 from refkd.data.dataset import Dataset
 from tune import finalists
+from tune.audit.examine import examine
 from tune.execution.jobs import InterruptedSearchError
-from tune.tracking.record import Record
-from tune.tracking.registry import registered_name
+from tune.tracking.record import Record, sync
+from tune.tracking.store import RUN_TAG
+from tune.tracking.target import registered_name
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # of MLflow's own imports
@@ -107,3 +109,23 @@ def test_a_student_that_fails_says_so_in_its_run(
     assert told["finalist-0000-seed-0"] == ("FAILED", "FAIL")
     assert told["finalist-0001-seed-0"] == ("FINISHED", "COMPLETE")
     assert len(told) == len(found)
+
+
+def test_the_doctor_mends_the_run_of_a_finalist(
+    tmp_path: Path, tiny_dataset: Dataset, mlflow_store: str, fake: FakeTrainer
+) -> None:
+    study = end_study(tmp_path, tiny_dataset, tracking={"uri": mlflow_store})
+    finalists(study.path, top=1, seeds=1, train=fake)
+    assert sync(study.path).left == 0  # what a slow machine could not send in time
+    assert examine(study.path).findings == []
+    client = MlflowClient(mlflow_store)
+    asked = "attributes.run_name = 'finalist-0002-seed-0'"
+    (run,) = client.search_runs(["1"], asked)
+    client.set_tag(run.info.run_id, RUN_TAG, "gone")
+    client.delete_run(run.info.run_id)
+    (row,) = examine(study.path).findings
+    assert (row.check, row.fixable) == ("steps", True)
+    assert row.what == "finalist 2, seed 0 has no run in MLflow"
+    assert examine(study.path, fix=True).findings == []
+    (again,) = client.search_runs(["1"], asked)
+    assert (again.data.metrics, again.info.status) == (run.data.metrics, "FINISHED")

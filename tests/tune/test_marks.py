@@ -19,7 +19,7 @@ from tune.config.study_file import StudyFile
 from tune.display.study import show_best, show_status
 from tune.study.summary import Cost, Summary, TrialSummary
 from tune.tracking.card import model_card
-from tune.tracking.projection import MARKS_TAG, marks_tag
+from tune.tracking.projection import CAVEATS_TAG, caveats_tag
 
 ORACLE = {"preset": "oracle", "oracle": True}
 LEAK = "OOD teacher oracle: it is trained on val_ood"
@@ -38,7 +38,7 @@ def study(**changes: Any) -> StudyFile:
 
 def test_a_study_of_plain_names_bears_no_mark() -> None:
     assert study_marks(study()) == []
-    assert marks_tag(study()) == {}
+    assert caveats_tag(study()) == {}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_each_reason_is_a_sentence_of_its_own(changes: dict[str, Any], begins: l
     marks = study_marks(study(**changes))
     assert len(marks) == len(begins)
     assert all(m.startswith(b) for m, b in zip(marks, begins, strict=True))
-    assert marks_tag(study(**changes)) == {MARKS_TAG: "; ".join(marks)}
+    assert caveats_tag(study(**changes)) == {CAVEATS_TAG: "; ".join(marks)}
 
 
 def test_tables_of_a_study_end_with_its_marks() -> None:
@@ -100,6 +100,6 @@ def test_a_model_tells_its_marks_wherever_it_is_taken(
     export(network, config, tiny_dataset, tmp_path / "plain")
     assert Retriever.load(tmp_path / "plain").marks == []
     scores: dict[str, Row] = {}
-    card = model_card("marked", 0, "trial/0000", tiny_dataset, scores, marks=[LEAK])
+    card = model_card("marked", 0, "trial/0000", tiny_dataset, scores, caveats=[LEAK])
     assert card.index(f"**Beware.** {LEAK}.") < card.index("## Training data")
     assert "Beware" not in model_card("marked", 0, "trial/0000", tiny_dataset, scores)

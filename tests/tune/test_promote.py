@@ -25,13 +25,13 @@ from tune import finalists
 from tune.audit.examine import examine
 from tune.cli import app
 from tune.inference.model import load_model
-from tune.inference.promote import Promotion, promote
+from tune.inference.promote import check_alias, promote
 from tune.study.environment import environment
-from tune.study.events import aliases_of
+from tune.study.events import AliasMoved, aliases_of
 from tune.study.lease import DRIVER, lease
 from tune.study.stored_study import IDENTITY
-from tune.tracking.alias import check_alias, move_alias
-from tune.tracking.registry import registered_name
+from tune.tracking.registry import move_alias
+from tune.tracking.target import registered_name
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",
@@ -47,7 +47,7 @@ def study(tmp_path: Path, tiny_dataset: Dataset, mlflow_store: str) -> EndedStud
     return end_study(tmp_path, tiny_dataset, tracking={"uri": mlflow_store})
 
 
-def give(study: EndedStudy, trial: int, *, alias: str = "best-ood", why: str = WHY) -> Promotion:
+def give(study: EndedStudy, trial: int, *, alias: str = "best-ood", why: str = WHY) -> AliasMoved:
     return promote(study.path, alias=alias, trial=trial, reason=why)
 
 

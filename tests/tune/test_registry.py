@@ -22,12 +22,10 @@ from refkd.models import VSLNetConfig, build_backbone
 from refkd.retriever import Retriever, export
 from tune.config.study_file import StudyFile
 from tune.study.events import AliasMoved
-from tune.study.summary import Cost, Summary
-from tune.tracking.delivery import Delivered, Listed
+from tune.tracking.delivery import Delivered
 from tune.tracking.operations import BeginRun
-from tune.tracking.registry import register_champions, registered_name
-from tune.tracking.saved_model import requirements
-from tune.tracking.target import target_of
+from tune.tracking.registry import Registration, register_champions, requirements
+from tune.tracking.target import registered_name, target_of
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports and its advice on optional environment managers.
@@ -37,9 +35,8 @@ pytestmark = pytest.mark.filterwarnings(
 )
 IDENTITY = "0123456789ab"
 ALIASES = {"best-id": 3, "best-ood": 5}
-TABLE = {
-    role: {alias: {"miou": Figure(value=40.0, low=38.5, high=41.25)} for alias in (*ALIASES, "x")}
-    for role in ("val_id", "val_ood")
+SCORES = {
+    role: {"miou": Figure(value=40.0, low=38.5, high=41.25)} for role in ("val_id", "val_ood")
 }
 
 
@@ -71,26 +68,26 @@ def write_retriever(dataset: Dataset, folder: Path, *, seed: int) -> None:
     export(build_backbone(config, dataset.model_inputs(), seed=seed), config, dataset, folder)
 
 
-def summary(champions: dict[str, int]) -> Summary:
-    return Summary(
-        study="quick",
-        objectives=["val_id/miou"],
-        wanted=6,
-        trials=[],
-        front=[],
-        champions=champions,
-        cost=Cost(),
-        teachers={},
-    )
-
-
 def register(
     file: StudyFile,
     dataset: Dataset,
     folders: dict[str, Path],
     champions: dict[str, int] = ALIASES,
+    *,
+    move: bool = True,
 ) -> list[AliasMoved] | None:
-    return register_champions(file, summary(champions), dataset, folders, TABLE, identity=IDENTITY)
+    students = [
+        Registration(
+            alias=alias,
+            trial=number,
+            run=f"trial/{number:04d}",
+            folder=folders[alias],
+            scores=SCORES,
+            reason="the best",
+        )
+        for alias, number in champions.items()
+    ]
+    return register_champions(file, dataset, students, identity=IDENTITY, move=move)
 
 
 def versions(store: str) -> dict[str, dict[str, str]]:
@@ -141,12 +138,11 @@ def test_a_search_gives_an_alias_and_never_moves_one(
 ) -> None:
     grown = tmp_path / "grown"
     write_retriever(tiny_dataset, grown, seed=9)
-    unmoved = {"identity": IDENTITY, "move": False}
-    register_champions(file, summary(ALIASES), tiny_dataset, folders, TABLE, **unmoved)
+    register(file, tiny_dataset, folders, move=False)
     champions, found = {**ALIASES, "best-id": 4}, {**folders, "best-id": grown}
     assert not caplog.text
     for _ in range(2):
-        register_champions(file, summary(champions), tiny_dataset, found, TABLE, **unmoved)
+        register(file, tiny_dataset, found, champions, move=False)
         assert set(versions(mlflow_store)) == {"1", "2", "3"}
         assert aliases(mlflow_store) == {"best-id": "1", "best-ood": "2"}
     assert "best-id stays with version 1 of refkd-quick; trial 4 is version 3" in caplog.text
@@ -170,7 +166,7 @@ def test_a_version_comes_from_the_trials_run(
     )
     target = target_of(file, IDENTITY)
     assert target is not None
-    assert target.delivery(lambda: Listed([run])).close(120) == Delivered()
+    assert target.send([run], 120) == Delivered()
     register(file, tiny_dataset, folders)
     client = MlflowClient(mlflow_store)
     experiment = client.get_experiment_by_name("refkd/quick")

@@ -21,12 +21,13 @@ from support.recording import (
     put_everything,
     rows,
     runs,
+    target,
     tracker,
 )
 
-from tune.tracking.delivery import REFUSED, Delivered
-from tune.tracking.target import CLIENT_SETTINGS, owner_of
-from tune.tracking.writer import find_run
+from tune.tracking.delivery import Delivered
+from tune.tracking.store import Store
+from tune.tracking.target import CLIENT_SETTINGS, REFUSED
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports, which nothing here can mend.
@@ -121,10 +122,10 @@ def test_a_refused_event_is_put_aside_and_the_rest_arrives(
     track.artifact("trial/0000", gone, None)
     gone.unlink()
     track.epoch("trial/0000", 2, {"val_id/miou": 2.0})
-    assert track.close(SECONDS).rejected == 2
-    rejected = (tmp_path / "tracking" / REFUSED).read_text().splitlines()
-    assert "R1@0.5" in rejected[0]
-    assert str(gone) in rejected[1]
+    assert track.close(SECONDS).refused == 2
+    refused = (tmp_path / "tracking" / REFUSED).read_text().splitlines()
+    assert "R1@0.5" in refused[0]
+    assert str(gone) in refused[1]
     assert rows(mlflow_store, by_name(mlflow_store)["trial-0000"]) == [(2, 2.0)]
 
 
@@ -155,8 +156,7 @@ def test_a_study_that_goes_on_is_running_again(mlflow_store: str, tmp_path: Path
 def test_of_two_runs_with_one_tag_the_fuller_stays(mlflow_store: str, tmp_path: Path) -> None:
     client = MlflowClient(mlflow_store)
     experiment = client.create_experiment(EXPERIMENT)
-    owner = owner_of("quick", tmp_path.name)
-    tags = {"refkd.run": f"{owner}/trial/0000"}
+    tags = {"refkd.run": f"quick/{tmp_path.name}/trial/0000"}
     empty, full = [client.create_run(experiment, tags=tags, start_time=1) for _ in range(2)]
     client.log_metric(full.info.run_id, "val_id/miou", 1.0, step=1, timestamp=1)
     track = tracker(mlflow_store, tmp_path)
@@ -219,10 +219,8 @@ def test_two_studies_of_one_name_share_no_run(mlflow_store: str, tmp_path: Path)
         put_everything(track, folder, trials=1)
         track.close(SECONDS)
     assert len(runs(mlflow_store)) == 4
-    client = MlflowClient(mlflow_store)
-    experiment = runs(mlflow_store)[0].info.experiment_id
-    owners = [owner_of("quick", name) for name in ("a", "b")]
-    found = [find_run(client, experiment, f"{owner}/trial/0000") for owner in owners]
+    stores = [Store.open(target(mlflow_store, tmp_path / name)) for name in ("a", "b")]
+    found = [store.run("trial/0000") for store in stores]
     assert None not in found
     assert len({run.info.run_id for run in found if run}) == 2
 

@@ -11,8 +11,7 @@ from typing import cast
 import pytest
 
 from tune.tracking import delivery
-from tune.tracking.cursor import Cursor
-from tune.tracking.delivery import LATE, PATIENCE, REFUSED, Delivered, Delivery, Listed, parcels
+from tune.tracking.delivery import LATE, PATIENCE, Delivered, Delivery, Source, parcels
 from tune.tracking.operations import (
     BeginRun,
     EndRun,
@@ -21,6 +20,7 @@ from tune.tracking.operations import (
     Operation,
     RefusedError,
 )
+from tune.tracking.target import REFUSED, Cursor
 from tune.tracking.writer import Writer
 
 pytestmark = pytest.mark.filterwarnings(
@@ -42,9 +42,6 @@ class Epochs:
 
     def news(self) -> list[LogEpoch]:
         return self.known.copy()
-
-    def rewind(self) -> None:
-        pass
 
 
 class Receiver:
@@ -80,14 +77,14 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "LONGEST_WAIT", 0.01)
 
 
-def begin(folder: Path, source: Epochs | Listed, receiver: Receiver) -> Delivery:
+def begin(folder: Path, source: Source, receiver: Receiver) -> Delivery:
     cursor = Cursor(folder, "there", "experiment")
-    return Delivery(lambda: source, cursor, folder, lambda: cast(Writer, receiver))
+    return Delivery(lambda: source, cursor, folder / REFUSED, lambda: cast(Writer, receiver))
 
 
 def carry(folder: Path, receiver: Receiver, steps: range, *, seconds: float = 30) -> Delivered:
     source = Epochs()
-    worker = begin(folder, source, receiver)
+    worker = begin(folder, source.news, receiver)
     for step in steps:
         source.known.append(epoch(step))
         worker.wake()
@@ -106,7 +103,7 @@ def test_an_outage_delays_and_keeps_the_order(tmp_path: Path) -> None:
 )
 def test_a_poisoned_event_is_put_aside(tmp_path: Path, error: Exception, tries: int) -> None:
     receiver = Receiver(lambda step, n: error if step == 2 else None)
-    assert carry(tmp_path, receiver, range(1, 5)) == Delivered(rejected=1)
+    assert carry(tmp_path, receiver, range(1, 5)) == Delivered(refused=1)
     assert receiver.taken == [1, 3, 4]
     assert receiver.tries[2] in (tries, 2 * tries), "alone, or together with others before"
     (line,) = (tmp_path / REFUSED).read_text().splitlines()
@@ -144,7 +141,10 @@ def test_nothing_to_send_makes_no_writer(tmp_path: Path) -> None:
         pytest.fail("MLflow was imported for nothing")
 
     cursor = Cursor(tmp_path, "there", "experiment")
-    assert Delivery(Epochs, cursor, tmp_path, connect).close(30) == Delivered()
+    assert (
+        Delivery(lambda: Epochs().news, cursor, tmp_path / REFUSED, connect).close(30)
+        == Delivered()
+    )
 
 
 def test_what_happens_while_the_thread_looks_is_not_missed_at_closing(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_what_happens_while_the_thread_looks_is_not_missed_at_closing(tmp_path: 
 
     worker: list[Delivery] = []
     receiver = Receiver(lambda step, n: None)
-    worker.append(begin(tmp_path, Racing(), receiver))
+    worker.append(begin(tmp_path, Racing().news, receiver))
     worker[0].wake()
     worker[0]._thread.join(30)
     assert worker[0].close(30) == Delivered()
@@ -179,7 +179,7 @@ def test_a_storage_that_fails_for_a_while_is_read_again(tmp_path: Path) -> None:
             return super().news()
 
     receiver = Receiver(lambda step, n: None)
-    assert begin(tmp_path, Failing([epoch(1)]), receiver).close(30) == Delivered()
+    assert begin(tmp_path, Failing([epoch(1)]).news, receiver).close(30) == Delivered()
     assert receiver.taken == [1]
 
 
@@ -196,7 +196,8 @@ def test_a_thread_that_dies_of_a_mistake_says_so_and_what_is_left(tmp_path: Path
     cursor = Broken(tmp_path, "there", "experiment")
     receiver = cast(Writer, Receiver(lambda *_: None))
     source = Epochs([epoch(1), epoch(2)])
-    done = Delivery(lambda: source, cursor, tmp_path, lambda: receiver).close(30)
+    refused = tmp_path / REFUSED
+    done = Delivery(lambda: source.news, cursor, refused, lambda: receiver).close(30)
     assert (done.left, done.problem) == (2, "'a mistake'")
 
 
@@ -260,11 +261,11 @@ def test_a_server_that_struggles_is_not_waited_for_at_the_end(
 
     receiver = Receiver(fails, alive=False)
     monkeypatch.setattr(delivery, "PATIENCE", 10**9)
-    source = Listed([epoch(1, run=f"run {step}") for step in range(LATE + 1)])
-    worker = begin(tmp_path, source, receiver)
+    epochs = [epoch(1, run=f"run {step}") for step in range(LATE + 1)]
+    worker = begin(tmp_path, lambda: epochs, receiver)
     try:
         delivered = worker.close(threading.TIMEOUT_MAX, struggling=0.2)
     finally:
         again.set()
-    assert (delivered.left, delivered.rejected) == (1, 0)
+    assert (delivered.left, delivered.refused) == (1, 0)
     assert receiver.taken == [1] * LATE

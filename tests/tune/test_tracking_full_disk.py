@@ -11,7 +11,6 @@ import pytest
 from support.simulated_search import TRIALS, check, recorded_file, search
 
 from refkd.data.dataset import Dataset
-from tune.tracking.target import tracking_folder
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning:mlflow.*", "ignore::FutureWarning:mlflow.*"
@@ -45,7 +44,7 @@ def test_a_search_goes_on_and_its_record_is_whole_in_the_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     file = recorded_file(tmp_path, mlflow_store)
-    folder = tracking_folder(file)
+    folder = file.folder / "tracking"
     folder.parent.mkdir(parents=True)
     folder.symlink_to(small_disk)
 

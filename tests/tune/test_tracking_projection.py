@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from refkd.data.dataset import Dataset
 from tune.study.environment import environment
 from tune.study.events import FinalistEpochEnded, FinalistsBegun, FinalistTrained
 from tune.study.search_study import SearchStudy
+from tune.tracking.lineage import Lineage, found_on_disk
 from tune.tracking.operations import (
     BeginRun,
     EndRun,
@@ -22,8 +24,7 @@ from tune.tracking.operations import (
     Operation,
     finalist_key,
 )
-from tune.tracking.projection import Made, Projection
-from tune.tracking.source import StudySource, found_on_disk
+from tune.tracking.projection import Projection, StudySource
 
 
 @pytest.fixture
@@ -35,8 +36,8 @@ def study(tmp_path: Path, tiny_dataset: Dataset) -> SmallStudy:
 def projection(study: SmallStudy, *, at_work: bool = False) -> Projection:
     opened = study.open()
     attributes = opened.optuna.user_attrs
-    made = found_on_disk(study.file, attributes)
-    return Projection(study.file, attributes, opened.views(), made, at_work=at_work)
+    lineage = found_on_disk(study.file, attributes)
+    return Projection(study.file, attributes, opened.views(), lineage, at_work=at_work)
 
 
 def of(operations: Iterable[Operation], run: str) -> list[Operation]:
@@ -81,9 +82,18 @@ def test_while_a_driver_is_at_work_the_study_has_no_end(study: SmallStudy) -> No
     assert len(operations) == len(projection(study).operations()) - 1
 
 
+def test_a_trial_that_continues_another_uses_up_no_budget(study: SmallStudy) -> None:
+    opened = study.open()
+    views, nothing = opened.views(), Lineage(workspace=study.file.workspace)
+    views[2] = replace(views[2], attributes={**views[2].attributes, "continues": 0})
+    found = Projection(study.file, opened.optuna.user_attrs, views, nothing).operations()
+    (end,) = [one for one in of(found, "study") if isinstance(one, EndRun)]
+    assert end.status == "KILLED", "one of three trials is still to begin"
+
+
 def test_without_the_files_the_curves_are_still_there(study: SmallStudy) -> None:
     opened = study.open()
-    nothing = Made(workspace=study.file.workspace)
+    nothing = Lineage(workspace=study.file.workspace)
     views, attributes = opened.views(), opened.optuna.user_attrs
     found = Projection(study.file, attributes, views, nothing).operations()
     assert not [one for one in found if isinstance(one, KeepModel | LinkInputs)]
@@ -123,11 +133,11 @@ def test_a_trial_keeps_the_parameters_of_the_launch_it_was_asked_in(
     asked = study.ask()
     assert asked is not None
     study.fail(asked.number, "stopped")
-    made = Made(workspace=small.workspace)
+    lineage = Lineage(workspace=small.workspace)
 
     def begun(file: object) -> BeginRun:
         attributes = study.optuna.user_attrs
-        operations = Projection(file, attributes, study.views(), made).operations()  # type: ignore[arg-type]
+        operations = Projection(file, attributes, study.views(), lineage).operations()  # type: ignore[arg-type]
         return next(o for o in operations if isinstance(o, BeginRun) and o.run == "trial/0000")
 
     before = begun(small)
@@ -145,8 +155,8 @@ def test_only_what_has_changed_is_news(tmp_path: Path, mlflow_store: str) -> Non
     file = recorded_file(tmp_path, mlflow_store, workers=2)
     study = SearchStudy(file, f"sqlite:///{tmp_path / 'study.db'}")
     study.begin_launch(environment())
-    made = Made(workspace=file.workspace)
-    source = StudySource(file, study.stored.apart(), lambda: made, lambda: True)
+    lineage = Lineage(workspace=file.workspace)
+    source = StudySource(file, study.stored.apart(), lambda: lineage, lambda: True)
     assert [one.run for one in source.news()] == ["study"]
     first, second = study.ask(), study.ask()
     assert first is not None
@@ -157,14 +167,14 @@ def test_only_what_has_changed_is_news(tmp_path: Path, mlflow_store: str) -> Non
     assert {one.run for one in news} == {"trial/0001"}
     assert [one.epoch for one in news if isinstance(one, LogEpoch)] == [1]
     assert source.news() == []
-    source.rewind()
-    assert {one.run for one in source.news()} == {"study", "trial/0000", "trial/0001"}
+    again = StudySource(file, study.stored.apart(), lambda: lineage, lambda: True)
+    assert {one.run for one in again.news()} == {"study", "trial/0000", "trial/0001"}
 
 
 def test_an_epoch_of_a_finalist_is_news_of_finalists_alone(study: SmallStudy) -> None:
     opened = study.open()
-    made = found_on_disk(study.file, opened.optuna.user_attrs)
-    source = StudySource(study.file, opened.stored.apart(), lambda: made, lambda: True)
+    lineage = found_on_disk(study.file, opened.optuna.user_attrs)
+    source = StudySource(study.file, opened.stored.apart(), lambda: lineage, lambda: True)
     assert source.news()
     opened.stored.append(
         FinalistsBegun(begun=1.0, trials=[1], seeds=[7], environment=environment())
@@ -196,8 +206,8 @@ def test_a_driver_that_ends_while_its_study_is_read_leaves_a_finished_run(
             study.complete(asked.number, metrics(asked.number, 1))
         return False
 
-    made = Made(workspace=file.workspace)
-    source = StudySource(file, study.stored.apart(), lambda: made, ends_now)
+    lineage = Lineage(workspace=file.workspace)
+    source = StudySource(file, study.stored.apart(), lambda: lineage, ends_now)
     news = [*source.news(), *source.news()]
     ends = {one.run: one.status for one in news if isinstance(one, EndRun)}
     assert ends == {"study": "FINISHED", "trial/0000": "FINISHED"}

@@ -85,6 +85,8 @@ def promote(
     Example: `refkd promote studies/quickstart.yaml --alias best-ood --trial 4
     --reason "half the parameters, within the interval of trial 7"`
     """
+    from dataclasses import asdict
+
     from tune.inference.promote import promote as run
 
     made = run(study, alias=alias, trial=trial, reason=reason)
@@ -93,4 +95,5 @@ def promote(
     else:
         text = f"version {made.version} of {made.model} (trial {trial}) is {alias} now"
         text += f"; version {made.before} is {alias}-before" if made.before else ""
-    return Output(made, text)
+    value = {name: fact for name, fact in asdict(made).items() if name != "moved"}
+    return Output(value, text)

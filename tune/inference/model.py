@@ -13,10 +13,10 @@ from refkd.files import sha256_file
 from refkd.retriever import RECORD, WEIGHTS, Retriever
 from tune import compat
 from tune.config.urls import resolve, scrub, without_password
+from tune.tracking.lineage import HASH_TAG
 from tune.tracking.target import client_settings
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 SCHEME = "models:/"
@@ -48,14 +48,19 @@ def load_model(model: str, *, tracking: str) -> FoundModel:
             f"model {model!r} is no name in a registry; write {SCHEME}NAME@best-ood, "
             f"{SCHEME}NAME/VERSION, or the folder of an exported retriever"
         )
-    _check_store(tracking)
+    store = Path(tracking.removeprefix("sqlite:///"))
+    if tracking.startswith("sqlite:///") and not store.is_file():  # MLflow would make an empty one
+        raise RefKDError(
+            f"{store}: no MLflow store; run `refkd search` first, or say where it is with "
+            "--tracking or --study"
+        )
     with (
         client_settings(),
         compat.tracking_at(resolve(tracking)),
         TemporaryDirectory(prefix="refkd-") as scratch,
     ):
         version = _version(tracking, **named.groupdict())
-        folder = _retriever_in(_download(version, Path(scratch), tracking))
+        folder = _retriever_in(_download(version, scratch, tracking))
         _check_registered(version, folder)
         facts = {"version": str(version.version)}
         if trial := version.tags.get("refkd.trial"):
@@ -63,22 +68,12 @@ def load_model(model: str, *, tracking: str) -> FoundModel:
         return FoundModel(retriever=Retriever.load(folder), source=model, facts=facts)
 
 
-def _check_store(tracking: str) -> None:
-    """Refuse a file that does not exist: MLflow would make an empty store there."""
-    path = Path(tracking.removeprefix("sqlite:///"))
-    if tracking.startswith("sqlite:///") and not path.is_file():
-        raise RefKDError(
-            f"{path}: no MLflow store; run `refkd search` first, or say where it is with "
-            "--tracking or --study"
-        )
-
-
 def _version(tracking: str, name: str, alias: str | None, version: str | None) -> ModelVersion:
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    uri = resolve(tracking)
-    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    from tune.tracking.store import connect
+
+    client = connect(tracking)
     try:
         if alias is not None:
             return client.get_model_version_by_alias(name, alias)
@@ -86,20 +81,25 @@ def _version(tracking: str, name: str, alias: str | None, version: str | None) -
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise unanswered(tracking, error) from None
-        wanted = f"alias {alias!r}" if alias is not None else f"version {version}"
-        raise RefKDError(
-            f"model {name!r} has no {wanted} in {without_password(tracking)}; "
-            f"{_what_there_is(client, name)}"
-        ) from None
+    models = {one.name: one.aliases for one in client.search_registered_models()}
+    if name in models:
+        versions = [f"{SCHEME}{name}@{known}" for known in sorted(models[name])]
+        there = f"there is {', '.join(versions) or 'no alias of it'}"
+    else:
+        there = f"models there: {', '.join(sorted(models)) or 'none'}"
+    wanted = f"alias {alias!r}" if alias is not None else f"version {version}"
+    raise RefKDError(f"model {name!r} has no {wanted} in {without_password(tracking)}; {there}")
 
 
-def _what_there_is(client: MlflowClient, name: str) -> str:
-    models = client.search_registered_models()
-    held = [m for m in models if m.name == name]
-    if held:
-        versions = [f"{SCHEME}{name}@{alias}" for alias in sorted(held[0].aliases)]
-        return f"there is {', '.join(versions) or 'no alias of it'}"
-    return f"models there: {', '.join(sorted(m.name for m in models)) or 'none'}"
+def _download(version: ModelVersion, scratch: str, tracking: str) -> Path:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    uri = f"{SCHEME}{version.name}/{version.version}"
+    try:
+        return Path(download_artifacts(artifact_uri=uri, dst_path=scratch))
+    except (MlflowException, OSError) as error:
+        raise unanswered(tracking, error) from None
 
 
 def unanswered(tracking: str, error: Exception) -> RefKDError:
@@ -108,17 +108,6 @@ def unanswered(tracking: str, error: Exception) -> RefKDError:
         f"the tracking server {without_password(tracking)} does not answer "
         f"({scrub(str(error), tracking)}); start it, or name another with --tracking"
     )
-
-
-def _download(version: ModelVersion, scratch: Path, tracking: str) -> Path:
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    uri = f"{SCHEME}{version.name}/{version.version}"
-    try:
-        return Path(download_artifacts(artifact_uri=uri, dst_path=str(scratch)))
-    except (MlflowException, OSError) as error:
-        raise unanswered(tracking, error) from None
 
 
 def _retriever_in(folder: Path) -> Path:
@@ -137,8 +126,6 @@ def _retriever_in(folder: Path) -> Path:
 
 def _check_registered(version: ModelVersion, folder: Path) -> None:
     """Compare the weights with what was registered; the retriever compares all else."""
-    from tune.tracking.projection import HASH_TAG
-
     expected = version.tags.get(HASH_TAG)
     if sha256_file(folder / WEIGHTS) != expected:
         raise CheckpointError(

@@ -1,14 +1,26 @@
-"""Asking a trained retriever where in a video the moments of some sentences lie."""
+"""Asking a trained retriever where in a video the moments described by sentences lie."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
 from refkd.config import Config
-from tune.inference.features import read_video
+from refkd.data.features import (
+    HDF5_SUFFIXES,
+    FolderFeatures,
+    Hdf5Features,
+    checked_rows,
+)
+from refkd.errors import DataError
 from tune.inference.model import load_model
 from tune.inference.timeline import Answer
+
+FILE_SUFFIXES = (".npy", ".npz")
 
 
 class Prediction(Config):
@@ -22,9 +34,9 @@ class Prediction(Config):
     duration: float
     """Seconds of the video."""
     duration_given: bool
-    """False where a row was taken for one second."""
+    """False where each row counts as one second."""
     marks: list[str]
-    """Why the model is not to be taken at its name: leakage, reconstructions."""
+    """Why the model's scores are not to be taken at face value: leakage, reconstructions."""
     answers: list[Answer]
     """Best spans first, in the order of the queries; seconds and scores."""
 
@@ -57,3 +69,31 @@ def predict(
         marks=found.retriever.marks,
         answers=[Answer(query=q, spans=s) for q, s in zip(queries, spans, strict=True)],
     )
+
+
+def read_video(path: Path, video: str | None = None) -> NDArray[np.floating]:
+    """Return the rows (T, V) of a video, a row a clip in order of time; nothing is unpickled.
+
+    An HDF5 file holds an entry a video: `video` says which, where there are several. Raises
+    `DataError` where the file is of another kind, cannot be read or holds no such features.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; give the features of one video")
+    if path.suffix in FILE_SUFFIXES:
+        if video is not None:
+            raise DataError(f"{path}: holds one video; --video {video} is for HDF5 files")
+        return checked_rows(FolderFeatures(path.parent, path.suffix), path.stem)
+    if path.suffix not in HDF5_SUFFIXES:
+        kinds = ", ".join((*FILE_SUFFIXES, *HDF5_SUFFIXES))
+        raise DataError(f"{path}: unknown kind {path.suffix!r}; give one of {kinds}")
+    source = Hdf5Features(path)
+    with h5py.File(path, "r") as file:
+        names = sorted(file)
+    some = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    if video is None:
+        if len(names) != 1:
+            raise DataError(f"{path}: holds {len(names)} videos ({some}); say which: --video")
+        video = names[0]
+    if video not in source:
+        raise DataError(f"{path}: has no entry {video!r}; it holds {some}")
+    return checked_rows(source, video)

@@ -2,64 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
-from refkd.evaluation.comparison import Row
 from refkd.training.export import FrozenStudent, open_student
-from tune import compat
-from tune.config.study_file import StudyFile
-from tune.config.urls import resolve
 from tune.results.choice import ALIASES, BALANCED, best_seed
 from tune.results.comparison import compare
 from tune.results.finalist_champions import system_name
 from tune.results.search_champions import keep_retriever
-from tune.study.environment import Environment
 from tune.study.events import AliasMoved, finalists_code
 from tune.study.folders import finalist_folder, trial_folder
 from tune.study.launches import made_with
 from tune.study.lease import LeaseError, lease
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import StoredStudy, identity_of, note_beside
-from tune.tracking.alias import check_alias
 from tune.tracking.operations import finalist_key, trial_key
-from tune.tracking.target import tracking_uri
+from tune.tracking.target import BEFORE, target_of
 
 LONGEST_REASON = 500
+_ALLOWED = re.compile(r"[A-Za-z0-9_-]{1,240}")
+_RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)
 
 
-class Promotion(Config):
-    """What became of an alias."""
-
-    model: str
-    alias: str
-    version: str
-    trial: int
-    run: str
-    """Key of the run that made the student."""
-    reason: str
-    before: str | None
-    """The version that had the alias before; it has ALIAS-before now."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Candidate:
-    """The student that a trial stands for, and all of its seeds."""
-
-    student: FrozenStudent
-    run: str
-    seeds: Sequence[FrozenStudent]
-    code: Environment | None
-    """With which it was trained."""
-    identity: str
-    """The study's own."""
-
-
-def promote(study: Path, *, alias: str, trial: int, reason: str) -> Promotion:
+def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
     """Register a complete trial's student and move an alias of the study's model to it.
 
     Of a finalist, the student of its best fresh seed is registered, with the scores of the mean
@@ -71,56 +39,8 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> Promotion:
     from requests import RequestException
 
     from tune.inference.model import unanswered
-    from tune.tracking.registry import Registrar
-    from tune.tracking.target import client_settings
+    from tune.tracking.registry import Registration, register
 
-    reason = _checked(alias, reason)
-    opened = open_snapshot(study)
-    file = opened.file
-    uri = tracking_uri(file)
-    if uri is None:
-        raise RefKDError(f"{study}: tracking is off, so there is no registry; enable it first")
-    chosen, dataset = _open(opened, trial, alias)
-    folder = file.folder / "promoted" / alias
-    keep_retriever(file, chosen.student, dataset, folder)
-    scores = _scores(file, dataset, trial, chosen.seeds)
-    try:
-        with client_settings(), compat.tracking_at(resolve(uri)):
-            registrar = Registrar(resolve(uri), file, dataset, chosen.identity)
-            (move,) = registrar.register(
-                alias, trial, folder, scores, run=chosen.run, reason=reason, code=chosen.code
-            )
-    except (MlflowException, RequestException) as error:
-        raise unanswered(uri, error) from None
-    _store(opened, move)
-    return Promotion(
-        model=move.model,
-        alias=alias,
-        version=move.version,
-        trial=trial,
-        run=chosen.run,
-        reason=reason,
-        before=move.before,
-    )
-
-
-def _store(study: StudySnapshot, move: AliasMoved) -> None:
-    """Store the move in the study.
-
-    Its place in the order is given by whoever holds the lease: while a driver is at work, it is
-    stored without one.
-    """
-    url = study.place.storage
-    try:
-        with lease(url, study.name, objectives=len(study.objectives)):
-            stored = StoredStudy(study.file, url)
-            stored.take_up_schema()
-            stored.note_aliases([move])
-    except LeaseError:
-        note_beside(study.optuna, move)
-
-
-def _checked(alias: str, reason: str) -> str:
     check_alias(alias)
     reason = " ".join(reason.split())
     if not 0 < len(reason) <= LONGEST_REASON:
@@ -128,19 +48,55 @@ def _checked(alias: str, reason: str) -> str:
             f"the reason has {len(reason)} characters; say in 1 to {LONGEST_REASON} why this "
             f"trial is to be {alias}"
         )
-    return reason
+    opened = open_snapshot(study)
+    file = opened.file
+    if not file.tracking.enabled:
+        raise RefKDError(f"{study}: tracking is off, so there is no registry; enable it first")
+    _check_trial(opened, trial)
+    dataset = _open_dataset(opened)
+    known = identity_of(opened.attributes, opened.folder)
+    identity = known or StoredStudy(file, opened.place.storage).identity()
+    target = target_of(file, identity)
+    assert target is not None, "tracking is on"
+    seeds, best = _students(opened, trial, alias)
+    code = made_with(opened.trials[trial], opened.launches)
+    folder = file.folder / "promoted" / alias
+    keep_retriever(file, seeds[best or 0], dataset, folder)
+    roles, name = (dataset.role("val_id"), dataset.role("val_ood")), system_name(trial)
+    made = compare({name: seeds}, {}, dataset, roles, seed=file.seed)
+    student = Registration(
+        alias=alias,
+        trial=trial,
+        run=trial_key(trial) if best is None else finalist_key(trial, best),
+        folder=folder,
+        scores={role: systems[name] for role, systems in made.scores.items()},
+        reason=reason,
+        code=code if best is None else finalists_code(opened.attributes),
+    )
+    try:
+        (move,) = register(target, file, dataset, [student])
+    except (MlflowException, RequestException) as error:
+        raise unanswered(target.uri, error) from None
+    _store(opened, move)
+    return move
 
 
-def _open(study: StudySnapshot, trial: int, alias: str) -> tuple[_Candidate, Dataset]:
-    _check_trial(study, trial)
-    dataset = Dataset.open(study.file.dataset)
-    expected = study.attributes.get("dataset")
-    if expected not in (None, dataset.fingerprint):
+def check_alias(alias: str) -> None:
+    """Raise `RefKDError` where MLflow would refuse a name, or refkd gives it itself."""
+    if _ALLOWED.fullmatch(alias) is None:
         raise RefKDError(
-            f"{study.file.dataset}: is not the dataset that study {study.name!r} was searched on "
-            f"({dataset.fingerprint[:12]}, not {str(expected)[:12]}); restore that one"
+            f"alias {alias!r} is no name that MLflow takes; use letters, digits, _ and -, such as "
+            "best-ood"
         )
-    return _candidate(study, trial, alias), dataset
+    if _RESERVED.fullmatch(alias):
+        raise RefKDError(
+            f"alias {alias!r} is reserved by MLflow; use another, such as stable-{alias}"
+        )
+    if alias.endswith(BEFORE):
+        raise RefKDError(
+            f"alias {alias!r} is given to the earlier holder of {alias.removesuffix(BEFORE)!r}; "
+            "move that one"
+        )
 
 
 def _check_trial(study: StudySnapshot, trial: int) -> None:
@@ -154,34 +110,41 @@ def _check_trial(study: StudySnapshot, trial: int) -> None:
         )
 
 
-def _candidate(study: StudySnapshot, trial: int, alias: str) -> _Candidate:
-    known = identity_of(study.attributes, study.folder)
-    identity = known or StoredStudy(study.file, study.place.storage).identity()
-    found = study.finalists
-    rows = [row for row in found.finalists if row.trial == trial] if found else []
-    if rows and not rows[0].failures:
-        best = best_seed(rows[0].runs, ALIASES.get(alias, BALANCED))
-        folders = [finalist_folder(study.folder, trial, k) for k in range(len(rows[0].runs))]
-        seeds = [open_student(folder) for folder in folders]
-        code = finalists_code(study.attributes)
-        return _Candidate(
-            student=seeds[best],
-            run=finalist_key(trial, best),
-            seeds=seeds,
-            code=code,
-            identity=identity,
+def _open_dataset(study: StudySnapshot) -> Dataset:
+    dataset = Dataset.open(study.file.dataset)
+    expected = study.attributes.get("dataset")
+    if expected not in (None, dataset.fingerprint):
+        raise RefKDError(
+            f"{study.file.dataset}: is not the dataset that study {study.name!r} was searched on "
+            f"({dataset.fingerprint[:12]}, not {str(expected)[:12]}); restore that one"
         )
-    student = open_student(trial_folder(study.folder, trial))
-    code = made_with(study.trials[trial], study.launches)
-    return _Candidate(
-        student=student, run=trial_key(trial), seeds=[student], code=code, identity=identity
-    )
+    return dataset
 
 
-def _scores(
-    file: StudyFile, dataset: Dataset, trial: int, seeds: Sequence[FrozenStudent]
-) -> dict[str, Row]:
-    roles = (dataset.role("val_id"), dataset.role("val_ood"))
-    name = system_name(trial)
-    made = compare({name: seeds}, {}, dataset, roles, seed=file.seed)
-    return {role: systems[name] for role, systems in made.scores.items()}
+def _students(
+    study: StudySnapshot, trial: int, alias: str
+) -> tuple[Sequence[FrozenStudent], int | None]:
+    """Return a finalist's students on fresh seeds and which is the best; else the trial's own."""
+    finalists = [] if study.finalists is None else study.finalists.finalists
+    for row in finalists:
+        if row.trial == trial and not row.failures:
+            folders = [finalist_folder(study.folder, trial, k) for k in range(len(row.runs))]
+            best = best_seed(row.runs, ALIASES.get(alias, BALANCED))
+            return [open_student(folder) for folder in folders], best
+    return [open_student(trial_folder(study.folder, trial))], None
+
+
+def _store(study: StudySnapshot, move: AliasMoved) -> None:
+    """Store the move in the study.
+
+    Only the holder of the lease gives events their place in the order: while a driver is at work,
+    the move is stored without one.
+    """
+    url = study.place.storage
+    try:
+        with lease(url, study.name, objectives=len(study.objectives)):
+            stored = StoredStudy(study.file, url)
+            stored.take_up_schema()
+            stored.note_aliases([move])
+    except LeaseError:
+        note_beside(study.optuna, move)

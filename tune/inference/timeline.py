@@ -50,7 +50,7 @@ def show_answers(console: Console, answers: Sequence[Answer], duration: float) -
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
         for name in ("", "start s", "end s", "score"):
             table.add_column(name, justify="right", no_wrap=True)
-        table.add_column(_scale(duration, width), no_wrap=True)
+        table.add_column(Text("0" + f"{duration:g} s".rjust(width - 1)), no_wrap=True)
         for rank, span in enumerate(answer.spans, start=1):
             line = Text(bar(span, duration, width), style="bold cyan" if rank == 1 else "cyan")
             table.add_row(
@@ -66,9 +66,8 @@ def draw_answers(answers: Sequence[Answer], duration: float, path: Path) -> None
         raise RefKDError(f"{path}: the picture's name must end in one of {', '.join(FORMATS)}")
     from matplotlib.figure import Figure
 
-    height = sum(0.9 + 0.3 * len(answer.spans) for answer in answers)
-    figure = Figure(figsize=(8, height + 0.4), layout="constrained")
     ratios = [0.9 + 0.3 * len(answer.spans) for answer in answers]
+    figure = Figure(figsize=(8, sum(ratios) + 0.4), layout="constrained")
     panels = figure.subplots(len(answers), squeeze=False, height_ratios=ratios, sharex=True)
     for axes, answer in zip(panels[:, 0], answers, strict=True):
         for rank, span in enumerate(answer.spans, start=1):
@@ -83,8 +82,3 @@ def draw_answers(answers: Sequence[Answer], duration: float, path: Path) -> None
     panels[-1, 0].set_xlabel("seconds")
     with replaced(path) as temporary:
         figure.savefig(temporary, format=kind, dpi=120)
-
-
-def _scale(duration: float, width: int) -> Text:
-    end = f"{duration:g} s"
-    return Text("0" + end.rjust(width - 1))

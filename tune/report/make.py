@@ -17,10 +17,8 @@ from tune.report.page import Content, head_facts, ledger_text, plot_data, render
 from tune.report.parallel import parallel
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import identity_of
-from tune.tracking.delivery import REFUSED, Listed
-from tune.tracking.operations import STUDY_RUN
-from tune.tracking.projection import kept_file
-from tune.tracking.target import client_settings, target_of
+from tune.tracking.operations import STUDY_RUN, kept_file
+from tune.tracking.target import target_of
 
 FOLDER = "report"
 """Of the study's own folder, and of its run in MLflow."""
@@ -123,12 +121,11 @@ def _send(study: StudySnapshot, page: Path, pictures: Sequence[Path]) -> tuple[b
         kept_file(STUDY_RUN, path, folder, at=path.stat().st_mtime)
         for path, folder in folders.items()
     ]
-    with client_settings():
-        done = target.delivery(lambda: Listed(files)).close(SECONDS)
-    if done.left or done.rejected:
-        why = done.problem or f"see {target.folder / REFUSED}"
+    done = target.send(files, SECONDS)
+    if done.left or done.refused:
+        why = done.problem or f"see {target.refused}"
         return False, (
-            f"{done.left + done.rejected} of {len(files)} files did not reach MLflow ({why}); the "
+            f"{done.left + done.refused} of {len(files)} files did not reach MLflow ({why}); the "
             "next `refkd report` sends them"
         )
     return True, f"sent to MLflow, experiment {target.experiment}, {FOLDER}/"

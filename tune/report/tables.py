@@ -21,7 +21,7 @@ from tune.study.environment import environment
 from tune.study.events import teachers_of
 from tune.study.snapshot import StudySnapshot
 from tune.study.state import StudyState
-from tune.tracking.target import tracking_uri
+from tune.tracking.target import registered_name
 
 
 def cost(study: StudySnapshot) -> tuple[str, Table | None]:
@@ -157,13 +157,10 @@ def commands(study: StudySnapshot) -> dict[str, str]:
             "# features: (clips, width), a row a clip; duration of the video in seconds\n"
             '[[span]] = retriever.retrieve(features, "a person opens the door", duration=30.0)'
         )
-    uri = tracking_uri(study.file)
-    if uri is not None and kept:
-        from tune.tracking.registry import registered_name
-
+    if study.file.tracking.enabled and kept:
         alias = next(iter(kept))
         found[f"Serve {alias} over HTTP"] = (
-            f"export MLFLOW_TRACKING_URI={without_password(uri)}\n"
+            f"export MLFLOW_TRACKING_URI={without_password(study.place.tracking)}\n"
             f"mlflow models serve -m models:/{registered_name(study.name)}@{alias} \\\n"
             "  --env-manager local"
         )

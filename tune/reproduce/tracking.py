@@ -28,10 +28,19 @@ from tune.study.environment import environment
 from tune.study.locate import default_tracking
 from tune.study.stored_study import identity_of
 from tune.tracking.delivery import Delivery
-from tune.tracking.operations import STUDY_RUN, BeginRun, EndRun, LogEpoch, Operation, Status
-from tune.tracking.projection import as_text, kept_file, kept_scores
+from tune.tracking.operations import (
+    STUDY_RUN,
+    BeginRun,
+    EndRun,
+    LogEpoch,
+    Operation,
+    Status,
+    as_text,
+    kept_file,
+    kept_scores,
+)
 from tune.tracking.record import CLOSE_SECONDS, warn_of
-from tune.tracking.target import Target, client_settings, local_artifacts, owner_of
+from tune.tracking.target import Target, client_settings
 
 EPOCHS = "epochs.json"
 """In a network's folder: metrics and time of each epoch."""
@@ -43,13 +52,13 @@ def table_record(
     request: Request, units: Sequence[Unit], reporter: Reporter
 ) -> Iterator[TableRecord]:
     """Keep MLflow up to date while the networks of a table are trained."""
-    uri = request.tracking or default_tracking(request.workspace)
     target = Target(
-        uri=uri,
+        uri=request.tracking or default_tracking(request.workspace),
         experiment="refkd/reproduce",
-        artifact_root=local_artifacts(uri, request.workspace),
+        study=request.title,
+        identity=_identity(request.home),
+        workspace=request.workspace,
         folder=request.home / "tracking",
-        owner=owner_of(request.title, _identity(request.home)),
     )
     with client_settings():
         record = TableRecord(request.title, target, units, reporter)
@@ -63,7 +72,7 @@ def table_record(
 
 
 class TableRecord:
-    """What should stand in MLflow by now: a `Source`, and a `JobListener` that adds to it."""
+    """What should stand in MLflow by now: and a `JobListener` that adds to it."""
 
     def __init__(
         self, name: str, target: Target, units: Sequence[Unit], reporter: Reporter
@@ -73,15 +82,12 @@ class TableRecord:
         self._lock = Lock()
         self._operations: dict[str, Operation] = {}
         self._tags: dict[str, str] = {}
-        self.delivery: Delivery = target.delivery(lambda: self)
+        self.delivery: Delivery = target.delivery(lambda: self.news)
 
     def news(self) -> list[Operation]:
         """Return all that should stand in MLflow by now."""
         with self._lock:
             return list(self._operations.values())
-
-    def rewind(self) -> None:
-        """Do nothing: each call returns all of it."""
 
     def begin(self, dataset: Dataset, parameters: Mapping[str, str]) -> None:
         """Open the table's run."""

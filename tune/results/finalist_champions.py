@@ -105,30 +105,22 @@ def _register(outcome: Outcome, found: Finalists, folders: Mapping[str, Path]) -
     """Point the registry's aliases at the kept students; their scores are the means."""
     if not outcome.file.tracking.enabled:
         return
-    from tune.tracking.registry import register_champions
+    from tune.tracking.registry import Registration, register_champions
 
-    table = {
-        role: {alias: systems[system_name(number)] for alias, number in found.champions.items()}
-        for role, systems in found.comparison.scores.items()
-    }
-    runs = {
-        alias: finalist_key(number, found.kept[alias]) for alias, number in found.champions.items()
-    }
-    summary = outcome.summary().model_copy(update={"champions": found.champions})
-    reasons = {
-        alias: f"best mean {ALIASES[alias]} of {len(found.finalists)} finalists over "
-        f"{len(found.seeds)} fresh seeds (`refkd finalists`); the seed that is best is kept"
-        for alias in found.champions
-    }
-    borne = register_champions(
-        outcome.file,
-        summary,
-        outcome.dataset,
-        folders,
-        table,
-        identity=outcome.study.stored.identity(),
-        code=dict.fromkeys(folders, finalists_code(outcome.study.optuna.user_attrs)),
-        runs=runs,
-        reasons=reasons,
-    )
+    scores = found.comparison.scores
+    champions = [
+        Registration(
+            alias=alias,
+            trial=number,
+            run=finalist_key(number, found.kept[alias]),
+            folder=folders[alias],
+            scores={role: systems[system_name(number)] for role, systems in scores.items()},
+            reason=f"best mean {ALIASES[alias]} of {len(found.finalists)} finalists over "
+            f"{len(found.seeds)} fresh seeds (`refkd finalists`); the seed that is best is kept",
+            code=finalists_code(outcome.study.optuna.user_attrs),
+        )
+        for alias, number in found.champions.items()
+    ]
+    identity = outcome.study.stored.identity()
+    borne = register_champions(outcome.file, outcome.dataset, champions, identity=identity)
     outcome.study.stored.note_aliases(borne or [])

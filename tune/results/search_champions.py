@@ -24,6 +24,7 @@ from tune.study.events import ChampionsChosen, champions_of
 from tune.study.folders import student_folders, trial_folder
 from tune.study.search_study import SearchStudy
 from tune.study.summary import Summary
+from tune.tracking.operations import trial_key
 
 Table = dict[str, dict[str, Any]]
 
@@ -63,23 +64,24 @@ def select_champions(
     study.note("probes", {name: found.model_dump() for name, found in probes.items()})
     write_json(file.folder / "champions" / "scores.json", table)
     if file.tracking.enabled and summary.crowned is None:
-        from tune.tracking.registry import register_champions
+        from tune.tracking.registry import Registration, register_champions
 
         if not register:
             return
-        code = {
-            alias: study.stored.made_with(number) for alias, number in summary.champions.items()
-        }
-        borne = register_champions(
-            file,
-            summary,
-            dataset,
-            folders,
-            scores,
-            identity=study.stored.identity(),
-            code=code,
-            move=False,
-        )
+        champions = [
+            Registration(
+                alias=alias,
+                trial=number,
+                run=trial_key(number),
+                folder=folders[alias],
+                scores={role: scores[role][alias] for role in scores},
+                reason="best trial of the search, by one validation score",
+                code=study.stored.made_with(number),
+            )
+            for alias, number in summary.champions.items()
+        ]
+        identity = study.stored.identity()
+        borne = register_champions(file, dataset, champions, identity=identity, move=False)
         if borne is None:
             return
         study.stored.note_aliases(borne)

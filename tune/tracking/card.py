@@ -28,12 +28,12 @@ def model_card(
     scores: Scores,
     *,
     code: Environment | None = None,
-    marks: Sequence[str] = (),
+    caveats: Sequence[str] = (),
 ) -> str:
     """Return the card in Markdown of the student that a run of a study made.
 
-    `code` is what it was made with; `marks` say why it is not to be taken at its name, they stand
-    on top.
+    `code` is what it was made with; `caveats`, why its scores are not to be taken at face value,
+    come first.
     """
     manifest = dataset.manifest
     return "\n".join(
@@ -44,7 +44,7 @@ def model_card(
             f"frozen teachers). Made by the run `{run}`.",
             *([] if code is None else [f"Code: {code}."]),
             "",
-            *(f"**Beware.** {mark}.\n" for mark in marks),
+            *(f"**Beware.** {caveat}.\n" for caveat in caveats),
             "## Training data",
             *_data(manifest),
             "",
@@ -68,7 +68,7 @@ def model_card(
             "looks at them, once, and its ledger says so.",
             f"- At most {manifest.max_clips} clips: longer videos are pooled. Words outside "
             "the vocabulary have no vector of their own.",
-            "- It always answers: that the moment is not in the video is never said.",
+            "- It always answers, also where the moment is not in the video.",
             "- Features of another network, frame rate or normalisation give numbers without "
             "meaning, and no error.",
             "",
@@ -94,7 +94,7 @@ def _data(manifest: Manifest) -> list[str]:
 
 
 def _floors(dataset: Dataset) -> dict[str, dict[str, float]]:
-    """Return the best that no look at any video can reach, by role and metric."""
+    """Return the best score of a predictor that sees no video, by role and metric."""
     found: dict[str, dict[str, float]] = {}
     for role in VALIDATION_ROLES:
         floors = bias_floors(dataset.role("fit"), dataset.role(role)).values()

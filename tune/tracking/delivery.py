@@ -1,4 +1,4 @@
-"""The thread that brings a server to what should stand in it, however long that takes."""
+"""The thread that sends operations to a tracking server, however long that takes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import (
     RetryCallState,
@@ -23,50 +23,27 @@ from tenacity import (
 )
 from tenacity.nap import sleep_using_event
 
-from tune.tracking.cursor import Cursor
 from tune.tracking.operations import EndRun, LogEpoch, Operation, RefusedError
 
 if TYPE_CHECKING:
+    from tune.tracking.target import Cursor
     from tune.tracking.writer import Writer
 
 T = TypeVar("T")
+Source = Callable[[], Sequence[Operation]]
+"""Returns what may have changed since its last call; at the first one everything."""
 _log = logging.getLogger(__name__)
 
 PATIENCE = 5
 """How often an operation may fail while the server answers other requests."""
-LOOK = 0.1
-"""Seconds between two looks at how the server does while a delivery is closed."""
+POLL = 0.1
+"""Seconds between two checks of the thread while a delivery is closed."""
 GATHER = 0.5
-"""Seconds in which epochs gather between two looks at the source: a run's are sent at once."""
+"""Seconds between two calls of the source, in which epochs gather: a run's are sent at once."""
 SLOW, LATE = 0.5, 3
-"""A server is slow where each of the last few requests took longer than so many seconds."""
+"""A server is slow where each of the last `LATE` requests took longer than `SLOW` seconds."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0
 """Seconds between the first two tries, doubled from then on, and at most."""
-REFUSED = "refused.jsonl"
-
-
-class Source(Protocol):
-    """Whoever knows what should stand in MLflow."""
-
-    def news(self) -> Sequence[Operation]:
-        """Return what may have changed since the last call; all of it at the first one."""
-
-    def rewind(self) -> None:
-        """Let the next call return all of it again."""
-
-
-class Listed:
-    """A source of operations that are known from the start."""
-
-    def __init__(self, operations: Iterable[Operation]) -> None:
-        self._operations = list(operations)
-
-    def news(self) -> Sequence[Operation]:
-        """Return all of them."""
-        return self._operations
-
-    def rewind(self) -> None:
-        """Do nothing: each call returns all of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,35 +53,35 @@ class Delivered:
     sent: int = field(default=0, compare=False)
     left: int = 0
     """Operations that the server lacks; the next launch sends them."""
-    rejected: int = 0
+    refused: int = 0
     """Operations put aside in this launch."""
     problem: str | None = None
     """Why the last try failed, where operations are left."""
 
 
 class Delivery:
-    """Sends what a source says and a server lacks; an outage delays it, a refusal is passed over.
+    """Sends what a server lacks of a source; retries an outage, puts refused operations aside.
 
-    `source` opens a source; `connect` makes the writer. Both are called in the thread, the writer
-    only when there is something to send, since it imports MLflow. What an error says is kept as
-    `show` returns it. What the server refuses goes to a file of `folder`, with the reason.
+    `open_source` and `connect`, which makes the writer, are called in the thread: the source may
+    have a connection of its own, and the writer, made only when there is something to send,
+    imports MLflow. Refused operations are appended to the file `refused`. Texts of errors are
+    kept as `show` returns them.
     """
 
     def __init__(
         self,
-        source: Callable[[], Source],
+        open_source: Callable[[], Source],
         cursor: Cursor,
-        folder: Path,
+        refused: Path,
         connect: Callable[[], Writer],
         *,
         show: Callable[[str], str] = str,
     ) -> None:
-        self._open = source
+        self._open = open_source
         self._cursor = cursor
-        self._refused = folder / REFUSED
+        self._refused = refused
         self._connect = connect
         self._show = show
-        self._queue: list[Operation] = []
         self._sent = self._rejected = 0
         self._problem: BaseException | None = None
         self._took: deque[float] = deque(maxlen=LATE)
@@ -113,7 +90,7 @@ class Delivery:
         self._wake.set()
         self._closing = threading.Event()
         self._given_up = threading.Event()
-        self._thread = threading.Thread(target=self._carry, name="refkd-tracking", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="refkd-tracking", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
@@ -121,7 +98,7 @@ class Delivery:
         self._wake.set()
 
     def close(self, seconds: float, *, struggling: float = math.inf) -> Delivered:
-        """Send what is left for at most so many seconds, then say what became of it.
+        """Send what is left for at most so many seconds, then return what became of it.
 
         `struggling` bounds them while the server is down or slow.
         """
@@ -133,34 +110,34 @@ class Delivery:
             left = begun + limit - time.monotonic()
             if left <= 0:
                 break
-            self._thread.join(min(left, LOOK))
+            self._thread.join(min(left, POLL))
         self._given_up.set()
+        behind = self._thread.is_alive() or self._problem is not None
         # Another source: the thread may be at work with its own.
-        lacking = len(self._cursor.pending(self._open().news())) if self._is_behind() else 0
+        lacking = len(self._cursor.pending(self._open()())) if behind else 0
         slow = TimeoutError("the server does not answer in time") if lacking else None
         problem = self._problem or slow
         why = None if problem is None else self._show(str(problem))
-        return Delivered(sent=self._sent, left=lacking, rejected=self._rejected, problem=why)
+        return Delivered(sent=self._sent, left=lacking, refused=self._rejected, problem=why)
 
-    def _is_behind(self) -> bool:
-        return self._thread.is_alive() or self._problem is not None
-
-    def _carry(self) -> None:
+    def _run(self) -> None:
         writer: Writer | None = None
         try:
-            source = self._insist(self._open)
+            source = self._retrying(self._open)
             while not self._given_up.is_set():
                 self._wake.wait()
                 self._wake.clear()
                 # Asked before the source is: what happens before closing is never missed.
                 closing = self._closing.is_set()
-                self._queue = self._cursor.pending(self._insist(source.news))
-                if self._queue and writer is None:
-                    writer = self._insist(self._connect)
-                    if writer.is_new:
-                        self._start_over(source)
-                if self._queue and writer is not None:
-                    self._send(writer)
+                queue = self._cursor.pending(self._retrying(source))
+                if queue and writer is None:
+                    writer = self._retrying(self._connect)
+                    if writer.is_new:  # it has nothing, whatever the cursor says
+                        self._cursor.clear()
+                        source = self._retrying(self._open)
+                        queue = self._cursor.pending(self._retrying(source))
+                if queue and writer is not None:
+                    self._send(writer, queue)
                     self._closing.wait(GATHER)
                 if closing:
                     return
@@ -169,30 +146,21 @@ class Delivery:
         except Exception as error:  # a mistake of ours: what is left is counted, and sent later
             self._problem = error
 
-    def _start_over(self, source: Source) -> None:
-        """Take it that the server has nothing."""
-        self._cursor.clear()
-        source.rewind()
-        self._queue = self._cursor.pending(self._insist(source.news))
-
-    def _send(self, writer: Writer) -> None:
+    def _send(self, writer: Writer, queue: list[Operation]) -> None:
         try:
-            for operations in parcels(self._queue):
+            for operations in parcels(queue):
                 if self._given_up.is_set():
                     return
                 self._deliver(writer, operations)
         finally:
-            self._save()
-
-    def _save(self) -> None:
-        """Note what was sent; where the disk is full it is sent again some day, to no harm."""
-        try:
-            self._cursor.save()
-            self._unsaved = False
-        except OSError as error:
-            if not self._unsaved:
-                _log.warning("%s; what MLflow has cannot be noted, and is sent again later", error)
-            self._unsaved = True
+            try:
+                self._cursor.save()
+                self._unsaved = False
+            except OSError as error:  # a full disk: it is sent again later, to no harm
+                if not self._unsaved:
+                    what = "what MLflow has cannot be noted, and is sent again later"
+                    _log.warning("%s; %s", error, what)
+                self._unsaved = True
 
     def _deliver(self, writer: Writer, operations: list[Operation]) -> None:
         tries = 0
@@ -211,7 +179,7 @@ class Delivery:
             self._struggles = len(self._took) == LATE and min(self._took) > SLOW
 
         try:
-            self._insist(once)
+            self._retrying(once)
             self._sent += len(operations)
             self._cursor.add(operations)
         except RefusedError as refusal:
@@ -231,31 +199,30 @@ class Delivery:
         self._rejected += 1
         self._cursor.add([operation])
 
-    def _insist(self, action: Callable[[], T]) -> T:
+    def _retrying(self, action: Callable[[], T]) -> T:
         """Repeat what fails until it succeeds, is refused, or the launch gives up."""
-        retrying = Retrying(
+
+        def note_failure(_: RetryCallState) -> None:
+            self._struggles = True
+
+        def is_hopeless(state: RetryCallState) -> bool:
+            long_down = self._closing.is_set() and state.attempt_number >= PATIENCE
+            return self._given_up.is_set() or long_down
+
+        return Retrying(
             retry=retry_if_not_exception_type(RefusedError),
             wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
-            stop=self._is_hopeless,
+            stop=is_hopeless,
             sleep=sleep_using_event(self._given_up),
-            before_sleep=self._note_failure,
-        )
-        return retrying(action)
-
-    def _note_failure(self, _: RetryCallState) -> None:
-        self._struggles = True
-
-    def _is_hopeless(self, state: RetryCallState) -> bool:
-        """Return whether to leave the rest to the next launch."""
-        long_down = self._closing.is_set() and state.attempt_number >= PATIENCE
-        return self._given_up.is_set() or long_down
+            before_sleep=note_failure,
+        )(action)
 
 
 def parcels(operations: Iterable[Operation]) -> Iterator[list[Operation]]:
     """Yield what is sent at once.
 
-    The epochs of a run go together, and with its end, as far as nothing else of that run lies
-    between them.
+    The epochs of a run go together, and with its end, as far as no other operation of that run
+    comes between them.
     """
     found: list[list[Operation]] = []
     growing: dict[str, list[Operation]] = {}

@@ -1,71 +1,193 @@
-"""What a run was made of, as MLflow is told it: its dataset, the knowledge, both teachers."""
+"""The dataset, teachers and students of a study, as far as they lie on disk.
+
+A dataset, a teacher and its knowledge are each identified by a digest.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
+from refkd.training.export import RECORD, WEIGHTS, open_student, student_is_frozen
 from refkd.training.knowledge import knowledge_address
-from refkd.training.teacher import Teacher
-from tune.tracking.operations import Input
+from refkd.training.teacher import RECORD as TEACHER_RECORD
+from refkd.training.teacher import WEIGHTS as TEACHER_WEIGHTS
+from refkd.training.teacher import Teacher, find_teacher
+from tune.config.space import flat
+from tune.config.study_file import StudyFile
+from tune.study.events import teachers_of
+from tune.tracking.operations import (
+    BeginRun,
+    EndRun,
+    Input,
+    KeepFile,
+    KeepModel,
+    LinkInputs,
+    LogEpoch,
+    Operation,
+    as_text,
+    kept_scores,
+    milliseconds,
+    validation,
+)
 
+HASH_TAG = "refkd.sha256"
+"""Tag of a student's model: the hash of its weights, by which a version is found again."""
 LONGEST_DIGEST = 36
 """Characters that MLflow keeps of a dataset's digest."""
+TEACHER_TAG, KNOWLEDGE_TAG = "refkd.teacher_", "refkd.knowledge_"
+"""What begins the tags of a student that name its teachers and their knowledge, by role."""
+_NOT_PARAMETERS = {"history", "metrics", "sha256", "dataset", "epoch"}
+_OF_RUNS = {"refkd.trial", "refkd.attempt", "refkd.continues", "refkd.finalist_of"}
+"""Tags of a run that are not tags of its model."""
 
 
-def dataset_input(dataset: Dataset) -> Input:
-    """Return the prepared dataset, known by its fingerprint."""
-    manifest = dataset.manifest
-    counts = {role: count.pairs for role, count in manifest.roles.items()}
-    return {
-        "name": dataset.name,
-        "digest": dataset.fingerprint[:LONGEST_DIGEST],
-        "source": str(dataset.path.absolute()),
-        "profile": json.dumps({"fingerprint": dataset.fingerprint, "pairs": counts}),
-        "context": "training and validation",
-    }
-
-
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Lineage:
-    """What the students of a launch are distilled from."""
+    """The dataset and the teachers that the students of a study are made from."""
 
-    def __init__(self, dataset: Dataset, teachers: Mapping[str, Teacher], folder: str) -> None:
-        """`folder` holds all knowledge."""
-        self._dataset = dataset
-        self._teachers = teachers
-        self._folder = folder
-        self._addresses = {r: knowledge_address(t, dataset) for r, t in teachers.items()}
+    workspace: Path
+    dataset: Dataset | None = None
+    """None where it is not on this machine; then runs have no inputs and no models."""
+    teachers: Mapping[str, Teacher] = field(default_factory=dict)
+    """By role; those that the study was made with."""
+
+    @cached_property
+    def _addresses(self) -> dict[str, str]:
+        """The content address of each teacher's knowledge, by role."""
+        if self.dataset is None:
+            return {}
+        return {role: knowledge_address(t, self.dataset) for role, t in self.teachers.items()}
 
     def tags(self) -> dict[str, str]:
-        """Return what a student is found by, from either teacher or its knowledge."""
-        teachers = {f"refkd.teacher_{role}": t.digest for role, t in self._teachers.items()}
-        return teachers | {f"refkd.knowledge_{r}": a for r, a in self._addresses.items()}
+        """Return the tags by which students are found from a teacher or its knowledge."""
+        teachers = {f"{TEACHER_TAG}{role}": self.teachers[role].digest for role in self._addresses}
+        return teachers | {f"{KNOWLEDGE_TAG}{r}": a for r, a in self._addresses.items()}
 
-    def inputs(self) -> dict[str, Any]:
-        """Return the datasets and models that go into a student."""
-        knowledge = [self._knowledge(role) for role in self._teachers]
+    @cached_property
+    def data(self) -> Input:
+        """The prepared dataset as an input of a run."""
+        assert self.dataset is not None
+        fingerprint = self.dataset.fingerprint
+        counts = {role: count.pairs for role, count in self.dataset.manifest.roles.items()}
         return {
-            "datasets": [dataset_input(self._dataset), *knowledge],
-            "models": [teacher.digest for teacher in self._teachers.values()],
+            "name": self.dataset.name,
+            "digest": fingerprint[:LONGEST_DIGEST],
+            "source": str(self.dataset.path.absolute()),
+            "profile": json.dumps({"fingerprint": fingerprint, "pairs": counts}),
+            "context": "training and validation",
         }
 
-    def _knowledge(self, role: str) -> Input:
-        address = self._addresses[role]
-        made_of = {
-            "teacher": self._teachers[role].digest,
-            "dataset": self._dataset.fingerprint,
-        }
+    def inputs(self, run: str, time: int) -> Iterator[Operation]:
+        """Yield the link from a student's run to its dataset, knowledge and teachers."""
+        if self.dataset is not None:
+            knowledge = [self._knowledge(role, self.dataset) for role in self.teachers]
+            teachers = [teacher.digest for teacher in self.teachers.values()]
+            datasets = [self.data, *knowledge]
+            yield LinkInputs(run=run, time=time, datasets=datasets, models=teachers)
+
+    def _knowledge(self, role: str, dataset: Dataset) -> Input:
+        address, folder = self._addresses[role], self.workspace.absolute() / "knowledge"
+        made_of = {"teacher": self.teachers[role].digest, "dataset": dataset.fingerprint}
         return {
             "name": f"knowledge-{role}",
             "digest": address,
-            "source": f"{self._folder}/{address}.npy",
+            "source": f"{folder}/{address}.npy",
             "profile": json.dumps(made_of),
             "context": f"logits of teacher-{role}",
         }
 
+    def student(
+        self, begun: BeginRun, folder: Path, epochs: Mapping[int, LogEpoch], *, ended: int
+    ) -> Iterator[Operation]:
+        """Yield the model of a student's run, if its folder holds a finished student."""
+        if self.dataset is None or not student_is_frozen(folder):
+            return
+        found = open_student(folder).record
+        tags = {name: value for name, value in begun.tags.items() if name not in _OF_RUNS}
+        yield KeepModel(
+            run=begun.run,
+            time=epochs[found.epoch].time if found.epoch in epochs else ended,
+            name=f"student-{begun.name.partition('-')[2]}",
+            paths=[str((folder / file).absolute()) for file in (WEIGHTS, RECORD)],
+            model_type="student",
+            sha256=found.sha256,
+            epoch=found.epoch,
+            metrics=validation(found.metrics),
+            dataset=self.data,
+            params=as_text(flat(found.config.model_dump(mode="json"))),
+            tags={**tags, "refkd.role": "student", HASH_TAG: found.sha256},
+        )
 
-def ancestry(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return those of a student's tags that name its teachers and their knowledge."""
-    return {k: v for k, v in tags.items() if k.startswith(("refkd.teacher_", "refkd.knowledge_"))}
+    def teacher(self, role: str, tags: Mapping[str, str]) -> Iterator[Operation]:
+        """Yield a teacher's run with its weights, config and scores, whichever launch trained it.
+
+        The run ends when the teacher's record was written; an epoch has the time that it took.
+        """
+        key, name, teacher = f"teacher/{role}", f"teacher-{role}", self.teachers[role]
+        record = teacher.record
+        parameters = as_text(flat(record.model_dump(mode="json", exclude=_NOT_PARAMETERS)))
+        tags = {**tags, "refkd.role": name, "refkd.digest": teacher.digest}
+        took = [past["metrics"].get("cost/wall_seconds", 0.0) for past in record.history]
+        ended = (teacher.folder / TEACHER_RECORD).stat().st_mtime
+        began, end = ended - max(took, default=0.0), milliseconds(ended)
+        begun = milliseconds(began)
+        yield BeginRun(run=key, time=begun, name=name, params=parameters, tags=tags)
+        yield LinkInputs(run=key, time=begun, datasets=[self.data], models=[])
+        times = {}
+        for past, seconds in zip(record.history, took, strict=True):
+            times[past["epoch"]] = at = milliseconds(began + seconds)
+            yield LogEpoch(run=key, time=at, epoch=past["epoch"], metrics=past["metrics"])
+        digests = {TEACHER_WEIGHTS: record.sha256, TEACHER_RECORD: teacher.digest}
+        paths = {str((teacher.folder / file).absolute()): found for file, found in digests.items()}
+        for path, digest in paths.items():
+            yield KeepFile(run=key, time=end, path=path, folder="teacher", sha256=digest)
+        yield KeepModel(
+            run=key,
+            time=times.get(record.epoch, end),
+            name=name,
+            paths=list(paths),
+            model_type="teacher",
+            sha256=teacher.digest,
+            epoch=record.epoch,
+            metrics=validation(record.metrics),
+            dataset=self.data,
+            params=parameters,
+            tags=tags,
+        )
+        kept = {"refkd.kept_epoch": str(record.epoch)}
+        scores = kept_scores(record.metrics)
+        yield EndRun(run=key, time=end, status="FINISHED", tags=kept, metrics=scores)
+
+
+def found_on_disk(
+    file: StudyFile, attributes: Mapping[str, Any], dataset: Dataset | None = None
+) -> Lineage:
+    """Return the dataset and the teachers of a study that are still where they were.
+
+    What is there but is not the study's own is left out. A `dataset` that is given is not looked
+    for.
+    """
+    workspace = file.workspace.absolute()
+    if dataset is None:
+        with suppress(RefKDError, OSError):
+            dataset = Dataset.open(file.dataset)
+        if dataset is None or dataset.fingerprint != attributes.get("dataset"):
+            return Lineage(workspace=workspace)
+    folders: Mapping[str, str] = attributes.get("teachers", {})
+    teachers: dict[str, Teacher] = {}
+    for role, name in folders.items():
+        with suppress(RefKDError):
+            if teacher := find_teacher(workspace / "teachers" / name):
+                teachers[role] = teacher
+    expected = {role: trained.digest for role, trained in teachers_of(attributes).items()}
+    if {role: teacher.digest for role, teacher in teachers.items()} != expected:
+        teachers = {}
+    return Lineage(workspace=workspace, dataset=dataset, teachers=teachers)

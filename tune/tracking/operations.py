@@ -1,4 +1,4 @@
-"""What should stand in MLflow, piece by piece: each has a key, and may be written twice."""
+"""What MLflow should hold, piece by piece: each operation has a key and may be written twice."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from refkd.files import sha256_file
 
 STUDY_RUN = "study"
 """Key of the run that is the parent of all others."""
+NOTE_TAG = "mlflow.note.content"
+"""Tag that holds the description of a run, or of an experiment, in MLflow."""
 Input = dict[str, str]
 """A dataset of MLflow: name, digest, source, profile, context."""
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -32,28 +37,29 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class _Operation:
-    """What all kinds share; a run is named by a key that is the same in every launch."""
+    """What all kinds of operation have in common."""
 
+    IN_KEY: ClassVar[tuple[str, ...]] = ("run",)
     run: str
-    """Key of the run in its study, such as `trial/0003`."""
+    """Key of the run in its study, such as `trial/0003`; it is the same in every launch."""
     time: int
     """In milliseconds since 1970."""
 
     @property
     def key(self) -> str:
-        """What it is about: another one with this key replaces it."""
-        return f"{type(self).__name__}/{self.run}"
+        """What it writes: a later operation with the same key replaces it."""
+        return "/".join([type(self).__name__, *(str(getattr(self, n)) for n in self.IN_KEY)])
 
     @cached_property
     def digest(self) -> str:
-        """A hash over all but the time: the same for one that says nothing new."""
+        """A hash over everything but the time, by which a repeated operation is recognised."""
         facts = {name: value for name, value in asdict(self).items() if name != "time"}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BeginRun(_Operation):
-    """A run is there and goes on."""
+    """Create a run, or continue it."""
 
     name: str
     params: Mapping[str, str]
@@ -63,34 +69,26 @@ class BeginRun(_Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class LogEpoch(_Operation):
-    """A run holds the metrics of an epoch, counted from 1."""
+    """Log the metrics of an epoch, counted from 1."""
 
+    IN_KEY: ClassVar[tuple[str, ...]] = ("run", "epoch")
     epoch: int
     metrics: Mapping[str, float]
-
-    @property
-    def key(self) -> str:
-        """What it is about."""
-        return f"{super().key}/{self.epoch}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeepFile(_Operation):
-    """A run holds a copy of a file, in a folder of the run or at its top."""
+    """Store a copy of a file with a run, in a folder of the run or at its top."""
 
+    IN_KEY: ClassVar[tuple[str, ...]] = ("run", "path")
     path: str
     folder: str | None
     sha256: str
 
-    @property
-    def key(self) -> str:
-        """What it is about."""
-        return f"{super().key}/{self.path}"
-
 
 @dataclass(frozen=True, kw_only=True)
 class LinkInputs(_Operation):
-    """A run names what went into it: datasets, and models by their digests."""
+    """Name the inputs of a run: datasets, and models by their digests."""
 
     datasets: list[Input]
     models: list[str]
@@ -98,13 +96,13 @@ class LinkInputs(_Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class KeepModel(_Operation):
-    """What a run made at an epoch is a logged model, with its scores on a dataset."""
+    """Store the network of an epoch of a run as a logged model, with its scores on a dataset."""
 
     name: str
     paths: list[str]
     model_type: Literal["teacher", "student"]
     sha256: str
-    """Says which one it is, among all of the study."""
+    """Identifies it among all models of the study."""
     epoch: int
     metrics: Mapping[str, float]
     dataset: Input
@@ -114,7 +112,7 @@ class KeepModel(_Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class EndRun(_Operation):
-    """A run is closed; `metrics` are of the whole run."""
+    """Close a run; `metrics` describe the run as a whole."""
 
     status: Status
     tags: Mapping[str, str]
@@ -122,3 +120,34 @@ class EndRun(_Operation):
 
 
 Operation = BeginRun | LogEpoch | KeepFile | LinkInputs | KeepModel | EndRun
+
+
+def kept_file(run: str, path: Path, folder: str | None, *, at: float) -> KeepFile:
+    """Return the operation that stores a copy of a file as it is now; `at` is in seconds."""
+    return KeepFile(
+        run=run,
+        time=milliseconds(at),
+        path=str(path.absolute()),
+        folder=folder,
+        sha256=sha256_file(path),
+    )
+
+
+def as_text(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return values as MLflow stores parameters."""
+    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
+
+
+def kept_scores(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the validation scores of the weights that were kept, named `kept/...`."""
+    return {f"kept/{name}": value for name, value in validation(metrics).items()}
+
+
+def validation(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics of the validation roles."""
+    return {name: value for name, value in metrics.items() if name.startswith("val_")}
+
+
+def milliseconds(seconds: float) -> int:
+    """Return a time as MLflow stores it."""
+    return round(1000 * seconds)

@@ -1,38 +1,46 @@
-"""A launch beside which MLflow is kept up to date, without ever waiting for it."""
+"""Keeping MLflow up to date with a study: beside a launch, and later by `refkd sync`."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from types import TracebackType
+from dataclasses import replace
+from pathlib import Path
 from typing import Self
 
 import yaml
 
+from refkd.config import Config
 from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
 from refkd.files import replaced
 from refkd.training.teacher import Teacher
 from tune.config.study_file import StudyFile
-from tune.study.search_study import SearchStudy, TrialRequest
-from tune.tracking.delivery import REFUSED, Delivered, Delivery
-from tune.tracking.projection import Made
-from tune.tracking.source import StudySource, found_on_disk
+from tune.config.urls import without_password
+from tune.study.lease import lease
+from tune.study.search_study import SearchStudy
+from tune.study.snapshot import open_snapshot
+from tune.study.stored_study import StoredStudy
+from tune.tracking.delivery import Delivered, Delivery
+from tune.tracking.lineage import Lineage, found_on_disk
+from tune.tracking.projection import StudySource
 from tune.tracking.target import Target, client_settings, target_of
 
 CLOSE_SECONDS = 30.0
 """How long the end of a launch waits for the tracking server."""
 STRUGGLING_SHARE = 0.01
-"""Part of a launch that its end waits longer, at most, for a server that is down or slow."""
+"""Part of a launch that its end waits at most for a server that is down or slow."""
 _log = logging.getLogger(__name__)
 
 
 class Record:
-    """Keeps MLflow up to date with a study while a driver is at work.
+    """Keeps MLflow up to date with a study while a driver is at work, and never holds it up.
 
-    What happened is read from the study's storage by a thread; a listener's calls only say that
-    there is something to read. What an earlier launch left unsent is sent as well.
+    A thread reads the study's storage and sends what is new, also what an earlier launch left; the
+    calls of a listener only wake it.
     """
 
     def __init__(self, file: StudyFile) -> None:
@@ -42,19 +50,14 @@ class Record:
         self._at_work = True
         self._begun = time.monotonic()
         self._settings = ExitStack()
-        self._made = Made(workspace=file.workspace)
+        self._lineage = Lineage(workspace=file.workspace)
         self.delivery = Delivered()
         """What had not reached MLflow at the end."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._at_work = False
         if self._delivery is None or self._target is None:
             return
@@ -69,45 +72,34 @@ class Record:
         settings = self._file.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         with replaced(path) as temporary:
             temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-        self._made = found_on_disk(self._file, study.optuna.user_attrs, dataset)
+        self._lineage = found_on_disk(self._file, study.optuna.user_attrs, dataset)
         if not self._file.tracking.enabled:
             return
         self._target = target_of(self._file, study.stored.identity())
         assert self._target is not None
         self._settings.enter_context(client_settings())
-
-        def source() -> StudySource:
-            return StudySource(
-                self._file, study.stored.apart(), lambda: self._made, lambda: self._at_work
+        self._delivery = self._target.delivery(
+            lambda: (
+                StudySource(
+                    self._file, study.stored.apart(), lambda: self._lineage, lambda: self._at_work
+                ).news
             )
-
-        self._delivery = self._target.delivery(source)
+        )
 
     def teachers_ready(self, teachers: Mapping[str, Teacher]) -> None:
-        """Send what the teachers came to, and from now on what students are made of.
+        """Send the runs of the teachers, and from now on the lineage of students.
 
         A teacher is sent once it is frozen, whichever launch trained it.
         """
-        dataset = self._made.dataset
-        self._made = Made(workspace=self._file.workspace, dataset=dataset, teachers=dict(teachers))
+        self._lineage = replace(self._lineage, teachers=dict(teachers))
         self.wake()
 
-    def wake(self) -> None:
-        """Say that the study holds something new."""
+    def wake(self, *_: object, **__: object) -> None:
+        """Say that the study holds something new, whatever it is: the thread reads it there."""
         if self._delivery is not None:
             self._delivery.wake()
 
-    def trial_started(self, ask: TrialRequest) -> None:
-        """Say that a trial was begun."""
-        self.wake()
-
-    def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Say that an epoch was stored."""
-        self.wake()
-
-    def trial_ended(self, number: int, state: str, reason: str | None) -> None:
-        """Say that a trial has an outcome."""
-        self.wake()
+    trial_started = epoch_ended = trial_ended = wake  # as a `TrialListener` of the search
 
 
 def warn_of(delivery: Delivered, target: Target) -> None:
@@ -119,6 +111,75 @@ def warn_of(delivery: Delivered, target: Target) -> None:
             delivery.left,
             delivery.problem,
         )
-    if delivery.rejected:
-        refused = target.folder / REFUSED
-        _log.warning("MLflow refused %d events: see %s", delivery.rejected, refused)
+    if delivery.refused:
+        _log.warning("MLflow refused %d events: see %s", delivery.refused, target.refused)
+
+
+class Synced(Config):
+    """What `sync` has sent."""
+
+    study: str
+    server: str
+    """Without its password."""
+    sent: int
+    left: int
+    """Operations that the server lacks; the next call or launch sends them."""
+    refused: int
+    """Operations put aside, since the server will never take them."""
+    problem: str | None
+    """Why operations are left."""
+    refused_file: str
+    """The file of refused operations of all times, with the reasons."""
+
+
+def sync(study: Path, *, everything: bool = False) -> Synced:
+    """Send what a study holds and its tracking server lacks, until all is there or it is down.
+
+    Repeated calls do no harm. `everything` sends all of it again, what was refused too, such as
+    after a server was mended. Raises `RefKDError` where tracking is off, `NoStudyError` where the
+    study was not begun, `LeaseError` where a driver is at work: it sends by itself.
+    """
+    opened = open_snapshot(study)
+    file, url = opened.file, opened.place.storage
+    if not file.tracking.enabled:
+        raise RefKDError(f"{study}: tracking is off (tracking.enabled), so nothing waits")
+    with lease(url, file.name, objectives=len(file.objectives)), client_settings():
+        stored = StoredStudy(file, url)
+        target = target_of(file, stored.identity())
+        assert target is not None, "tracking is on"
+        lineage = found_on_disk(file, stored.optuna.user_attrs)
+
+        def open_source() -> StudySource:
+            return StudySource(file, stored.apart(), lambda: lineage)
+
+        cursor = target.cursor()
+        if everything:
+            cursor.clear()
+            target.refused.unlink(missing_ok=True)
+        elif not cursor.pending(open_source().news()) and _is_lost(target):
+            cursor.clear()
+        delivery = target.delivery(lambda: open_source().news, cursor)
+        try:
+            done = delivery.close(threading.TIMEOUT_MAX)
+        except KeyboardInterrupt:  # the rest is left to the next call
+            done = delivery.close(0)
+    return Synced(
+        study=file.name,
+        server=without_password(target.uri),
+        sent=done.sent,
+        left=done.left,
+        refused=done.refused,
+        problem=done.problem,
+        refused_file=str(target.refused),
+    )
+
+
+def _is_lost(target: Target) -> bool:
+    """Return whether a server answers and has not the experiment."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    try:
+        return target.writer().is_new
+    except (MlflowException, RequestException):  # down, and nothing waits for it
+        return False

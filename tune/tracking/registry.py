@@ -1,18 +1,29 @@
-"""Champions in MLflow's model registry: one registered model a study, an alias a champion."""
+"""Students in MLflow's model registry: one registered model a study, an alias a champion."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array
+from packaging.requirements import Requirement
 from requests import RequestException
 
+import refkd
 from refkd.data.dataset import Dataset
 from refkd.evaluation.comparison import Row
 from refkd.files import sha256_file
@@ -23,196 +34,137 @@ from tune.config.study_file import StudyFile
 from tune.config.urls import resolve, scrub
 from tune.study.environment import Environment
 from tune.study.events import AliasMoved
-from tune.study.summary import Summary
-from tune.tracking.alias import move_alias
 from tune.tracking.card import model_card
-from tune.tracking.lineage import ancestry
-from tune.tracking.operations import trial_key
-from tune.tracking.projection import HASH_TAG, marks_tag
-from tune.tracking.saved_model import save_served
+from tune.tracking.lineage import HASH_TAG, KNOWLEDGE_TAG, TEACHER_TAG
+from tune.tracking.projection import caveats_tag
+from tune.tracking.store import Store
 from tune.tracking.target import (
-    artifact_root,
+    BEFORE,
+    Target,
     client_settings,
-    experiment_name,
-    owner_of,
-    tracking_uri,
+    registered_name,
+    target_of,
 )
-from tune.tracking.writer import find_run, keep_model, open_experiment
 
 SERVED_TAG = "refkd.served"
 """Tag of a logged model whose files MLflow can load, not only weights and their record."""
+HEADING = "## Aliases"
+LONGEST = 4_900
+"""Characters of a description; MLflow's tables hold 5,000."""
 _log = logging.getLogger(__name__)
 
 
-def registered_name(study: str) -> str:
-    """Return the name under which a study's champions are registered."""
-    return f"refkd-{study}"
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """A student to register, and the alias that is to point at it."""
+
+    alias: str
+    trial: int
+    run: str
+    """Key of the run that made the student."""
+    folder: Path
+    """Of the exported retriever."""
+    scores: Mapping[str, Row]
+    """By role and metric."""
+    reason: str
+    code: Environment | None = None
+    """What the student was made with."""
 
 
 def register_champions(
     file: StudyFile,
-    summary: Summary,
     dataset: Dataset,
-    folders: Mapping[str, Path],
-    table: Mapping[str, Mapping[str, Row]],
+    champions: Sequence[Registration],
     *,
     identity: str,
-    code: Mapping[str, Environment | None] | None = None,
-    runs: Mapping[str, str] | None = None,
-    reasons: Mapping[str, str] | None = None,
     move: bool = True,
 ) -> list[AliasMoved] | None:
-    """Register each champion's exported retriever and point its alias at it.
+    """Register champions and point their aliases at them; `identity` is the study's own.
 
-    `folders`, `summary.champions` and `code`, with which each was made, go by alias; `table` holds
-    each system's scores by role. `identity` is the study's own.
-    `runs` names the run that made each champion, where it is not its trial's; `reasons` says why
-    it bears its alias, where it is not the search's best. Without `move` an alias that somebody
-    bears stays where it is.
-    Weights that are registered already make no new version. Returns which aliases they bear now;
-    None, with a warning, where the tracking server does not take them: a search does not fail for
-    that.
+    Without `move` an alias that is set stays where it is. Weights that are registered already make
+    no new version. Returns where the aliases point now; None, with a warning, where the tracking
+    server does not take them: a search does not fail for that.
     """
-    uri = tracking_uri(file)
-    borne: list[AliasMoved] = []
-    if uri is None:
-        return borne
+    target = target_of(file, identity)
+    if target is None:
+        return []
     try:
-        with client_settings(), compat.tracking_at(resolve(uri)):
-            registrar = Registrar(resolve(uri), file, dataset, identity)
-            for alias, folder in folders.items():
-                scores = {role: table[role][alias] for role in table}
-                number = summary.champions[alias]
-                run = trial_key(number) if runs is None else runs[alias]
-                why = "best trial of the search, by one validation score"
-                why = why if reasons is None else reasons[alias]
-                borne += registrar.register(
-                    alias,
-                    number,
-                    folder,
-                    scores,
-                    run=run,
-                    reason=why,
-                    code=None if code is None else code[alias],
-                    move=move,
-                )
+        return register(target, file, dataset, champions, move=move)
     except (MlflowException, RequestException) as error:
         _log.warning(
             "the champions could not be registered in MLflow (%s); they lie in %s",
-            scrub(str(error), uri),
-            next(iter(folders.values())).parent,
+            scrub(str(error), target.uri),
+            champions[0].folder.parent,
         )
         return None
-    return borne
 
 
-class Registrar:
+def register(
+    target: Target,
+    file: StudyFile,
+    dataset: Dataset,
+    students: Sequence[Registration],
+    *,
+    move: bool = True,
+) -> list[AliasMoved]:
+    """Register students as `register_champions` does; raises what MLflow's client raises."""
+    with client_settings(), compat.tracking_at(resolve(target.uri)):
+        registered = _RegisteredModel(Store.open(target), file, dataset)
+        moves = [registered.point(student, move=move) for student in students]
+    return [move for move in moves if move is not None]
+
+
+class _RegisteredModel:
     """A study's registered model, on one tracking store."""
 
-    def __init__(self, uri: str, file: StudyFile, dataset: Dataset, identity: str) -> None:
-        """`identity` is the study's own."""
-        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        self._experiment = open_experiment(
-            self._client, experiment_name(file), artifact_root(file)
-        )
-        self._owner = owner_of(file.name, identity)
-        self._study = file.name
+    def __init__(self, store: Store, file: StudyFile, dataset: Dataset) -> None:
+        self._store, self._client = store, store.client
+        self._file, self._dataset = file, dataset
         self._name = registered_name(file.name)
-        self._tags = {
-            "refkd.study_name": file.name,
-            "refkd.dataset": dataset.name,
-            "refkd.dataset_fingerprint": dataset.fingerprint,
-            **marks_tag(file),
-        }
-        self._marks = study_marks(file)
-        self._dataset = dataset
 
-    def register(
-        self,
-        alias: str,
-        number: int,
-        folder: Path,
-        scores: Mapping[str, Row],
-        *,
-        run: str,
-        reason: str,
-        code: Environment | None,
-        move: bool = True,
-    ) -> list[AliasMoved]:
-        """Register an exported retriever and move an alias to it, for a reason.
-
-        Without `move` it gets the alias only while nobody bears it, and it is said who does.
-        `scores` go by role and metric, `code` is what the student was made with. Returns that it
-        bears the alias now, with the earlier holder; nothing where it does not.
-        """
-        version = self._version_of(number, folder, scores, run, code)
-        held = self._client.get_registered_model(self._name).aliases.get(alias)
+    def point(self, student: Registration, *, move: bool) -> AliasMoved | None:
+        """Register a student and point its alias at it; None where the alias stays elsewhere."""
+        version = self._version(student)
+        held = self._client.get_registered_model(self._name).aliases.get(student.alias)
         if held is None or move:
-            held = move_alias(self._client, self._name, alias, version, reason)
+            held = move_alias(self._client, self._name, student.alias, version, student.reason)
         elif str(held) != version:
             _log.warning(
                 "%s stays with version %s of %s; trial %d is version %s: `refkd finalists` or "
                 "`refkd promote` moves it",
-                *(alias, held, self._name, number, version),
+                *(student.alias, held, self._name, student.trial, version),
             )
-            return []
-        return [
-            AliasMoved(
-                moved=time.time(),
-                model=self._name,
-                alias=alias,
-                version=version,
-                trial=number,
-                run=run,
-                reason=reason,
-                before=None if held is None else str(held),
-            )
-        ]
-
-    def _version_of(
-        self,
-        number: int,
-        folder: Path,
-        scores: Mapping[str, Row],
-        run: str,
-        code: Environment | None,
-    ) -> str:
-        """Return the version that a retriever's weights are, made now unless it is there."""
-        digest = sha256_file(folder / WEIGHTS)
-        tags = {
-            **self._tags,
-            HASH_TAG: digest,
-            "refkd.trial": str(number),
-            **{
-                f"{role}/{metric}": figure.text()
-                for role, row in scores.items()
-                for metric, figure in row.items()
-            },
-        }
-        known = self._version(digest)
-        if known is not None:
-            return known
-        self._create_registered_model()
-        card = model_card(
-            self._study, number, run, self._dataset, scores, code=code, marks=self._marks
+            return None
+        return AliasMoved(
+            moved=time.time(),
+            model=self._name,
+            alias=student.alias,
+            version=version,
+            trial=student.trial,
+            run=student.run,
+            reason=student.reason,
+            before=None if held is None else str(held),
         )
-        model = self._keep_model(number, folder, tags, run, card)
-        made = self._client.create_model_version(
-            self._name,
-            f"models:/{model.model_id}",
-            tags={**tags, **ancestry(model.tags)},
-            model_id=model.model_id,
-            description=card,
-        )
-        return str(made.version)
 
-    def _version(self, digest: str) -> str | None:
+    def _version(self, student: Registration) -> str:
+        """Return the version that a student's weights are, made now unless it is there."""
+        digest = sha256_file(student.folder / WEIGHTS)
         for found in self._client.search_model_versions(f"name = '{self._name}'"):
             if found.tags.get(HASH_TAG) == digest:
                 return str(found.version)
-        return None
-
-    def _create_registered_model(self) -> None:
+        tags = {
+            "refkd.study_name": self._file.name,
+            "refkd.dataset": self._dataset.name,
+            "refkd.dataset_fingerprint": self._dataset.fingerprint,
+            **caveats_tag(self._file),
+            HASH_TAG: digest,
+            "refkd.trial": str(student.trial),
+            **{
+                f"{role}/{metric}": figure.text()
+                for role, row in student.scores.items()
+                for metric, figure in row.items()
+            },
+        }
         try:
             self._client.create_registered_model(
                 self._name,
@@ -223,32 +175,128 @@ class Registrar:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+        card = model_card(
+            self._file.name,
+            student.trial,
+            student.run,
+            self._dataset,
+            student.scores,
+            code=student.code,
+            caveats=study_marks(self._file),
+        )
+        model = self._logged_model(student, tags, card)
+        of = (TEACHER_TAG, KNOWLEDGE_TAG)
+        made = self._client.create_model_version(
+            self._name,
+            f"models:/{model.model_id}",
+            tags={**tags, **{k: v for k, v in model.tags.items() if k.startswith(of)}},
+            model_id=model.model_id,
+            description=card,
+        )
+        return str(made.version)
 
-    def _keep_model(
-        self, number: int, folder: Path, tags: Mapping[str, str], source: str, card: str
+    def _logged_model(
+        self, student: Registration, tags: Mapping[str, str], card: str
     ) -> LoggedModel:
-        run = find_run(self._client, self._experiment, f"{self._owner}/{source}")
+        """Return the logged model of a student, with files that MLflow can load."""
+        run = self._store.run(student.run)
 
         def fill(model_id: str) -> None:
             with TemporaryDirectory(prefix="refkd-") as scratch:
                 saved = Path(scratch) / "model"
-                save_served(folder, saved, feature_dim=self._dataset.feature_dim)
+                save_served(student.folder, saved, feature_dim=self._dataset.feature_dim)
                 (saved / "README.md").write_text(card, encoding="utf-8")
                 self._client.log_model_artifacts(model_id, str(saved))
             self._client.set_logged_model_tags(model_id, {**tags, SERVED_TAG: "true"})
 
-        model_id = keep_model(
-            self._client,
-            self._experiment,
-            f"{self._owner}/{tags[HASH_TAG]}",
+        model = self._store.keep_model(
+            tags[HASH_TAG],
             fill,
-            name=f"student-{number:04d}",
+            name=f"student-{student.trial:04d}",
             model_type="student",
             source_run_id=None if run is None else run.info.run_id,
             tags=tags,
             params={},
         )
-        held = self._client.get_logged_model(model_id)
+        held = self._client.get_logged_model(model.model_id)
         if SERVED_TAG not in held.tags:  # kept when its run ended, as weights alone
-            fill(model_id)
+            fill(held.model_id)
         return held
+
+
+def move_alias(
+    client: MlflowClient, name: str, alias: str, version: str, reason: str
+) -> str | None:
+    """Point an alias at a version and return its earlier holder, None where there was none.
+
+    The reason is added to the version's description, and the earlier holder gets the alias with
+    `-before`. Nothing is done where the alias points there already. The alias moves last, so that
+    a call that was cut short is repeated without harm.
+    """
+    held = client.get_registered_model(name).aliases
+    earlier = str(held[alias]) if alias in held else None
+    if earlier == version:
+        return earlier
+    if earlier is not None:
+        client.set_registered_model_alias(name, alias + BEFORE, earlier)
+    before = client.get_model_version(name, version).description or ""
+    description = _with_reason(before, alias, reason)
+    if description != before:
+        client.update_model_version(name, version, description)
+    client.set_registered_model_alias(name, alias, version)
+    return earlier
+
+
+def _with_reason(description: str, alias: str, reason: str) -> str:
+    """Return a description with the reason as its last line, once; the oldest ones give way."""
+    card, _, listed = description.partition(f"\n{HEADING}\n")
+    lines = listed.strip().splitlines()
+    what = f"`{alias}`: {' '.join(reason.split())}"
+    if lines and lines[-1].endswith(what):
+        return description
+    lines.append(f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {what}")
+    head = f"{card.rstrip()}\n\n{HEADING}\n"
+    while len(lines) > 1 and len(head) + sum(len(line) + 1 for line in lines) > LONGEST:
+        del lines[0]
+    return head + "\n".join(lines) + "\n"
+
+
+def save_served(retriever: Path, folder: Path, *, feature_dim: int) -> None:
+    """Write an exported retriever as an MLflow model: its code, safetensors and JSON.
+
+    It carries refkd's own source, and asks for the versions installed here.
+    """
+    features = [np.zeros((4, feature_dim)).tolist()]
+    question = {"features": features, "duration": [12.0], "query": ["a person opens the door"]}
+    numbers = Array(DataType.double)
+    columns: dict[str, Array | DataType] = {
+        "features": Array(numbers),
+        "duration": DataType.double,
+        "query": DataType.string,
+    }
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(kind, name) for name, kind in columns.items()]),
+        outputs=Schema([ColSpec(numbers, name) for name in ("start", "end", "score")]),
+        params=ParamSchema([ParamSpec("top", DataType.integer, 1)]),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's, of type hints that are its own
+        from mlflow import pyfunc
+
+        pyfunc.save_model(
+            str(folder),
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"retriever": str(retriever)},
+            code_paths=[str(Path(refkd.__file__).parent)],
+            signature=signature,
+            input_example=pd.DataFrame(question),
+            pip_requirements=requirements(),
+        )
+
+
+def requirements() -> list[str]:
+    """Return the packages of refkd, MLflow and pandas at the versions installed here."""
+    wanted = [Requirement(line) for line in importlib.metadata.requires("refkd") or []]
+    names = [item.name for item in wanted if item.marker is None] + ["mlflow", "pandas"]
+    # A local label such as +cpu names a build that no index may hold.
+    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in names]

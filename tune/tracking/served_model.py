@@ -1,4 +1,4 @@
-"""The retriever as MLflow serves it: this file itself is the model's code, so nothing is pickled.
+"""The retriever as MLflow serves it: this file is the model's code, so nothing is pickled.
 
 One row of input is one question: `features`, a list of clips each a list of numbers; `duration`
 of the video in seconds; `query`, a sentence. The answer's row holds the starts and ends in
@@ -14,11 +14,11 @@ import pandas as pd  # type: ignore[import-untyped]
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from refkd.retriever import Retriever, Span
+from refkd.retriever import Retriever
 
 
 class ServedRetriever(PythonModel):
-    """Answers questions about videos by a retriever that lies beside it."""
+    """Answers questions about videos with a retriever among the model's files."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the weights; a file that was changed since the export is refused."""
@@ -32,7 +32,11 @@ class ServedRetriever(PythonModel):
     ) -> pd.DataFrame:
         """Return the `top` spans of each row."""
         top = int((params or {}).get("top", 1))
-        answers = [self._answer(row, top) for row in model_input.to_dict(orient="records")]
+        answers = []
+        for row in model_input.to_dict(orient="records"):
+            features = np.stack([np.asarray(clip, dtype=np.float32) for clip in row["features"]])
+            length = float(row["duration"])
+            answers += self._retriever.retrieve(features, row["query"], duration=length, top=top)
         return pd.DataFrame(
             {
                 "start": [[span.start for span in spans] for spans in answers],
@@ -40,11 +44,6 @@ class ServedRetriever(PythonModel):
                 "score": [[span.score for span in spans] for spans in answers],
             }
         )
-
-    def _answer(self, row: dict[Any, Any], top: int) -> list[Span]:
-        features = np.stack([np.asarray(clip, dtype=np.float32) for clip in row["features"]])
-        duration = float(row["duration"])
-        return self._retriever.retrieve(features, row["query"], duration=duration, top=top)[0]
 
 
 set_model(ServedRetriever())

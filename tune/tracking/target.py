@@ -1,21 +1,24 @@
-"""Where the record of a study is kept: which server, which experiment, whose runs."""
+"""Where the record of a study is kept: the server, the names there, and what it has already."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from refkd.files import write_json
 from refkd.scoped import log_levels, variables
 from tune.config.study_file import StudyFile
-from tune.config.urls import resolve, scrub
+from tune.config.urls import resolve, scrub, without_password
 from tune.study.locate import place_of
-from tune.tracking.cursor import Cursor
-from tune.tracking.delivery import Delivery
+from tune.tracking.delivery import Delivered, Delivery
+from tune.tracking.operations import BeginRun, EndRun, LogEpoch, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,60 +34,150 @@ CLIENT_SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",  # where MLflow is first imported meanwhile
 }
-"""MLflow's own client would wait for minutes, print, and tell its makers; a delivery waits."""
+"""MLflow's own client would retry for minutes, print, and report usage; a delivery retries."""
+BEFORE = "-before"
+"""Ending of the alias that the earlier holder of an alias gets in the registry."""
+REFUSED = "refused.jsonl"
+"""In a study's tracking folder: operations that the server refused, with the reasons."""
+_log = logging.getLogger(__name__)
+
+
+class Cursor:
+    """The operations that one experiment of one server has, in one small file.
+
+    The file may be lost or outdated: then operations are sent again, which does no harm.
+    """
+
+    def __init__(self, folder: Path, uri: str, experiment: str) -> None:
+        # A digest: an address may hold a password, and is too long for a file's name.
+        target = f"{without_password(uri)}\n{experiment}"
+        name = f"cursor-{hashlib.sha256(target.encode()).hexdigest()[:12]}.json"
+        self._path = folder / name
+        self._has: dict[str, str] = {}
+        self._epochs: dict[str, int] = {}
+        if self._path.is_file():
+            try:
+                held = json.loads(self._path.read_bytes())
+                self._has, self._epochs = dict(held["operations"]), dict(held["epochs"])
+            except (ValueError, KeyError, TypeError) as error:
+                self.clear()
+                _log.warning(
+                    "%s is damaged (%s); all is sent again, to no harm", self._path, error
+                )
+
+    def pending(self, operations: Iterable[Operation]) -> list[Operation]:
+        """Return those that the server lacks; a run that is continued is to be closed again."""
+        found: list[Operation] = []
+        opened: set[str] = set()
+        for one in operations:
+            if isinstance(one, LogEpoch):
+                lacks = one.epoch > self._epochs.get(one.run, 0)
+            else:
+                lacks = self._has.get(one.key) != one.digest
+            if lacks or (isinstance(one, EndRun) and one.run in opened):
+                found.append(one)
+                if isinstance(one, BeginRun):
+                    opened.add(one.run)
+        return found
+
+    def add(self, operations: Iterable[Operation]) -> None:
+        """Note that the server has some; the epochs of a run come in their order."""
+        for one in operations:
+            if isinstance(one, LogEpoch):
+                self._epochs[one.run] = max(one.epoch, self._epochs.get(one.run, 0))
+            else:
+                self._has[one.key] = one.digest
+            if isinstance(one, BeginRun):
+                self._has.pop(f"{EndRun.__name__}/{one.run}", None)
+
+    def forget(self, operations: Iterable[Operation]) -> None:
+        """Note that the server lacks some."""
+        for one in operations:
+            self._has.pop(one.key, None)
+            if isinstance(one, LogEpoch):
+                self._epochs.pop(one.run, None)
+
+    def clear(self) -> None:
+        """Note that the server has nothing."""
+        self._has, self._epochs = {}, {}
+
+    def save(self) -> None:
+        """Write the file, in the place of the one before."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self._path, {"operations": self._has, "epochs": self._epochs})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """An experiment of a tracking server, and how far it has come."""
+    """The runs of one study in an experiment of a tracking server."""
 
     uri: str = field(repr=False)
     experiment: str
-    artifact_root: Path | None
-    """Where files of a new experiment lie when no server decides."""
+    study: str
+    """The study's name."""
+    identity: str
+    """Tells the study from another one of its name."""
+    workspace: Path
     folder: Path
-    """Where is noted what it has, and what it refused."""
-    owner: str
-    """What tells a study's runs from those of all others, also of the same name."""
+    """Holds the cursor, and the operations that were refused."""
+
+    @property
+    def owner(self) -> str:
+        """What begins the tag of each of the study's runs and models."""
+        return f"{self.study}/{self.identity}"
+
+    @property
+    def artifact_root(self) -> Path | None:
+        """Where files of a new experiment lie; None where a server decides."""
+        local = not resolve(self.uri).startswith(("http://", "https://"))
+        return self.workspace.absolute() / "mlartifacts" if local else None
+
+    @property
+    def refused(self) -> Path:
+        """The file of operations that the server refused."""
+        return self.folder / REFUSED
 
     def cursor(self) -> Cursor:
-        """Return what it has."""
+        """Return what the experiment has, as it was last noted."""
         return Cursor(self.folder, self.uri, self.experiment)
 
     def writer(self) -> Writer:
         """Connect to the server; imports MLflow."""
         from tune.tracking.writer import Writer
 
-        return Writer(
-            self.uri, self.experiment, owner=self.owner, artifact_root=self.artifact_root
-        )
+        return Writer(self)
 
-    def delivery(self, source: Callable[[], Source], cursor: Cursor | None = None) -> Delivery:
-        """Begin to send what a source says; the client's settings are the caller's matter."""
+    def delivery(
+        self, open_source: Callable[[], Source], cursor: Cursor | None = None
+    ) -> Delivery:
+        """Begin to send what a source returns; the caller sets `client_settings`."""
         show = partial(scrub, url=self.uri)
         held = self.cursor() if cursor is None else cursor
-        return Delivery(source, held, self.folder, self.writer, show=show)
+        return Delivery(open_source, held, self.refused, self.writer, show=show)
+
+    def send(
+        self, operations: Sequence[Operation], seconds: float, *, again: bool = False
+    ) -> Delivered:
+        """Send operations for at most so many seconds; `again` also what the server has."""
+        cursor = self.cursor()
+        if again:
+            cursor.forget(operations)
+        with client_settings():
+            return self.delivery(lambda: lambda: operations, cursor).close(seconds)
 
 
 def target_of(file: StudyFile, identity: str) -> Target | None:
     """Return where the record of a study is kept; None where tracking is switched off."""
-    uri = tracking_uri(file)
-    if uri is None:
-        return None
-    return Target(
-        uri=uri,
-        experiment=experiment_name(file),
-        artifact_root=artifact_root(file),
-        folder=tracking_folder(file),
-        owner=owner_of(file.name, identity),
-    )
-
-
-def tracking_uri(file: StudyFile) -> str | None:
-    """Return where the record is kept; None where tracking is switched off."""
     if not file.tracking.enabled:
         return None
-    return place_of(file).tracking
+    return Target(
+        uri=place_of(file).tracking,
+        experiment=experiment_name(file),
+        study=file.name,
+        identity=identity,
+        workspace=file.workspace,
+        folder=file.folder / "tracking",
+    )
 
 
 def experiment_name(file: StudyFile) -> str:
@@ -92,26 +185,9 @@ def experiment_name(file: StudyFile) -> str:
     return file.tracking.experiment or f"refkd/{file.name}"
 
 
-def artifact_root(file: StudyFile) -> Path | None:
-    """Return where artefacts of a store without a server lie."""
-    uri = tracking_uri(file)
-    return None if uri is None else local_artifacts(uri, file.workspace)
-
-
-def local_artifacts(uri: str, workspace: Path) -> Path | None:
-    """Return where the artefacts of a store lie; None where a server keeps them."""
-    local = not resolve(uri).startswith(("http://", "https://"))
-    return workspace.absolute() / "mlartifacts" if local else None
-
-
-def tracking_folder(file: StudyFile) -> Path:
-    """Return where is noted what each server has of a study."""
-    return file.folder / "tracking"
-
-
-def owner_of(study: str, identity: str) -> str:
-    """Return what tells a study's runs from those of all others, also of the same name."""
-    return f"{study}/{identity}"
+def registered_name(study: str) -> str:
+    """Return the name under which a study's champions are registered."""
+    return f"refkd-{study}"
 
 
 @contextmanager

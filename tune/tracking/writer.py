@@ -1,20 +1,22 @@
-"""Bringing a server to what should stand in MLflow; imports MLflow: import it off the main path.
+"""Writing operations to a tracking server; imports MLflow: import it off the main path.
 
-Every call may be repeated: runs and models are found again by a tag, an epoch that a run holds is
-left as it is, and tags, parameters and states come out the same.
+Every call may be repeated: an epoch that a run holds is left as it is, and tags, parameters and
+states come out the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from mlflow import MlflowClient
 from mlflow.entities import (
-    Experiment,
+    Dataset,
+    DatasetInput,
+    InputTag,
     LoggedModel,
-    LoggedModelStatus,
+    LoggedModelInput,
+    LoggedModelOutput,
     Metric,
     Param,
     Run,
@@ -23,12 +25,13 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import MlflowException
 
-from tune.config.urls import resolve
-from tune.tracking.links import link_inputs, link_output, note_of
+from tune import compat
 from tune.tracking.operations import (
+    NOTE_TAG,
     STUDY_RUN,
     BeginRun,
     EndRun,
+    Input,
     KeepFile,
     KeepModel,
     LinkInputs,
@@ -36,42 +39,31 @@ from tune.tracking.operations import (
     Operation,
     RefusedError,
 )
+from tune.tracking.store import RUN_TAG, Store
+from tune.tracking.target import Target
 
-RUN_TAG, MODEL_TAG, PARENT_TAG = "refkd.run", "refkd.model", "mlflow.parentRunId"
-EXPERIMENT = {
-    "mlflow.note.content": "A search for students of RefKD. The run that bears the study's name "
-    "holds its file and its report; below it stand both teachers, every trial, and below a trial "
-    "its finalists on fresh seeds. `val_id/...` is in distribution, `val_ood/...` out of it, in "
-    "percent by epoch; `kept/...` are those of the epoch that was kept.",
-}
-"""Tags of a new experiment: its description."""
-PAGE = 1000
+PARENT_TAG, CONTEXT_TAG = "mlflow.parentRunId", "mlflow.data.context"
 _FINAL = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"}
 
 
 class Writer:
-    """Writes the operations of one study to one experiment.
+    """Writes the operations of one study to one experiment; no other writer is at work."""
 
-    `owner` tells the study's runs from all others; `artifact_root` is where files of a new
-    experiment lie when no server decides.
-    """
-
-    def __init__(
-        self, uri: str, experiment: str, *, owner: str, artifact_root: Path | None
-    ) -> None:
-        self._client = MlflowClient(tracking_uri=resolve(uri))
-        self._owner = owner
+    def __init__(self, target: Target) -> None:
+        self._store = Store.open(target)
+        self._client = self._store.client
         self._runs: dict[str, str] = {}
         self._models: dict[str, LoggedModel] = {}
         self._doubtful: set[str] = set()
+        """Runs whose creation seemed to fail: the server may create them later."""
         self._fresh: set[str] = set()
         """Runs that were created here and hold nothing yet but their tags."""
         self._held: dict[str, dict[int, int]] = {}
         """The epochs that a run holds, with their times."""
         self._before: set[str] | None = None
-        self.is_new = self._client.get_experiment_by_name(experiment) is None
+        """Keys of the runs that were there at first."""
+        self.is_new = self._store.is_new
         """Whether the experiment was not there: then it lacks what was sent before."""
-        self._experiment = open_experiment(self._client, experiment, artifact_root)
 
     def send(self, *operations: Operation) -> None:
         """Write an operation, or epochs of one run and perhaps its end at once.
@@ -100,15 +92,13 @@ class Writer:
 
     def answers(self) -> bool:
         """Return whether the server answers at all; raises what the client raises otherwise."""
-        return self._client.get_experiment(self._experiment) is not None
+        return self._client.get_experiment(self._store.experiment) is not None
 
     def _begin(self, begin: BeginRun) -> None:
-        """Open a run or find it again; a parameter that changed since becomes a tag."""
+        """Create a run or find it again; a parameter that changed since becomes a tag."""
         params, tags = dict(begin.params), dict(begin.tags)
         known = begin.run in self._runs
-        run_id = self._run(
-            begin.run, name=begin.name, time=begin.time, parent=begin.parent, tags=tags
-        )
+        run_id = self._run(begin.run, begin)
         if not known and begin.run in self._fresh:
             if params:
                 self._client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
@@ -129,7 +119,6 @@ class Writer:
         end = operations[-1] if isinstance(operations[-1], EndRun) else None
         key = operations[0].run
         if end is not None and key in self._doubtful:
-            # A creation that seemed to fail may have come to be later: look for its run again.
             self._runs.pop(key, None)
             self._held.pop(key, None)
             self._run(key)
@@ -154,35 +143,41 @@ class Writer:
             self._client.set_terminated(run_id, status=end.status, end_time=end.time)
 
     def _epochs_of(self, key: str, asked: Sequence[LogEpoch | KeepModel]) -> dict[int, int]:
-        """Return the epochs that a run holds already, with their times; all of one go together."""
+        """Return the epochs that a run holds already, with their times.
+
+        The metrics of an epoch are written together, so one of them is looked up.
+        """
         names = sorted({name for one in asked for name in one.metrics})
         if key not in self._held and names:
-            run_id = self._run(key)
-            known = self._client.get_metric_history(run_id, names[0])
+            known = self._client.get_metric_history(self._run(key), names[0])
             self._held[key] = {point.step: point.timestamp for point in known}
         return self._held.get(key, {})
 
     def _inputs(self, inputs: LinkInputs) -> None:
-        """Say what went into a run; of the models, those that the store holds."""
-        found = [self._made(digest) for digest in inputs.models]
-        models = [model for model in found if model is not None]
+        """Link a run to its datasets, and to those of its models that the store holds.
+
+        MLflow takes a model but once.
+        """
+        for digest in set(inputs.models) - set(self._models):
+            if model := self._store.model(digest):
+                self._models[digest] = model
+        models = [self._models[digest] for digest in inputs.models if digest in self._models]
         run_id = self._run(inputs.run)
         run = None if inputs.run in self._fresh else self._client.get_run(run_id)
         self._fresh.discard(inputs.run)
-        link_inputs(self._client, run_id, run, inputs.datasets, models)
-
-    def _made(self, digest: str) -> LoggedModel | None:
-        if digest not in self._models:
-            model = find_model(self._client, self._experiment, f"{self._owner}/{digest}")
-            if model is None:
-                return None
-            self._models[digest] = model
-        return self._models[digest]
+        held = {one.model_id for one in run.inputs.model_inputs} if run and run.inputs else set()
+        self._client.log_inputs(
+            run_id,
+            datasets=[_dataset(one) for one in inputs.datasets],
+            models=[LoggedModelInput(m.model_id) for m in models if m.model_id not in held],
+        )
+        if models and (run is None or NOTE_TAG not in run.data.tags):
+            self._client.set_tag(run_id, NOTE_TAG, _note(inputs.datasets, models))
 
     def _model(self, made: KeepModel) -> None:
-        """Keep what a run made as a logged model, with its scores.
+        """Store the network of a run as a logged model, with its scores.
 
-        The scores bear the time of their epoch in the run, so that no second row of them is made.
+        The scores have the time of their epoch in the run, so that MLflow adds no second row.
         """
         paths = [_existing(path) for path in made.paths]
 
@@ -191,40 +186,44 @@ class Writer:
                 self._client.log_model_artifact(model_id, str(path))
 
         run = self._client.get_run(self._run(made.run))
-        model_id = keep_model(
-            self._client,
-            self._experiment,
-            f"{self._owner}/{made.sha256}",
+        note = {name: text for name, text in run.data.tags.items() if name == NOTE_TAG}
+        model = self._store.keep_model(
+            made.sha256,
             fill,
             source_run_id=run.info.run_id,
-            tags={**made.tags, **note_of(run)},
+            tags={**made.tags, **note},
             name=made.name,
             model_type=made.model_type,
             params=dict(made.params),
         )
+        outputs = run.outputs.model_outputs if run.outputs else []
+        if model.model_id not in {one.model_id for one in outputs}:
+            output = LoggedModelOutput(model.model_id, made.epoch)
+            self._client.log_outputs(run.info.run_id, [output])
         at = self._epochs_of(made.run, [made]).get(made.epoch, made.time)
-        link_output(self._client, run, model_id, made.epoch, made.metrics, made.dataset, at=at)
+        scored = {f"dataset_{part}": made.dataset[part] for part in ("name", "digest")}
+        metrics = [
+            Metric(name, value, at, made.epoch, model_id=model.model_id, **scored)
+            for name, value in made.metrics.items()
+        ]
+        self._client.log_batch(run.info.run_id, metrics=metrics)
 
-    def _run(
-        self,
-        key: str,
-        *,
-        name: str | None = None,
-        time: int | None = None,
-        parent: str = STUDY_RUN,
-        tags: Mapping[str, str] | None = None,
-    ) -> str:
+    def _run(self, key: str, begin: BeginRun | None = None) -> str:
         """Return the id of the run with a key: remembered, found by its tag, or created."""
         if key not in self._runs:
-            tags = {**(tags or {}), RUN_TAG: f"{self._owner}/{key}"}
+            tags = {} if begin is None else dict(begin.tags)
+            tags[RUN_TAG] = f"{self._store.target.owner}/{key}"
             if key != STUDY_RUN:
-                tags[PARENT_TAG] = self._run(parent)
-            run = self._found(key, tags[RUN_TAG])
+                tags[PARENT_TAG] = self._run(STUDY_RUN if begin is None else begin.parent)
+            run = self._found(key)
             if run is None:
                 known = key in self._doubtful
                 self._doubtful.add(key)
                 run = self._client.create_run(
-                    self._experiment, start_time=time, tags=tags, run_name=name or key
+                    self._store.experiment,
+                    start_time=None if begin is None else begin.time,
+                    tags=tags,
+                    run_name=key if begin is None else begin.name,
                 )
                 if not known:
                     self._doubtful.discard(key)
@@ -233,94 +232,39 @@ class Writer:
             self._runs[key] = run.info.run_id
         return self._runs[key]
 
-    def _found(self, key: str, label: str) -> Run | None:
-        """Return the run with a label; only what may be there is asked for.
-
-        This writer is the study's only one: what was not there at first, others did not make.
-        """
+    def _found(self, key: str) -> Run | None:
+        """Return the run with a key; the server is asked only for one that may be there."""
         if self._before is None:
-            self._before = run_labels(self._client, self._experiment, self._owner)
-        if label not in self._before and key not in self._doubtful:
-            return None
-        return find_run(self._client, self._experiment, label)
+            self._before = set(self._store.runs(ViewType.ALL))
+        may_be_there = key in self._before or key in self._doubtful
+        return self._store.run(key) if may_be_there else None
 
 
-def run_labels(client: MlflowClient, experiment: str, owner: str) -> set[str]:
-    """Return the labels of all runs of an owner, also of those that were deleted."""
-    asked, found, token = f"tags.`{RUN_TAG}` LIKE '{owner}/%'", set[str](), None
-    while True:
-        page = client.search_runs(
-            [experiment], asked, ViewType.ALL, max_results=PAGE, page_token=token
-        )
-        found |= {run.data.tags[RUN_TAG] for run in page}
-        token = page.token
-        if not token:
-            return found
-
-
-def find_run(client: MlflowClient, experiment: str, label: str) -> Run | None:
-    """Return the run that bears a label, None where there is none.
-
-    Of several, which a lost answer to a creation can leave behind, the fullest and oldest is
-    kept and the others are deleted. A run that was deleted by hand and still goes on is restored.
-    """
-    runs = client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{label}'", ViewType.ALL)
-    if not runs:
-        return None
-    order = [(-len(r.data.metrics), r.info.start_time, r.info.run_id) for r in runs]
-    kept = runs[order.index(min(order))]
-    for run in runs:
-        if run is not kept and run.info.lifecycle_stage == "active":
-            client.delete_run(run.info.run_id)
-    if kept.info.lifecycle_stage == "deleted":
-        client.restore_run(kept.info.run_id)
-    return kept
-
-
-def keep_model(
-    client: MlflowClient,
-    experiment: str,
-    label: str,
-    fill: Callable[[str], None],
-    *,
-    tags: Mapping[str, str],
-    **facts: Any,
-) -> str:
-    """Return the id of the logged model that bears a label; make it, with its files, if needed.
-
-    `fill` is given the id and uploads the files; `facts` are those of `create_logged_model`.
-    """
-    model = find_model(client, experiment, label) or client.create_logged_model(
-        experiment, tags={**tags, MODEL_TAG: label}, **facts
+def _note(datasets: Sequence[Input], models: Sequence[LoggedModel]) -> str:
+    """Describe a student by what it was made of, with links to the pages of both teachers."""
+    teachers = [
+        f"[{m.name}](#/{compat.model_page(m.experiment_id, m.model_id)})"
+        for m in sorted(models, key=lambda model: str(model.name))
+    ]
+    made_of = sorted((one["name"], one["digest"]) for one in datasets)
+    return (
+        f"Distilled from {' and '.join(teachers)}. Made of "
+        f"{', '.join(f'{name} `{digest}`' for name, digest in made_of)}. The metrics `kept/...` "
+        "are the validation scores of the epoch that was kept."
     )
-    if model.status != LoggedModelStatus.READY:
-        fill(model.model_id)
-        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    return str(model.model_id)
 
 
-def find_model(client: MlflowClient, experiment: str, label: str) -> LoggedModel | None:
-    """Return the logged model that bears a label, None where there is none."""
-    asked = f"tags.`{MODEL_TAG}` = '{label}'"
-    found = client.search_logged_models([experiment], filter_string=asked, max_results=1)
-    return next(iter(found), None)
-
-
-def open_experiment(client: MlflowClient, name: str, artifact_root: Path | None) -> str:
-    """Return the id of an experiment, which another process may create at the same moment."""
-    found: Experiment | None = client.get_experiment_by_name(name)
-    if found is None:
-        location = None if artifact_root is None else artifact_root.absolute().as_uri()
-        try:
-            made = client.create_experiment(name, artifact_location=location, tags=EXPERIMENT)
-            return str(made)
-        except MlflowException as error:
-            found = client.get_experiment_by_name(name)
-            if found is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
+def _dataset(facts: Mapping[str, str]) -> DatasetInput:
+    return DatasetInput(
+        Dataset(
+            name=facts["name"],
+            digest=facts["digest"],
+            source_type="local",
+            source=json.dumps({"uri": facts["source"]}),
+            profile=facts["profile"],
+        ),
+        [InputTag(CONTEXT_TAG, facts["context"])],
+    )
 
 
 def _existing(path: str) -> Path:

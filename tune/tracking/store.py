@@ -1,0 +1,147 @@
+"""What an experiment of a tracking server holds of one study; imports MLflow.
+
+Runs and models are found by tags that are the same in every launch, so every call may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelStatus, Run, ViewType
+from mlflow.exceptions import MlflowException
+
+from tune.config.urls import resolve
+from tune.tracking.operations import NOTE_TAG
+from tune.tracking.target import Target
+
+RUN_TAG, MODEL_TAG = "refkd.run", "refkd.model"
+"""Tags that hold the target's owner with the key of a run, or with the digest of a model."""
+EXPERIMENT = {
+    NOTE_TAG: "A search for students of RefKD. The run with the study's name "
+    "holds its file and its report; below it stand both teachers, every trial, and below a trial "
+    "its finalists on fresh seeds. `val_id/...` is in distribution, `val_ood/...` out of it, in "
+    "percent by epoch; `kept/...` are those of the epoch that was kept.",
+}
+"""Tags of a new experiment: its description."""
+PAGE = 1000
+
+
+def connect(uri: str) -> MlflowClient:
+    """Return a client of a tracking server or store and of its registry."""
+    return MlflowClient(tracking_uri=resolve(uri), registry_uri=resolve(uri))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """The runs and models of one study in one experiment."""
+
+    client: MlflowClient
+    experiment: str
+    """Its id."""
+    target: Target
+    is_new: bool = False
+    """Whether the experiment was not there: then it lacks what was sent before."""
+
+    @classmethod
+    def find(cls, target: Target) -> Self | None:
+        """Return what is there; None where the experiment is not, or was deleted."""
+        client = connect(target.uri)
+        found = client.get_experiment_by_name(target.experiment)
+        if found is None or found.lifecycle_stage == "deleted":
+            return None
+        return cls(client=client, experiment=found.experiment_id, target=target)
+
+    @classmethod
+    def open(cls, target: Target) -> Self:
+        """Create or restore the experiment, which another process may do at the same moment."""
+        client, name, root = connect(target.uri), target.experiment, target.artifact_root
+        found = client.get_experiment_by_name(name)
+        is_new = found is None
+        if found is None:
+            location = None if root is None else root.absolute().as_uri()
+            try:
+                made = client.create_experiment(name, artifact_location=location, tags=EXPERIMENT)
+                return cls(client=client, experiment=made, target=target, is_new=True)
+            except MlflowException as error:
+                found = client.get_experiment_by_name(name)
+                if found is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        key = str(found.experiment_id)
+        return cls(client=client, experiment=key, target=target, is_new=is_new)
+
+    def runs(self, view: int = ViewType.ACTIVE_ONLY) -> dict[str, list[Run]]:
+        """Return the study's runs by key, the fullest and oldest of each first."""
+        found: dict[str, list[Run]] = defaultdict(list)
+        asked, token = f"tags.`{RUN_TAG}` LIKE '{self.target.owner}/%'", None
+        while token is None or token:
+            page = self.client.search_runs(
+                [self.experiment], asked, view, max_results=PAGE, page_token=token
+            )
+            for run in page:
+                found[run.data.tags[RUN_TAG].removeprefix(f"{self.target.owner}/")].append(run)
+            token = page.token or ""
+        return {key: sorted(runs, key=_fullness) for key, runs in found.items()}
+
+    def run(self, key: str) -> Run | None:
+        """Return the run with a key, None where there is none.
+
+        Of several, which a lost answer to a creation can leave behind, the fullest and oldest is
+        kept and the others are deleted. A run that was deleted by hand is restored.
+        """
+        asked = f"tags.`{RUN_TAG}` = '{self.target.owner}/{key}'"
+        runs = self.client.search_runs([self.experiment], asked, ViewType.ALL)
+        if not runs:
+            return None
+        kept, *others = sorted(runs, key=_fullness)
+        for run in others:
+            if run.info.lifecycle_stage == "active":
+                self.client.delete_run(run.info.run_id)
+        if kept.info.lifecycle_stage == "deleted":
+            self.client.restore_run(kept.info.run_id)
+        return kept
+
+    def model(self, digest: str) -> LoggedModel | None:
+        """Return the logged model with a digest, None where there is none."""
+        asked = f"tags.`{MODEL_TAG}` = '{self.target.owner}/{digest}'"
+        found = self.client.search_logged_models([self.experiment], asked, max_results=1)
+        return next(iter(found), None)
+
+    def models(self) -> set[str]:
+        """Return the digests of the study's logged models that are complete."""
+        found: set[str] = set()
+        asked, token = f"tags.`refkd.study_name` = '{self.target.study}'", None
+        while token is None or token:
+            page = self.client.search_logged_models([self.experiment], asked, page_token=token)
+            tags = [one.tags for one in page if one.status == LoggedModelStatus.READY]
+            found |= {
+                held.get(MODEL_TAG, "").removeprefix(f"{self.target.owner}/") for held in tags
+            }
+            token = page.token or ""
+        return found
+
+    def keep_model(
+        self, digest: str, fill: Callable[[str], None], *, tags: Mapping[str, str], **facts: Any
+    ) -> LoggedModel:
+        """Return the logged model with a digest; make it, with its files, if needed.
+
+        `fill` is given the id and uploads the files; `facts` are those of `create_logged_model`.
+        """
+        label = {MODEL_TAG: f"{self.target.owner}/{digest}"}
+        model = self.model(digest) or self.client.create_logged_model(
+            self.experiment, tags={**tags, **label}, **facts
+        )
+        if model.status != LoggedModelStatus.READY:
+            fill(model.model_id)
+            self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        return model
+
+
+def _fullness(run: Run) -> tuple[int, int, str]:
+    """Return what is lowest for the run with the most metrics, of equals the oldest."""
+    return -len(run.data.metrics), run.info.start_time, run.info.run_id
