@@ -55,7 +55,7 @@ def run(smoke: bool) -> Iterator[Row]:
             with Record(file) as record:
                 record.study_started(study, dataset)
                 record.teachers_ready({})
-                source = SearchJobs(jobs, study, [Silent(), record])
+                source = SearchJobs(jobs, study, Silent(), record.wake)
                 run_jobs(source, jobs.place, train=report_nothing)
                 searched = wall_seconds() - begun
             delivered = wall_seconds() - begun

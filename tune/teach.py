@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,16 @@ from optuna.trial import TrialState
 from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
-from refkd.training.teacher import TeacherConfig, find_teacher
+from refkd.training.teacher import find_teacher
 from tune.config.settings import TeacherTuning
 from tune.config.space import Value, flat, suggest
 from tune.config.study_file import StudyFile
 from tune.config.tuning import tuned
 from tune.execution.cluster import ray_session
-from tune.execution.jobs import EpochListener, TrainingJob, interrupted, teacher_job
+from tune.execution.jobs import TrainingJob, Workplace, teacher_job
 from tune.execution.progress import Reporter
 from tune.execution.study_jobs import study_jobs, workplace
-from tune.launch import open_dataset
+from tune.launch import missing_teachers, open_dataset, train_missing
 from tune.study.folders import teacher_folder
 from tune.study.lease import lease
 from tune.study.locate import place_of
@@ -69,8 +69,9 @@ def train_teachers(
     """Train both teachers of a study unless they exist; a search finds them trained then."""
     dataset = open_dataset(file, reporter)
     jobs = study_jobs(file, dataset).teachers
-    with _ray(file, address, needed=any(map(_is_missing, jobs.values()))):
-        _train(file, dataset, jobs.values(), reporter)
+    missing = missing_teachers(jobs.values())
+    with ray_session(file.resources, address=address) if missing else nullcontext():
+        train_missing(jobs.values(), _place(file, dataset), reporter)
     return {role: _taught(role, job.folder) for role, job in jobs.items()}
 
 
@@ -86,7 +87,7 @@ def tune_teacher(file: StudyFile, role: str, *, address: str | None, reporter: R
         raise RefKDError(f"teachers.{role}.tune is missing; give it a space, such as in --help")
     name, url = f"{file.name}-teacher-{role}", place_of(file).storage
     dataset = open_dataset(file, reporter)
-    with lease(url, name, objectives=1), _ray(file, address, needed=True):
+    with lease(url, name, objectives=1), ray_session(file.resources, address=address):
         study = optuna.load_study(
             study_name=name,
             storage=open_storage(url),
@@ -140,7 +141,8 @@ class _Tuning:
     def _round(self, asked: Mapping[int, Any]) -> None:
         """Train some teachers side by side and tell what came of them."""
         jobs = {number: self._job(number, values) for number, values in asked.items()}
-        failures = _train(self._file, self._dataset, jobs.values(), self._reporter, tolerate=True)
+        place = _place(self._file, self._dataset)
+        failures = train_missing(jobs.values(), place, self._reporter, tolerate=True)
         for number, job in jobs.items():
             if job.key in failures:
                 self._reporter.stage(f"trial {number} failed: {failures[job.key]}")
@@ -151,7 +153,7 @@ class _Tuning:
             self._reporter.stage(f"trial {number}: val_{self._role}/miou {score:.2f}")
 
     def _job(self, number: int, values: Mapping[str, Value]) -> TrainingJob:
-        config = tuned_config(self._file, self._role, values)
+        config = tuned(self._file.teacher_config(self._role), values)
         return teacher_job(str(number), config, self._dataset, self._file.workspace)
 
     def _bind(self) -> None:
@@ -166,18 +168,13 @@ class _Tuning:
             self._study.set_user_attr("dataset", self._dataset.fingerprint)
 
 
-def tuned_config(file: StudyFile, role: str, values: Mapping[str, Value]) -> TeacherConfig:
-    """Return the teacher that some values stand for; keys are those of a teacher's config."""
-    return tuned(file.teacher_config(role), values)
-
-
 def _best(file: StudyFile, role: str, study: optuna.Study, dataset: Dataset) -> Tuned:
     trials = study.get_trials(deepcopy=False)
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     if not complete:
         raise RefKDError(f"none of {len(trials)} teachers could be trained; see the reasons above")
     values = study.best_trial.user_attrs[VALUES]
-    config = tuned_config(file, role, values)
+    config = tuned(file.teacher_config(role), values)
     return Tuned(
         role=role,
         study=study.study_name,
@@ -190,43 +187,9 @@ def _best(file: StudyFile, role: str, study: optuna.Study, dataset: Dataset) -> 
     )
 
 
-def _train(
-    file: StudyFile,
-    dataset: Dataset,
-    jobs: Iterable[TrainingJob],
-    reporter: Reporter,
-    *,
-    tolerate: bool = False,
-) -> dict[str, str]:
-    """Train the teachers that are missing; return why some failed, or raise."""
-    missing = [job for job in jobs if _is_missing(job)]
-    if not missing:
-        return {}
-    from tune.execution.training import train_jobs
-
-    reporter.stage(f"training teachers: {', '.join(job.key for job in missing)}")
+def _place(file: StudyFile, dataset: Dataset) -> Workplace:
     # Of its own: a search of the same study may run beside, and removes its folder at its end.
-    place = replace(workplace(file, dataset), scratch=file.folder / "ray-teachers")
-    failures = train_jobs(missing, place, EpochListener(reporter.teacher_epoch))
-    if failures and not tolerate:
-        raise RefKDError("; ".join(f"teacher {k}: {why}" for k, why in failures.items()))
-    left = [job for job in missing if _is_missing(job) and job.key not in failures]
-    if left:
-        raise interrupted(len(left), len(missing), "teachers")
-    return failures
-
-
-@contextmanager
-def _ray(file: StudyFile, address: str | None, *, needed: bool) -> Iterator[None]:
-    if needed:
-        with ray_session(file.resources, address=address):
-            yield
-    else:
-        yield
-
-
-def _is_missing(job: TrainingJob) -> bool:
-    return find_teacher(job.folder) is None
+    return replace(workplace(file, dataset), scratch=file.folder / "ray-teachers")
 
 
 def _taught(role: str, folder: Path) -> Taught:

@@ -22,7 +22,7 @@ from tune.execution.progress import Silent
 from tune.execution.study_jobs import study_jobs
 from tune.study.locate import place_of
 from tune.study.storage import open_storage
-from tune.teach import VALUES, train_teachers, tune_teacher, tuned_config
+from tune.teach import VALUES, train_teachers, tune_teacher
 
 SPACE: dict[str, Any] = {
     "recipe.w_kl": {"float": [0.1, 3.0], "log": True},
@@ -121,7 +121,7 @@ def test_tuning_goes_on_where_it_was_cut_off(
     after = held_study(file).get_trials()
     assert [t.state.name for t in after] == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
     assert after[0] == before[0]
-    address = tuned_config(file, "ood", cut_off).address(tiny_dataset)
+    address = tuned(file.teacher_config("ood"), cut_off).address(tiny_dataset)
     assert find_teacher(tmp_path / "runs" / "teachers" / address)
 
 

@@ -5,60 +5,47 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Protocol
+from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from tune.execution.jobs import JobListener, TrainingJob
 from tune.study.search_study import TrialRequest
 
 
-class Reporter(Protocol):
-    """What a launch tells the person in front of it."""
+class Reporter(JobListener):
+    """What a launch reports to the person in front of it; nothing unless overridden.
 
-    def __enter__(self) -> Reporter: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
-    ) -> None: ...
-    def stage(self, message: str) -> None: ...
-    def search_begins(self, *, wanted: int, ended: int, epochs: int, workers: int) -> None: ...
-    def teacher_epoch(self, role: str, epoch: int, metrics: Mapping[str, float]) -> None: ...
-    def trial_started(self, ask: TrialRequest) -> None: ...
-    def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None: ...
-    def trial_ended(self, number: int, state: str, reason: str | None) -> None: ...
+    As a `JobListener` it is told of teachers, by the methods below of the trials of a search.
+    """
 
-
-class Silent:
-    """Says nothing: for calls from Python."""
-
-    def __enter__(self) -> Silent:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
-    ) -> None:
-        """End."""
+    def __exit__(self, *error: object) -> None:
+        """End the display."""
 
     def stage(self, message: str) -> None:
-        """Ignore."""
+        """Report a stage of the launch."""
 
     def search_begins(self, *, wanted: int, ended: int, epochs: int, workers: int) -> None:
-        """Ignore."""
-
-    def teacher_epoch(self, role: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Ignore."""
+        """Report how many trials there are to be, and how many have ended."""
 
     def trial_started(self, ask: TrialRequest) -> None:
-        """Ignore."""
+        """Report a trial and its values."""
 
-    def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Ignore."""
+    def trial_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Report an epoch of a trial."""
 
     def trial_ended(self, number: int, state: str, reason: str | None) -> None:
-        """Ignore."""
+        """Report the outcome of a trial."""
+
+
+class Silent(Reporter):
+    """Reports nothing: for calls from Python."""
 
 
 @dataclass
@@ -89,22 +76,19 @@ class _Tally:
         return f"about {_duration(seconds)} left"
 
     def best_text(self) -> str:
-        """The best seen in any epoch of any trial."""
+        """Return the best scores of any epoch of any trial."""
         if not self.best:
             return "best mIoU of any epoch: none yet"
         texts = [f"{k.split('/')[0]} {v:.2f} (trial {n})" for k, (v, n) in self.best.items()]
         return "best mIoU of any epoch: " + ", ".join(texts)
 
 
-class Lines(Silent):
-    """One plain line for what ends, for logs and pipes."""
+class Lines(Reporter):
+    """Prints a plain line for each trial that ends, for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._tally = _Tally()
-
-    def __enter__(self) -> Lines:
-        return self
 
     def stage(self, message: str) -> None:
         """Print a stage of the launch."""
@@ -114,9 +98,9 @@ class Lines(Silent):
         """Take up the count."""
         self._tally = _Tally(wanted=wanted, ended=ended, epochs=epochs, workers=workers)
 
-    def teacher_epoch(self, role: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Print one line an epoch."""
-        self.stage(f"teacher {role}: epoch {epoch}, {_scores(metrics)}")
+    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Print an epoch of a teacher."""
+        self.stage(f"teacher {job.key}: epoch {epoch}, {_scores(metrics)}")
 
     def trial_started(self, ask: TrialRequest) -> None:
         """Print the values a trial has."""
@@ -124,8 +108,8 @@ class Lines(Silent):
         values = ", ".join(f"{k}={_short(v)}" for k, v in ask.values.items())
         self.stage(f"trial {ask.number}{again}: {values}")
 
-    def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Remember; a line an epoch would bury the rest."""
+    def trial_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Keep the metrics for later; a line for each epoch would hide the rest."""
         self._tally.running[number] = (epoch, metrics)
         self._tally.improve(number, metrics)
 
@@ -150,16 +134,11 @@ class LiveTable(Lines):
         super().__init__(console)
         self._live = Live(console=console, refresh_per_second=4, transient=True)
 
-    def __enter__(self) -> LiveTable:
+    def __enter__(self) -> Self:
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | object,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._live.stop()
 
     def trial_started(self, ask: TrialRequest) -> None:
@@ -167,9 +146,9 @@ class LiveTable(Lines):
         self._tally.running[ask.number] = (0, {})
         self._live.update(self._draw())
 
-    def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Move the trial's bar on."""
-        super().epoch_ended(number, epoch, metrics)
+    def trial_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Show the trial's epoch and scores."""
+        super().trial_epoch(number, epoch, metrics)
         self._live.update(self._draw())
 
     def trial_ended(self, number: int, state: str, reason: str | None) -> None:

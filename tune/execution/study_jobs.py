@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -13,6 +13,7 @@ from refkd.data.dataset import Dataset
 from tune.config.space import Values
 from tune.config.study_file import TEACHER_ROLES, StudyFile
 from tune.execution.jobs import JobEnd, TrainingJob, Workplace, teacher_job
+from tune.execution.progress import Reporter
 from tune.study.folders import trial_folder
 from tune.study.search_study import SearchStudy, TrialRequest
 from tune.study.view import Action
@@ -87,29 +88,29 @@ def study_jobs(
     return StudyJobs(file=file, place=workplace(file, dataset), teachers=teachers)
 
 
-class TrialListener(Protocol):
-    """Whoever is told what happens to the trials of a search: the terminal, tracking."""
-
-    def trial_started(self, ask: TrialRequest) -> None: ...
-    def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None: ...
-    def trial_ended(self, number: int, state: str, reason: str | None) -> None: ...
-
-
 class SearchJobs:
-    """The trials that are left of a search, as the study asks for them: a `JobSource`."""
+    """The trials that are left of a search, as the study asks for them: a `JobSource`.
+
+    `published` is called after each event that the study has stored.
+    """
 
     def __init__(
-        self, jobs: StudyJobs, study: SearchStudy, listeners: Sequence[TrialListener]
+        self,
+        jobs: StudyJobs,
+        study: SearchStudy,
+        reporter: Reporter,
+        published: Callable[[], None] = lambda: None,
     ) -> None:
-        self._jobs, self._study, self._listeners = jobs, study, listeners
+        self._jobs, self._study = jobs, study
+        self._reporter, self._published = reporter, published
         self._decided: dict[int, Action] = {}
         """What the study decided where a trial does not go on."""
 
     def next_job(self) -> TrainingJob | None:
         """Ask the study for its next trial."""
         while (ask := self._study.ask()) is not None:
-            for listener in self._listeners:
-                listener.trial_started(ask)
+            self._published()
+            self._reporter.trial_started(ask)
             try:
                 return self._jobs.trial(ask)
             except ValidationError as error:  # values that do not go together
@@ -121,11 +122,11 @@ class SearchJobs:
         return self._study.may_ask_later()
 
     def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Store an epoch, tell the listeners, and return what the study decides."""
+        """Store an epoch and return whether the study lets the trial go on."""
         number = int(job.key)
         action = self._study.record(number, epoch, metrics)
-        for listener in self._listeners:
-            listener.epoch_ended(number, epoch, metrics)
+        self._published()
+        self._reporter.trial_epoch(number, epoch, metrics)
         if action != "go":
             self._decided[number] = action
         return action == "go"
@@ -143,13 +144,18 @@ class SearchJobs:
         elif action == "pause":
             self._study.pause(number)
         elif action == "stop":
-            self._tell(number, self._study.prune(number))
+            self._ended(number, self._study.prune(number))
         else:
-            self._tell(number, self._study.complete(number, end.metrics))
+            self._ended(number, self._study.complete(number, end.metrics))
+
+    def close_paused(self) -> None:
+        """End as pruned every trial that waits for a promotion which will never come."""
+        for number in self._study.close_paused():
+            self._ended(number, "PRUNED")
 
     def _fail(self, number: int, reason: str) -> None:
-        self._tell(number, self._study.fail(number, reason), reason)
+        self._ended(number, self._study.fail(number, reason), reason)
 
-    def _tell(self, number: int, state: str, reason: str | None = None) -> None:
-        for listener in self._listeners:
-            listener.trial_ended(number, state, reason)
+    def _ended(self, number: int, state: str, reason: str | None = None) -> None:
+        self._published()
+        self._reporter.trial_ended(number, state, reason)

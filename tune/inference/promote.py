@@ -14,13 +14,12 @@ from refkd.training.export import FrozenStudent, open_student
 from tune import compat
 from tune.config.study_file import StudyFile
 from tune.config.urls import resolve
+from tune.results.champions import keep_retriever
 from tune.results.choice import ALIASES, BALANCED, best_seed
-from tune.results.comparison import compare
-from tune.results.finalist_champions import system_name
-from tune.results.search_champions import keep_retriever
+from tune.results.comparison import compare, open_students, system_name
 from tune.study.environment import Environment
 from tune.study.events import AliasMoved, finalists_code
-from tune.study.folders import finalist_folder, trial_folder
+from tune.study.folders import trial_folder
 from tune.study.launches import made_with
 from tune.study.lease import LeaseError, lease
 from tune.study.snapshot import StudySnapshot, open_snapshot
@@ -161,8 +160,7 @@ def _candidate(study: StudySnapshot, trial: int, alias: str) -> _Candidate:
     rows = [row for row in found.finalists if row.trial == trial] if found else []
     if rows and not rows[0].failures:
         best = best_seed(rows[0].runs, ALIASES.get(alias, BALANCED))
-        folders = [finalist_folder(study.folder, trial, k) for k in range(len(rows[0].runs))]
-        seeds = [open_student(folder) for folder in folders]
+        seeds = open_students(study.folder, trial, len(rows[0].runs), finalist=True)
         code = finalists_code(study.attributes)
         return _Candidate(
             student=seeds[best],

@@ -9,7 +9,7 @@ from typing import Any
 
 from refkd.evaluation.comparison import MEANING, Figure
 from tune.report.figure import aliases_of, plural
-from tune.results.finalist_champions import system_name
+from tune.results.comparison import system_name
 from tune.study.outcomes import Comparison
 from tune.study.snapshot import StudySnapshot
 

@@ -25,7 +25,7 @@ from tune.reproduce.tracking import TableRecord
 from tune.reproduce.training import train
 from tune.reproduce.units import Units
 from tune.reproduce.written import write_log, write_numbers, write_settings
-from tune.results.look import SealedPlace, check_sealed, take_look
+from tune.results.sealed_scores import check_sealed, open_test_roles
 from tune.study.ledger import Evaluated, Look, check_look, read_looks
 
 
@@ -126,10 +126,11 @@ def _sealed(
         label: Evaluated(students={unit.folder.name: unit.frozen().record.sha256 for unit in row})
         for label, row in units.rows.items()
     }
-    _, roles = take_look(
+    _, roles = open_test_roles(
         request.home,
         dataset,
-        SealedPlace(at=request.dataset, scratch=request.home),
+        request.dataset,
+        request.home,
         number=number,
         study=request.title,
         champions=systems,

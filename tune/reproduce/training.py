@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from tune.execution.cluster import ray_session
-from tune.execution.jobs import JobEnd, TrainingJob, Workplace, interrupted
+from tune.execution.jobs import JobEnd, JobListener, TrainingJob, Workplace, interrupted
 from tune.execution.progress import Reporter
 from tune.reproduce.request import Request
 from tune.reproduce.tracking import TableRecord
@@ -48,7 +48,7 @@ def _train_some(
 
     what = "students" if left[0].teachers else "teachers"
     reporter.stage(f"training {len(left)} {what}, {sum(unit.epochs for unit in left)} epochs")
-    failures = train_jobs([unit.job() for unit in left], place, _Told(left, record, reporter))
+    failures = train_jobs([unit.job() for unit in left], place, _Publisher(left, record, reporter))
     if failures:
         said = "; ".join(f"{key}: {reason}" for key, reason in failures.items())
         raise RefKDError(f"{said}; the others are kept, run the same command again")
@@ -57,8 +57,8 @@ def _train_some(
         raise interrupted(waiting, len(left), what)
 
 
-class _Told:
-    """Tells MLflow and the terminal of the networks of a table: a `JobListener`."""
+class _Publisher(JobListener):
+    """Tells MLflow and the terminal of the networks of a table."""
 
     def __init__(self, units: list[Unit], record: TableRecord, reporter: Reporter) -> None:
         self._units = {unit.key: unit for unit in units}

@@ -14,9 +14,9 @@ from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError, DataError, RefKDError
 from refkd.evaluation.comparison import Row, difference_row
 from refkd.evaluation.predictions import measure
-from refkd.training.export import FrozenStudent, open_student
+from refkd.training.export import FrozenStudent
+from tune.results.comparison import open_students
 from tune.study.budget import hypervolume
-from tune.study.folders import finalist_folder
 from tune.study.growth import current
 from tune.study.snapshot import StudySnapshot, open_snapshot
 
@@ -94,7 +94,7 @@ def side_by_side(
             notes.append(f"{_label(other)}: no paired differences: {why}")
     return SideBySide(
         reference=above,
-        studies=[_standing(one, base, above) for one in opened],
+        studies=[_row(one, base, above) for one in opened],
         differences=differences,
         notes=notes,
     )
@@ -106,17 +106,14 @@ def _label(study: StudySnapshot) -> str:
 
 
 def _students(study: StudySnapshot, alias: str) -> list[FrozenStudent]:
-    """Return the students whose mean stands for a champion."""
+    """Return the students of a champion, whose mean is compared."""
+    found = study.finalists
+    seeds = len(found.seeds) if found else study.file.replicates.seeds
     number = study.champions[alias]
-    if study.finalists is None:
-        folders = study.student_folders(number)
-    else:
-        seeds = range(len(study.finalists.seeds))
-        folders = [finalist_folder(study.folder, number, replicate) for replicate in seeds]
-    return [open_student(folder) for folder in folders]
+    return open_students(study.folder, number, seeds, finalist=found is not None)
 
 
-def _standing(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float]) -> StudyRow:
+def _row(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float]) -> StudyRow:
     summary = one.summary
     complete = [v for v in current(one.trials) if v.feasible and v.objectives]
     points = np.array([v.objectives for v in complete]).reshape(len(complete), -1)

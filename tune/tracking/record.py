@@ -15,7 +15,7 @@ from refkd.data.dataset import Dataset
 from refkd.files import replaced
 from refkd.training.teacher import Teacher
 from tune.config.study_file import StudyFile
-from tune.study.search_study import SearchStudy, TrialRequest
+from tune.study.search_study import SearchStudy
 from tune.tracking.delivery import REFUSED, Delivered, Delivery
 from tune.tracking.projection import Made
 from tune.tracking.source import StudySource, found_on_disk
@@ -31,8 +31,8 @@ _log = logging.getLogger(__name__)
 class Record:
     """Keeps MLflow up to date with a study while a driver is at work.
 
-    What happened is read from the study's storage by a thread; a listener's calls only say that
-    there is something to read. What an earlier launch left unsent is sent as well.
+    What happened is read from the study's storage by a thread; `wake` only says that there is
+    something to read. What an earlier launch left unsent is sent as well.
     """
 
     def __init__(self, file: StudyFile) -> None:
@@ -96,18 +96,6 @@ class Record:
         """Say that the study holds something new."""
         if self._delivery is not None:
             self._delivery.wake()
-
-    def trial_started(self, ask: TrialRequest) -> None:
-        """Say that a trial was begun."""
-        self.wake()
-
-    def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Say that an epoch was stored."""
-        self.wake()
-
-    def trial_ended(self, number: int, state: str, reason: str | None) -> None:
-        """Say that a trial has an outcome."""
-        self.wake()
 
 
 def warn_of(delivery: Delivered, target: Target) -> None:
