@@ -135,12 +135,8 @@ class _Launch:
         self.reporter.stage(
             f"searching: {left} of {wanted} trials to go, {self.file.workers} at a time"
         )
-        self.reporter.search_begins(
-            wanted=wanted,
-            ended=wanted - left,
-            epochs=self.file.training.epochs,
-            workers=self.file.workers,
-        )
+        epochs = self.file.training.epochs
+        self.reporter.search_begins(wanted=wanted, ended=wanted - left, epochs=epochs)
         source = SearchJobs(self.jobs, self.study, self.reporter, record.wake)
         run_jobs(source, self.jobs.place)
         source.close_paused()

@@ -8,7 +8,7 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import JobEnd, JobListener, TrainingJob, Workplace, interrupted
-from tune.execution.progress import Reporter
+from tune.execution.progress import Reporter, scores_text
 from tune.reproduce.request import Request
 from tune.reproduce.tracking import TableRecord
 from tune.reproduce.units import Unit, Units
@@ -73,10 +73,7 @@ class _Publisher(JobListener):
         unit = self._units[job.key]
         self._record.epoch(unit, epoch, metrics)
         if epoch == unit.epochs:
-            self._reporter.stage(
-                f"{unit.key}: ID mIoU {metrics['val_id/miou']:.2f}, OOD mIoU "
-                f"{metrics['val_ood/miou']:.2f}"
-            )
+            self._reporter.stage(f"{unit.key}: {scores_text(metrics)}")
 
     def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
         """Close the run of a network that failed; the others are told of when all are trained."""

@@ -23,7 +23,7 @@ from tune.execution.jobs import (
     interrupted,
     stopped_at_once,
 )
-from tune.execution.progress import Reporter
+from tune.execution.progress import Reporter, scores_text
 from tune.execution.replicates import mean
 from tune.results.champions import select_finalist_champions
 from tune.results.choice import choose, fresh_seeds, read_results
@@ -182,10 +182,7 @@ class _Finals(JobListener):
             epochs, found = job.networks[0].total_epochs(), open_student(job.folder).record
             result = SeedResult(seed=run.seed, epochs=epochs, metrics=metrics, sha256=found.sha256)
             self._store(run, result)
-            self._reporter.stage(
-                f"{job.key}: ID mIoU {metrics['val_id/miou']:.2f}, OOD mIoU "
-                f"{metrics['val_ood/miou']:.2f}"
-            )
+            self._reporter.stage(f"{job.key}: {scores_text(metrics)}")
 
     def _store(self, run: FinalistRun, result: SeedResult) -> None:
         self._append(
