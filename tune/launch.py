@@ -12,7 +12,6 @@ from refkd.errors import RefKDError
 from refkd.files import temporaries
 from refkd.training.precision import advice
 from refkd.training.teacher import Teacher, find_teacher
-from tune.config.marks import study_marks
 from tune.config.study_file import StudyFile, load_study_file
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import (
@@ -73,7 +72,7 @@ class _Launch:
         self.search, self.reporter = search, reporter
         self.file, self.study, self.jobs = search.file, search.study, search.jobs
         self.study.note("epochs", self.file.training.epochs)
-        self.study.note("marks", study_marks(self.file))
+        self.study.note("marks", self.file.caveats())
         self.study.note("budget", self.file.budget.model_dump(mode="json"))
 
     def run(self, address: str | None) -> Summary:

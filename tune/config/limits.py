@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
 from refkd.config import Config
+
+if TYPE_CHECKING:
+    from tune.config.study_file import StudyFile
+
+Bounded: TypeAlias = "Limits | StudyFile"
+"""What has limits: a study file, or the limits of one alone."""
 
 
 class Budget(Config):
@@ -77,19 +83,6 @@ class Resources(Config):
     def device(self) -> str:
         """Where it computes, by torch's name."""
         return "cuda" if self.gpu > 0 else "cpu"
-
-
-class Bounded(Protocol):
-    """What has limits: a study file, or the limits of one alone."""
-
-    @property
-    def budget(self) -> Budget: ...
-    @property
-    def resources(self) -> Resources: ...
-    @property
-    def prices(self) -> Prices: ...
-    @property
-    def replicates(self) -> Replicates: ...
 
 
 class Limits(Config):

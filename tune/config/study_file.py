@@ -35,7 +35,12 @@ from tune.config.yaml_file import YamlFile, read_yaml
 
 SECTIONS = ("backbone", "distill", "training")
 TEACHER_ROLES = ("id", "ood")
-
+CAVEATS = {
+    "leakage": "it is trained on val_ood, so that every score of it, and of each student it "
+    "teaches, is a diagnostic and no result",
+    "reconstruction": "rebuilt from a text that leaves much open; its scores say nothing of the "
+    "published system",
+}
 
 Address = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]+://")]
 
@@ -162,6 +167,25 @@ class StudyFile(Config):
             training=TrainingConfig.model_validate({**training, **spec.training}),
             seed=self.seed if spec.seed is None else spec.seed,
         )
+
+    def caveats(self) -> list[str]:
+        """Return why its results do not stand for what they are named: leakage, reconstructions.
+
+        A sentence for each reason, none where every system is what its name says.
+        """
+        found = []
+        for role in TEACHER_ROLES:
+            config = self.teacher_config(role)
+            title = f"{role.upper()} teacher"
+            found += [f"{title} {config.recipe.preset}: {CAVEATS[m]}" for m in config.recipe.marks]
+            if config.backbone != self.backbone:
+                found += _network_caveats(title, config.backbone.label)
+        return [*found, *_network_caveats("backbone", self.backbone.label)]
+
+
+def _network_caveats(title: str, label: str) -> list[str]:
+    name, _, mark = label.removesuffix(")").partition(" (")
+    return [f"{title} {name}: {CAVEATS[mark]}"] if mark in CAVEATS else []
 
 
 def load_study_file(path: Path | str) -> StudyFile:

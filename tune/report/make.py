@@ -8,7 +8,6 @@ from pathlib import Path
 
 from refkd.errors import RefKDError
 from refkd.files import replaced, write_json
-from tune.config.marks import study_marks
 from tune.report import curves, front, influence, parallel, probes, rungs, scores, tables
 from tune.report.artefacts import Sent, send
 from tune.report.examples import examples
@@ -58,7 +57,7 @@ def compose(study: StudySnapshot) -> Content:
         state=study.state,
         facts=head_facts(study),
         verdict=judge(study),
-        names=study_marks(study.file),
+        names=study.file.caveats(),
         marks=leakage(study),
         looks_text=looks_text(study),
         looks=tables.looks(study),

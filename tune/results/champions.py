@@ -14,7 +14,6 @@ from refkd.files import write_json
 from refkd.retriever import export
 from refkd.training.export import FrozenStudent
 from refkd.training.validation import VALIDATION_ROLES
-from tune.config.marks import study_marks
 from tune.config.study_file import StudyFile
 from tune.execution.progress import Reporter
 from tune.results.choice import ALIASES, best_seed, winners
@@ -102,7 +101,7 @@ def select_finalist_champions(
         comparison=compare_on_validation(
             search, {system_name(n): seeds for n, seeds in students.items()}
         ),
-        marks=study_marks(search.file),
+        marks=search.file.caveats(),
     )
     dumped = found.model_dump(mode="json")
     search.study.note(FINALISTS, dumped)
@@ -158,7 +157,7 @@ def keep_retriever(
     if folder.exists():
         shutil.rmtree(folder)
     network = student.record.config.backbone
-    export(student.backbone(dataset), network, dataset, folder, marks=study_marks(file))
+    export(student.backbone(dataset), network, dataset, folder, marks=file.caveats())
 
 
 def _keep_all(

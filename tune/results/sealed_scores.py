@@ -20,7 +20,6 @@ from refkd.errors import DataError, RefKDError
 from refkd.evaluation.predictions import Frozen
 from refkd.files import write_json
 from refkd.training.export import FrozenStudent
-from tune.config.marks import study_marks
 from tune.config.study_file import StudyFile
 from tune.results.choice import read_results
 from tune.results.comparison import compare, open_students, system_name
@@ -140,7 +139,7 @@ def evaluate_final(
             seeds={alias: len(champions[number]) for alias, number in aliases.items()},
             features=dataset.manifest.features.extractor or "extractor not stated",
             comparison=compare(students, teachers, dataset, roles, seed=file.seed),
-            marks=study_marks(file),
+            marks=file.caveats(),
         )
         path = final_path(file.folder, evaluation.look)
         write_json(path, report.model_dump(mode="json"))

@@ -20,7 +20,6 @@ from refkd.training.export import RECORD, WEIGHTS, open_student, student_is_froz
 from refkd.training.teacher import RECORD as TEACHER_RECORD
 from refkd.training.teacher import WEIGHTS as TEACHER_WEIGHTS
 from refkd.training.teacher import Teacher
-from tune.config.marks import study_marks
 from tune.config.space import flat
 from tune.config.study_file import StudyFile
 from tune.study.budget import reached
@@ -402,7 +401,7 @@ def kept_file(run: str, path: Path, folder: str | None, *, at: float) -> KeepFil
 
 def marks_tag(file: StudyFile) -> dict[str, str]:
     """Return the tag that warns of leakage and reconstructions; nothing where there are none."""
-    marks = study_marks(file)
+    marks = file.caveats()
     return {MARKS_TAG: "; ".join(marks)} if marks else {}
 
 

@@ -18,7 +18,6 @@ from refkd.evaluation.comparison import Row
 from refkd.files import sha256_file
 from refkd.retriever import WEIGHTS
 from tune import compat
-from tune.config.marks import study_marks
 from tune.config.study_file import StudyFile
 from tune.config.urls import resolve, scrub
 from tune.study.environment import Environment
@@ -124,7 +123,7 @@ class Registrar:
             "refkd.dataset_fingerprint": dataset.fingerprint,
             **marks_tag(file),
         }
-        self._marks = study_marks(file)
+        self._marks = file.caveats()
         self._dataset = dataset
 
     def register(
