@@ -19,7 +19,7 @@ from tune.config.tuning import tuned
 from tune.display.study import make_console
 from tune.display.teachers import show_tuned
 from tune.execution.progress import Silent
-from tune.execution.study_jobs import study_jobs
+from tune.execution.study_jobs import StudyJobs
 from tune.study.locate import place_of
 from tune.study.storage import open_storage
 from tune.teach import VALUES, train_teachers, tune_teacher
@@ -65,7 +65,7 @@ def test_teachers_are_trained_where_a_search_looks_for_them(
 ) -> None:
     file = study(tmp_path, tiny_dataset)
     taught = train_teachers(file, address=ray_address, reporter=Silent())
-    jobs = study_jobs(file, tiny_dataset, teacher_epochs=2)
+    jobs = StudyJobs(file, tiny_dataset, teacher_epochs=2)
     assert {role: one.folder for role, one in taught.items()} == jobs.teacher_folders
     stamps = [(p, p.stat().st_mtime_ns) for p in sorted(tmp_path.rglob("*.safetensors"))]
     assert len(stamps) == 2

@@ -94,14 +94,14 @@ def measure(file: StudyFile, machines: Sequence[Machine]) -> Share:
     wanted = {"num_cpus": file.resources.cpu, "num_gpus": 1 if gpus else 0, "max_retries": 0}
     task = ray.remote(**wanted)(_taken)  # type: ignore[call-overload]
     try:
-        told: dict[str, Any] = ray.get(
+        found: dict[str, Any] = ray.get(
             task.remote(file.model_dump(mode="json", by_alias=True), bool(gpus))
         )
     except ray.exceptions.RayError as error:
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise ShareError(f"a student of {file.name} cannot be trained there: {reason}") from None
-    return share_of(Taken.model_validate(told), file.resources, gpus or machines)
+    return share_of(Taken.model_validate(found), file.resources, gpus or machines)
 
 
 def share_of(taken: Taken, resources: Resources, machines: Sequence[Machine]) -> Share:
@@ -147,7 +147,8 @@ def taken_by(student: StudentConfig, dataset: Dataset, device: str) -> Taken:
     trainer.step(batch, 0)
     seconds = median(_seconds_of_step(trainer, batch) for _ in range(STEPS))
     if device == "cpu":
-        memory, capacity, busy = _own_memory(), psutil.virtual_memory().total, 1.0
+        own = psutil.Process().memory_full_info().uss  # shared with nobody
+        memory, capacity, busy = int(own), psutil.virtual_memory().total, 1.0
     else:
         left, capacity = torch.cuda.mem_get_info()
         memory, busy = capacity - left, min(1.0, _computing(trainer, batch) / seconds)
@@ -180,15 +181,10 @@ def _seconds_of_step(trainer: Trainer, batch: Batch) -> float:
 
 def _computing(trainer: Trainer, batch: Batch) -> float:
     """Return the seconds that a GPU computes in one step."""
-    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
         trainer.step(batch, 0)
         torch.cuda.synchronize()
-    return float(sum(event.self_device_time_total for event in seen.key_averages())) / 1e6
-
-
-def _own_memory() -> int:
-    """Return the bytes of main memory that this process shares with nobody."""
-    return int(psutil.Process().memory_full_info().uss)
+    return float(sum(event.self_device_time_total for event in profiled.key_averages())) / 1e6
 
 
 def _size(module: nn.Module) -> int:

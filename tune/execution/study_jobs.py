@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,21 @@ from tune.study.search_study import SearchStudy, TrialRequest
 from tune.study.view import Action
 
 
-@dataclass(frozen=True, kw_only=True)
 class StudyJobs:
-    """Makes the jobs of a study."""
+    """The jobs of a study; `teacher_epochs` are those that it began with, else the file's."""
 
-    file: StudyFile
-    place: Workplace
-    teachers: Mapping[str, TrainingJob]
-    """By `id` and `ood`."""
-
-    @property
-    def teacher_folders(self) -> dict[str, Path]:
-        """Where the teachers lie, by `id` and `ood`."""
-        return {role: job.folder for role, job in self.teachers.items()}
+    def __init__(
+        self, file: StudyFile, dataset: Dataset, *, teacher_epochs: int | None = None
+    ) -> None:
+        self.file = file
+        self.place = workplace(file, dataset)
+        configs = {r: file.teacher_config(r, epochs=teacher_epochs) for r in TEACHER_ROLES}
+        self.teachers = {
+            role: teacher_job(role, config, dataset, file.workspace)
+            for role, config in configs.items()
+        }
+        """By `id` and `ood`."""
+        self.teacher_folders = {role: job.folder for role, job in self.teachers.items()}
 
     def students(
         self, key: str, folder: Path, values: Values, seeds: Sequence[int], **more: Any
@@ -73,19 +74,6 @@ def workplace(file: StudyFile, dataset: Dataset) -> Workplace:
         workers=file.workers,
         retries=file.retries,
     )
-
-
-def study_jobs(
-    file: StudyFile, dataset: Dataset, *, teacher_epochs: int | None = None
-) -> StudyJobs:
-    """Return the jobs of a study; `teacher_epochs` are those the study began with."""
-    teachers = {
-        role: teacher_job(
-            role, file.teacher_config(role, epochs=teacher_epochs), dataset, file.workspace
-        )
-        for role in TEACHER_ROLES
-    }
-    return StudyJobs(file=file, place=workplace(file, dataset), teachers=teachers)
 
 
 class SearchJobs:

@@ -11,7 +11,7 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.teacher import Teacher, find_teacher
 from tune.config.study_file import StudyFile, load_study_file
-from tune.execution.study_jobs import StudyJobs, study_jobs
+from tune.execution.study_jobs import StudyJobs
 from tune.study.growth import check_growth
 from tune.study.lease import lease
 from tune.study.locate import open_study, place_of
@@ -43,7 +43,7 @@ class OpenSearch:
 def bind_search(study: SearchStudy, dataset: Dataset) -> OpenSearch:
     """Hold a study to what its earlier trials were made with; `RefKDError` where it differs."""
     file, first = study.file, study.launches.first()
-    jobs = study_jobs(file, dataset, teacher_epochs=first.epochs if first else None)
+    jobs = StudyJobs(file, dataset, teacher_epochs=first.epochs if first else None)
     study.stored.take_up_schema()
     study.bind("objectives", file.objectives)
     study.bind("dataset", dataset.fingerprint)
