@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from refkd.errors import RefKDError
 from refkd.training.export import open_student
-from tune.config.space import Values
 from tune.config.study_file import StudyFile
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import (
@@ -34,15 +32,6 @@ from tune.study.folders import finalist_folder
 from tune.study.outcomes import Finalist, Finalists, SeedResult
 from tune.tracking.operations import finalist_key
 from tune.tracking.record import Record
-
-
-class FinalistRun(NamedTuple):
-    """One student of a finalist: the trial whose values it has, and which fresh seed it is."""
-
-    trial: int
-    replicate: int
-    seed: int
-    values: Values
 
 
 def finalists(
@@ -91,14 +80,18 @@ class _Finals(JobListener):
         self._search, self._reporter = search, reporter
         self._seeds = fresh_seeds(search.file, seeds)
         self._chosen = choose(search.study.views(), search.file.objectives, top=top)
-        self._runs = {
-            finalist_key(view.number, replicate): FinalistRun(
-                view.number, replicate, seed, view.values
+        self._jobs = {
+            (view.number, replicate): search.jobs.students(
+                finalist_key(view.number, replicate),
+                finalist_folder(search.file.folder, view.number, replicate),
+                view.values,
+                [seed],
             )
             for replicate, seed in enumerate(self._seeds)
             for view in self._chosen
         }
-        """Every student that the finalists need, seed by seed, by the key of its MLflow run."""
+        """The job of every student, seed by seed, by trial and replicate."""
+        self._students = {job.key: student for student, job in self._jobs.items()}
         self._deaths: dict[str, str] = {}
         """Why workers died for good, by the key of their job."""
 
@@ -109,21 +102,21 @@ class _Finals(JobListener):
             left = self._left()
             self._reporter.stage(
                 f"{len(self._chosen)} finalists on {len(self._seeds)} fresh seeds: {len(left)} "
-                f"of {len(self._runs)} students to train"
+                f"of {len(self._jobs)} students to train"
             )
             if left:
                 self._begin()
-                train([self._job(key) for key in left], self._search.jobs.place, self)
+                train(left, self._search.jobs.place, self)
         self._clean()
         left = self._left()
         if self._deaths:
             reasons = "; ".join(f"{key}: {why}" for key, why in self._deaths.items())
             raise RefKDError(f"{reasons}; run the same command again to continue")
         if left:
-            raise interrupted(len(left), len(self._runs), "students of finalists")
+            raise interrupted(len(left), len(self._jobs), "students of finalists")
 
     def rows(self) -> list[Finalist]:
-        """Return what each finalist came to on all seeds."""
+        """Return each finalist with its results on all seeds."""
         results, found = self._results(), []
         for view in self._chosen:
             runs = [results[view.number, k] for k in range(len(self._seeds))]
@@ -144,23 +137,15 @@ class _Finals(JobListener):
         )
         self._append(begun)
 
-    def _folder(self, key: str) -> Path:
-        run = self._runs[key]
-        return finalist_folder(self._search.file.folder, run.trial, run.replicate)
-
-    def _job(self, key: str) -> TrainingJob:
-        run = self._runs[key]
-        return self._search.jobs.students(key, self._folder(key), run.values, [run.seed])
-
     # Callbacks of the jobs --------------------------------------------------------------------
 
     def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None:
         """Store an epoch."""
-        run = self._runs[job.key]
+        trial, replicate = self._students[job.key]
         self._append(
             FinalistEpochEnded(
-                trial=run.trial,
-                replicate=run.replicate,
+                trial=trial,
+                replicate=replicate,
                 epoch=epoch,
                 at=time.time(),
                 metrics=dict(metrics),
@@ -168,26 +153,28 @@ class _Finals(JobListener):
         )
 
     def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
-        """Store and report what a student came to, or why training gave up.
+        """Store and report the result of a student, or why its training failed.
 
-        Training would give up again; a student whose worker died may be trained by another call.
+        A failed training would fail again; after the death of a worker another call trains again.
         """
-        run, metrics = self._runs[job.key], dict(end.metrics)
         if end.died:
             self._deaths[job.key] = str(end.failed)
-        elif end.failed is not None:
-            self._store(run, SeedResult(seed=run.seed, failed=end.failed))
-            self._reporter.stage(f"{job.key}: failed: {end.failed}")
-        else:
-            epochs, found = job.networks[0].total_epochs(), open_student(job.folder).record
-            result = SeedResult(seed=run.seed, epochs=epochs, metrics=metrics, sha256=found.sha256)
-            self._store(run, result)
-            self._reporter.stage(f"{job.key}: {scores_text(metrics)}")
-
-    def _store(self, run: FinalistRun, result: SeedResult) -> None:
+            return
+        trial, replicate = self._students[job.key]
+        trained = end.failed is None
         self._append(
-            FinalistTrained(trial=run.trial, replicate=run.replicate, **result.model_dump())
+            FinalistTrained(
+                trial=trial,
+                replicate=replicate,
+                seed=self._seeds[replicate],
+                epochs=job.networks[0].total_epochs() if trained else 0,
+                metrics=dict(end.metrics),
+                sha256=open_student(job.folder).record.sha256 if trained else None,
+                failed=end.failed,
+            )
         )
+        text = scores_text(end.metrics) if trained else f"failed: {end.failed}"
+        self._reporter.stage(f"{job.key}: {text}")
 
     def _append(self, event: FinalistsBegun | FinalistEpochEnded | FinalistTrained) -> None:
         self._search.study.stored.append(event)
@@ -198,13 +185,13 @@ class _Finals(JobListener):
     def _results(self) -> dict[tuple[int, int], SeedResult]:
         return read_results(self._search.study.optuna.user_attrs)
 
-    def _left(self) -> list[str]:
+    def _left(self) -> list[TrainingJob]:
         known = self._results()
-        return [key for key, run in self._runs.items() if run[:2] not in known]
+        return [job for student, job in self._jobs.items() if student not in known]
 
     def _clean(self) -> None:
         """Remove checkpoints of students whose result is stored."""
-        left = self._left()
-        for checkpoints in [self._folder(key) / CHECKPOINTS for key in self._runs.keys() - left]:
-            if checkpoints.is_dir():
-                shutil.rmtree(checkpoints)
+        left = {job.key for job in self._left()}
+        for job in self._jobs.values():
+            if job.key not in left and (job.folder / CHECKPOINTS).is_dir():
+                shutil.rmtree(job.folder / CHECKPOINTS)
