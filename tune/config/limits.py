@@ -1,4 +1,4 @@
-"""How much a search may use, and what that costs; read without importing what trains."""
+"""How much a search may use, and what that costs; does not import torch."""
 
 from __future__ import annotations
 

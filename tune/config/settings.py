@@ -1,4 +1,4 @@
-"""The sections of a study file: who is trained, who proposes, who stops, and how much."""
+"""The sections of a study file: teachers, sampler, pruning, constraints, warm start, tracking."""
 
 from __future__ import annotations
 

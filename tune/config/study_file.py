@@ -169,10 +169,7 @@ class StudyFile(Config):
         )
 
     def caveats(self) -> list[str]:
-        """Return why its results do not stand for what they are named: leakage, reconstructions.
-
-        A sentence for each reason, none where every system is what its name says.
-        """
+        """Return a sentence for each teacher or network that leaks or is a reconstruction."""
         found = []
         for role in TEACHER_ROLES:
             config = self.teacher_config(role)
@@ -206,7 +203,7 @@ def _check_space(study: StudyFile) -> None:
 
 
 def _check_teacher(study: StudyFile, role: str) -> None:
-    """Build the teacher, and those that `teach --tune` may come to."""
+    """Build the teacher, and those that `teach --tune` may train."""
     try:
         config = study.teacher_config(role)
     except ValidationError as error:
@@ -228,7 +225,7 @@ def _check_points(study: StudyFile) -> None:
 
 
 def _check_point(study: StudyFile, values: Mapping[str, Value]) -> None:
-    """Build the student of some values, with the lowest of each active range beside."""
+    """Build the student of some values, with the lowest of each other active range."""
     try:
         config = study.student_config(lowest(study.space, values, study.fixed()), seed=0)
     except ValidationError as error:

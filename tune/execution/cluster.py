@@ -63,7 +63,7 @@ def _connected(address: str | None, level: int) -> Iterator[None]:
 
 
 def _start(level: int) -> None:
-    """Start Ray here; nobody else may read what it writes meanwhile, its token above all."""
+    """Start Ray here, with its files, such as its token, readable by this user alone."""
     import ray
 
     before = os.umask(0o077)
@@ -80,7 +80,7 @@ def _start(level: int) -> None:
 
 
 def _join(address: str, level: int) -> None:
-    """Connect to a cluster; where nobody listens, say so at once: Ray would try for minutes."""
+    """Connect to a cluster; fail at once where nothing listens: Ray would try for minutes."""
     import ray
 
     host, _, port = address.rpartition(":")

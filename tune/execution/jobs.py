@@ -165,7 +165,7 @@ def interrupted(left: int, total: int, what: str) -> InterruptedSearchError:
 
 @contextmanager
 def stopped_at_once() -> Iterator[None]:
-    """Turn a Ctrl-C that nobody waits for into an `InterruptedSearchError`."""
+    """Turn a `KeyboardInterrupt` of the body into an `InterruptedSearchError`."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,9 +1,9 @@
-"""What a worker does: it trains the networks of one job, as a trainable of Ray Tune.
+"""The trainable of Ray Tune: it trains the networks of one job in a worker.
 
 A job writes its own checkpoints into its own folder and continues from the newest one that is
 whole, so a job that is handed out again, a relaunch and a first start are the same code. An epoch
 is reported after its checkpoint is on disk; epochs that were checkpointed but not reported are
-reported again, and whoever hands out the jobs ignores what it knows already.
+reported again, and the source of the jobs ignores those that it has stored.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ METRICS = ("train/", "val_id/", "val_ood/", "val/", "sd/", "cost/")
 
 
 def metrics_of(result: Mapping[str, Any]) -> Metrics:
-    """Return the metrics in a report: Ray adds facts of its own to it."""
+    """Return the metrics of a report, without the fields that Ray adds."""
     return {k: float(v) for k, v in result.items() if k.startswith(METRICS)}
 
 
@@ -50,7 +50,7 @@ def train_job(config: dict[str, Any], *, place: Workplace) -> None:
     taken away.
     """
     job: TrainingJob = config["job"]
-    check_node()  # a worker that was used before may stand on a node that leaves
+    check_node()  # a reused worker may be on a node that is being drained
     dataset = open_dataset(place)
     try:
         with _alone(job):
@@ -139,7 +139,7 @@ class _Training:
             freeze_student(trainer, network, self._dataset, folder)
 
     def _make_knowledge(self) -> None:
-        """Compute what a teacher knows; of a student nothing is needed."""
+        """Compute the knowledge of a teacher; a student needs none."""
         teacher = find_teacher(self._job.folder)
         if teacher is not None:
             device = self._place.resources.device
@@ -148,7 +148,7 @@ class _Training:
 
 @contextmanager
 def _alone(job: TrainingJob) -> Iterator[None]:
-    """Let nobody else train a shared job meanwhile, and remove what a killed writer left of it."""
+    """Hold the lock of a shared job, and remove temporary files that a killed writer left."""
     if not job.shared:
         yield
         return

@@ -23,7 +23,7 @@ NAMES = {"COMPLETE": "useful", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": 
 
 
 class BillRow(Config):
-    """One line: who used what."""
+    """What one item of the bill has used."""
 
     item: str
     trials: int = 0
@@ -54,7 +54,7 @@ class Bill(Config):
     rows: list[BillRow]
     total: BillRow
     nodes: list[NodeRow] = Field(default_factory=list)
-    """What the machines took, of which the rows above are what trials held."""
+    """Time of whole machines; the rows above are the part of it that trials held."""
     busy: float | None = None
     """Share of the machines' GPU time, or CPU time where they have no GPU, that students used."""
     money_an_epoch: float | None = None
@@ -68,8 +68,8 @@ class Bill(Config):
 def make_bill(study: StudySnapshot) -> Bill:
     """Return the bill of a study.
 
-    `lost` is what was trained and not kept when a launch was cut off: for each trial it had to
-    leave, the time from its last epoch to the last sign of that launch, at most one epoch.
+    `lost` is what was trained and not kept when a launch was killed: for each trial that ran then,
+    the time from its last epoch to the last sign of life of that launch, at most one epoch.
     """
     launches, views = study.launches, study.trials
     limits = launches[-1].limits if launches else Limits()

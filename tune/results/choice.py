@@ -22,7 +22,7 @@ COST = "cost/cpu_seconds"
 
 
 def read_results(attributes: Mapping[str, Any]) -> dict[tuple[int, int], SeedResult]:
-    """Return what students of finalists came to, by trial and replicate."""
+    """Return the results of the finalists' students, by trial and replicate."""
     return {
         (one.trial, one.replicate): SeedResult(
             seed=one.seed,

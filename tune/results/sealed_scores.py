@@ -94,7 +94,7 @@ def evaluate_final(
     The champions are the finalists' where there are any, else the search's. A row is in the ledger
     before a sealed file is opened; everything that can be checked without opening one is checked
     before that. A further evaluation needs `again` and a `reason`, which stays in the ledger. The
-    result is written beside it as `final-N.json`. Raises as `open_ended_search`, `LedgerError`
+    result is written to `final-N.json`. Raises as `open_ended_search`, `LedgerError`
     for an evaluation that is not allowed, `RefKDError` where finalists are begun and not ended,
     `DataError` where sealed files are missing. Source: evaluation protocol, "One sealed
     evaluation".
@@ -147,7 +147,7 @@ def evaluate_final(
 
 
 def _event(row: Look) -> LookTaken:
-    """Return what the study holds of a test evaluation, beside the ledger."""
+    """Return the event of a test evaluation, which the study stores in addition to the ledger."""
     return LookTaken(
         look=row.look,
         champions=row.trials,

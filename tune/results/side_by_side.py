@@ -101,7 +101,7 @@ def side_by_side(
 
 
 def _label(study: StudySnapshot) -> str:
-    """Return what a study is called beside another one."""
+    """Return the name of a study in messages of a comparison."""
     return f"{study.name} ({study.path})"
 
 
