@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from refkd.config import Config
 from refkd.data.dataset import Dataset
@@ -15,6 +12,7 @@ from refkd.errors import CheckpointError, DataError, RefKDError
 from refkd.evaluation.comparison import Row, difference_row
 from refkd.evaluation.predictions import measure
 from refkd.training.export import FrozenStudent
+from refkd.training.validation import VALIDATION_ROLES
 from tune.results.comparison import open_students
 from tune.study.budget import hypervolume
 from tune.study.growth import current
@@ -116,13 +114,15 @@ def _students(study: StudySnapshot, alias: str) -> list[FrozenStudent]:
 def _row(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float]) -> StudyRow:
     summary = one.summary
     complete = [v for v in current(one.trials) if v.feasible and v.objectives]
-    points = np.array([v.objectives for v in complete]).reshape(len(complete), -1)
+    points = [(v.number, list(v.objectives or ())) for v in complete]
     best = {}
-    if complete:
-        for column, name in enumerate(one.file.objectives):
-            row = int(points[:, column].argmax())
-            best[name] = (complete[row].number, float(points[row, column]))
-    alike = one.file.objectives == base.file.objectives
+    for column, name in enumerate(one.file.objectives if points else ()):
+        number, values = max(points, key=lambda point: point[1][column])
+        best[name] = (number, values[column])
+    volume = None
+    if one.file.objectives == base.file.objectives:
+        above = [[a - b for a, b in zip(values, reference, strict=True)] for _, values in points]
+        volume = hypervolume([row for row in above if min(row) > 0])
     return StudyRow(
         study=summary.study,
         path=str(one.path),
@@ -131,20 +131,12 @@ def _row(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float]) ->
         states=dict(Counter(t.state for t in summary.trials)),
         best=best,
         front=len(summary.front),
-        hypervolume=_volume(points, reference) if alike else None,
+        hypervolume=volume,
         epochs=summary.cost.epochs,
         cpu_seconds=summary.cost.cpu_seconds + summary.cost.teacher_cpu_seconds,
         champions=one.champions,
         from_finalists=one.finalists is not None,
     )
-
-
-def _volume(points: np.ndarray[Any, Any], reference: Sequence[float]) -> float:
-    """Return what some points dominate above a reference; points not above it add nothing."""
-    if not len(points):
-        return 0.0
-    above = points - np.asarray(reference)
-    return hypervolume([list(row) for row in above if (row > 0).all()])
 
 
 class _UnpairedError(Exception):
@@ -161,18 +153,14 @@ def _differences(base: StudySnapshot, other: StudySnapshot) -> list[ChampionDiff
     shared = [alias for alias in base.champions if alias in other.champions]
     if not shared:
         raise _UnpairedError("one of the two has no champion yet")
-    return [_difference(base, other, alias, dataset) for alias in shared]
-
-
-def _difference(
-    base: StudySnapshot, other: StudySnapshot, alias: str, dataset: Dataset
-) -> ChampionDifference:
-    roles = (dataset.role("val_id"), dataset.role("val_ood"))
-    first, second = _students(base, alias), _students(other, alias)
-    before, after = (measure(students, dataset, roles) for students in (first, second))
-    rows = {
-        pairs.role: difference_row(after[pairs.role], before[pairs.role], seed=base.file.seed)
-        for pairs in roles
-    }
-    seeds = len(first), len(second)
-    return ChampionDifference(alias=alias, other=_label(other), seeds=seeds, roles=rows)
+    roles, found = [dataset.role(role) for role in VALIDATION_ROLES], []
+    for alias in shared:
+        first, second = _students(base, alias), _students(other, alias)
+        before, after = (measure(students, dataset, roles) for students in (first, second))
+        rows = {
+            role: difference_row(after[role], before[role], seed=base.file.seed)
+            for role in VALIDATION_ROLES
+        }
+        seeds = len(first), len(second)
+        found.append(ChampionDifference(alias=alias, other=_label(other), seeds=seeds, roles=rows))
+    return found
