@@ -82,13 +82,20 @@ class _Training:
         metrics = self._train() if found is None else found
         if self._job.shared:
             CheckpointFolder(self._job.folder / CHECKPOINTS).clear()
-            self._make_knowledge()
+            teacher = find_teacher(self._job.folder)
+            if teacher is not None:  # of a student no knowledge is needed
+                device = self._place.resources.device
+                make_knowledge(teacher, self._dataset, self._place.knowledge, device=device)
         return metrics
 
     def _train(self) -> Metrics:
         job = self._job
         groups = [self._group(range(job.race))]
-        self._report(groups[0])
+        for result in groups[0].epochs():
+            if result.epoch > job.inherited:
+                ray.tune.report({"epoch": result.epoch, **result.metrics})
+            if result.epoch < groups[0].total:
+                check_node()
         if job.race < len(job.networks):
             groups.append(self._group(range(job.race, len(job.networks))))
             for _ in groups[1].epochs():
@@ -97,16 +104,11 @@ class _Training:
             group.check_claim()
         trainers = [trainer for group in groups for trainer in group.trainers]
         for trainer, network, folder in zip(trainers, job.networks, self._folders, strict=True):
-            self._freeze(trainer, network, folder)
+            if isinstance(network, TeacherConfig):
+                freeze_teacher(trainer, network, self._dataset, folder)
+            elif not student_is_frozen(folder):
+                freeze_student(trainer, network, self._dataset, folder)
         return final_metrics(trainers)
-
-    def _report(self, racing: Lockstep) -> None:
-        """Report the epochs of those that are trained side by side."""
-        for result in racing.epochs():
-            if result.epoch > self._job.inherited:
-                ray.tune.report({"epoch": result.epoch, **result.metrics})
-            if result.epoch < racing.total:
-                check_node()
 
     def _group(self, replicates: range) -> Lockstep:
         """Return some of the networks, continued from their newest checkpoints."""
@@ -129,21 +131,6 @@ class _Training:
         return student_trainer(
             network, self._dataset, self._teachers, self._place.knowledge, **how
         )
-
-    def _freeze(
-        self, trainer: Trainer, network: TeacherConfig | StudentConfig, folder: Path
-    ) -> None:
-        if isinstance(network, TeacherConfig):
-            freeze_teacher(trainer, network, self._dataset, folder)
-        elif not student_is_frozen(folder):
-            freeze_student(trainer, network, self._dataset, folder)
-
-    def _make_knowledge(self) -> None:
-        """Compute the knowledge of a teacher; a student needs none."""
-        teacher = find_teacher(self._job.folder)
-        if teacher is not None:
-            device = self._place.resources.device
-            make_knowledge(teacher, self._dataset, self._place.knowledge, device=device)
 
 
 @contextmanager
