@@ -53,12 +53,12 @@ class Prices(Config):
 
 
 class Replicates(Config):
-    """Seeds of a trial: its objectives are their mean."""
+    """Seeds of a trial; its objectives are means over them."""
 
     seeds: int = Field(default=1, ge=1)
     """Students trained in a trial, equal but for their seeds."""
     race: int = Field(default=1, ge=1)
-    """Seeds that are judged by the pruner; the others are trained for survivors alone."""
+    """Seeds that the pruner sees; the others are trained only where a trial is not pruned."""
 
     @model_validator(mode="after")
     def _race_within(self) -> Replicates:

@@ -80,30 +80,30 @@ class StudyFile(Config):
     )
     """Validation metrics to maximise; test metrics are refused."""
     constraints: list[Constraint] = Field(default_factory=list)
-    """What a trial must reach to count."""
+    """Bounds that a trial must keep to be on the front."""
     budget: Budget = Budget()
     """How much the search may do."""
     prices: Prices = Prices()
     """What an hour costs, for `refkd bill` and `budget.money`."""
     sampler: Sampler = Sampler()
-    """Who proposes."""
+    """How hyperparameters are proposed."""
     pruning: Pruning = Pruning()
-    """Who stops."""
+    """How trials are stopped early."""
     replicates: Replicates = Replicates()
-    """Seeds a trial runs."""
+    """Seeds of each trial."""
     workers: int = Field(default=2, ge=1)
     """Trials that run at once."""
     resources: Resources = Resources()
-    """What each of them holds."""
+    """CPU cores and GPUs of each trial."""
     retries: int = Field(default=1, ge=0)
     """How often a trial whose process died is taken up again within one launch."""
     seed: int = Field(default=0, ge=0)
-    """Everything random in the study derives from it."""
+    """Seed of everything that is random in the study."""
     storage: ShownUrl | None = Field(default=None, repr=False)
     """Optuna storage: an SQLAlchemy URL, or journal:PATH; null for SQLite in the workspace.
     `${NAME}` in it stands for a variable of the environment."""
     tracking: Tracking = Tracking()
-    """The record for people."""
+    """The record in MLflow."""
 
     @model_validator(mode="after")
     def _consistent(self) -> StudyFile:
