@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
+from optuna import Trial
+
 from benchmarks.baselines import asha
 from benchmarks.rows import Aim, Row, row
-from tune.config.space import Suggests, suggest
+from tune.config.space import suggest
 from tune.config.study_file import StudyFile, load_study_file
 from tune.simulation.curves import Curve, CurveTable, read_curves
 from tune.simulation.simulator import simulate_search
@@ -107,7 +109,7 @@ def _simulated(file: StudyFile, table: CurveTable, seed: int) -> Points:
 def _asha(file: StudyFile, table: CurveTable, metrics: Sequence[str], seed: int) -> Points:
     fixed = file.fixed()
 
-    def curve_of(trial: Suggests) -> Curve:
+    def curve_of(trial: Trial) -> Curve:
         return table.nearest(suggest(file.space, trial, fixed))
 
     found = asha.search(

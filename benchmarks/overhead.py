@@ -22,7 +22,7 @@ from tune.config.study_file import StudyFile
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import TrainingJob, Workplace
 from tune.execution.progress import Silent
-from tune.execution.study_jobs import SearchJobs, study_jobs
+from tune.execution.study_jobs import SearchJobs, StudyJobs
 from tune.execution.training import run_jobs
 from tune.execution.worker import FINAL
 from tune.study.search_study import SearchStudy
@@ -44,7 +44,7 @@ def run(smoke: bool) -> Iterator[Row]:
         folder = Path(name)
         file = _study_file(folder, address, trials, reports)
         dataset = simulate(out=Path(file.dataset), config=SimulationConfig(videos=40))
-        jobs = study_jobs(file, dataset)
+        jobs = StudyJobs(file, dataset)
         study = SearchStudy(file, f"sqlite:///{file.folder / 'study.db'}")
         with ray_session(file.resources, address=None), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Ray and Optuna, in the baseline
@@ -55,7 +55,7 @@ def run(smoke: bool) -> Iterator[Row]:
             with Record(file) as record:
                 record.study_started(study, dataset)
                 record.teachers_ready({})
-                source = SearchJobs(jobs, study, [Silent(), record])
+                source = SearchJobs(jobs, study, Silent(), record.wake)
                 run_jobs(source, jobs.place, train=report_nothing)
                 searched = wall_seconds() - begun
             delivered = wall_seconds() - begun

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from refkd.data.dataset import Dataset
 from refkd.data.simulate import simulate
@@ -13,20 +12,20 @@ from refkd.errors import RefKDError
 from refkd.files import temporaries
 from refkd.training.precision import advice
 from refkd.training.teacher import Teacher, find_teacher
-from tune.config.marks import study_marks
-from tune.config.study_file import TEACHER_ROLES, StudyFile, load_study_file
+from tune.config.study_file import StudyFile, load_study_file
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import (
     CHECKPOINTS,
-    EpochListener,
-    InterruptedSearchError,
+    TrainingJob,
+    Workplace,
     interrupted,
     stopped_at_once,
 )
-from tune.execution.node_usage import Census
-from tune.execution.progress import Reporter, Silent
-from tune.execution.study_jobs import SearchJobs, StudyJobs, TrialListener, study_jobs
-from tune.results.search_champions import select_champions
+from tune.execution.machines import NodeUsage
+from tune.execution.progress import Reporter
+from tune.execution.study_jobs import SearchJobs
+from tune.results.champions import select_search_champions
+from tune.results.open_search import OpenSearch, bind_search
 from tune.study.environment import environment
 from tune.study.events import TeacherTrained, teachers_of
 from tune.study.folders import trial_folder
@@ -34,7 +33,7 @@ from tune.study.growth import check_growth, continue_survivors
 from tune.study.lease import lease
 from tune.study.locate import place_of
 from tune.study.search_study import SearchStudy
-from tune.study.summary import Summary, summarise
+from tune.study.summary import Summary
 from tune.study.warm_start import warm_points
 from tune.tracking.record import Record
 
@@ -59,40 +58,39 @@ def search(
     held = lease(url, file.name, objectives=len(file.objectives))
     if file.simulate is None:
         Dataset.open(file.dataset)  # before the study is made: a wrong path is no launch
-    with stopped_at_once(), reporter or Silent() as told, held:
-        return _Launch(file, url, told).run(address)
+    with stopped_at_once(), reporter or Reporter() as shown, held:
+        dataset = open_dataset(file, shown)
+        opened = SearchStudy(file, url)
+        check_growth(file, opened.launches.all())
+        return _Launch(bind_search(opened, dataset), shown).run(address)
 
 
 class _Launch:
     """What one launch holds together."""
 
-    def __init__(self, file: StudyFile, url: str, reporter: Reporter) -> None:
-        self.file = file
-        self.reporter = reporter
-        self.dataset = open_dataset(file, reporter)
-        self.study = SearchStudy(file, url)
-        check_growth(file, self.study.launches.all())
-        self.jobs = self._jobs()
-        self._bind()
+    def __init__(self, search: OpenSearch, reporter: Reporter) -> None:
+        self.search, self.reporter = search, reporter
+        self.file, self.study, self.jobs = search.file, search.study, search.jobs
+        self.study.note("epochs", self.file.training.epochs)
+        self.study.note("marks", self.file.caveats())
+        self.study.note("budget", self.file.budget.model_dump(mode="json"))
 
     def run(self, address: str | None) -> Summary:
         if address is None:
             slow = advice(self.file.training.precision, self.file.resources.device)
             if slow is not None:
                 self.reporter.stage(slow)
-        teachers = self._teachers()
-        needed = [role for role in TEACHER_ROLES if teachers[role] is None]
+        teachers = self.jobs.teachers.values()
         self._begin()
         # Also where nothing is left to train: what an outage kept from MLflow is sent now.
         with Record(self.file) as record:
-            record.study_started(self.study, self.dataset)
-            if needed or self.study.left():
+            record.study_started(self.study, self.search.dataset)
+            if missing_teachers(teachers) or self.study.left():
                 with (
                     ray_session(self.file.resources, address=address),
-                    self.study.launches.counting(Census()),
+                    self.study.launches.counting(NodeUsage()),
                 ):
-                    if needed:
-                        self._train_teachers(needed)
+                    train_missing(teachers, self.jobs.place, self.reporter)
                     self._note_teachers(record)
                     if self.study.left():
                         self._train_students(record)
@@ -103,7 +101,9 @@ class _Launch:
         if self.study.left():
             raise interrupted(self.study.left(), self.file.budget.trials, "trials")
         # A server that does not keep up is not waited for.
-        return self._finish(register=record.delivery.left == 0)
+        register = record.delivery.left == 0
+        select_search_champions(self.search, self.reporter, register=register)
+        return self.search.summary()
 
     def _begin(self) -> None:
         """Record the launch and put in line what is to be tried first."""
@@ -117,43 +117,8 @@ class _Launch:
                 f"{len(grown)} complete trials go on to {self.file.training.epochs} epochs"
             )
 
-    def _jobs(self) -> StudyJobs:
-        first = self.study.launches.first()
-        epochs = first.epochs if first else self.file.training.epochs
-        return study_jobs(self.file, self.dataset, teacher_epochs=epochs)
-
-    def _bind(self) -> None:
-        """Hold the study to what its earlier trials were made with."""
-        self.study.stored.take_up_schema()
-        self.study.bind("objectives", self.file.objectives)
-        self.study.bind("dataset", self.dataset.fingerprint)
-        self.study.bind("teachers", {r: p.name for r, p in self.jobs.teacher_folders.items()})
-        self.study.bind("seed", self.file.seed)
-        self.study.note("epochs", self.file.training.epochs)
-        self.study.note("marks", study_marks(self.file))
-        self.study.note("budget", self.file.budget.model_dump(mode="json"))
-
-    def _teachers(self) -> dict[str, Teacher | None]:
-        return {role: find_teacher(path) for role, path in self.jobs.teacher_folders.items()}
-
-    def _train_teachers(self, roles: list[str]) -> None:
-        from tune.execution.training import train_jobs
-
-        self.reporter.stage(f"training teachers: {', '.join(roles)}")
-        missing = [self.jobs.teachers[role] for role in roles]
-        listener = EpochListener(self.reporter.teacher_epoch)
-        failures = train_jobs(missing, self.jobs.place, listener)
-        if failures:
-            raise RefKDError("; ".join(f"teacher {r}: {why}" for r, why in failures.items()))
-        left = [role for role, teacher in self._teachers().items() if teacher is None]
-        if left:
-            raise InterruptedSearchError(
-                f"stopped before the teachers were trained ({', '.join(left)} left); run the "
-                "same command again to continue"
-            )
-
     def _note_teachers(self, record: Record) -> None:
-        found = {role: teacher for role, teacher in self._teachers().items() if teacher}
+        found = self.search.teachers
         known = teachers_of(self.study.optuna.user_attrs)
         for role, teacher in found.items():
             event, held = _event(role, teacher), known.get(role)
@@ -169,17 +134,11 @@ class _Launch:
         self.reporter.stage(
             f"searching: {left} of {wanted} trials to go, {self.file.workers} at a time"
         )
-        self.reporter.search_begins(
-            wanted=wanted,
-            ended=wanted - left,
-            epochs=self.file.training.epochs,
-            workers=self.file.workers,
-        )
-        listeners: list[TrialListener] = [self.reporter, record]
-        run_jobs(SearchJobs(self.jobs, self.study, listeners), self.jobs.place)
-        for number in self.study.close_paused():
-            for listener in listeners:
-                listener.trial_ended(number, "PRUNED", None)
+        epochs = self.file.training.epochs
+        self.reporter.search_begins(wanted=wanted, ended=wanted - left, epochs=epochs)
+        source = SearchJobs(self.jobs, self.study, self.reporter, record.wake)
+        run_jobs(source, self.jobs.place)
+        source.close_paused()
         reason = self.study.stop_reason()
         if reason is not None:
             self.reporter.stage(f"the search has stopped: {reason}")
@@ -195,25 +154,6 @@ class _Launch:
                     shutil.rmtree(folder)
         _remove_temporaries(self.file.folder / "trials")
 
-    def _finish(self, *, register: bool) -> Summary:
-        summary = self.summary()
-        if summary.champions:
-            teachers = {r: t for r, t in self._teachers().items() if t is not None}
-            select_champions(
-                self.file,
-                self.study,
-                summary,
-                self.dataset,
-                teachers,
-                self.reporter,
-                register=register,
-            )
-        return self.summary()
-
-    def summary(self) -> Summary:
-        attributes: Mapping[str, Any] = self.study.optuna.user_attrs
-        return summarise(self.file.name, self.study.views(), dict(attributes))
-
 
 def open_dataset(file: StudyFile, reporter: Reporter) -> Dataset:
     """Open a study's dataset; simulate it first where the file says how."""
@@ -222,6 +162,34 @@ def open_dataset(file: StudyFile, reporter: Reporter) -> Dataset:
         reporter.stage(f"simulating {path}")
         simulate(out=path, config=file.simulate)
     return Dataset.open(path)
+
+
+def missing_teachers(jobs: Iterable[TrainingJob]) -> list[TrainingJob]:
+    """Return the jobs of teachers that are not trained yet."""
+    return [job for job in jobs if find_teacher(job.folder) is None]
+
+
+def train_missing(
+    jobs: Iterable[TrainingJob], place: Workplace, reporter: Reporter, *, tolerate: bool = False
+) -> dict[str, str]:
+    """Train the teachers that are missing, side by side.
+
+    Raises `RefKDError` where one has failed; with `tolerate` returns why, by the key of its job.
+    Raises `InterruptedSearchError` after Ctrl-C.
+    """
+    missing = missing_teachers(jobs)
+    if not missing:
+        return {}
+    from tune.execution.training import train_jobs
+
+    reporter.stage(f"training teachers: {', '.join(job.key for job in missing)}")
+    failures = train_jobs(missing, place, reporter)
+    if failures and not tolerate:
+        raise RefKDError("; ".join(f"teacher {k}: {why}" for k, why in failures.items()))
+    left = [job for job in missing_teachers(missing) if job.key not in failures]
+    if left:
+        raise interrupted(len(left), len(missing), "teachers")
+    return failures
 
 
 def _event(role: str, teacher: Teacher) -> TeacherTrained:

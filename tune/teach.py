@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,16 @@ from optuna.trial import TrialState
 from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
-from refkd.training.teacher import TeacherConfig, find_teacher
+from refkd.training.teacher import find_teacher
 from tune.config.settings import TeacherTuning
 from tune.config.space import Value, flat, suggest
 from tune.config.study_file import StudyFile
 from tune.config.tuning import tuned
 from tune.execution.cluster import ray_session
-from tune.execution.jobs import EpochListener, TrainingJob, interrupted, teacher_job
+from tune.execution.jobs import Workplace, teacher_job
 from tune.execution.progress import Reporter
-from tune.execution.study_jobs import study_jobs, workplace
-from tune.launch import open_dataset
+from tune.execution.study_jobs import StudyJobs, workplace
+from tune.launch import missing_teachers, open_dataset, train_missing
 from tune.study.folders import teacher_folder
 from tune.study.lease import lease
 from tune.study.locate import place_of
@@ -68,9 +68,10 @@ def train_teachers(
 ) -> dict[str, Taught]:
     """Train both teachers of a study unless they exist; a search finds them trained then."""
     dataset = open_dataset(file, reporter)
-    jobs = study_jobs(file, dataset).teachers
-    with _ray(file, address, needed=any(map(_is_missing, jobs.values()))):
-        _train(file, dataset, jobs.values(), reporter)
+    jobs = StudyJobs(file, dataset).teachers
+    missing = missing_teachers(jobs.values())
+    with ray_session(file.resources, address=address) if missing else nullcontext():
+        train_missing(jobs.values(), _place(file, dataset), reporter)
     return {role: _taught(role, job.folder) for role, job in jobs.items()}
 
 
@@ -81,152 +82,108 @@ def tune_teacher(file: StudyFile, role: str, *, address: str | None, reporter: R
     Run it again after any interruption: what was trained is kept, what was begun goes on from its
     checkpoint. Raises `RefKDError` where the file names no space, or no trial could be trained.
     """
-    spec = getattr(file.teachers, role)
-    if spec.tune is None:
+    tuning: TeacherTuning | None = getattr(file.teachers, role).tune
+    if tuning is None:
         raise RefKDError(f"teachers.{role}.tune is missing; give it a space, such as in --help")
     name, url = f"{file.name}-teacher-{role}", place_of(file).storage
     dataset = open_dataset(file, reporter)
-    with lease(url, name, objectives=1), _ray(file, address, needed=True):
+    with lease(url, name, objectives=1), ray_session(file.resources, address=address):
         study = optuna.load_study(
             study_name=name,
             storage=open_storage(url),
             sampler=make_sampler(file.sampler, seed=file.seed),
         )
-        _Tuning(file, role, spec.tune, study, dataset, reporter).run()
-        return _best(file, role, study, dataset)
+        run = _Tuning(file, role, study, dataset)
+        run.bind()
+        run.train(tuning, reporter)
+        return run.best()
 
 
+@dataclass(frozen=True)
 class _Tuning:
     """One call of `tune_teacher`: trials in rounds of as many as there are workers."""
 
-    def __init__(
-        self,
-        file: StudyFile,
-        role: str,
-        tuning: TeacherTuning,
-        study: optuna.Study,
-        dataset: Dataset,
-        reporter: Reporter,
-    ) -> None:
-        self._file, self._role, self._tuning = file, role, tuning
-        self._study, self._dataset, self._reporter = study, dataset, reporter
-        base = file.teacher_config(role).model_dump(mode="json")
-        self._fixed = {k: v for k, v in flat(base).items() if k not in tuning.space}
-        self._bind()
+    file: StudyFile
+    role: str
+    study: optuna.Study
+    dataset: Dataset
 
-    def run(self) -> None:
-        """Train until the budget is used up; what an earlier call began comes first."""
-        open_ = [t for t in self._study.get_trials() if t.state == TrialState.RUNNING]
-        while True:
-            left = self._tuning.trials - len(self._study.get_trials(deepcopy=False))
-            asked = {t.number: t.user_attrs.get(VALUES) for t in open_}
-            for number in [n for n, values in asked.items() if values is None]:
-                self._study.tell(number, state=TrialState.FAIL)  # killed before it had values
-                del asked[number]
-            while len(asked) < self._file.workers and left > 0:
-                number, values = self._ask()
-                asked[number], left = values, left - 1
-            if not asked:
-                return
-            self._round(asked)
-            open_ = []
-
-    def _ask(self) -> tuple[int, dict[str, Value]]:
-        trial = self._study.ask()
-        values = suggest(self._tuning.space, trial, self._fixed)
-        trial.set_user_attr(VALUES, values)
-        return trial.number, values
-
-    def _round(self, asked: Mapping[int, Any]) -> None:
-        """Train some teachers side by side and tell what came of them."""
-        jobs = {number: self._job(number, values) for number, values in asked.items()}
-        failures = _train(self._file, self._dataset, jobs.values(), self._reporter, tolerate=True)
-        for number, job in jobs.items():
-            if job.key in failures:
-                self._reporter.stage(f"trial {number} failed: {failures[job.key]}")
-                self._study.tell(number, state=TrialState.FAIL)
-                continue
-            score = _taught(self._role, job.folder).metrics[f"val_{self._role}/miou"]
-            self._study.tell(number, score)
-            self._reporter.stage(f"trial {number}: val_{self._role}/miou {score:.2f}")
-
-    def _job(self, number: int, values: Mapping[str, Value]) -> TrainingJob:
-        config = tuned_config(self._file, self._role, values)
-        return teacher_job(str(number), config, self._dataset, self._file.workspace)
-
-    def _bind(self) -> None:
+    def bind(self) -> None:
         """Hold the study to its dataset."""
-        held = self._study.user_attrs.get("dataset")
-        if held not in (None, self._dataset.fingerprint):
+        held = self.study.user_attrs.get("dataset")
+        if held not in (None, self.dataset.fingerprint):
             raise RefKDError(
-                f"study {self._study.study_name!r} was begun on another dataset "
+                f"study {self.study.study_name!r} was begun on another dataset "
                 f"({str(held)[:12]}…); give the study file another name"
             )
         if held is None:
-            self._study.set_user_attr("dataset", self._dataset.fingerprint)
+            self.study.set_user_attr("dataset", self.dataset.fingerprint)
+
+    def train(self, tuning: TeacherTuning, reporter: Reporter) -> None:
+        """Train until the budget is used up; what an earlier call began comes first."""
+        base = flat(self.file.teacher_config(self.role).model_dump(mode="json"))
+        fixed = {key: value for key, value in base.items() if key not in tuning.space}
+        asked: dict[int, dict[str, Value]] = {}
+        for begun in self.study.get_trials(states=[TrialState.RUNNING]):
+            if VALUES in begun.user_attrs:
+                asked[begun.number] = begun.user_attrs[VALUES]
+            else:  # killed before it had values
+                self.study.tell(begun.number, state=TrialState.FAIL)
+        while True:
+            left = tuning.trials - len(self.study.get_trials(deepcopy=False))
+            for _ in range(min(left, self.file.workers - len(asked))):
+                trial = self.study.ask()
+                asked[trial.number] = suggest(tuning.space, trial, fixed)
+                trial.set_user_attr(VALUES, asked[trial.number])
+            if not asked:
+                return
+            self._round(asked, reporter)
+            asked = {}
+
+    def best(self) -> Tuned:
+        """Return the best teacher of all trials; `RefKDError` where none was trained."""
+        trials = self.study.get_trials(deepcopy=False)
+        complete = self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        if not complete:
+            raise RefKDError(
+                f"none of {len(trials)} teachers could be trained; see the reasons above"
+            )
+        values = self.study.best_trial.user_attrs[VALUES]
+        config = tuned(self.file.teacher_config(self.role), values)
+        folder = teacher_folder(self.file.workspace, config, self.dataset)
+        return Tuned(
+            role=self.role,
+            study=self.study.study_name,
+            trials=len(trials),
+            failed=len(trials) - len(complete),
+            best=_taught(self.role, folder),
+            recipe={"preset": config.recipe.preset, **config.recipe.changes()},
+            values=values,
+            scores=[float(t.value) for t in complete if t.value is not None],
+        )
+
+    def _round(self, asked: Mapping[int, dict[str, Value]], reporter: Reporter) -> None:
+        """Train some teachers side by side and store what came of them."""
+        base = self.file.teacher_config(self.role)
+        jobs = {
+            n: teacher_job(str(n), tuned(base, values), self.dataset, self.file.workspace)
+            for n, values in asked.items()
+        }
+        place = _place(self.file, self.dataset)
+        failures = train_missing(jobs.values(), place, reporter, tolerate=True)
+        for number, job in jobs.items():
+            if job.key in failures:
+                reporter.stage(f"trial {number} failed: {failures[job.key]}")
+                self.study.tell(number, state=TrialState.FAIL)
+                continue
+            score = _taught(self.role, job.folder).metrics[f"val_{self.role}/miou"]
+            self.study.tell(number, score)
+            reporter.stage(f"trial {number}: val_{self.role}/miou {score:.2f}")
 
 
-def tuned_config(file: StudyFile, role: str, values: Mapping[str, Value]) -> TeacherConfig:
-    """Return the teacher that some values stand for; keys are those of a teacher's config."""
-    return tuned(file.teacher_config(role), values)
-
-
-def _best(file: StudyFile, role: str, study: optuna.Study, dataset: Dataset) -> Tuned:
-    trials = study.get_trials(deepcopy=False)
-    complete = [t for t in trials if t.state == TrialState.COMPLETE]
-    if not complete:
-        raise RefKDError(f"none of {len(trials)} teachers could be trained; see the reasons above")
-    values = study.best_trial.user_attrs[VALUES]
-    config = tuned_config(file, role, values)
-    return Tuned(
-        role=role,
-        study=study.study_name,
-        trials=len(trials),
-        failed=len(trials) - len(complete),
-        best=_taught(role, teacher_folder(file.workspace, config, dataset)),
-        recipe={"preset": config.recipe.preset, **config.recipe.changes()},
-        values=values,
-        scores=[float(t.value) for t in complete if t.value is not None],
-    )
-
-
-def _train(
-    file: StudyFile,
-    dataset: Dataset,
-    jobs: Iterable[TrainingJob],
-    reporter: Reporter,
-    *,
-    tolerate: bool = False,
-) -> dict[str, str]:
-    """Train the teachers that are missing; return why some failed, or raise."""
-    missing = [job for job in jobs if _is_missing(job)]
-    if not missing:
-        return {}
-    from tune.execution.training import train_jobs
-
-    reporter.stage(f"training teachers: {', '.join(job.key for job in missing)}")
+def _place(file: StudyFile, dataset: Dataset) -> Workplace:
     # Of its own: a search of the same study may run beside, and removes its folder at its end.
-    place = replace(workplace(file, dataset), scratch=file.folder / "ray-teachers")
-    failures = train_jobs(missing, place, EpochListener(reporter.teacher_epoch))
-    if failures and not tolerate:
-        raise RefKDError("; ".join(f"teacher {k}: {why}" for k, why in failures.items()))
-    left = [job for job in missing if _is_missing(job) and job.key not in failures]
-    if left:
-        raise interrupted(len(left), len(missing), "teachers")
-    return failures
-
-
-@contextmanager
-def _ray(file: StudyFile, address: str | None, *, needed: bool) -> Iterator[None]:
-    if needed:
-        with ray_session(file.resources, address=address):
-            yield
-    else:
-        yield
-
-
-def _is_missing(job: TrainingJob) -> bool:
-    return find_teacher(job.folder) is None
+    return replace(workplace(file, dataset), scratch=file.folder / "ray-teachers")
 
 
 def _taught(role: str, folder: Path) -> Taught:

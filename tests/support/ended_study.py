@@ -164,8 +164,6 @@ class FakeTrainer:
         jobs: Sequence[TrainingJob],
         place: Workplace,
         listener: JobListener,
-        *,
-        address: str | None,
     ) -> None:
         for done, job in enumerate(jobs):
             if done == self.stop_after:

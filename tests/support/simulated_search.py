@@ -46,18 +46,18 @@ def search(
         done = 0
         while done != trials and (ask := study.ask()) is not None:
             before(ask.number)
-            record.trial_started(ask)
+            record.wake()
             done += 1
-            curve, state = TABLE.nearest(ask.values), "COMPLETE"
+            curve = TABLE.nearest(ask.values)
             for epoch in range(1, file.training.epochs + 1):
                 action = study.record(ask.number, epoch, curve.at(epoch))
-                record.epoch_ended(ask.number, epoch, curve.at(epoch))
+                record.wake()
                 if action == "stop":
-                    state = study.prune(ask.number)
+                    study.prune(ask.number)
                     break
             else:
-                state = study.complete(ask.number, curve.at(file.training.epochs))
-            record.trial_ended(ask.number, state, None)
+                study.complete(ask.number, curve.at(file.training.epochs))
+            record.wake()
     return study
 
 

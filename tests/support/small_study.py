@@ -129,10 +129,10 @@ def _trial(
     state, epochs = OUTCOMES[number]
     ask = study.ask()
     assert ask is not None
-    record.trial_started(ask)
+    record.wake()
     for epoch in range(1, epochs + 1):
         study.record(number, epoch, metrics(number, epoch))
-        record.epoch_ended(number, epoch, metrics(number, epoch))
+        record.wake()
     if state == "COMPLETE":
         _student(file, dataset, number, ask.values)
         study.complete(number, metrics(number, epochs))
@@ -141,7 +141,7 @@ def _trial(
         study.prune(number)
     else:
         study.fail(number, "the loss is not finite")
-    record.trial_ended(number, state, "the loss is not finite" if state == "FAIL" else None)
+    record.wake()
 
 
 def _student(file: StudyFile, dataset: Dataset, number: int, values: Any) -> None:

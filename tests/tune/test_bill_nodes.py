@@ -13,7 +13,7 @@ from rich.console import Console
 from tune.config.limits import Resources
 from tune.display.cost import show_bill
 from tune.execution.cluster import ray_session
-from tune.execution.node_usage import NODE_TYPE, Census
+from tune.execution.machines import NODE_TYPE, NodeUsage
 from tune.results.bill import Bill, make_bill
 from tune.study.locate import StudyPlace
 from tune.study.snapshot import StudySnapshot
@@ -30,13 +30,13 @@ def node(name: str, *, alive: bool = True, kind: str | None = "spot") -> dict[st
 def test_a_node_counts_while_it_is_there() -> None:
     there = [node("a"), node("b", kind=None)]
     moment = [0.0]
-    census = Census(lambda: there, lambda: moment[0])
-    assert [n["seconds"] for n in census()] == [0.0, 0.0]
+    usage = NodeUsage(lambda: there, lambda: moment[0])
+    assert [n["seconds"] for n in usage()] == [0.0, 0.0]
     moment[0], there[1]["Alive"] = 10.0, False
     there.append(node("c"))
-    assert [n["seconds"] for n in census()] == [10.0, 0.0, 0.0]
+    assert [n["seconds"] for n in usage()] == [10.0, 0.0, 0.0]
     moment[0] = 15.0
-    assert [(n["type"], n["seconds"]) for n in census()] == [
+    assert [(n["type"], n["seconds"]) for n in usage()] == [
         ("spot", 15.0),
         ("8 CPU", 0.0),
         ("spot", 5.0),
@@ -46,10 +46,10 @@ def test_a_node_counts_while_it_is_there() -> None:
 def test_a_real_cluster_is_counted(ray_address: str) -> None:
     moment = [0.0]
     with ray_session(Resources(), address=ray_address):
-        census = Census(clock=lambda: moment[0])
-        census()
+        usage = NodeUsage(clock=lambda: moment[0])
+        usage()
         moment[0] = 60.0
-        (found,) = census()
+        (found,) = usage()
         assert found["seconds"] == 60.0
         assert found["cpu"] == ray.cluster_resources()["CPU"]
 
@@ -103,14 +103,14 @@ def test_a_study_of_earlier_launches_has_no_machines() -> None:
 
 def test_a_cluster_that_is_gone_is_counted_up_to_then() -> None:
     moment = [0.0]
-    census = Census(clock=lambda: moment[0])
+    usage = NodeUsage(clock=lambda: moment[0])
     assert not ray.is_initialized()
-    assert census() == []
+    assert usage() == []
     there = [node("a")]
-    census = Census(lambda: there, lambda: moment[0])
-    census()
+    usage = NodeUsage(lambda: there, lambda: moment[0])
+    usage()
     moment[0] = 10.0
-    census()
+    usage()
     there.clear()
     moment[0] = 99.0
-    assert [n["seconds"] for n in census()] == [10.0]
+    assert [n["seconds"] for n in usage()] == [10.0]

@@ -55,6 +55,19 @@ def test_a_column_says_what_a_study_found_and_cost(two: tuple[EndedStudy, EndedS
     assert found.notes == []
 
 
+def test_a_study_without_a_trial_that_counts_is_a_column_too(
+    tmp_path: Path, tiny_dataset: Dataset
+) -> None:
+    unreachable = [{"metric": "val_id/miou", "at_least": 99.0}]
+    found = compared(
+        make(tmp_path / "a", tiny_dataset),
+        make(tmp_path / "b", tiny_dataset, name="none", constraints=unreachable),
+    )
+    other = found.studies[1]
+    assert (other.best, other.front, other.hypervolume) == ({}, 0, 0.0)
+    assert "no champion yet" in found.notes[0]
+
+
 @pytest.mark.parametrize(
     ("reference", "volume"), [([5.0, 5.0], 25 * 5 + 15 * 10 + 5 * 10), ([15.0, 15.0], 25.0)]
 )

@@ -90,10 +90,9 @@ def test_what_they_came_to_is_in_the_study_and_on_disk(
 ) -> None:
     found = run(study, fake)
     results = read_results(study.attributes())
-    assert results.keys() == kept(study).keys()
-    assert sorted(results) == [f"finalist:{n:04d}:{s}" for n in range(3) for s in range(2)]
-    for name, result in results.items():
-        number, seed = map(int, name.split(":")[1:])
+    assert {f"finalist:{n:04d}:{s}" for n, s in results} == kept(study).keys()
+    assert sorted(results) == [(n, s) for n in range(3) for s in range(2)]
+    for (number, seed), result in results.items():
         student = open_student(finalist_folder(study.file.folder, number, seed))
         assert (result.sha256, result.seed) == (student.record.sha256, student.record.config.seed)
         assert result.epochs == EPOCHS

@@ -21,7 +21,7 @@ from tune import FinalReport
 from tune.audit.examine import examine
 from tune.config.study_file import load_study_file
 from tune.results.choice import fresh_seeds, read_results
-from tune.results.outcome import outcome_of
+from tune.results.open_search import open_ended_search
 from tune.study.outcomes import SeedResult
 
 EPOCHS = 4
@@ -50,7 +50,7 @@ def test_nothing_sealed_is_needed_or_opened_before_the_final_look(
     assert {r.seed for r in results.values()} == set(fresh_seeds(study.file, 2))
     assert not list(study.file.folder.glob("finalists/**/checkpoints"))
     for key, result in results.items():
-        assert_is_what_training_gives(study, int(key.split(":")[1]), result)
+        assert_is_what_training_gives(study, key[0], result)
 
     opened, seen = opened_by(study, "evaluate", "--final")
     assert {Path(name).name for name in opened} >= {"moments.parquet", "features.h5"}
@@ -105,19 +105,19 @@ def kill_on_the_way(study: EndedStudy) -> None:
     driver.wait()
 
 
-def stored(study: EndedStudy) -> dict[str, SeedResult]:
+def stored(study: EndedStudy) -> dict[tuple[int, int], SeedResult]:
     return read_results(study.attributes())
 
 
 def assert_is_what_training_gives(study: EndedStudy, number: int, result: SeedResult) -> None:
     """Train a student in this process, without a break, and compare what it keeps."""
-    with outcome_of(study.path) as outcome:
-        values = next(v.values for v in outcome.study.views() if v.number == number)
+    with open_ended_search(study.path) as search:
+        values = next(v.values for v in search.study.views() if v.number == number)
         trainer = student_trainer(
-            outcome.file.student_config(values, seed=result.seed),
-            outcome.dataset,
-            outcome.teachers,
-            outcome.jobs.place.knowledge,
+            search.file.student_config(values, seed=result.seed),
+            search.dataset,
+            search.teachers,
+            search.jobs.place.knowledge,
         )
         *_, last = trainer.epochs()
     assert last.epoch == result.epochs == EPOCHS

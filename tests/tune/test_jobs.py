@@ -16,10 +16,10 @@ from support.ended_study import scored
 
 from refkd.data.dataset import Dataset
 from tune.config.study_file import StudyFile
-from tune.execution.dispatch import Bookkeeping, JobSearcher
-from tune.execution.jobs import JobEnd, JobList, TrainingJob
+from tune.execution.jobs import JobEnd, JobList, JobListener, TrainingJob
 from tune.execution.progress import Silent
-from tune.execution.study_jobs import SearchJobs, study_jobs
+from tune.execution.study_jobs import SearchJobs, StudyJobs
+from tune.execution.training import JobSearcher
 from tune.execution.worker import FAILED, FINAL
 from tune.study.search_study import SearchStudy
 
@@ -37,7 +37,7 @@ FATES = (*ENDS, "died", "left its node")
 
 
 @dataclass
-class Heard:
+class Heard(JobListener):
     """A listener that writes down what it hears."""
 
     started: Counter[str] = field(default_factory=Counter)
@@ -58,11 +58,10 @@ class Heard:
 class Played:
     """A run whose workers meet the fates that are given for each job, one a start."""
 
-    books: Bookkeeping
+    searcher: JobSearcher
     fates: Mapping[str, Iterator[str]]
 
     def __post_init__(self) -> None:
-        self.searcher = JobSearcher(self.books)
         self.running: dict[str, str] = {}
         """Ray's trial to the job's key."""
         self.order: list[str] = []
@@ -87,13 +86,13 @@ class Played:
         assert self.running, "nothing runs, and yet there is to be more"
         trial = random.choice(sorted(self.running))
         fate = next(self.fates[self.running.pop(trial)])
-        self.books.report(trial, {"epoch": 1, **TRAINED})
+        self.searcher.report(trial, {"epoch": 1, **TRAINED})
         if fate in ("trained", "died with its work done"):
-            self.books.report(trial, {FINAL + name: value for name, value in TRAINED.items()})
+            self.searcher.report(trial, {FINAL + name: value for name, value in TRAINED.items()})
         if fate == "gave up":
-            self.books.report(trial, {FAILED: GAVE_UP})
+            self.searcher.report(trial, {FAILED: GAVE_UP})
         if fate == "left its node":
-            self.books.leaving.add(trial)
+            self.searcher.leaving.add(trial)
         for _ in range(2):  # a second time is as good as never
             self.searcher.on_trial_complete(trial, error="died" in fate or "left" in fate)
 
@@ -126,8 +125,8 @@ def test_every_job_ends_once_and_is_begun_as_often_as_it_may(
     heard, by_key = Heard(), {str(number): one for number, one in enumerate(fates)}
     jobs = [TrainingJob(key=key, folder=Path(key), networks=[]) for key in by_key]
     source = JobList(jobs, heard)
-    books = Bookkeeping(source, retries=retries)
-    run = Played(books, {key: then_trained(one) for key, one in by_key.items()})
+    searcher = JobSearcher(source, retries=retries)
+    run = Played(searcher, {key: then_trained(one) for key, one in by_key.items()})
     run.play(workers=workers, random=random)
     wanted = {key: expected(one, retries) for key, one in by_key.items()}
     assert sorted(key for key, _ in heard.ends) == sorted(by_key)
@@ -139,8 +138,8 @@ def test_every_job_ends_once_and_is_begun_as_often_as_it_may(
 
 def test_a_job_that_lost_its_worker_comes_before_those_that_wait() -> None:
     jobs = [TrainingJob(key=key, folder=Path(key), networks=[]) for key in "abc"]
-    books = Bookkeeping(JobList(jobs, Heard()), retries=1)
-    run = Played(books, {key: then_trained(["died"] if key == "b" else []) for key in "abc"})
+    searcher = JobSearcher(JobList(jobs, Heard()), retries=1)
+    run = Played(searcher, {key: then_trained(["died"] if key == "b" else []) for key in "abc"})
     run.play(workers=1, random=Random(0))
     assert run.order == ["a", "b", "b", "c"]
 
@@ -167,7 +166,7 @@ def test_values_that_no_student_has_together_fail_their_trial_alone(
     study = SearchStudy(file, InMemoryStorage())
     for hidden in (10, 12):
         study.enqueue({"backbone.hidden": hidden, "backbone.heads": 3})
-    source = SearchJobs(study_jobs(file, tiny_dataset), study, [Silent()])
+    source = SearchJobs(StudyJobs(file, tiny_dataset), study, Silent())
     job = source.next_job()
     assert job is not None
     assert job.key == "1"

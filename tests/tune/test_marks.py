@@ -14,7 +14,6 @@ from refkd.evaluation.comparison import Row
 from refkd.models import build_backbone
 from refkd.models.vslnet import VSLNetConfig
 from refkd.retriever import Retriever, export
-from tune.config.marks import study_marks
 from tune.config.study_file import StudyFile
 from tune.display.study import show_best, show_status
 from tune.study.summary import Cost, Summary, TrialSummary
@@ -37,7 +36,7 @@ def study(**changes: Any) -> StudyFile:
 
 
 def test_a_study_of_plain_names_bears_no_mark() -> None:
-    assert study_marks(study()) == []
+    assert study().caveats() == []
     assert caveats_tag(study()) == {}
 
 
@@ -63,14 +62,14 @@ def test_a_study_of_plain_names_bears_no_mark() -> None:
     ],
 )
 def test_each_reason_is_a_sentence_of_its_own(changes: dict[str, Any], begins: list[str]) -> None:
-    marks = study_marks(study(**changes))
+    marks = study(**changes).caveats()
     assert len(marks) == len(begins)
     assert all(m.startswith(b) for m, b in zip(marks, begins, strict=True))
     assert caveats_tag(study(**changes)) == {CAVEATS_TAG: "; ".join(marks)}
 
 
 def test_tables_of_a_study_end_with_its_marks() -> None:
-    marks = study_marks(study(teachers={"ood": {"recipe": ORACLE}}))
+    marks = study(teachers={"ood": {"recipe": ORACLE}}).caveats()
     metrics = {"val_id/miou": 30.0, "val_ood/miou": 20.0}
     trial = TrialSummary(number=0, state="COMPLETE", epoch=1, values={}, metrics=metrics)
     summary = Summary(

@@ -32,8 +32,8 @@ from tune.report.examples import Bar, Example, Examples, choose_rows
 from tune.report.figure import Table
 from tune.report.make import compose
 from tune.report.page import render
-from tune.results.outcome import outcome_of
-from tune.results.search_champions import interval_table, score_systems, systems_of
+from tune.results.champions import compare_on_validation, interval_table, search_students
+from tune.results.open_search import open_ended_search
 from tune.study.events import ChampionsChosen
 from tune.study.lease import lease
 from tune.study.search_study import SearchStudy
@@ -143,14 +143,12 @@ def test_without_finalists_no_difference_is_claimed(study: EndedStudy) -> None:
 def test_intervals_belong_to_the_champions_they_were_made_for(
     study: EndedStudy, tiny_dataset: Dataset
 ) -> None:
-    with outcome_of(study.path) as outcome:
-        summary = outcome.summary()
-        systems = systems_of(outcome.file, summary, outcome.teachers)
-        scores = score_systems(systems, tiny_dataset, seed=outcome.file.seed)
-        table = interval_table(scores, tiny_dataset)
-        outcome.study.note("intervals", table)
+    with open_ended_search(study.path) as search:
+        summary = search.summary()
+        table = interval_table(compare_on_validation(search, search_students(search)))
+        search.study.note("intervals", table)
         chosen = ChampionsChosen(by="search", champions=summary.champions, trials=4)
-        outcome.study.stored.append(chosen)
+        search.study.stored.append(chosen)
     scores = figures(study.path)["search-scores"]
     systems_shown = ["ID teacher", "OOD teacher", "trial 0", "trial 2"]
     assert [row[:2] for row in scores.tables[0].rows] == [
@@ -182,12 +180,14 @@ def test_every_student_of_a_replicated_champion_counts(
     tmp_path: Path, tiny_dataset: Dataset
 ) -> None:
     study = end_study(tmp_path, tiny_dataset, replicates={"seeds": 2})
-    with outcome_of(study.path) as outcome:
-        systems = systems_of(outcome.file, outcome.summary(), outcome.teachers)
-    scores = score_systems(systems, tiny_dataset, seed=0)
+    with open_ended_search(study.path) as search:
+        systems = search_students(search)
+        scores = compare_on_validation(search, systems).scores
     assert {name: len(students) for name, students in systems.items()} == {
-        **{"teacher-id": 1, "teacher-ood": 1, "best-id": 2, "best-ood": 2}
+        "best-id": 2,
+        "best-ood": 2,
     }
+    assert set(scores["val_ood"]) == {"teacher-id", "teacher-ood", "best-id", "best-ood"}
     students = measure(systems["best-ood"], tiny_dataset, [tiny_dataset.role("val_ood")])
     assert list(students["val_ood"].values) == study.file.seeds()
     assert scores["val_ood"]["best-ood"] == mean_row(students["val_ood"], seed=0)

@@ -17,7 +17,7 @@ from refkd.training.student import StudentConfig
 from tune.cli import app
 from tune.config.limits import Resources
 from tune.config.study_file import StudyFile
-from tune.execution.capacity import ShareError, Taken, largest_student, measure, share_of, taken_by
+from tune.execution.capacity import Taken, largest_student, measure, share_of, taken_by
 from tune.execution.cluster import ray_session
 
 GIB = 1 << 30
@@ -100,7 +100,7 @@ def test_the_command_says_what_to_write(
 def test_a_dataset_that_a_worker_cannot_read_is_one_line(tmp_path: Path, ray_address: str) -> None:
     settings = {**SETTINGS, "dataset": str(tmp_path / "gone")}
     session = ray_session(Resources(), address=ray_address)
-    with session, pytest.raises(ShareError, match="gone"):
+    with session, pytest.raises(RefKDError, match="gone"):
         measure(StudyFile.model_validate(settings), [{"CPU": 2.0}])
 
 

@@ -19,10 +19,10 @@ from tune.config.tuning import tuned
 from tune.display.console import make_console
 from tune.display.study import show_tuned
 from tune.execution.progress import Silent
-from tune.execution.study_jobs import study_jobs
+from tune.execution.study_jobs import StudyJobs
 from tune.study.locate import place_of
 from tune.study.storage import open_storage
-from tune.teach import VALUES, train_teachers, tune_teacher, tuned_config
+from tune.teach import VALUES, train_teachers, tune_teacher
 
 SPACE: dict[str, Any] = {
     "recipe.w_kl": {"float": [0.1, 3.0], "log": True},
@@ -65,7 +65,7 @@ def test_teachers_are_trained_where_a_search_looks_for_them(
 ) -> None:
     file = study(tmp_path, tiny_dataset)
     taught = train_teachers(file, address=ray_address, reporter=Silent())
-    jobs = study_jobs(file, tiny_dataset, teacher_epochs=2)
+    jobs = StudyJobs(file, tiny_dataset, teacher_epochs=2)
     assert {role: one.folder for role, one in taught.items()} == jobs.teacher_folders
     stamps = [(p, p.stat().st_mtime_ns) for p in sorted(tmp_path.rglob("*.safetensors"))]
     assert len(stamps) == 2
@@ -121,7 +121,7 @@ def test_tuning_goes_on_where_it_was_cut_off(
     after = held_study(file).get_trials()
     assert [t.state.name for t in after] == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
     assert after[0] == before[0]
-    address = tuned_config(file, "ood", cut_off).address(tiny_dataset)
+    address = tuned(file.teacher_config("ood"), cut_off).address(tiny_dataset)
     assert find_teacher(tmp_path / "runs" / "teachers" / address)
 
 

@@ -75,10 +75,10 @@ def finish(
     for epoch in range(first, 4):
         study.record(asked.number, epoch, metrics(asked.number, epoch))
         if record:
-            record.epoch_ended(asked.number, epoch, metrics(asked.number, epoch))
-    state = study.complete(asked.number, metrics(asked.number, 3))
+            record.wake()
+    study.complete(asked.number, metrics(asked.number, 3))
     if record:
-        record.trial_ended(asked.number, state, None)
+        record.wake()
 
 
 def check(file: StudyFile, store: str) -> None:
@@ -102,7 +102,7 @@ def test_a_launch_is_recorded(
         record.teachers_ready({})
         for _ in range(2):
             asked = ask(study)
-            record.trial_started(asked)
+            record.wake()
             finish(study, record, asked)
     check(file, mlflow_store)
     found = by_name(mlflow_store, experiment_name(file))
@@ -125,7 +125,7 @@ def test_what_a_killed_launch_left_untold_is_told_by_the_next(
         record.study_started(study, tiny_dataset)
         record.teachers_ready({})
         asked = ask(study)
-        record.trial_started(asked)
+        record.wake()
     found = by_name(mlflow_store, experiment_name(file))
     assert found["quick"].info.status == "KILLED"
     assert found["trial-0000"].info.status == "RUNNING"
@@ -140,7 +140,7 @@ def test_what_a_killed_launch_left_untold_is_told_by_the_next(
         record.teachers_ready({})
         again = ask(study)
         assert (again.number, again.attempt) == (other.number, 2)
-        record.trial_started(again)
+        record.wake()
         # The worker's checkpoint is older than the study: it repeats the epoch.
         finish(study, record, again)
     check(file, mlflow_store)
@@ -156,11 +156,10 @@ def test_failed_and_pruned_trials_say_so(
         record.study_started(study, tiny_dataset)
         for end in (lambda n: study.fail(n, "loss is not finite"), study.prune):
             asked = ask(study)
-            record.trial_started(asked)
+            record.wake()
             study.record(asked.number, 1, metrics(asked.number, 1))
-            state = end(asked.number)
-            reason = "loss is not finite" if state == "FAIL" else None
-            record.trial_ended(asked.number, state, reason)
+            end(asked.number)
+            record.wake()
     found = by_name(mlflow_store, experiment_name(file))
     failed, pruned = found["trial-0000"], found["trial-0001"]
     assert (failed.info.status, failed.data.tags["refkd.state"]) == ("FAILED", "FAIL")

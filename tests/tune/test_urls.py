@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from refkd.data.dataset import Dataset
 from tune.config.study_file import StudyFile
 from tune.config.urls import UrlError, resolve, scrub, without_password
-from tune.execution.study_jobs import study_jobs
+from tune.execution.study_jobs import StudyJobs
 from tune.study.search_study import TrialRequest
 from tune.study.storage import StorageError, file_of, open_storage
 from tune.tracking.target import target_of
@@ -109,7 +109,7 @@ def test_a_refused_connection_shows_no_password(monkeypatch: pytest.MonkeyPatch)
 
 def forms(file: StudyFile, dataset: Dataset) -> Mapping[str, object]:
     """Return the ways in which a study file leaves the process that read it."""
-    jobs = study_jobs(file, dataset)
+    jobs = StudyJobs(file, dataset)
     trial = jobs.trial(TrialRequest(number=0, values={"distill.lambda_id": 0.5}, attempt=1))
     return {
         "written": file.model_dump_json(),

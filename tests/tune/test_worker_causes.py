@@ -10,8 +10,8 @@ import ray.tune
 
 from tune.config.limits import Resources
 from tune.execution.cluster import ray_session
-from tune.execution.dispatch import Bookkeeping, JobScheduler
 from tune.execution.preemption import NodeLeavingError
+from tune.execution.training import JobScheduler, JobSearcher
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own
@@ -25,14 +25,14 @@ def test_the_run_knows_who_left_its_node_and_who_failed(
             raise NodeLeavingError("its node is about to be taken away")
         raise RuntimeError("out of memory")
 
-    books = Bookkeeping(cast("Any", None), retries=0)
+    searcher = JobSearcher(cast("Any", None), retries=0)
     with ray_session(Resources(), address=ray_address):
         ray.tune.Tuner(
             leave,
             param_space={"leaves": leaves},
-            tune_config=ray.tune.TuneConfig(scheduler=JobScheduler(books)),
+            tune_config=ray.tune.TuneConfig(scheduler=JobScheduler(searcher)),
             run_config=ray.tune.RunConfig(storage_path=str(tmp_path), name="one", verbose=0),
         ).fit()
-    [cause] = books.causes.values()
+    [cause] = searcher.causes.values()
     assert cause.endswith("about to be taken away" if leaves else "out of memory")
-    assert bool(books.leaving) is leaves
+    assert bool(searcher.leaving) is leaves

@@ -1,13 +1,19 @@
-"""How much a search may use, and what that costs; read without importing what trains."""
+"""How much a search may use, and what that costs; does not import torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
 from refkd.config import Config
+
+if TYPE_CHECKING:
+    from tune.config.study_file import StudyFile
+
+Bounded: TypeAlias = "Limits | StudyFile"
+"""What has limits: a study file, or the limits of one alone."""
 
 
 class Budget(Config):
@@ -47,12 +53,12 @@ class Prices(Config):
 
 
 class Replicates(Config):
-    """Seeds of a trial: its objectives are their mean."""
+    """Seeds of a trial; its objectives are means over them."""
 
     seeds: int = Field(default=1, ge=1)
     """Students trained in a trial, equal but for their seeds."""
     race: int = Field(default=1, ge=1)
-    """Seeds that are judged by the pruner; the others are trained for survivors alone."""
+    """Seeds that the pruner sees; the others are trained only where a trial is not pruned."""
 
     @model_validator(mode="after")
     def _race_within(self) -> Replicates:
@@ -77,19 +83,6 @@ class Resources(Config):
     def device(self) -> str:
         """Where it computes, by torch's name."""
         return "cuda" if self.gpu > 0 else "cpu"
-
-
-class Bounded(Protocol):
-    """What has limits: a study file, or the limits of one alone."""
-
-    @property
-    def budget(self) -> Budget: ...
-    @property
-    def resources(self) -> Resources: ...
-    @property
-    def prices(self) -> Prices: ...
-    @property
-    def replicates(self) -> Replicates: ...
 
 
 class Limits(Config):

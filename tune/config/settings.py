@@ -1,4 +1,4 @@
-"""The sections of a study file: who is trained, who proposes, who stops, and how much."""
+"""The sections of a study file: teachers, sampler, pruning, constraints, warm start, tracking."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Teachers(Config):
 
 
 class Sampler(Config):
-    """Who proposes hyperparameters."""
+    """How hyperparameters are proposed."""
 
     name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random"] = "tpe"
     """Optuna's TPE, NSGA-II, NSGA-III, Gaussian process, quasi Monte Carlo, or chance."""
@@ -61,13 +61,13 @@ class Sampler(Config):
     multivariate: bool = True
     """TPE: model the parameters together; false is one by one."""
     constant_liar: bool = True
-    """TPE: take running trials for bad ones, so that workers do not try the same place."""
+    """TPE: treat running trials as bad ones, so that workers do not try the same point."""
     population: int = Field(default=12, ge=2)
     """NSGA: trials of a generation."""
 
 
 class Pruning(Config):
-    """Who stops a trial before its last epoch."""
+    """How a trial is stopped before its last epoch."""
 
     name: Literal[
         "pareto_halving", "median", "percentile", "successive_halving", "hyperband", "none"
@@ -75,7 +75,7 @@ class Pruning(Config):
     """Successive halving by Pareto rank for any number of objectives (with one it is ASHA), or a
     pruner of Optuna's for one objective."""
     type: Literal["stop", "promote"] = "stop"
-    """What a rung does to a trial: it ends those that are behind, or pauses all and resumes the
+    """What happens at a rung: `stop` ends the worse trials, `promote` pauses all and resumes the
     best from their checkpoints."""
     tie: Literal["crowding", "epsilon_net"] = "crowding"
     """Order within a front: by crowding distance, or by how well a trial spreads the chosen."""
@@ -103,7 +103,7 @@ class Constraint(Config):
     at_least: float | None = None
     """The bound itself."""
     teacher: Literal["id", "ood"] | None = None
-    """Or the teacher whose own score is the bound."""
+    """Instead, the teacher whose own score is the bound."""
     within: float = Field(default=0.0, ge=0)
     """How far below the teacher a trial may fall."""
 
@@ -126,7 +126,7 @@ class WarmStart(Config):
 
 
 class Tracking(Config):
-    """Where MLflow keeps the record for people."""
+    """Where MLflow keeps the record of a study."""
 
     uri: ShownUrl | None = Field(default=None, repr=False)
     """Tracking server or store; null for a SQLite file in the workspace. `${NAME}` in it stands

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
 from refkd.config import Config
 
+if TYPE_CHECKING:
+    from optuna import Trial
+
 Value = float | int | str | bool | None
 Values = dict[str, Value]
-
-
-class Suggests(Protocol):
-    """The part of an Optuna trial that a space uses."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float: ...
-    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int: ...
-    def suggest_categorical(self, name: str, choices: list[Value]) -> Value: ...
 
 
 class Dimension(Config):
@@ -90,7 +85,7 @@ class Dimension(Config):
             for key, wanted in self.when.items()
         )
 
-    def suggest(self, name: str, trial: Suggests) -> Value:
+    def suggest(self, name: str, trial: Trial) -> Value:
         """Draw a value from an Optuna trial."""
         if self.float_range:
             return trial.suggest_float(name, *self.float_range, log=self.log)
@@ -99,7 +94,7 @@ class Dimension(Config):
         return trial.suggest_categorical(name, self.choice or [])
 
 
-def suggest(space: Mapping[str, Dimension], trial: Suggests, fixed: Mapping[str, Value]) -> Values:
+def suggest(space: Mapping[str, Dimension], trial: Trial, fixed: Mapping[str, Value]) -> Values:
     """Draw every active key, in the order of the file; conditions may name fixed keys too."""
     drawn: Values = {}
     for name, dimension in space.items():

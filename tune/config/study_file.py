@@ -35,7 +35,12 @@ from tune.config.yaml_file import YamlFile, read_yaml
 
 SECTIONS = ("backbone", "distill", "training")
 TEACHER_ROLES = ("id", "ood")
-
+CAVEATS = {
+    "leakage": "it is trained on val_ood, so that every score of it, and of each student it "
+    "teaches, is a diagnostic and no result",
+    "reconstruction": "rebuilt from a text that leaves much open; its scores say nothing of the "
+    "published system",
+}
 
 Address = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]+://")]
 
@@ -75,30 +80,30 @@ class StudyFile(Config):
     )
     """Validation metrics to maximise; test metrics are refused."""
     constraints: list[Constraint] = Field(default_factory=list)
-    """What a trial must reach to count."""
+    """Bounds that a trial must keep to be on the front."""
     budget: Budget = Budget()
     """How much the search may do."""
     prices: Prices = Prices()
     """What an hour costs, for `refkd bill` and `budget.money`."""
     sampler: Sampler = Sampler()
-    """Who proposes."""
+    """How hyperparameters are proposed."""
     pruning: Pruning = Pruning()
-    """Who stops."""
+    """How trials are stopped early."""
     replicates: Replicates = Replicates()
-    """Seeds a trial runs."""
+    """Seeds of each trial."""
     workers: int = Field(default=2, ge=1)
     """Trials that run at once."""
     resources: Resources = Resources()
-    """What each of them holds."""
+    """CPU cores and GPUs of each trial."""
     retries: int = Field(default=1, ge=0)
     """How often a trial whose process died is taken up again within one launch."""
     seed: int = Field(default=0, ge=0)
-    """Everything random in the study derives from it."""
+    """Seed of everything that is random in the study."""
     storage: ShownUrl | None = Field(default=None, repr=False)
     """Optuna storage: an SQLAlchemy URL, or journal:PATH; null for SQLite in the workspace.
     `${NAME}` in it stands for a variable of the environment."""
     tracking: Tracking = Tracking()
-    """The record for people."""
+    """The record in MLflow."""
 
     @model_validator(mode="after")
     def _consistent(self) -> StudyFile:
@@ -163,6 +168,22 @@ class StudyFile(Config):
             seed=self.seed if spec.seed is None else spec.seed,
         )
 
+    def caveats(self) -> list[str]:
+        """Return a sentence for each teacher or network that leaks or is a reconstruction."""
+        found = []
+        for role in TEACHER_ROLES:
+            config = self.teacher_config(role)
+            title = f"{role.upper()} teacher"
+            found += [f"{title} {config.recipe.preset}: {CAVEATS[m]}" for m in config.recipe.marks]
+            if config.backbone != self.backbone:
+                found += _network_caveats(title, config.backbone.label)
+        return [*found, *_network_caveats("backbone", self.backbone.label)]
+
+
+def _network_caveats(title: str, label: str) -> list[str]:
+    name, _, mark = label.removesuffix(")").partition(" (")
+    return [f"{title} {name}: {CAVEATS[mark]}"] if mark in CAVEATS else []
+
 
 def load_study_file(path: Path | str) -> StudyFile:
     """Read and check a study file; `StudyFileError` lists every fault with its line."""
@@ -182,7 +203,7 @@ def _check_space(study: StudyFile) -> None:
 
 
 def _check_teacher(study: StudyFile, role: str) -> None:
-    """Build the teacher, and those that `teach --tune` may come to."""
+    """Build the teacher, and those that `teach --tune` may train."""
     try:
         config = study.teacher_config(role)
     except ValidationError as error:
@@ -204,7 +225,7 @@ def _check_points(study: StudyFile) -> None:
 
 
 def _check_point(study: StudyFile, values: Mapping[str, Value]) -> None:
-    """Build the student of some values, with the lowest of each active range beside."""
+    """Build the student of some values, with the lowest of each other active range."""
     try:
         config = study.student_config(lowest(study.space, values, study.fixed()), seed=0)
     except ValidationError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -13,7 +14,6 @@ import optuna
 import psutil
 import ray
 import torch
-from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from refkd.config import Config
@@ -33,10 +33,6 @@ from tune.execution.machines import Machine
 DRAWS, STEPS = 16, 10
 MARGIN = 0.9
 """Share of the memory that trials may take together."""
-
-
-class ShareError(RefKDError):
-    """A student that cannot be trained where it was to be measured."""
 
 
 class Taken(Config):
@@ -77,8 +73,8 @@ def measure(file: StudyFile, machines: Sequence[Machine]) -> Share:
     """Train the largest of some drawn students for a few steps and return what fits.
 
     It is placed by Ray, where there are GPUs on a whole one. Raises `RefKDError` where trials
-    ask for a GPU and no machine has one, `ShareError` where the student cannot be trained, such as
-    for want of memory.
+    ask for a GPU and no machine has one, or where the student cannot be trained, such as for want
+    of memory.
     """
     gpus = [machine for machine in machines if machine.get("GPU", 0.0) >= 1]
     if not all(machines) and not (gpus or any(machine.get("CPU") for machine in machines)):
@@ -94,14 +90,14 @@ def measure(file: StudyFile, machines: Sequence[Machine]) -> Share:
     wanted = {"num_cpus": file.resources.cpu, "num_gpus": 1 if gpus else 0, "max_retries": 0}
     task = ray.remote(**wanted)(_taken)  # type: ignore[call-overload]
     try:
-        told: dict[str, Any] = ray.get(
+        found: dict[str, Any] = ray.get(
             task.remote(file.model_dump(mode="json", by_alias=True), bool(gpus))
         )
     except ray.exceptions.RayError as error:
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-        raise ShareError(f"a student of {file.name} cannot be trained there: {reason}") from None
-    return share_of(Taken.model_validate(told), file.resources, gpus or machines)
+        raise RefKDError(f"a student of {file.name} cannot be trained there: {reason}") from None
+    return share_of(Taken.model_validate(found), file.resources, gpus or machines)
 
 
 def share_of(taken: Taken, resources: Resources, machines: Sequence[Machine]) -> Share:
@@ -135,7 +131,7 @@ def largest_student(file: StudyFile, dataset: Dataset) -> StudentConfig:
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=file.seed))
     drawn = [suggest(file.space, study.ask(), file.fixed()) for _ in range(DRAWS)]
     students = [file.student_config(values, seed=0) for values in drawn]
-    return max(students, key=lambda student: _size(lone_student(student, dataset).task.module))
+    return max(students, key=lambda student: _parameters(lone_student(student, dataset)))
 
 
 def taken_by(student: StudentConfig, dataset: Dataset, device: str) -> Taken:
@@ -145,15 +141,20 @@ def taken_by(student: StudentConfig, dataset: Dataset, device: str) -> Taken:
     longest = np.argsort(-fit.clips, kind="stable")[: student.training.batch_size]
     batch = fit.batch(longest).to(torch.device(device))
     trainer.step(batch, 0)
-    seconds = median(_seconds_of_step(trainer, batch) for _ in range(STEPS))
+    ends = [time.perf_counter()]
+    for _ in range(STEPS):
+        trainer.step(batch, 0)  # reads the loss, so it waits for the device
+        ends.append(time.perf_counter())
+    seconds = median(end - begun for begun, end in pairwise(ends))
     if device == "cpu":
-        memory, capacity, busy = _own_memory(), psutil.virtual_memory().total, 1.0
+        own = psutil.Process().memory_full_info().uss  # shared with nobody
+        memory, capacity, busy = int(own), psutil.virtual_memory().total, 1.0
     else:
         left, capacity = torch.cuda.mem_get_info()
         memory, busy = capacity - left, min(1.0, _computing(trainer, batch) / seconds)
     return Taken(
         device=device if device == "cpu" else torch.cuda.get_device_name(),
-        parameters=_size(trainer.task.module),
+        parameters=_parameters(trainer),
         pairs=len(longest),
         clips=batch.features.shape[1],
         step_seconds=seconds,
@@ -172,24 +173,13 @@ def _taken(study: dict[str, Any], on_gpu: bool) -> dict[str, Any]:
     return taken_by(student, dataset, "cuda" if on_gpu else "cpu").model_dump(mode="json")
 
 
-def _seconds_of_step(trainer: Trainer, batch: Batch) -> float:
-    begun = time.perf_counter()
-    trainer.step(batch, 0)  # reads the loss, so it waits for the device
-    return time.perf_counter() - begun
-
-
 def _computing(trainer: Trainer, batch: Batch) -> float:
     """Return the seconds that a GPU computes in one step."""
-    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
         trainer.step(batch, 0)
         torch.cuda.synchronize()
-    return float(sum(event.self_device_time_total for event in seen.key_averages())) / 1e6
+    return float(sum(event.self_device_time_total for event in profiled.key_averages())) / 1e6
 
 
-def _own_memory() -> int:
-    """Return the bytes of main memory that this process shares with nobody."""
-    return int(psutil.Process().memory_full_info().uss)
-
-
-def _size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+def _parameters(trainer: Trainer) -> int:
+    return sum(parameter.numel() for parameter in trainer.task.module.parameters())

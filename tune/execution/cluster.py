@@ -1,4 +1,4 @@
-"""Starting Ray, or joining one, and refusing what it can never give."""
+"""Starting Ray, or joining a cluster, and refusing resources that it can never give."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from refkd.errors import RefKDError
 from refkd.scoped import handlers_kept, log_levels, variables
@@ -33,40 +32,55 @@ _PATIENCE = 20.0
 @contextmanager
 def ray_session(resources: Resources, *, address: str | None) -> Iterator[None]:
     """Run the body with Ray: one started here, or the cluster at `address`."""
-    with _prepared(logging.WARNING) as ray:
-        if address is None:
-            cores = max(os.cpu_count() or 1, 1)
-            with _private_files():
-                ray.init(
-                    address="local",  # else it would join a cluster of this machine
-                    num_cpus=cores,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.WARNING,
-                )
-        else:
-            _join(address, logging.WARNING)
-        try:
-            coming = [] if address is None else machines_coming()
-            check_resources(resources, machines_there(), coming)
-            yield
-        finally:
-            ray.shutdown()
+    with _connected(address, logging.WARNING):
+        coming = [] if address is None else machines_coming()
+        check_resources(resources, machines_there(), coming)
+        yield
 
 
 @contextmanager
 def joined(address: str) -> Iterator[None]:
     """Run the body in a cluster that runs; `RefKDError` where it cannot be joined."""
-    with _prepared(logging.ERROR) as ray:
-        _join(address, logging.ERROR)
-        try:
-            yield
-        finally:
-            ray.shutdown()
+    with _connected(address, logging.ERROR):
+        yield
+
+
+@contextmanager
+def _connected(address: str | None, level: int) -> Iterator[None]:
+    """Import Ray with the environment and the log levels that a search wants, and connect."""
+    with variables(_ENVIRONMENT, kept=["PYTHONBREAKPOINT"]), handlers_kept(signal.SIGTERM):
+        import ray
+
+        with log_levels({"ray": level, compat.TOKEN_LOGGER: logging.ERROR}):
+            if address is None:
+                _start(level)
+            else:
+                _join(address, level)
+            try:
+                yield
+            finally:
+                ray.shutdown()
+
+
+def _start(level: int) -> None:
+    """Start Ray here, with its files, such as its token, readable by this user alone."""
+    import ray
+
+    before = os.umask(0o077)
+    try:
+        ray.init(
+            address="local",  # else it would join a cluster of this machine
+            num_cpus=os.cpu_count() or 1,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=level,
+        )
+    finally:
+        os.umask(before)
 
 
 def _join(address: str, level: int) -> None:
-    """Connect to a cluster; where nobody listens, say so at once: Ray would try for minutes."""
+    """Connect to a cluster; fail at once where nothing listens: Ray would try for minutes."""
     import ray
 
     host, _, port = address.rpartition(":")
@@ -80,23 +94,3 @@ def _join(address: str, level: int) -> None:
             f"--address {address}: no cluster answers ({reason}); run this on the head, with "
             "RAY_AUTH_MODE and the token of the cluster"
         ) from None
-
-
-@contextmanager
-def _prepared(level: int) -> Iterator[Any]:
-    """Import Ray, with the environment and the levels that a search wants while it is used."""
-    with variables(_ENVIRONMENT, kept=["PYTHONBREAKPOINT"]), handlers_kept(signal.SIGTERM):
-        import ray
-
-        with log_levels({"ray": level, compat.TOKEN_LOGGER: logging.ERROR}):
-            yield ray
-
-
-@contextmanager
-def _private_files() -> Iterator[None]:
-    """Let nobody else read what Ray writes meanwhile, its token above all."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)

@@ -1,4 +1,4 @@
-"""What is trained on Ray, as plain data, and who is told what becomes of it.
+"""What is trained on Ray, as plain data, and the callbacks of a run.
 
 A job crosses to its worker by pickle. It holds configurations and paths alone: no study file, no
 URL of a storage or a tracking server, nothing that is open.
@@ -7,7 +7,7 @@ URL of a storage or a tracking server, nothing that is open.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,16 +81,21 @@ class JobEnd:
     """Whether its workers failed, not training itself: it may succeed another time."""
 
 
-class JobListener(Protocol):
-    """Whoever is told what becomes of jobs."""
+class JobListener:
+    """Callbacks of a list of jobs, which do nothing unless they are overridden."""
 
-    def job_started(self, job: TrainingJob) -> None: ...
-    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None: ...
-    def job_ended(self, job: TrainingJob, end: JobEnd) -> None: ...
+    def job_started(self, job: TrainingJob) -> None:
+        """Called when a job is handed out, also when it is handed out again."""
+
+    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Called after each epoch with its metrics."""
+
+    def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
+        """Called once for each job."""
 
 
 class JobSource(Protocol):
-    """Whoever hands out the jobs of a run and decides what becomes of them."""
+    """Hands out the jobs of a run and decides when one stops."""
 
     def next_job(self) -> TrainingJob | None:
         """Return the next job; None where there is none now."""
@@ -147,23 +152,6 @@ class JobList:
         self._listener.job_ended(job, end)
 
 
-class EpochListener:
-    """Calls a function with the key, number and metrics of each epoch: a `JobListener`."""
-
-    def __init__(self, told: Callable[[str, int, Mapping[str, float]], None]) -> None:
-        self._told = told
-
-    def job_started(self, job: TrainingJob) -> None:
-        """Ignore."""
-
-    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Call the function."""
-        self._told(job.key, epoch, metrics)
-
-    def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
-        """Ignore."""
-
-
 class InterruptedSearchError(RefKDError):
     """A run of jobs was stopped by the user; the message says how to continue."""
 
@@ -177,7 +165,7 @@ def interrupted(left: int, total: int, what: str) -> InterruptedSearchError:
 
 @contextmanager
 def stopped_at_once() -> Iterator[None]:
-    """Turn a Ctrl-C that nobody waits for into an `InterruptedSearchError`."""
+    """Turn a `KeyboardInterrupt` of the body into an `InterruptedSearchError`."""
     try:
         yield
     except KeyboardInterrupt:

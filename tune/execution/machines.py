@@ -1,10 +1,11 @@
-"""The machines that a cluster has or may get, and whether a trial fits into one of them."""
+"""The machines that a cluster has or may get: whether a trial fits, and how long each is used."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ _log = logging.getLogger(__name__)
 
 Machine = Mapping[str, float]
 """The resources of a machine by Ray's names, `CPU` and `GPU` among them."""
+NODE_TYPE = "ray.io/node-group"
+"""Ray's label of a node: the name of its type in the cluster file."""
 
 
 def check_resources(
@@ -35,7 +38,7 @@ def check_resources(
     if any(not machine or _fits(wanted, machine) for machine in coming):
         _log.warning("%s, which none has yet: the cluster's autoscaler is to add one", asked)
         return
-    known = [*map(_told, there), *(f"{_told(machine)} (not there yet)" for machine in coming)]
+    known = [*map(_text, there), *(f"{_text(machine)} (not there yet)" for machine in coming)]
     raise RefKDError(
         f"{asked}, but the machines are: {'; '.join(dict.fromkeys(known)) or 'none'}. No trial "
         "could ever start: lower resources in the study or add machines"
@@ -44,10 +47,7 @@ def check_resources(
 
 def machines_there() -> list[Machine]:
     """Return the machines of the cluster that this process has joined."""
-    import ray
-
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node["Resources"] for node in nodes if node["Alive"]]
+    return [node["Resources"] for node in _nodes() if node["Alive"]]
 
 
 def machines_coming() -> list[Machine]:
@@ -86,5 +86,63 @@ def _fits(wanted: Resources, machine: Machine) -> bool:
     return wanted.cpu <= machine.get("CPU", 0.0) and wanted.gpu <= machine.get("GPU", 0.0)
 
 
-def _told(machine: Machine) -> str:
+def _text(machine: Machine) -> str:
     return f"{machine.get('CPU', 0.0):g} CPU, {machine.get('GPU', 0.0):g} GPU"
+
+
+class NodeUsage:
+    """Counts the seconds that every node is there, from the first call on: what a cloud bills.
+
+    A call asks Ray once.
+    """
+
+    def __init__(
+        self,
+        nodes: Callable[[], list[dict[str, Any]]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._nodes = nodes or _known_nodes
+        self._clock = clock
+        self._last: float | None = None
+        self._usage: dict[str, dict[str, Any]] = {}
+
+    def __call__(self) -> list[dict[str, Any]]:
+        """Return all nodes until now: `type`, `cpu`, `gpu` and the `seconds` it was there.
+
+        A node that has gone counts up to the call before; one that has come, from this one on.
+        """
+        now = self._clock()
+        passed = 0.0 if self._last is None else now - self._last
+        self._last = now
+        for node in (one for one in self._nodes() if one["Alive"]):
+            usage = self._usage.get(node["NodeID"])
+            if usage is None:
+                self._usage[node["NodeID"]] = _unused(node)
+            else:
+                usage["seconds"] += passed
+        return [dict(usage) for usage in self._usage.values()]
+
+
+def _unused(node: Mapping[str, Any]) -> dict[str, Any]:
+    cpu, gpu = (float(node["Resources"].get(name, 0.0)) for name in ("CPU", "GPU"))
+    plain = f"{cpu:g} CPU" + (f", {gpu:g} GPU" if gpu else "")
+    kind = node.get("Labels", {}).get(NODE_TYPE) or plain
+    return {"type": kind, "cpu": cpu, "gpu": gpu, "seconds": 0.0}
+
+
+def _nodes() -> list[dict[str, Any]]:
+    import ray
+
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return found
+
+
+def _known_nodes() -> list[dict[str, Any]]:
+    """Return Ray's nodes; none where the cluster is gone, which others have to say."""
+    import ray
+
+    try:
+        return _nodes() if ray.is_initialized() else []
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        _log.warning("the machines at work cannot be counted now (%s)", error)
+        return []

@@ -1,4 +1,4 @@
-"""A node that is about to be taken away: who hears of it, and what is done then.
+"""Notices that a spot node is about to be taken away, and how its trials leave it.
 
 Run on each spot node beside Ray: `python -m tune.execution.preemption`. It asks the machine's
 metadata service every few seconds and, once a notice is there, has Ray drain the node: nothing new
@@ -49,7 +49,7 @@ def check_node() -> None:
 def notice(endpoint: str) -> datetime | None:
     """Return when this machine is taken away; None while nothing is planned.
 
-    Raises `OSError` where the service does not answer, `ValueError` where it tells no time.
+    Raises `OSError` where the service does not answer, `ValueError` for a notice without a time.
     """
     token = _ask(endpoint + _TOKEN, "PUT", {"X-aws-ec2-metadata-token-ttl-seconds": "60"})
     try:
@@ -58,18 +58,18 @@ def notice(endpoint: str) -> datetime | None:
         if error.code == HTTPStatus.NOT_FOUND:
             return None
         raise
-    told = json.loads(text)
-    if not isinstance(told, dict) or "time" not in told:
+    content = json.loads(text)
+    if not isinstance(content, dict) or "time" not in content:
         raise ValueError(f"a notice without a time: {text[:200]}")
-    end = datetime.fromisoformat(str(told["time"]))
+    end = datetime.fromisoformat(str(content["time"]))
     return end if end.tzinfo else end.replace(tzinfo=UTC)
 
 
 @retry(stop=stop_after_delay(60), wait=wait_fixed(2), reraise=True)
 def drain(end: datetime) -> None:
-    """Tell Ray that this node goes at `end`: nothing is placed on it any more.
+    """Have Ray drain this node, which goes at `end`: nothing is placed on it any more.
 
-    Tried for a minute: a head that is busy must not cost the notice.
+    Repeated for a minute, since a busy head may not answer at once.
     """
     import ray
 
@@ -84,16 +84,16 @@ def drain(end: datetime) -> None:
 def watch() -> None:
     """Wait for a notice and drain the node; return then."""
     endpoint = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", ENDPOINT).rstrip("/")
-    said = answers = f"{endpoint} answers"
+    printed = answers = f"{endpoint} answers"
     while True:
         end, state = None, answers
         try:
             end = notice(endpoint)
         except (OSError, ValueError) as error:  # it may answer again
             state = f"no notice can be heard from {endpoint}: {error}"
-        if state != said:
+        if state != printed:
             print(state, flush=True)
-            said = state
+            printed = state
         if end is not None:
             break
         time.sleep(POLL)

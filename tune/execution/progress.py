@@ -4,195 +4,154 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Protocol
+from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from tune.execution.jobs import JobListener, TrainingJob
 from tune.study.search_study import TrialRequest
 
 
-class Reporter(Protocol):
-    """What a launch tells the person in front of it."""
+class Reporter(JobListener):
+    """What a launch reports to the person in front of it; nothing unless overridden.
 
-    def __enter__(self) -> Reporter: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
-    ) -> None: ...
-    def stage(self, message: str) -> None: ...
-    def search_begins(self, *, wanted: int, ended: int, epochs: int, workers: int) -> None: ...
-    def teacher_epoch(self, role: str, epoch: int, metrics: Mapping[str, float]) -> None: ...
-    def trial_started(self, ask: TrialRequest) -> None: ...
-    def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None: ...
-    def trial_ended(self, number: int, state: str, reason: str | None) -> None: ...
+    It is the `JobListener` of teachers, and has methods of its own for the trials of a search.
+    """
 
-
-class Silent:
-    """Says nothing: for calls from Python."""
-
-    def __enter__(self) -> Silent:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
-    ) -> None:
-        """End."""
+    def __exit__(self, *error: object) -> None:
+        """End the display."""
 
     def stage(self, message: str) -> None:
-        """Ignore."""
+        """Report a stage of the launch."""
 
-    def search_begins(self, *, wanted: int, ended: int, epochs: int, workers: int) -> None:
-        """Ignore."""
-
-    def teacher_epoch(self, role: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Ignore."""
+    def search_begins(self, *, wanted: int, ended: int, epochs: int) -> None:
+        """Report how many trials there are to be, of how many epochs, and how many have ended."""
 
     def trial_started(self, ask: TrialRequest) -> None:
-        """Ignore."""
+        """Report a trial and its values."""
 
-    def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Ignore."""
+    def trial_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Report an epoch of a trial."""
 
     def trial_ended(self, number: int, state: str, reason: str | None) -> None:
-        """Ignore."""
+        """Report the outcome of a trial."""
 
 
-@dataclass
-class _Tally:
-    """How far a search is, and how long the rest may take."""
-
-    wanted: int = 0
-    ended: int = 0
-    epochs: int = 0
-    workers: int = 1
-    states: dict[str, int] = field(default_factory=dict)
-    running: dict[int, tuple[int, Mapping[str, float]]] = field(default_factory=dict)
-    best: dict[str, tuple[float, int]] = field(default_factory=dict)
-    begun: float = field(default_factory=time.monotonic)
-    ended_here: int = 0
-
-    def improve(self, number: int, metrics: Mapping[str, float]) -> None:
-        for name in ("val_id/miou", "val_ood/miou"):
-            if name in metrics:
-                found = (metrics[name], number)
-                self.best[name] = max(self.best.get(name, found), found)
-
-    def time_left(self) -> str:
-        """Extrapolate from the trials that ended in this launch."""
-        if not self.ended_here:
-            return "time left: unknown yet"
-        seconds = (time.monotonic() - self.begun) / self.ended_here * (self.wanted - self.ended)
-        return f"about {_duration(seconds)} left"
-
-    def best_text(self) -> str:
-        """The best seen in any epoch of any trial."""
-        if not self.best:
-            return "best mIoU of any epoch: none yet"
-        texts = [f"{k.split('/')[0]} {v:.2f} (trial {n})" for k, (v, n) in self.best.items()]
-        return "best mIoU of any epoch: " + ", ".join(texts)
+class Silent(Reporter):
+    """Reports nothing: for calls from Python."""
 
 
-class Lines(Silent):
-    """One plain line for what ends, for logs and pipes."""
+class Lines(Reporter):
+    """Prints a plain line for each trial that ends, for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._tally = _Tally()
-
-    def __enter__(self) -> Lines:
-        return self
+        self._wanted = self._ended = self._epochs = self._ended_here = 0
+        self._running: dict[int, tuple[int, Mapping[str, float]]] = {}
+        """Last epoch and its metrics by trial."""
+        self._best: dict[str, tuple[float, int]] = {}
+        """Highest value and its trial by metric."""
+        self._begun = time.monotonic()
 
     def stage(self, message: str) -> None:
         """Print a stage of the launch."""
         self._console.print(message, highlight=False)
 
-    def search_begins(self, *, wanted: int, ended: int, epochs: int, workers: int) -> None:
-        """Take up the count."""
-        self._tally = _Tally(wanted=wanted, ended=ended, epochs=epochs, workers=workers)
+    def search_begins(self, *, wanted: int, ended: int, epochs: int) -> None:
+        """Begin to count, and to measure the time that a trial takes."""
+        self._wanted, self._ended, self._epochs = wanted, ended, epochs
+        self._begun = time.monotonic()
 
-    def teacher_epoch(self, role: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Print one line an epoch."""
-        self.stage(f"teacher {role}: epoch {epoch}, {_scores(metrics)}")
+    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Print an epoch of a teacher."""
+        self.stage(f"teacher {job.key}: epoch {epoch}, {scores_text(metrics)}")
 
     def trial_started(self, ask: TrialRequest) -> None:
         """Print the values a trial has."""
         again = "" if ask.attempt == 1 else f" (continued, attempt {ask.attempt})"
-        values = ", ".join(f"{k}={_short(v)}" for k, v in ask.values.items())
+        values = ", ".join(
+            f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in ask.values.items()
+        )
         self.stage(f"trial {ask.number}{again}: {values}")
 
-    def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Remember; a line an epoch would bury the rest."""
-        self._tally.running[number] = (epoch, metrics)
-        self._tally.improve(number, metrics)
+    def trial_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Keep the metrics for later; a line for each epoch would hide the rest."""
+        self._running[number] = (epoch, metrics)
+        for name in ("val_id/miou", "val_ood/miou"):
+            if name in metrics:
+                found = (metrics[name], number)
+                self._best[name] = max(self._best.get(name, found), found)
 
     def trial_ended(self, number: int, state: str, reason: str | None) -> None:
         """Print the outcome, the best so far and the time left."""
-        tally = self._tally
-        epoch, metrics = tally.running.pop(number, (0, {}))
-        tally.ended += 1
-        tally.ended_here += 1
-        outcome = f"{state} after epoch {epoch}, {_scores(metrics)}"
+        epoch, metrics = self._running.pop(number, (0, {}))
+        self._ended += 1
+        self._ended_here += 1
+        outcome = f"{state} after epoch {epoch}, {scores_text(metrics)}"
         why = f" ({reason})" if reason else ""
         self.stage(
-            f"trial {number}: {outcome}{why} | {tally.ended}/{tally.wanted} trials, "
-            f"{tally.best_text()}, {tally.time_left()}"
+            f"trial {number}: {outcome}{why} | {self._ended}/{self._wanted} trials, "
+            f"{self._best_text()}, {self._time_left()}"
         )
+
+    def _time_left(self) -> str:
+        """Extrapolate from the trials that ended in this launch."""
+        if not self._ended_here:
+            return "time left: unknown yet"
+        a_trial = (time.monotonic() - self._begun) / self._ended_here
+        minutes, seconds = divmod(round(a_trial * (self._wanted - self._ended)), 60)
+        hours, minutes = divmod(minutes, 60)
+        left = f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+        return f"about {left} left"
+
+    def _best_text(self) -> str:
+        texts = [f"{k.split('/')[0]} {v:.2f} (trial {n})" for k, (v, n) in self._best.items()]
+        return "best mIoU of any epoch: " + (", ".join(texts) or "none yet")
 
 
 class LiveTable(Lines):
-    """A table of what runs, redrawn in place."""
+    """A table of the trials that run, redrawn in place, below the lines of those that ended."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._live = Live(
+            console=console, get_renderable=self._draw, refresh_per_second=4, transient=True
+        )
 
-    def __enter__(self) -> LiveTable:
+    def __enter__(self) -> Self:
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | object,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._live.stop()
 
     def trial_started(self, ask: TrialRequest) -> None:
         """Show the trial as running."""
-        self._tally.running[ask.number] = (0, {})
-        self._live.update(self._draw())
-
-    def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Move the trial's bar on."""
-        super().epoch_ended(number, epoch, metrics)
-        self._live.update(self._draw())
-
-    def trial_ended(self, number: int, state: str, reason: str | None) -> None:
-        """Print the outcome above the table and redraw it."""
-        super().trial_ended(number, state, reason)
-        self._live.update(self._draw())
+        self._running[ask.number] = (0, {})
 
     def _draw(self) -> Group:
-        tally = self._tally
+        if not self._wanted:  # teachers are trained first
+            return Group()
         bar = Progress(
             TextColumn("trials"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.description}"),
         )
-        bar.add_task(tally.time_left(), total=tally.wanted, completed=tally.ended)
-        table = Table(title=tally.best_text(), title_justify="left", box=None)
+        bar.add_task(self._time_left(), total=self._wanted, completed=self._ended)
+        table = Table(title=self._best_text(), title_justify="left", box=None)
         for column in ("running trial", "epoch", "ID mIoU", "OOD mIoU", "loss"):
             table.add_column(column, justify="right")
-        for number, (epoch, metrics) in sorted(tally.running.items()):
+        for number, (epoch, metrics) in sorted(self._running.copy().items()):
             cells = [metrics.get(k) for k in ("val_id/miou", "val_ood/miou", "train/loss")]
             shown = [f"{c:.2f}" if c is not None else "" for c in cells]
-            table.add_row(str(number), f"{epoch}/{tally.epochs}", *shown)
+            table.add_row(str(number), f"{epoch}/{self._epochs}", *shown)
         return Group(table, bar)
 
 
@@ -201,18 +160,13 @@ def reporter(console: Console) -> Lines:
     return LiveTable(console) if console.is_terminal else Lines(console)
 
 
-def _scores(metrics: Mapping[str, float]) -> str:
+def scores_text(metrics: Mapping[str, float]) -> str:
+    """Return both validation scores in words.
+
+    >>> scores_text({"val_id/miou": 40.0, "val_ood/miou": 30.0})
+    'ID mIoU 40.00, OOD mIoU 30.00'
+    """
     id_miou, ood_miou = metrics.get("val_id/miou"), metrics.get("val_ood/miou")
     if id_miou is None or ood_miou is None:
         return "no scores"
     return f"ID mIoU {id_miou:.2f}, OOD mIoU {ood_miou:.2f}"
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -13,24 +12,27 @@ from refkd.data.dataset import Dataset
 from tune.config.space import Values
 from tune.config.study_file import TEACHER_ROLES, StudyFile
 from tune.execution.jobs import JobEnd, TrainingJob, Workplace, teacher_job
+from tune.execution.progress import Reporter
 from tune.study.folders import trial_folder
 from tune.study.search_study import SearchStudy, TrialRequest
 from tune.study.view import Action
 
 
-@dataclass(frozen=True, kw_only=True)
 class StudyJobs:
-    """Makes the jobs of a study."""
+    """The jobs of a study; `teacher_epochs` are those that it began with, else the file's."""
 
-    file: StudyFile
-    place: Workplace
-    teachers: Mapping[str, TrainingJob]
-    """By `id` and `ood`."""
-
-    @property
-    def teacher_folders(self) -> dict[str, Path]:
-        """Where the teachers lie, by `id` and `ood`."""
-        return {role: job.folder for role, job in self.teachers.items()}
+    def __init__(
+        self, file: StudyFile, dataset: Dataset, *, teacher_epochs: int | None = None
+    ) -> None:
+        self.file = file
+        self.place = workplace(file, dataset)
+        configs = {r: file.teacher_config(r, epochs=teacher_epochs) for r in TEACHER_ROLES}
+        self.teachers = {
+            role: teacher_job(role, config, dataset, file.workspace)
+            for role, config in configs.items()
+        }
+        """By `id` and `ood`."""
+        self.teacher_folders = {role: job.folder for role, job in self.teachers.items()}
 
     def students(
         self, key: str, folder: Path, values: Values, seeds: Sequence[int], **more: Any
@@ -74,42 +76,29 @@ def workplace(file: StudyFile, dataset: Dataset) -> Workplace:
     )
 
 
-def study_jobs(
-    file: StudyFile, dataset: Dataset, *, teacher_epochs: int | None = None
-) -> StudyJobs:
-    """Return the jobs of a study; `teacher_epochs` are those the study began with."""
-    teachers = {
-        role: teacher_job(
-            role, file.teacher_config(role, epochs=teacher_epochs), dataset, file.workspace
-        )
-        for role in TEACHER_ROLES
-    }
-    return StudyJobs(file=file, place=workplace(file, dataset), teachers=teachers)
-
-
-class TrialListener(Protocol):
-    """Whoever is told what happens to the trials of a search: the terminal, tracking."""
-
-    def trial_started(self, ask: TrialRequest) -> None: ...
-    def epoch_ended(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None: ...
-    def trial_ended(self, number: int, state: str, reason: str | None) -> None: ...
-
-
 class SearchJobs:
-    """The trials that are left of a search, as the study asks for them: a `JobSource`."""
+    """The trials that are left of a search, as the study asks for them: a `JobSource`.
+
+    `published` is called after each event that the study has stored.
+    """
 
     def __init__(
-        self, jobs: StudyJobs, study: SearchStudy, listeners: Sequence[TrialListener]
+        self,
+        jobs: StudyJobs,
+        study: SearchStudy,
+        reporter: Reporter,
+        published: Callable[[], None] = lambda: None,
     ) -> None:
-        self._jobs, self._study, self._listeners = jobs, study, listeners
+        self._jobs, self._study = jobs, study
+        self._reporter, self._published = reporter, published
         self._decided: dict[int, Action] = {}
         """What the study decided where a trial does not go on."""
 
     def next_job(self) -> TrainingJob | None:
         """Ask the study for its next trial."""
         while (ask := self._study.ask()) is not None:
-            for listener in self._listeners:
-                listener.trial_started(ask)
+            self._published()
+            self._reporter.trial_started(ask)
             try:
                 return self._jobs.trial(ask)
             except ValidationError as error:  # values that do not go together
@@ -121,11 +110,11 @@ class SearchJobs:
         return self._study.may_ask_later()
 
     def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Store an epoch, tell the listeners, and return what the study decides."""
+        """Store an epoch and return whether the study lets the trial go on."""
         number = int(job.key)
         action = self._study.record(number, epoch, metrics)
-        for listener in self._listeners:
-            listener.epoch_ended(number, epoch, metrics)
+        self._published()
+        self._reporter.trial_epoch(number, epoch, metrics)
         if action != "go":
             self._decided[number] = action
         return action == "go"
@@ -143,13 +132,18 @@ class SearchJobs:
         elif action == "pause":
             self._study.pause(number)
         elif action == "stop":
-            self._tell(number, self._study.prune(number))
+            self._ended(number, self._study.prune(number))
         else:
-            self._tell(number, self._study.complete(number, end.metrics))
+            self._ended(number, self._study.complete(number, end.metrics))
+
+    def close_paused(self) -> None:
+        """End as pruned every trial that waits for a promotion which will never come."""
+        for number in self._study.close_paused():
+            self._ended(number, "PRUNED")
 
     def _fail(self, number: int, reason: str) -> None:
-        self._tell(number, self._study.fail(number, reason), reason)
+        self._ended(number, self._study.fail(number, reason), reason)
 
-    def _tell(self, number: int, state: str, reason: str | None = None) -> None:
-        for listener in self._listeners:
-            listener.trial_ended(number, state, reason)
+    def _ended(self, number: int, state: str, reason: str | None = None) -> None:
+        self._published()
+        self._reporter.trial_ended(number, state, reason)

@@ -1,9 +1,9 @@
-"""What a worker does: it trains the networks of one job, as a trainable of Ray Tune.
+"""The trainable of Ray Tune: it trains the networks of one job in a worker.
 
 A job writes its own checkpoints into its own folder and continues from the newest one that is
 whole, so a job that is handed out again, a relaunch and a first start are the same code. An epoch
 is reported after its checkpoint is on disk; epochs that were checkpointed but not reported are
-reported again, and whoever hands out the jobs ignores what it knows already.
+reported again, and the source of the jobs ignores those that it has stored.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ METRICS = ("train/", "val_id/", "val_ood/", "val/", "sd/", "cost/")
 
 
 def metrics_of(result: Mapping[str, Any]) -> Metrics:
-    """Return the metrics in a report: Ray adds facts of its own to it."""
+    """Return the metrics of a report, without the fields that Ray adds."""
     return {k: float(v) for k, v in result.items() if k.startswith(METRICS)}
 
 
@@ -50,7 +50,7 @@ def train_job(config: dict[str, Any], *, place: Workplace) -> None:
     taken away.
     """
     job: TrainingJob = config["job"]
-    check_node()  # a worker that was used before may stand on a node that leaves
+    check_node()  # a reused worker may be on a node that is being drained
     dataset = open_dataset(place)
     try:
         with _alone(job):
@@ -82,13 +82,20 @@ class _Training:
         metrics = self._train() if found is None else found
         if self._job.shared:
             CheckpointFolder(self._job.folder / CHECKPOINTS).clear()
-            self._make_knowledge()
+            teacher = find_teacher(self._job.folder)
+            if teacher is not None:  # of a student no knowledge is needed
+                device = self._place.resources.device
+                make_knowledge(teacher, self._dataset, self._place.knowledge, device=device)
         return metrics
 
     def _train(self) -> Metrics:
         job = self._job
         groups = [self._group(range(job.race))]
-        self._report(groups[0])
+        for result in groups[0].epochs():
+            if result.epoch > job.inherited:
+                ray.tune.report({"epoch": result.epoch, **result.metrics})
+            if result.epoch < groups[0].total:
+                check_node()
         if job.race < len(job.networks):
             groups.append(self._group(range(job.race, len(job.networks))))
             for _ in groups[1].epochs():
@@ -97,16 +104,11 @@ class _Training:
             group.check_claim()
         trainers = [trainer for group in groups for trainer in group.trainers]
         for trainer, network, folder in zip(trainers, job.networks, self._folders, strict=True):
-            self._freeze(trainer, network, folder)
+            if isinstance(network, TeacherConfig):
+                freeze_teacher(trainer, network, self._dataset, folder)
+            elif not student_is_frozen(folder):
+                freeze_student(trainer, network, self._dataset, folder)
         return final_metrics(trainers)
-
-    def _report(self, racing: Lockstep) -> None:
-        """Report the epochs of those that are trained side by side."""
-        for result in racing.epochs():
-            if result.epoch > self._job.inherited:
-                ray.tune.report({"epoch": result.epoch, **result.metrics})
-            if result.epoch < racing.total:
-                check_node()
 
     def _group(self, replicates: range) -> Lockstep:
         """Return some of the networks, continued from their newest checkpoints."""
@@ -130,25 +132,10 @@ class _Training:
             network, self._dataset, self._teachers, self._place.knowledge, **how
         )
 
-    def _freeze(
-        self, trainer: Trainer, network: TeacherConfig | StudentConfig, folder: Path
-    ) -> None:
-        if isinstance(network, TeacherConfig):
-            freeze_teacher(trainer, network, self._dataset, folder)
-        elif not student_is_frozen(folder):
-            freeze_student(trainer, network, self._dataset, folder)
-
-    def _make_knowledge(self) -> None:
-        """Compute what a teacher knows; of a student nothing is needed."""
-        teacher = find_teacher(self._job.folder)
-        if teacher is not None:
-            device = self._place.resources.device
-            make_knowledge(teacher, self._dataset, self._place.knowledge, device=device)
-
 
 @contextmanager
 def _alone(job: TrainingJob) -> Iterator[None]:
-    """Let nobody else train a shared job meanwhile, and remove what a killed writer left of it."""
+    """Hold the lock of a shared job, and remove temporary files that a killed writer left."""
     if not job.shared:
         yield
         return

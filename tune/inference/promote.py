@@ -9,12 +9,11 @@ from pathlib import Path
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.export import FrozenStudent, open_student
+from tune.results.champions import keep_retriever
 from tune.results.choice import ALIASES, BALANCED, best_seed
-from tune.results.comparison import compare
-from tune.results.finalist_champions import system_name
-from tune.results.search_champions import keep_retriever
+from tune.results.comparison import compare, open_students, system_name
 from tune.study.events import AliasMoved, finalists_code
-from tune.study.folders import finalist_folder, trial_folder
+from tune.study.folders import trial_folder
 from tune.study.launches import made_with
 from tune.study.lease import LeaseError, lease
 from tune.study.snapshot import StudySnapshot, open_snapshot
@@ -128,9 +127,8 @@ def _students(
     finalists = [] if study.finalists is None else study.finalists.finalists
     for row in finalists:
         if row.trial == trial and not row.failures:
-            folders = [finalist_folder(study.folder, trial, k) for k in range(len(row.runs))]
             best = best_seed(row.runs, ALIASES.get(alias, BALANCED))
-            return [open_student(folder) for folder in folders], best
+            return open_students(study.folder, trial, len(row.runs), finalist=True), best
     return [open_student(trial_folder(study.folder, trial))], None
 
 

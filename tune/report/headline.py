@@ -11,7 +11,7 @@ from tune.display.comparison import best_floor, system_words
 from tune.display.console import aliases_of
 from tune.report.figure import capitalised, plural
 from tune.report.scores import search_comparison
-from tune.results.finalist_champions import system_name
+from tune.results.comparison import system_name
 from tune.study.outcomes import Comparison
 from tune.study.snapshot import StudySnapshot
 

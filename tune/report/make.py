@@ -8,7 +8,6 @@ from pathlib import Path
 
 from refkd.errors import RefKDError
 from refkd.files import replaced, write_json
-from tune.config.marks import study_marks
 from tune.report import curves, influence, scores, tables
 from tune.report.examples import examples
 from tune.report.front import front
@@ -76,7 +75,7 @@ def compose(study: StudySnapshot) -> Content:
         state=study.state,
         facts=head_facts(study),
         headline=headline(study),
-        caveats=study_marks(study.file),
+        caveats=study.file.caveats(),
         test_caveats=caveats_of_test(study),
         test_evaluations_text=ledger_text(study),
         test_evaluations=tables.test_evaluations(study),

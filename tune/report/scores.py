@@ -17,7 +17,7 @@ from tune.display.comparison import (
 from tune.display.console import aliases_of, score
 from tune.report import draw
 from tune.report.figure import Panel, Section, Table, capitalised, plural
-from tune.results.finalist_champions import system_name
+from tune.results.comparison import system_name
 from tune.results.probe_rows import KINDS, MEANING, PROBE_HEADS, SIDES, place_rows, probe_row
 from tune.study.outcomes import Comparison
 from tune.study.snapshot import StudySnapshot

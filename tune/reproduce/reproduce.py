@@ -25,7 +25,7 @@ from tune.reproduce.scores import SIDES, score_units
 from tune.reproduce.table import Result
 from tune.reproduce.tracking import TableRecord, table_record
 from tune.reproduce.units import Unit, Units
-from tune.results.look import SealedPlace, check_sealed, take_look
+from tune.results.sealed_scores import check_sealed, open_test_roles
 from tune.study.ledger import Evaluated, check_look, read_looks
 
 
@@ -131,10 +131,11 @@ def _open_sealed(
         label: Evaluated(students={unit.folder.name: unit.frozen().record.sha256 for unit in row})
         for label, row in units.rows.items()
     }
-    _, roles = take_look(
+    _, roles = open_test_roles(
         request.home,
         dataset,
-        SealedPlace(at=request.dataset, scratch=request.home),
+        request.dataset,
+        request.home,
         number=number,
         study=request.title,
         champions=systems,

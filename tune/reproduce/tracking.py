@@ -20,8 +20,8 @@ from typing import Any
 from refkd.data.dataset import Dataset
 from refkd.files import replaced, write_json
 from tune.config.space import flat
-from tune.execution.jobs import JobEnd, TrainingJob
-from tune.execution.progress import Reporter
+from tune.execution.jobs import JobEnd, JobListener, TrainingJob
+from tune.execution.progress import Reporter, scores_text
 from tune.reproduce.request import Request
 from tune.reproduce.units import Unit
 from tune.study.environment import environment
@@ -71,8 +71,8 @@ def table_record(
             warn_of(record.delivery.close(CLOSE_SECONDS), target)
 
 
-class TableRecord:
-    """What should stand in MLflow by now: and a `JobListener` that adds to it."""
+class TableRecord(JobListener):
+    """What should stand in MLflow by now, and the listener of the jobs that adds to it."""
 
     def __init__(
         self, name: str, target: Target, units: Sequence[Unit], reporter: Reporter
@@ -125,8 +125,7 @@ class TableRecord:
                 _log.warning("%s; if this run is cut off, MLflow may lack epochs of it", error)
             self._put(*_logged(unit, known))
         if epoch == unit.config.total_epochs():
-            inside, outside = metrics["val_id/miou"], metrics["val_ood/miou"]
-            self._reporter.stage(f"{unit.key}: ID mIoU {inside:.2f}, OOD mIoU {outside:.2f}")
+            self._reporter.stage(f"{unit.key}: {scores_text(metrics)}")
 
     def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
         """Close the run of a network that failed; the others are closed when all are trained."""

@@ -1,1 +1,1 @@
-"""What a search came to: champions, finalists, comparisons, costs, the look at the test roles."""
+"""Results of a search: champions, finalists, comparisons, costs, the sealed evaluation."""

@@ -1,16 +1,17 @@
-"""What a study has cost, and what for."""
+"""What a study has cost, by item."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
 from pydantic import Field
 
 from refkd.config import Config
-from tune.config.limits import Limits, Prices, Resources
+from tune.config.limits import Limits, Prices
 from tune.study.budget import Spent, hypervolume, priced, spent_by
 from tune.study.events import FinalistTrained, study_events, teachers_of
 from tune.study.growth import current
@@ -22,7 +23,7 @@ NAMES = {"COMPLETE": "useful", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": 
 
 
 class BillRow(Config):
-    """One line: who used what."""
+    """What one item of the bill has used."""
 
     item: str
     trials: int = 0
@@ -53,7 +54,7 @@ class Bill(Config):
     rows: list[BillRow]
     total: BillRow
     nodes: list[NodeRow] = Field(default_factory=list)
-    """What the machines took, of which the rows above are what trials held."""
+    """Time of whole machines; the rows above are the part of it that trials held."""
     busy: float | None = None
     """Share of the machines' GPU time, or CPU time where they have no GPU, that students used."""
     money_an_epoch: float | None = None
@@ -67,40 +68,66 @@ class Bill(Config):
 def make_bill(study: StudySnapshot) -> Bill:
     """Return the bill of a study.
 
-    `lost` is what was trained and not kept when a launch was cut off: for each trial it had to
-    leave, the time from its last epoch to the last sign of that launch, at most one epoch.
+    `lost` is what was trained and not kept when a launch was killed: for each trial that ran then,
+    the time from its last epoch to the last sign of life of that launch, at most one epoch.
     """
-    launches, views, attributes = study.launches, study.trials, study.attributes
+    launches, views = study.launches, study.trials
     limits = launches[-1].limits if launches else Limits()
-    resources, prices, replicates = limits.resources, limits.prices, limits.replicates
-    by_item: dict[str, Spent] = defaultdict(Spent)
-    counts: dict[str, int] = defaultdict(int)
-    for view in views:
-        item = NAMES.get(view.state)
-        if item is not None:
-            by_item[item] += spent_by(view, resources, prices, replicates)
-            counts[item] += 1
-    seconds = _lost_seconds(views, launches)
-    if seconds > 0:
-        by_item["lost"] = priced(
+    prices = limits.prices
+    counts = Counter(NAMES[view.state] for view in views if view.state in NAMES)
+    spent = _spent(study, limits)
+    rows = [_row(item, one, counts[item]) for item, one in spent.items()]
+    total = _row("total", sum(spent.values(), Spent()), counts.total())
+    volume = hypervolume(
+        [list(v.objectives) for v in current(views) if v.objectives and v.feasible]
+    )
+    nodes = _nodes(launches, prices)
+    return Bill(
+        study=study.name,
+        currency=prices.currency,
+        rows=rows,
+        total=total,
+        nodes=nodes,
+        busy=_busy(rows, nodes),
+        money_an_epoch=_ratio(total.money, total.epochs),
+        cpu_seconds_an_epoch=_ratio(total.cpu_seconds, total.epochs),
+        hypervolume=volume,
+        money_a_point=_ratio(total.money, volume),
+        cpu_seconds_a_point=_ratio(total.cpu_seconds, volume),
+    )
+
+
+def _spent(study: StudySnapshot, limits: Limits) -> dict[str, Spent]:
+    """Return what was used, by item of the bill."""
+    resources, prices = limits.resources, limits.prices
+    spent: dict[str, Spent] = defaultdict(Spent)
+    for view in study.trials:
+        if view.state in NAMES:
+            spent[NAMES[view.state]] += spent_by(view, resources, prices, limits.replicates)
+    lost = _lost_seconds(study.trials, study.launches)
+    if lost > 0:
+        spent["lost"] = priced(
             epochs=0,
-            cpu_seconds=seconds * resources.cpu,
-            gpu_seconds=seconds * resources.gpu,
+            cpu_seconds=lost * resources.cpu,
+            gpu_seconds=lost * resources.gpu,
             prices=prices,
         )
-    for role, teacher in teachers_of(attributes).items():
-        cost = teacher.cost or teacher.metrics
-        by_item[f"teacher {role}"] = priced(
-            epochs=teacher.epoch if teacher.epochs is None else teacher.epochs,
+
+    def trained(epochs: int, cost: Mapping[str, float]) -> Spent:
+        return priced(
+            epochs=epochs,
             cpu_seconds=cost.get("cost/cpu_seconds", 0.0),
             gpu_seconds=cost.get("cost/wall_seconds", 0.0) * resources.gpu,
             prices=prices,
         )
-    finalists = _finalists(attributes, resources, prices)
-    if finalists.epochs:
-        by_item["finalists"] = finalists
-    nodes = _nodes(launches, prices)
-    return _summed(study.name, prices.currency, by_item, counts, views, nodes)
+
+    for role, teacher in teachers_of(study.attributes).items():
+        epochs = teacher.epoch if teacher.epochs is None else teacher.epochs
+        spent[f"teacher {role}"] = trained(epochs, teacher.cost or teacher.metrics)
+    for result in study_events(study.attributes, FinalistTrained):
+        if result.epochs:
+            spent["finalists"] += trained(result.epochs, result.metrics)
+    return spent
 
 
 def _nodes(launches: Sequence[Launch], prices: Prices) -> list[NodeRow]:
@@ -130,53 +157,8 @@ def _busy(rows: Sequence[BillRow], nodes: Sequence[NodeRow]) -> float | None:
     return _ratio(used, sum(node.cpu_hours for node in nodes))
 
 
-def _finalists(attributes: Mapping[str, Any], resources: Resources, prices: Prices) -> Spent:
-    """Return what the students of the finalists have used."""
-    results = study_events(attributes, FinalistTrained)
-    return priced(
-        epochs=sum(r.epochs for r in results),
-        cpu_seconds=sum(r.metrics.get("cost/cpu_seconds", 0.0) for r in results),
-        gpu_seconds=resources.gpu * sum(r.metrics.get("cost/wall_seconds", 0.0) for r in results),
-        prices=prices,
-    )
-
-
-def _summed(
-    name: str,
-    currency: str,
-    by_item: Mapping[str, Spent],
-    counts: Mapping[str, int],
-    views: Sequence[TrialView],
-    nodes: list[NodeRow],
-) -> Bill:
-    rows = [_row(item, spent, counts.get(item, 0)) for item, spent in by_item.items()]
-    total = _row("total", sum(by_item.values(), Spent()), sum(counts.values()))
-    points = [list(v.objectives) for v in current(views) if v.objectives and v.feasible]
-    volume = hypervolume(points)
-    return Bill(
-        study=name,
-        currency=currency,
-        rows=rows,
-        total=total,
-        nodes=nodes,
-        busy=_busy(rows, nodes),
-        money_an_epoch=_ratio(total.money, total.epochs),
-        cpu_seconds_an_epoch=_ratio(total.cpu_seconds, total.epochs),
-        hypervolume=volume,
-        money_a_point=_ratio(total.money, volume),
-        cpu_seconds_a_point=_ratio(total.cpu_seconds, volume),
-    )
-
-
 def _row(item: str, spent: Spent, trials: int) -> BillRow:
-    return BillRow(
-        item=item,
-        trials=trials,
-        epochs=spent.epochs,
-        cpu_seconds=spent.cpu_seconds,
-        gpu_seconds=spent.gpu_seconds,
-        money=spent.money,
-    )
+    return BillRow(item=item, trials=trials, **asdict(spent))
 
 
 def _ratio(amount: float, of: float) -> float | None:

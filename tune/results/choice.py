@@ -1,23 +1,18 @@
-"""Which trials become finalists, what they run, and who of them wins."""
+"""Which trials become finalists, on which seeds, and which of them are selected."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import count, islice
-from pathlib import Path
 from typing import Any
 
 from refkd.seeds import derive_seed
-from tune.config.space import Values
 from tune.config.study_file import StudyFile
 from tune.study.events import FinalistTrained, study_events
-from tune.study.folders import finalist_folder
 from tune.study.growth import current
 from tune.study.outcomes import SeedResult
 from tune.study.summary import CHAMPIONS
 from tune.study.view import TrialView
-from tune.tracking.operations import finalist_key
 
 BALANCED = "val/harmonic_miou"
 """Harmonic mean of `val_id/miou` and `val_ood/miou`."""
@@ -26,38 +21,10 @@ ALIASES = {**CHAMPIONS, "best-balanced": BALANCED}
 COST = "cost/cpu_seconds"
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinalistRun:
-    """One student that a finalist trains."""
-
-    number: int
-    """The trial whose values it has."""
-    replicate: int
-    """Which of the fresh seeds, counted from 0."""
-    seed: int
-    values: Values = field(hash=False)
-    study_folder: Path
-
-    @property
-    def key(self) -> str:
-        """The study's attribute that holds the result."""
-        return f"{FinalistTrained.PREFIX}{self.number:04d}:{self.replicate}"
-
-    @property
-    def run(self) -> str:
-        """Key of its MLflow run."""
-        return finalist_key(self.number, self.replicate)
-
-    @property
-    def folder(self) -> Path:
-        """Where its checkpoints and its student lie."""
-        return finalist_folder(self.study_folder, self.number, self.replicate)
-
-
-def read_results(attributes: Mapping[str, Any]) -> dict[str, SeedResult]:
-    """Return what students of finalists came to, by `FinalistRun.key`."""
+def read_results(attributes: Mapping[str, Any]) -> dict[tuple[int, int], SeedResult]:
+    """Return the results of the finalists' students, by trial and replicate."""
     return {
-        one.key: SeedResult(
+        (one.trial, one.replicate): SeedResult(
             seed=one.seed,
             epochs=one.epochs,
             metrics=one.metrics,
@@ -91,23 +58,6 @@ def fresh_seeds(file: StudyFile, wanted: int) -> list[int]:
     return list(islice((seed for seed in drawn if seed not in used), wanted))
 
 
-def plan_runs(
-    file: StudyFile, chosen: Sequence[TrialView], seeds: Sequence[int]
-) -> list[FinalistRun]:
-    """Return every student that the finalists need, seed by seed."""
-    return [
-        FinalistRun(
-            number=view.number,
-            replicate=replicate,
-            seed=seed,
-            values=view.values,
-            study_folder=file.folder,
-        )
-        for replicate, seed in enumerate(seeds)
-        for view in chosen
-    ]
-
-
 def best_seed(runs: Sequence[SeedResult], metric: str) -> int:
     """Return which of a finalist's students is the best on a metric, counted from 0."""
     return max(range(len(runs)), key=lambda k: (runs[k].metrics[metric], -k))
@@ -122,5 +72,5 @@ def winners(means: Mapping[int, Mapping[str, float]]) -> dict[str, int]:
 
 
 def _place(number: int, metrics: Mapping[str, float], name: str) -> tuple[float, float, int]:
-    """Return what is lowest for the best on a metric."""
+    """Return a sort key that is lowest for the best on a metric."""
     return -metrics[name], metrics.get(COST, 0.0), number

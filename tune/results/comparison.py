@@ -1,8 +1,9 @@
-"""What is said of a study's champions and teachers, side by side on two roles."""
+"""A study's champions and teachers, compared on two roles."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
@@ -10,7 +11,24 @@ from refkd.evaluation.comparison import Row, difference_row, gap_row, mean_row, 
 from refkd.evaluation.floors import bias_floors
 from refkd.evaluation.predictions import Frozen, measure
 from refkd.evaluation.probes import probe
+from refkd.training.export import FrozenStudent, open_student
+from tune.study.folders import finalist_folder, student_folders
 from tune.study.outcomes import Comparison
+
+
+def system_name(trial: int) -> str:
+    """Return what a trial is called in a comparison."""
+    return f"trial-{trial:04d}"
+
+
+def open_students(
+    study_folder: Path, trial: int, seeds: int, *, finalist: bool
+) -> list[FrozenStudent]:
+    """Return a trial's students, one a seed: those of the search, or those on fresh seeds."""
+    folders = student_folders(study_folder, trial, seeds)
+    if finalist:
+        folders = [finalist_folder(study_folder, trial, replicate) for replicate in range(seeds)]
+    return [open_student(folder) for folder in folders]
 
 
 def compare(

@@ -1,4 +1,4 @@
-"""What is left of a score without query, video or order: the rows of a table of probes."""
+"""Rows of a table of bias probes: scores without query, video or order of clips."""
 
 from __future__ import annotations
 

@@ -1,36 +1,89 @@
-"""The final evaluation of a study: its champions and teachers on the test roles, once."""
+"""The sealed test roles: a row in the ledger first, then they are opened and scored."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import getpass
+import socket
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from refkd.data.dataset import Dataset
+from refkd.data.local_copy import check_address
+from refkd.data.manifest import SEALED_FILES, check_files
 from refkd.data.pairs import Pairs
-from refkd.errors import RefKDError
+from refkd.data.roles import SEALED_ROLES
+from refkd.data.sealed import open_sealed, sealed_copy
+from refkd.errors import DataError, RefKDError
 from refkd.evaluation.predictions import Frozen
 from refkd.files import write_json
-from refkd.training.export import FrozenStudent, open_student
-from tune.config.marks import study_marks
+from refkd.training.export import FrozenStudent
 from tune.config.study_file import StudyFile
 from tune.results.choice import read_results
-from tune.results.comparison import compare
-from tune.results.finalist_champions import system_name
-from tune.results.look import SealedPlace, check_sealed, take_look
-from tune.results.outcome import Outcome, outcome_of
+from tune.results.comparison import compare, open_students, system_name
+from tune.results.open_search import OpenSearch, open_ended_search
+from tune.study.environment import environment
 from tune.study.events import LookTaken, looks_of
-from tune.study.folders import finalist_folder, student_folders
-from tune.study.ledger import Evaluated, Look, check_look, read_looks
-from tune.study.outcomes import (
-    Comparison,
-    Finalists,
-    FinalReport,
-    final_path,
-    read_finalists,
-)
+from tune.study.ledger import Evaluated, Look, append_look, check_look, read_looks
+from tune.study.outcomes import Finalists, FinalReport, final_path, read_finalists
 
-Champions = dict[int, list[FrozenStudent]]
+
+def check_sealed(dataset: Dataset, at: Path | str) -> None:
+    """Check, without opening them, that the sealed files are there; else raise `DataError`.
+
+    `at` is the dataset's folder or address.
+    """
+    missing = [role for role in SEALED_ROLES if role not in dataset.manifest.roles]
+    if missing:
+        raise DataError(
+            f"{dataset.path}: has no role {missing[0]!r}; prepare it from all split files"
+        )
+    if isinstance(at, str):
+        check_address(at, dataset.manifest, SEALED_FILES)
+    else:
+        check_files(dataset.path, dataset.manifest, SEALED_FILES, full=False)
+
+
+def open_test_roles(
+    folder: Path,
+    dataset: Dataset,
+    at: Path | str,
+    scratch: Path,
+    *,
+    number: int,
+    study: str,
+    champions: Mapping[str, Evaluated],
+    teachers: Mapping[str, str],
+    reason: str | None,
+    written: Callable[[Look], None] = lambda _: None,
+) -> tuple[Look, tuple[Pairs, Pairs]]:
+    """Write a test evaluation into the ledger of `folder`, then open `test_id` and `test_ood`.
+
+    `at` is the dataset's folder or address; from an address they are copied to `scratch`.
+    `written` is called between the two. Source: evaluation protocol, "One sealed evaluation".
+    """
+    facts = environment()
+    row = Look(
+        look=number,
+        time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        user=getpass.getuser(),
+        host=socket.gethostname(),
+        study=study,
+        champions=dict(champions),
+        teachers=dict(teachers),
+        dataset=dataset.fingerprint,
+        sealed={name: dataset.manifest.files[name].sha256 for name in SEALED_FILES},
+        version=facts.refkd,
+        git_commit=facts.git_commit,
+        git_dirty=facts.git_dirty,
+        reason=None if reason is None else reason.strip(),
+    )
+    append_look(folder, row)
+    written(row)
+    path = sealed_copy(at, dataset.path, scratch) if isinstance(at, str) else dataset.path
+    return row, (open_sealed(path, "test_id"), open_sealed(path, "test_ood"))
 
 
 def evaluate_final(
@@ -40,91 +93,88 @@ def evaluate_final(
 
     The champions are the finalists' where there are any, else the search's. A row is in the ledger
     before a sealed file is opened; everything that can be checked without opening one is checked
-    before that. A further look needs `again` and a `reason`, which stays in the ledger. The
-    result is written beside it as `final-N.json`. Raises as `outcome_of`, `LedgerError` for a look
-    that is not allowed, `RefKDError` where finalists are begun and not ended, `DataError` where
-    sealed files are missing. Source: evaluation protocol, "One sealed evaluation".
+    before that. A further evaluation needs `again` and a `reason`, which stays in the ledger. The
+    result is written to `final-N.json`. Raises as `open_ended_search`, `LedgerError`
+    for an evaluation that is not allowed, `RefKDError` where finalists are begun and not ended,
+    `DataError` where sealed files are missing. Source: evaluation protocol, "One sealed
+    evaluation".
     """
     with (
-        outcome_of(study) as outcome,
+        open_ended_search(study) as search,
         TemporaryDirectory(prefix="refkd-sealed-") as scratch,
     ):
-        looks = read_looks(outcome.file.folder)
-        noted = looks_of(outcome.study.optuna.user_attrs)
-        check_look(looks, study=outcome.file.name, again=again, reason=reason, noted=noted)
-        found = _finalists(outcome)
-        aliases = found.champions if found else outcome.summary().champions
-        champions = _students(outcome, aliases, found)
-        _check(outcome, champions)
-        look, roles = take_look(
-            outcome.file.folder,
-            outcome.dataset,
-            SealedPlace(at=outcome.file.dataset, scratch=Path(scratch)),
-            number=len(looks) + 1,
-            study=outcome.file.name,
-            champions=_evaluated(outcome, aliases, champions),
-            teachers={role: teacher.digest for role, teacher in outcome.teachers.items()},
+        file, dataset, teachers = search.file, search.dataset, search.teachers
+        evaluations = read_looks(file.folder)
+        noted = looks_of(search.study.optuna.user_attrs)
+        check_look(evaluations, study=file.name, again=again, reason=reason, noted=noted)
+        found = _finalists(search)
+        aliases = found.champions if found else search.summary().champions
+        seeds = len(found.seeds) if found else file.replicates.seeds
+        champions = {
+            number: open_students(file.folder, number, seeds, finalist=found is not None)
+            for number in sorted({*aliases.values()})
+        }
+        if found is not None:
+            _check_unchanged(champions, found)
+        systems: list[Frozen] = [*teachers.values(), *chain(*champions.values())]
+        for frozen in systems:
+            frozen.backbone(dataset)  # weights that cannot be read must cost no evaluation
+        check_sealed(dataset, file.dataset)
+        evaluation, roles = open_test_roles(
+            file.folder,
+            dataset,
+            file.dataset,
+            Path(scratch),
+            number=len(evaluations) + 1,
+            study=file.name,
+            champions={a: _evaluated(file, n, champions[n]) for a, n in aliases.items()},
+            teachers={role: teacher.digest for role, teacher in teachers.items()},
             reason=reason,
-            written=lambda taken: outcome.study.stored.append(_event(taken)),
+            written=lambda row: search.study.stored.append(_event(row)),
         )
+        students = {system_name(n): one for n, one in champions.items()}
         report = FinalReport(
-            looks=[*looks, look],
+            looks=[*evaluations, evaluation],
             from_finalists=found is not None,
             seeds={alias: len(champions[number]) for alias, number in aliases.items()},
-            features=outcome.dataset.manifest.features.extractor or "extractor not stated",
-            comparison=_score(outcome, champions, roles),
-            marks=study_marks(outcome.file),
+            features=dataset.manifest.features.extractor or "extractor not stated",
+            comparison=compare(students, teachers, dataset, roles, seed=file.seed),
+            marks=file.caveats(),
         )
-        path = final_path(outcome.file.folder, look.look)
+        path = final_path(file.folder, evaluation.look)
         write_json(path, report.model_dump(mode="json"))
         return report
 
 
-def _event(look: Look) -> LookTaken:
-    """Return what the study holds of a look, beside the ledger."""
+def _event(row: Look) -> LookTaken:
+    """Return the event of a test evaluation, which the study stores in addition to the ledger."""
     return LookTaken(
-        look=look.look,
-        champions=look.trials,
-        user=look.user,
-        host=look.host,
-        reason=look.reason,
+        look=row.look,
+        champions=row.trials,
+        user=row.user,
+        host=row.host,
+        reason=row.reason,
     )
 
 
-def _finalists(outcome: Outcome) -> Finalists | None:
-    """Return the finalists of the study as it stands; None where none were ever begun."""
-    attributes = outcome.study.optuna.user_attrs
-    found = read_finalists(attributes)
-    begun = bool(read_results(attributes))
-    if begun and found is None:
+def _finalists(search: OpenSearch) -> Finalists | None:
+    """Return the finalists of the study; None where none were ever begun."""
+    attributes, name = search.study.optuna.user_attrs, search.file.name
+    found, summary = read_finalists(attributes), search.summary()
+    if found is None and read_results(attributes):
         raise RefKDError(
-            f"study {outcome.file.name!r} has finalists that are not trained to their end; run "
+            f"study {name!r} has finalists that are not trained to their end; run "
             "`refkd finalists` again, then evaluate"
         )
-    summary = outcome.summary()
     if found is not None and summary.outgrown:
         raise RefKDError(
-            f"study {outcome.file.name!r} had {found.trials} trials when its finalists were "
+            f"study {name!r} had {found.trials} trials when its finalists were "
             f"chosen, now {summary.ended}; run `refkd finalists` again, then evaluate"
         )
     return found
 
 
-def _students(outcome: Outcome, aliases: dict[str, int], found: Finalists | None) -> Champions:
-    """Return each champion's students, one a seed, by trial."""
-    folder, champions = outcome.file.folder, {}
-    for number in sorted(set(aliases.values())):
-        if found is not None:
-            homes = [finalist_folder(folder, number, k) for k in range(len(found.seeds))]
-        else:
-            homes = student_folders(folder, number, outcome.file.replicates.seeds)
-        champions[number] = [open_student(home) for home in homes]
-    if found is not None:
-        _check_unchanged(champions, found)
-    return champions
-
-
-def _check_unchanged(champions: Champions, found: Finalists) -> None:
+def _check_unchanged(champions: Mapping[int, list[FrozenStudent]], found: Finalists) -> None:
     rows = {row.trial: row for row in found.finalists}
     for number, students in champions.items():
         for student, result in zip(students, rows[number].runs, strict=True):
@@ -135,30 +185,6 @@ def _check_unchanged(champions: Champions, found: Finalists) -> None:
                 )
 
 
-def _check(outcome: Outcome, champions: Champions) -> None:
-    """Try all that can fail without a look: weights load, and sealed files are there."""
-    dataset = outcome.dataset
-    systems: list[Frozen] = [*outcome.teachers.values(), *chain(*champions.values())]
-    for frozen in systems:
-        frozen.backbone(dataset)
-    check_sealed(dataset, outcome.file.dataset)
-
-
-def _evaluated(
-    outcome: Outcome, aliases: dict[str, int], champions: Champions
-) -> dict[str, Evaluated]:
-    folder = outcome.file.folder
-    return {
-        alias: Evaluated(
-            trial=trial,
-            students={
-                str(s.folder.relative_to(folder)): s.record.sha256 for s in champions[trial]
-            },
-        )
-        for alias, trial in aliases.items()
-    }
-
-
-def _score(outcome: Outcome, champions: Champions, roles: tuple[Pairs, Pairs]) -> Comparison:
-    students: dict[str, Sequence[Frozen]] = {system_name(n): s for n, s in champions.items()}
-    return compare(students, outcome.teachers, outcome.dataset, roles, seed=outcome.file.seed)
+def _evaluated(file: StudyFile, trial: int, students: list[FrozenStudent]) -> Evaluated:
+    hashes = {str(s.folder.relative_to(file.folder)): s.record.sha256 for s in students}
+    return Evaluated(trial=trial, students=hashes)

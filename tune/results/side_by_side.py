@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError, DataError, RefKDError
 from refkd.evaluation.comparison import Row, difference_row
 from refkd.evaluation.predictions import measure
-from refkd.training.export import FrozenStudent, open_student
+from refkd.training.export import FrozenStudent
+from refkd.training.validation import VALIDATION_ROLES
+from tune.results.comparison import open_students
 from tune.study.budget import hypervolume
-from tune.study.folders import finalist_folder
 from tune.study.growth import current
 from tune.study.snapshot import StudySnapshot, open_snapshot
 
@@ -94,38 +92,37 @@ def side_by_side(
             notes.append(f"{_label(other)}: no paired differences: {why}")
     return SideBySide(
         reference=above,
-        studies=[_standing(one, base, above) for one in opened],
+        studies=[_row(one, base, above) for one in opened],
         differences=differences,
         notes=notes,
     )
 
 
 def _label(study: StudySnapshot) -> str:
-    """Return what a study is called beside another one."""
+    """Return the name of a study in messages of a comparison."""
     return f"{study.name} ({study.path})"
 
 
 def _students(study: StudySnapshot, alias: str) -> list[FrozenStudent]:
-    """Return the students whose mean stands for a champion."""
+    """Return the students of a champion, whose mean is compared."""
+    found = study.finalists
+    seeds = len(found.seeds) if found else study.file.replicates.seeds
     number = study.champions[alias]
-    if study.finalists is None:
-        folders = study.student_folders(number)
-    else:
-        seeds = range(len(study.finalists.seeds))
-        folders = [finalist_folder(study.folder, number, replicate) for replicate in seeds]
-    return [open_student(folder) for folder in folders]
+    return open_students(study.folder, number, seeds, finalist=found is not None)
 
 
-def _standing(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float]) -> StudyRow:
+def _row(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float]) -> StudyRow:
     summary = one.summary
     complete = [v for v in current(one.trials) if v.feasible and v.objectives]
-    points = np.array([v.objectives for v in complete]).reshape(len(complete), -1)
+    points = [(v.number, list(v.objectives or ())) for v in complete]
     best = {}
-    if complete:
-        for column, name in enumerate(one.file.objectives):
-            row = int(points[:, column].argmax())
-            best[name] = (complete[row].number, float(points[row, column]))
-    alike = one.file.objectives == base.file.objectives
+    for column, name in enumerate(one.file.objectives if points else ()):
+        number, values = max(points, key=lambda point: point[1][column])
+        best[name] = (number, values[column])
+    volume = None
+    if one.file.objectives == base.file.objectives:
+        above = [[a - b for a, b in zip(values, reference, strict=True)] for _, values in points]
+        volume = hypervolume([row for row in above if min(row) > 0])
     return StudyRow(
         study=summary.study,
         path=str(one.path),
@@ -134,20 +131,12 @@ def _standing(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float
         states=dict(Counter(t.state for t in summary.trials)),
         best=best,
         front=len(summary.front),
-        hypervolume=_volume(points, reference) if alike else None,
+        hypervolume=volume,
         epochs=summary.cost.epochs,
         cpu_seconds=summary.cost.cpu_seconds + summary.cost.teacher_cpu_seconds,
         champions=one.champions,
         from_finalists=one.finalists is not None,
     )
-
-
-def _volume(points: np.ndarray[Any, Any], reference: Sequence[float]) -> float:
-    """Return what some points dominate above a reference; points not above it add nothing."""
-    if not len(points):
-        return 0.0
-    above = points - np.asarray(reference)
-    return hypervolume([list(row) for row in above if (row > 0).all()])
 
 
 class _UnpairedError(Exception):
@@ -164,18 +153,14 @@ def _differences(base: StudySnapshot, other: StudySnapshot) -> list[ChampionDiff
     shared = [alias for alias in base.champions if alias in other.champions]
     if not shared:
         raise _UnpairedError("one of the two has no champion yet")
-    return [_difference(base, other, alias, dataset) for alias in shared]
-
-
-def _difference(
-    base: StudySnapshot, other: StudySnapshot, alias: str, dataset: Dataset
-) -> ChampionDifference:
-    roles = (dataset.role("val_id"), dataset.role("val_ood"))
-    first, second = _students(base, alias), _students(other, alias)
-    before, after = (measure(students, dataset, roles) for students in (first, second))
-    rows = {
-        pairs.role: difference_row(after[pairs.role], before[pairs.role], seed=base.file.seed)
-        for pairs in roles
-    }
-    seeds = len(first), len(second)
-    return ChampionDifference(alias=alias, other=_label(other), seeds=seeds, roles=rows)
+    roles, found = [dataset.role(role) for role in VALIDATION_ROLES], []
+    for alias in shared:
+        first, second = _students(base, alias), _students(other, alias)
+        before, after = (measure(students, dataset, roles) for students in (first, second))
+        rows = {
+            role: difference_row(after[role], before[role], seed=base.file.seed)
+            for role in VALIDATION_ROLES
+        }
+        seeds = len(first), len(second)
+        found.append(ChampionDifference(alias=alias, other=_label(other), seeds=seeds, roles=rows))
+    return found

@@ -14,7 +14,6 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune.config.marks import study_marks
 from tune.config.space import flat
 from tune.config.study_file import StudyFile
 from tune.study.budget import trials_left
@@ -286,7 +285,7 @@ class StudySource:
 
 def caveats_tag(file: StudyFile) -> dict[str, str]:
     """Return the tag that warns of leakage and reconstructions; nothing where there are none."""
-    caveats = study_marks(file)
+    caveats = file.caveats()
     return {CAVEATS_TAG: "; ".join(caveats)} if caveats else {}
 
 

@@ -39,8 +39,8 @@ _log = logging.getLogger(__name__)
 class Record:
     """Keeps MLflow up to date with a study while a driver is at work, and never holds it up.
 
-    A thread reads the study's storage and sends what is new, also what an earlier launch left; the
-    calls of a listener only wake it.
+    A thread reads the study's storage and sends what is new, also what an earlier launch left;
+    `wake` only says that there is something to read.
     """
 
     def __init__(self, file: StudyFile) -> None:
@@ -98,8 +98,6 @@ class Record:
         """Say that the study holds something new, whatever it is: the thread reads it there."""
         if self._delivery is not None:
             self._delivery.wake()
-
-    trial_started = epoch_ended = trial_ended = wake  # as a `TrialListener` of the search
 
 
 def warn_of(delivery: Delivered, target: Target) -> None:

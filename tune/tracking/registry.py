@@ -29,7 +29,6 @@ from refkd.evaluation.comparison import Row
 from refkd.files import sha256_file
 from refkd.retriever import WEIGHTS
 from tune import compat
-from tune.config.marks import study_marks
 from tune.config.study_file import StudyFile
 from tune.config.urls import resolve, scrub
 from tune.study.environment import Environment
@@ -182,7 +181,7 @@ class _RegisteredModel:
             self._dataset,
             student.scores,
             code=student.code,
-            caveats=study_marks(self._file),
+            caveats=self._file.caveats(),
         )
         model = self._logged_model(student, tags, card)
         of = (TEACHER_TAG, KNOWLEDGE_TAG)

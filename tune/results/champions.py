@@ -1,0 +1,197 @@
+"""The champions of a search, and of its finalists: chosen, compared, kept and registered."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from refkd.data.dataset import Dataset
+from refkd.errors import RefKDError
+from refkd.evaluation.predictions import Frozen
+from refkd.files import write_json
+from refkd.retriever import export
+from refkd.training.export import FrozenStudent
+from refkd.training.validation import VALIDATION_ROLES
+from tune.config.study_file import StudyFile
+from tune.execution.progress import Reporter
+from tune.results.choice import ALIASES, best_seed, winners
+from tune.results.comparison import compare, open_students, system_name
+from tune.results.open_search import OpenSearch
+from tune.study.events import ChampionsChosen, champions_of, finalists_code
+from tune.study.outcomes import Comparison, Finalist, Finalists
+from tune.study.summary import FINALISTS
+from tune.tracking.operations import finalist_key, trial_key
+
+
+def select_search_champions(
+    search: OpenSearch, reporter: Reporter, *, register: bool = True
+) -> None:
+    """Score champions and teachers with intervals, keep the champions, register them in MLflow.
+
+    Does nothing where there are none, or where they were selected before. A search gives an alias
+    of the registry only where it is not set: to move one, `refkd finalists` chooses on fresh seeds
+    or a person does with `refkd promote`. Without `register` that is left to the next launch.
+    """
+    summary, study, home = search.summary(), search.study, search.file.folder / "champions"
+    champions = summary.champions
+    chosen = ChampionsChosen(by="search", champions=champions, trials=summary.ended)
+    kept = all((home / alias).is_dir() for alias in champions)
+    known = study.optuna.user_attrs
+    if not champions or (kept and champions_of(known, "search") == chosen and "probes" in known):
+        return
+    reporter.stage("scoring the champions and registering them")
+    students = search_students(search)
+    made = compare_on_validation(search, students)
+    folders = _keep_all(search, {alias: seeds[0] for alias, seeds in students.items()}, home)
+    table = interval_table(made)
+    study.note("intervals", table)
+    study.note("probes", {name: found.model_dump() for name, found in made.probes.items()})
+    write_json(home / "scores.json", table)
+    if search.file.tracking.enabled and summary.crowned is None:
+        if not register:
+            return
+        from tune.tracking.registry import Registration, register_champions
+
+        registrations = [
+            Registration(
+                alias=alias,
+                trial=number,
+                run=trial_key(number),
+                folder=folders[alias],
+                scores={role: systems[alias] for role, systems in made.scores.items()},
+                reason="best trial of the search, by one validation score",
+                code=study.stored.made_with(number),
+            )
+            for alias, number in champions.items()
+        ]
+        identity = study.stored.identity()
+        moved = register_champions(
+            search.file, search.dataset, registrations, identity=identity, move=False
+        )
+        if moved is None:
+            return
+        study.stored.note_aliases(moved)
+    study.stored.append(chosen)
+
+
+def select_finalist_champions(
+    search: OpenSearch, finalists: Sequence[Finalist], reporter: Reporter
+) -> Finalists:
+    """Choose champions by their means, compare them with both teachers, keep and register them.
+
+    A finalist with a seed that failed cannot win. Raises `RefKDError` where none is left.
+    """
+    means = {one.trial: one.metrics for one in finalists if not one.failures}
+    if not means:
+        raise RefKDError(
+            f"study {search.file.name!r}: every finalist failed on a seed, the first because "
+            f"{finalists[0].failures[0]}"
+        )
+    reporter.stage("scoring the champions and both teachers")
+    champions = winners(means)
+    runs = {one.trial: one.runs for one in finalists}
+    students = {
+        n: open_students(search.file.folder, n, len(runs[n]), finalist=True)
+        for n in sorted({*champions.values()})
+    }
+    found = Finalists(
+        study=search.file.name,
+        seeds=[run.seed for run in finalists[0].runs],
+        trials=search.summary().ended,
+        finalists=list(finalists),
+        champions=champions,
+        kept={alias: best_seed(runs[n], ALIASES[alias]) for alias, n in champions.items()},
+        comparison=compare_on_validation(
+            search, {system_name(n): seeds for n, seeds in students.items()}
+        ),
+        marks=search.file.caveats(),
+    )
+    dumped = found.model_dump(mode="json")
+    search.study.note(FINALISTS, dumped)
+    choice = ChampionsChosen(by="finalists", champions=champions, trials=found.trials)
+    if champions_of(search.study.optuna.user_attrs, "finalists") != choice:
+        search.study.stored.append(choice)
+    home = search.file.folder / "finalists"
+    write_json(home / "scores.json", dumped)
+    kept = {alias: students[n][found.kept[alias]] for alias, n in champions.items()}
+    folders = _keep_all(search, kept, home / "champions")
+    if search.file.tracking.enabled:
+        _register_finalists(search, found, folders)
+    return found
+
+
+def search_students(search: OpenSearch) -> dict[str, list[FrozenStudent]]:
+    """Return the students of the champions of the search, one a seed, by alias."""
+    folder, seeds = search.file.folder, search.file.replicates.seeds
+    return {
+        alias: open_students(folder, number, seeds, finalist=False)
+        for alias, number in search.summary().champions.items()
+    }
+
+
+def compare_on_validation(
+    search: OpenSearch, students: Mapping[str, Sequence[Frozen]]
+) -> Comparison:
+    """Compare students with both teachers on the validation roles."""
+    inside, outside = (search.dataset.role(role) for role in VALIDATION_ROLES)
+    return compare(
+        students, search.teachers, search.dataset, (inside, outside), seed=search.file.seed
+    )
+
+
+def interval_table(made: Comparison) -> dict[str, dict[str, Any]]:
+    """Return scores as JSON by role and system, with the bias floors, which look at no video."""
+    return {
+        role: {
+            **{
+                name: {metric: figure.model_dump() for metric, figure in row.items()}
+                for name, row in systems.items()
+            },
+            "floors": made.floors[role],
+        }
+        for role, systems in made.scores.items()
+    }
+
+
+def keep_retriever(
+    file: StudyFile, student: FrozenStudent, dataset: Dataset, folder: Path
+) -> None:
+    """Export a student into a folder, in the place of what is there; it needs no study then."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    network = student.record.config.backbone
+    export(student.backbone(dataset), network, dataset, folder, marks=file.caveats())
+
+
+def _keep_all(
+    search: OpenSearch, students: Mapping[str, FrozenStudent], home: Path
+) -> dict[str, Path]:
+    folders = {alias: home / alias for alias in students}
+    for alias, student in students.items():
+        keep_retriever(search.file, student, search.dataset, folders[alias])
+    return folders
+
+
+def _register_finalists(search: OpenSearch, found: Finalists, folders: Mapping[str, Path]) -> None:
+    """Point the registry's aliases at the kept students; their scores are the means."""
+    from tune.tracking.registry import Registration, register_champions
+
+    stored, scores = search.study.stored, found.comparison.scores
+    registrations = [
+        Registration(
+            alias=alias,
+            trial=number,
+            run=finalist_key(number, found.kept[alias]),
+            folder=folders[alias],
+            scores={role: systems[system_name(number)] for role, systems in scores.items()},
+            reason=f"best mean {ALIASES[alias]} of {len(found.finalists)} finalists over "
+            f"{len(found.seeds)} fresh seeds (`refkd finalists`); the seed that is best is kept",
+            code=finalists_code(search.study.optuna.user_attrs),
+        )
+        for alias, number in found.champions.items()
+    ]
+    identity = stored.identity()
+    moved = register_champions(search.file, search.dataset, registrations, identity=identity)
+    stored.note_aliases(moved or [])
