@@ -118,13 +118,12 @@ class _Launch:
             )
 
     def _jobs(self) -> StudyJobs:
-        first = self.study.launches.first()
-        epochs = first.epochs if first else self.file.training.epochs
+        launches = self.study.launches.all()
+        epochs = launches[0].epochs if launches else self.file.training.epochs
         return study_jobs(self.file, self.dataset, teacher_epochs=epochs)
 
     def _bind(self) -> None:
         """Hold the study to what its earlier trials were made with."""
-        self.study.stored.take_up_schema()
         self.study.bind("objectives", self.file.objectives)
         self.study.bind("dataset", self.dataset.fingerprint)
         self.study.bind("teachers", {r: p.name for r, p in self.jobs.teacher_folders.items()})
@@ -158,7 +157,7 @@ class _Launch:
         for role, teacher in found.items():
             event, held = _event(role, teacher), known.get(role)
             if held is None or event.content() != held.content():  # NaN is not equal to itself
-                self.study.stored.append(event)
+                self.study.append(event)
         record.teachers_ready(found)
 
     def _train_students(self, record: Record) -> None:

@@ -150,7 +150,7 @@ def test_intervals_belong_to_the_champions_they_were_made_for(
         table = interval_table(scores, tiny_dataset)
         outcome.study.note("intervals", table)
         chosen = ChampionsChosen(by="search", champions=summary.champions, trials=4)
-        outcome.study.stored.append(chosen)
+        outcome.study.append(chosen)
     scores = figures(study.path)["search-scores"]
     assert [row[0] for row in scores.tables[0].rows] == [
         "ID teacher",

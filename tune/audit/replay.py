@@ -17,7 +17,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
 from tune import compat
-from tune.study.event_log import Chain, StoredEvent, broken, events
+from tune.study.event_log import EventLog, StoredEvent, broken, events
 from tune.study.events import (
     EpochEnded,
     RungJudged,
@@ -100,7 +100,7 @@ class _Rebuilt:
         self._launches = {launch.number: launch for launch in read_launches(study.user_attrs)}
         self._teachers: list[TeacherTrained] = list(teachers_of(study.user_attrs).values())
         self._storage = InMemoryStorage()
-        self._chain = Chain()
+        self._log = EventLog()
         self._study: SearchStudy | None = None
 
     def follow(self, ordered: Sequence[StoredEvent]) -> list[Difference]:
@@ -117,13 +117,13 @@ class _Rebuilt:
 
     def _enter(self, launch: Launch) -> SearchStudy:
         """Take up the space, sampler and pruning of a launch."""
-        study = SearchStudy(launch.study_file(), self._storage, chain=self._chain)
+        study = SearchStudy(launch.study_file(), self._storage, log=self._log)
         study.launches.number = launch.number
         if self._study is not None:
             study.take_over(self._study)
             return study
         for teacher in self._teachers:
-            study.stored.append(teacher)
+            study.append(teacher)
         return study
 
     def _apply(self, study: SearchStudy, stored: StoredEvent) -> Difference | None:

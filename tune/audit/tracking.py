@@ -56,7 +56,7 @@ class _Held:
 
 def record(study: StudySnapshot) -> Iterator[Finding]:
     """Everything about the MLflow record of a study, unless tracking is switched off."""
-    identity = identity_of(study.attributes, study.file.folder)
+    identity = identity_of(study.attributes)
     target = target_of(study.file, identity or NOBODY)
     begun = any(view.state in (*ENDED_STATES, "RUNNING") for view in study.trials)
     if target is None or not begun:

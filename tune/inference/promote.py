@@ -113,9 +113,7 @@ def _store(study: StudySnapshot, move: AliasMoved) -> None:
     url = study.place.storage
     try:
         with lease(url, study.name, objectives=len(study.objectives)):
-            stored = StoredStudy(study.file, url)
-            stored.take_up_schema()
-            stored.note_aliases([move])
+            StoredStudy(study.file, url).note_aliases([move])
     except LeaseError:
         note_beside(study.optuna, move)
 
@@ -155,7 +153,7 @@ def _check_trial(study: StudySnapshot, trial: int) -> None:
 
 
 def _candidate(study: StudySnapshot, trial: int, alias: str) -> _Candidate:
-    known = identity_of(study.attributes, study.folder)
+    known = identity_of(study.attributes)
     identity = known or StoredStudy(study.file, study.place.storage).identity()
     found = study.finalists
     rows = [row for row in found.finalists if row.trial == trial] if found else []

@@ -34,7 +34,7 @@ def send(study: StudySnapshot, pages: Sequence[Path], pictures: Sequence[Path]) 
     file = study.file
     if not file.tracking.enabled:
         return Sent(ok=True, words="MLflow is switched off in the study file; nothing was sent")
-    identity = identity_of(study.attributes, file.folder)
+    identity = identity_of(study.attributes)
     known = None if identity is None else target_of(file, identity)
     if known is None:
         return Sent(ok=True, words="the search has no run in MLflow yet; nothing was sent")

@@ -13,10 +13,9 @@ from tune.config.space import Values
 from tune.config.study_file import StudyFile
 from tune.study.events import FinalistTrained, study_events
 from tune.study.folders import finalist_folder
-from tune.study.growth import current
 from tune.study.outcomes import SeedResult
 from tune.study.summary import CHAMPIONS
-from tune.study.view import TrialView
+from tune.study.view import TrialView, current
 from tune.tracking.operations import finalist_key
 
 BALANCED = "val/harmonic_miou"

@@ -62,7 +62,7 @@ def select_finalist_champions(
     outcome.study.note(FINALISTS, found.model_dump(mode="json"))
     choice = ChampionsChosen(by="finalists", champions=champions, trials=found.trials)
     if champions_of(outcome.study.optuna.user_attrs, "finalists") != choice:
-        outcome.study.stored.append(choice)
+        outcome.study.append(choice)
     write_json(outcome.file.folder / "finalists" / "scores.json", found.model_dump(mode="json"))
     _register(outcome, found, _export(outcome, found))
     return found
@@ -126,9 +126,9 @@ def _register(outcome: Outcome, found: Finalists, folders: Mapping[str, Path]) -
         outcome.dataset,
         folders,
         table,
-        identity=outcome.study.stored.identity(),
+        identity=outcome.study.identity(),
         code=dict.fromkeys(folders, finalists_code(outcome.study.optuna.user_attrs)),
         runs=runs,
         reasons=reasons,
     )
-    outcome.study.stored.note_aliases(borne or [])
+    outcome.study.note_aliases(borne or [])

@@ -177,7 +177,7 @@ class _Finals:
         )
 
     def _append(self, event: FinalistsBegun | FinalistEpochEnded | FinalistTrained) -> None:
-        self._outcome.study.stored.append(event)
+        self._outcome.study.append(event)
         self._record.wake()
 
     # What the study holds ---------------------------------------------------------------------

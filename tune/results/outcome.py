@@ -54,7 +54,6 @@ def outcome_of(study: StudyFile | Path | str) -> Iterator[Outcome]:
 def _open(file: StudyFile, url: str) -> Outcome:
     dataset = Dataset.open(file.dataset)
     study = SearchStudy(file, url)
-    study.stored.take_up_schema()
     check_growth(file, study.launches.all())
     launches = study.launches.all()
     if not launches or study.left() or launches[-1].epochs != file.training.epochs:

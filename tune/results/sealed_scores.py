@@ -65,7 +65,7 @@ def evaluate_final(
             champions=_evaluated(outcome, aliases, champions),
             teachers={role: teacher.digest for role, teacher in outcome.teachers.items()},
             reason=reason,
-            written=lambda taken: outcome.study.stored.append(_event(taken)),
+            written=lambda taken: outcome.study.append(_event(taken)),
         )
         report = FinalReport(
             looks=[*looks, look],

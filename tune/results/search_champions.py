@@ -67,23 +67,21 @@ def select_champions(
 
         if not register:
             return
-        code = {
-            alias: study.stored.made_with(number) for alias, number in summary.champions.items()
-        }
+        code = {alias: study.made_with(number) for alias, number in summary.champions.items()}
         borne = register_champions(
             file,
             summary,
             dataset,
             folders,
             scores,
-            identity=study.stored.identity(),
+            identity=study.identity(),
             code=code,
             move=False,
         )
         if borne is None:
             return
-        study.stored.note_aliases(borne)
-    study.stored.append(chosen)
+        study.note_aliases(borne)
+    study.append(chosen)
 
 
 def systems_of(

@@ -17,8 +17,8 @@ from refkd.evaluation.predictions import measure
 from refkd.training.export import FrozenStudent, open_student
 from tune.study.budget import hypervolume
 from tune.study.folders import finalist_folder
-from tune.study.growth import current
 from tune.study.snapshot import StudySnapshot, open_snapshot
+from tune.study.view import current
 
 
 class StudyRow(Config):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
 from tune.config.yaml_file import read_yaml
-from tune.study.view import READABLE, SCHEMA
+from tune.study.view import SCHEMA
 
 if TYPE_CHECKING:
     import optuna
@@ -155,15 +155,15 @@ def open_study(place: StudyPlace) -> optuna.Study:
             f"study {place.name!r} is not in its storage; run `refkd search` to begin it, or name "
             "its study file if its folder was renamed"
         ) from None
-    check_schema(place, study.user_attrs)
+    check_schema(place.name, study.user_attrs)
     return study
 
 
-def check_schema(place: StudyPlace, attributes: Mapping[str, Any]) -> None:
+def check_schema(name: str, attributes: Mapping[str, Any]) -> None:
     """Raise `NoStudyError` where a study is stored in another version than this refkd reads."""
     schema = attributes.get("schema", SCHEMA)
-    if schema not in READABLE:
+    if schema != SCHEMA:
         raise NoStudyError(
-            f"study {place.name!r} is stored in version {schema}, this refkd reads {SCHEMA}; use "
+            f"study {name!r} is stored in version {schema}, this refkd reads {SCHEMA}; use "
             "the release that wrote it, or give the study file another name"
         )

@@ -268,7 +268,7 @@ class StudyReader:
         place = self._place
         seen = read_sqlite(place.storage, place.name)
         if seen is not None:
-            check_schema(place, seen.attributes)
+            check_schema(place.name, seen.attributes)
             attributes, stored = seen.attributes, seen.trials
         else:
             try:

@@ -13,8 +13,7 @@ from pydantic import Field
 from refkd.config import Config
 from tune.config.space import Value
 from tune.study.events import teachers_of
-from tune.study.growth import current
-from tune.study.view import CONTINUES, TrialView
+from tune.study.view import CONTINUES, TrialView, current
 
 CHAMPIONS = {"best-id": "val_id/miou", "best-ood": "val_ood/miou"}
 FINALISTS = "finalists"

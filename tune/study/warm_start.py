@@ -10,9 +10,8 @@ from refkd.distill.config import DistillConfig
 from refkd.training.config import TrainingConfig
 from tune.config.space import Value, Values, flat
 from tune.config.study_file import StudyFileError
-from tune.study.growth import current
 from tune.study.snapshot import open_snapshot
-from tune.study.view import TrialView
+from tune.study.view import TrialView, current
 
 if TYPE_CHECKING:
     from tune.config.study_file import StudyFile

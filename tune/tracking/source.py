@@ -11,8 +11,7 @@ from refkd.errors import RefKDError
 from refkd.training.teacher import Teacher, find_teacher
 from tune.config.study_file import StudyFile
 from tune.study.events import FinalistEpochEnded, FinalistTrained, teachers_of
-from tune.study.view import STAMP, TrialView
-from tune.study.view_cache import ViewCache, changed
+from tune.study.view import STAMP, TrialView, ViewCache, changed
 from tune.tracking.operations import Operation
 from tune.tracking.projection import Made, Projection
 
