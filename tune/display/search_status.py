@@ -11,8 +11,7 @@ from pydantic import Field
 
 from refkd.config import Config
 from tune.study.budget import hypervolume
-from tune.study.snapshot import StudySnapshot
-from tune.study.state import StudyState
+from tune.study.snapshot import StudySnapshot, StudyState
 from tune.study.summary import Summary
 from tune.study.view import EPOCH, TrialView, key_of
 

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from refkd.evaluation.comparison import MEANING, Figure
 from tune.config.urls import without_password
-from tune.display.probes import probe_table
 from tune.study.locate import locate
 from tune.study.summary import Summary, TrialSummary
 
@@ -65,6 +64,8 @@ def show_best(console: Console, summary: Summary) -> None:
         console.print(f"{MEANING}\n", markup=False, highlight=False, soft_wrap=True)
         console.print(_floor_table(summary))
     if summary.probes:
+        from tune.display.probes import probe_table
+
         console.print(probe_table(summary.probes, lambda name: _system(summary, name)))
     say_marks(console, summary.marks)
 

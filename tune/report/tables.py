@@ -16,8 +16,7 @@ from tune.report.figure import Table, plural, score
 from tune.results.bill import BillRow, make_bill
 from tune.study.environment import environment
 from tune.study.events import teachers_of
-from tune.study.snapshot import StudySnapshot
-from tune.study.state import StudyState
+from tune.study.snapshot import StudySnapshot, StudyState
 from tune.tracking.target import tracking_uri
 
 
