@@ -22,7 +22,7 @@ from refkd.scoped import log_levels
 from tune import compat
 from tune.study import pruners
 from tune.study.events import RungJudged, TrialPromoted
-from tune.study.view import TrialView, changed
+from tune.study.view import Action, TrialView, changed
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -82,11 +82,9 @@ class RungPruner:
             return None
         if self.promotes:
             return RungJudged(epoch=epoch, action="pause")
-        rank = pruners.standing_of(number, points, tie=self._pruning.tie)
-        action = pruners.stays(rank, self._pruning.reduction)
-        return RungJudged(
-            epoch=epoch, action="go" if action else "stop", better=rank.better, among=rank.among
-        )
+        rank = pruners.ranks(points, [number], tie=self._pruning.tie)[number]
+        action: Action = "go" if pruners.stays(rank, self._pruning.reduction) else "stop"
+        return RungJudged(epoch=epoch, action=action, better=rank.better, among=rank.among)
 
     def ask_optuna(
         self, study: optuna.Study, number: int, epoch: int, views: Sequence[TrialView]
@@ -112,7 +110,7 @@ class RungPruner:
             waiting = [v.number for v in views if v.paused_at == rung]
             if not waiting:
                 continue
-            ranked = pruners.standings(self._points_at(rung, views), tie=self._pruning.tie)
+            ranked = pruners.ranks(self._points_at(rung, views), waiting, tie=self._pruning.tie)
             number = min(waiting, key=lambda n: (ranked[n].better, n))
             best = ranked[number]
             if pruners.rises(best, self._pruning.reduction):
