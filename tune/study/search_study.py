@@ -7,7 +7,7 @@ another.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,6 @@ from tune.study.view import (
     ASKED,
     CONTINUES,
     ENDED,
-    EPOCH,
     PROMOTION,
     RUNG,
     Action,
@@ -95,7 +94,7 @@ class SearchStudy(StoredStudy):
     # One trial, from its request to its end ------------------------------------------------------
 
     def left(self) -> int:
-        """Return how many trials are still to be run or finished under the budget."""
+        """Return how many trials run, or may still begin under the budget."""
         return trials_left(self.file, self.views(), self.launches.wall_seconds)
 
     def ask(self) -> TrialRequest | None:
@@ -112,7 +111,7 @@ class SearchStudy(StoredStudy):
                 trial.number, f"its worker or driver died {MAX_STARTS} times before another epoch"
             )
         views = self.views()
-        if self._stopped(views):
+        if self.stop_reason(views):
             return None
         promoted = self.promote()
         if promoted is not None:
@@ -120,7 +119,7 @@ class SearchStudy(StoredStudy):
         return self.begin() if unbegun(self.file, views) else None
 
     def begin(self) -> TrialRequest:
-        """Return a new trial, or the next point in line, whatever the budget says."""
+        """Return a new trial, or the next point in the queue, whatever the budget says."""
         return self._hand_out(self.optuna.ask())
 
     def may_ask_later(self) -> bool:
@@ -139,10 +138,8 @@ class SearchStudy(StoredStudy):
         """Store an epoch of a live trial, unless the storage holds it already."""
         self.launches.touch_sometimes()
         trial = self._live[number]
-        key = key_of(EPOCH, epoch)
         finite = {k: float(v) for k, v in metrics.items() if math.isfinite(v)}
-        if key not in self.facts(trial):
-            self.write(trial, EpochEnded(epoch=epoch, metrics=finite))
+        self.write(trial, EpochEnded(epoch=epoch, metrics=finite))
         name, *more = self.file.objectives
         reported = more or name not in finite or epoch in compat.frozen(trial).intermediate_values
         if not reported:  # Optuna's own pruners and plots read it
@@ -153,9 +150,8 @@ class SearchStudy(StoredStudy):
         if epoch not in self._pruner.rungs():
             return "go"
         trial = self._live[number]
-        key = key_of(RUNG, epoch)
         known = self.facts(trial)
-        stored = known.get(key)
+        stored = known.get(key_of(RUNG, epoch))
         if stored is not None:
             action: Action = stored["action"]
             promoted = action == "pause" and key_of(PROMOTION, epoch) in known
@@ -179,18 +175,14 @@ class SearchStudy(StoredStudy):
         self.set(trial, "epochs", self.file.training.epochs)
         kept = {k: v for k, v in final.items() if math.isfinite(v)}
         missed = self.constrain(trial, final)
-        self.write(
-            trial, TrialEnded(state="COMPLETE", values=values, final=kept, violations=missed)
-        )
-        self.tell(trial, TrialState.COMPLETE, values)
-        self._let_go(number)
-        return "COMPLETE"
+        end = TrialEnded(state="COMPLETE", values=values, final=kept, violations=missed)
+        return self._end(trial, end)
 
     def prune(self, number: int) -> str:
-        """End a trial that the pruner stopped."""
-        self._end_pruned(self._live[number])
-        self._let_go(number)
-        return "PRUNED"
+        """End as pruned a trial that the pruner stopped, or that is paused at a rung."""
+        trial = self._live.get(number) or self.adopt(number)
+        self.constrain(trial, self.views()[number].last)
+        return self._end(trial, TrialEnded(state="PRUNED"))
 
     def pause(self, number: int) -> None:
         """Let a trial wait at its rung: it stays open until it is promoted or the search ends."""
@@ -205,41 +197,31 @@ class SearchStudy(StoredStudy):
         """End a trial that could not go on, with the reason."""
         trial = self._live[number]
         self.set(trial, "reason", reason[:2000])
-        self.write(trial, TrialEnded(state="FAIL"))
-        self.tell(trial, TrialState.FAIL)
-        self._let_go(number)
-        return "FAIL"
+        return self._end(trial, TrialEnded(state="FAIL"))
 
     def close_paused(self) -> list[int]:
         """End the paused trials as pruned, once no promotion can come any more."""
-        views, ended = self.views(), list[int]()
-        going_on = unbegun(self.file, views) > 0 and not self._stopped(views)
+        views = self.views()
+        going_on = unbegun(self.file, views) > 0 and not self.stop_reason(views)
         if self._interrupted or self._live or going_on:
-            return ended
-        for waiting in [v for v in views if v.paused_at is not None]:
-            self.close(waiting.number)
-            ended.append(waiting.number)
-        return ended
-
-    def close(self, number: int) -> None:
-        """End a trial that waits at a rung as pruned."""
-        self._end_pruned(self.adopt(number))
-        self.forget(number)
+            return []
+        paused = [v.number for v in views if v.paused_at is not None]
+        for number in paused:
+            self.prune(number)
+        return paused
 
     def take_over(self, other: SearchStudy) -> None:
         """Go on with the trials that run in another `SearchStudy` over the same storage."""
         self._live = other._live
         self._interrupted = []
 
-    def is_live(self, number: int) -> bool:
-        """Return whether a trial of this launch runs."""
-        return number in self._live
+    def stop_reason(self, views: Sequence[TrialView] | None = None) -> str | None:
+        """Return which part of the budget is used up, None where the search may go on.
 
-    def stop_reason(self) -> str | None:
-        """Return which part of the budget is used up, None where the search may go on."""
-        return self._stopped(self.views())
-
-    # --------------------------------------------------------------------------------------
+        `views` are those of all trials, where they are at hand.
+        """
+        views = self.views() if views is None else views
+        return reached(self.file, views, self.launches.wall_seconds)
 
     def _let_go(self, number: int) -> None:
         del self._live[number]
@@ -280,10 +262,10 @@ class SearchStudy(StoredStudy):
         self.write(trial, event)
         return self._hand_out(trial)
 
-    def _end_pruned(self, trial: Trial) -> None:
-        self.constrain(trial, self.views()[trial.number].last)
-        self.write(trial, TrialEnded(state="PRUNED"))
-        self.tell(trial, TrialState.PRUNED)
-
-    def _stopped(self, views: list[TrialView]) -> str | None:
-        return reached(self.file, views, self.launches.wall_seconds)
+    def _end(self, trial: Trial, event: TrialEnded) -> str:
+        """Store the end of a trial, then end it in Optuna; return its state."""
+        self.write(trial, event)
+        self.tell(trial, TrialState[event.state], event.values)
+        self._live.pop(trial.number, None)
+        self.forget(trial.number)
+        return event.state
