@@ -97,8 +97,6 @@ def _show_comparison(console: Console, comparison: Comparison) -> None:
         table.add_row(_named(system), gap.text(sign=True))
     console.print(table)
     _say(console, CONVENTION)
-    if comparison.caveat:
-        _say(console, comparison.caveat, "bold yellow")
 
 
 _PAIRED = {"mIoU": "miou", "R1@0.5": "r1_iou0.5", "R1@0.7": "r1_iou0.7"}

@@ -122,7 +122,7 @@ def _comparison(
     first = Section(
         key=key,
         title=title,
-        text=f"{text} {_begun(_who(champions))} {comparison.caveat}".rstrip(),
+        text=f"{text} {_begun(_who(champions))}",
         panels=_score_panels(key, scores, comparison.floors),
         tables=[
             *more,
