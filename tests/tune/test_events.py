@@ -134,6 +134,19 @@ def test_an_event_that_happens_again_after_a_kill_is_kept_as_it_was_first_stored
     assert broken([], held) is None
 
 
+def test_an_event_is_stored_without_reading_those_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = SearchStudy(study_file(), InMemoryStorage())
+    with monkeypatch.context() as unreadable:
+        unreadable.setattr(InMemoryStorage, "get_study_user_attrs", lambda *_: pytest.fail("read"))
+        for digest in ("a", "b"):
+            study.append(TeacherTrained(role="id", digest=digest))
+    held = study.optuna.user_attrs
+    assert [event.digest for event in study_events(held, TeacherTrained)] == ["a", "b"]
+    assert broken([], held) is None
+
+
 @pytest.fixture
 def study(tmp_path: Path, tiny_dataset: Dataset) -> SmallStudy:
     """A study that was searched with tracking off."""

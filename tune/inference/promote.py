@@ -24,7 +24,7 @@ from tune.study.folders import finalist_folder, trial_folder
 from tune.study.launches import made_with
 from tune.study.lease import LeaseError, lease
 from tune.study.snapshot import StudySnapshot, open_snapshot
-from tune.study.stored_study import StoredStudy, identity_of, note_beside
+from tune.study.stored_study import StoredStudy, append_unordered, identity_of
 from tune.tracking.alias import check_alias
 from tune.tracking.operations import finalist_key, trial_key
 from tune.tracking.target import tracking_uri
@@ -115,7 +115,7 @@ def _store(study: StudySnapshot, move: AliasMoved) -> None:
         with lease(url, study.name, objectives=len(study.objectives)):
             StoredStudy(study.file, url).note_aliases([move])
     except LeaseError:
-        note_beside(study.optuna, move)
+        append_unordered(study.optuna, move)
 
 
 def _checked(alias: str, reason: str) -> str:

@@ -131,7 +131,7 @@ TrialEvent = TrialAsked | EpochEnded | RungJudged | TrialPromoted | TrialEnded
 
 
 class LaunchBegun(_Event, prefix="launch:", in_key=("launch",)):
-    """A driver has begun to search; all its events bear the launch's number."""
+    """A driver has begun to search; the stamps of all its events hold the launch's number."""
 
     launch: int
     begun: float
@@ -143,7 +143,7 @@ class LaunchBegun(_Event, prefix="launch:", in_key=("launch",)):
 
 
 class TeacherTrained(_Event, prefix="teacher:"):
-    """A teacher is frozen; its epochs stand in its own record, which the digest names."""
+    """A teacher is trained; its record, which the digest identifies, holds its epochs."""
 
     role: str
     digest: str = ""

@@ -59,7 +59,7 @@ class Launch:
 
 
 class Launches:
-    """All launches of a study, and the one that this driver is."""
+    """All launches of a study, with this driver's own."""
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
@@ -131,7 +131,7 @@ class Launches:
 
 
 def made_with(trial: TrialView, launches: Iterable[Launch]) -> Environment | None:
-    """Return the code and versions of the launch that a trial ended in; None where unknown."""
+    """Return code and versions of the launch in which a trial ended; None where unknown."""
     number = trial.stamps[ENDED].launch if ENDED in trial.stamps else 0
     return next((one.environment for one in launches if one.number == number), None)
 

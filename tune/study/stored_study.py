@@ -1,7 +1,7 @@
 """A study as its storage holds it: facts of the whole, and the events of each trial.
 
-Everything lies in the Optuna storage. A trial's curve stands in its user attributes, one key an
-epoch, because Optuna refuses intermediate values for several objectives.
+Everything is stored as user attributes of Optuna's study and trials. A trial's curve is one
+attribute an epoch, because Optuna refuses intermediate values for several objectives.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def identity_of(attributes: Mapping[str, Any]) -> str | None:
     return attributes.get(IDENTITY)
 
 
-def note_beside(study: optuna.Study, move: AliasMoved) -> None:
+def append_unordered(study: optuna.Study, move: AliasMoved) -> None:
     """Store the move of an alias without a place in the order, while a driver holds the lease."""
     study.set_user_attr(f"{move.PREFIX}{time.time_ns()}", move.content())
 
