@@ -26,7 +26,6 @@ from tune.study.view import Action, TrialView, changed
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
-    from optuna.trial import FrozenTrial
 
     from tune.config.settings import Pruning
 
@@ -152,17 +151,15 @@ def _copy(study: optuna.Study, views: Sequence[TrialView], objective: str) -> op
     with log_levels({"optuna": logging.WARNING}):
         study_id = storage.create_new_study(study.directions, study.study_name)
     for trial, view in zip(study.get_trials(deepcopy=False), views, strict=True):
-        storage.create_new_trial(study_id, template_trial=_as_stored(trial, view, objective))
+        copied = copy.copy(trial)
+        copied.intermediate_values = {
+            epoch: metrics[objective]
+            for epoch, metrics in view.curve.items()
+            if objective in metrics
+        }
+        written: dict[str, Any] = {}
+        for decision in view.decisions.values():
+            written |= decision.get("written", {})
+        compat.set_internal_attributes(copied, written)
+        storage.create_new_trial(study_id, template_trial=copied)
     return optuna.Study(study.study_name, storage)
-
-
-def _as_stored(trial: FrozenTrial, view: TrialView, objective: str) -> FrozenTrial:
-    copied = copy.copy(trial)
-    copied.intermediate_values = {
-        epoch: metrics[objective] for epoch, metrics in view.curve.items() if objective in metrics
-    }
-    written: dict[str, Any] = {}
-    for decision in view.decisions.values():
-        written |= decision.get("written", {})
-    compat.set_internal_attributes(copied, written)
-    return copied

@@ -129,7 +129,22 @@ class StudySnapshot:
         """
         from tune.config.study_file import load_study_file
 
-        return self._launched if self.place.path is None else load_study_file(self.place.path)
+        if self.place.path is not None:
+            return load_study_file(self.place.path)
+        if not self.launches:
+            raise NoStudyError(f"study {self.name!r} holds no launch; name its study file instead")
+        file = self.launches[-1].study_file()
+        moved = file.model_copy(update={"workspace": self.folder.parent.parent})
+        if moved.folder != self.folder:
+            raise NoStudyError(
+                f"{self.folder}: is not WORKSPACE/studies/{self.name}; name the study file instead"
+            )
+        if "***" in self.place.tracking:
+            raise NoStudyError(
+                f"study {self.name!r} keeps its tracking server without the password; name the "
+                "study file instead"
+            )
+        return moved
 
     @cached_property
     def launches(self) -> list[Launch]:
@@ -277,23 +292,6 @@ class StudySnapshot:
         except LedgerError as error:
             return [], str(error)
 
-    @cached_property
-    def _launched(self) -> StudyFile:
-        if not self.launches:
-            raise NoStudyError(f"study {self.name!r} holds no launch; name its study file instead")
-        file = self.launches[-1].study_file()
-        moved = file.model_copy(update={"workspace": self.folder.parent.parent})
-        if moved.folder != self.folder:
-            raise NoStudyError(
-                f"{self.folder}: is not WORKSPACE/studies/{self.name}; name the study file instead"
-            )
-        if "***" in self.place.tracking:
-            raise NoStudyError(
-                f"study {self.name!r} keeps its tracking server without the password; name the "
-                "study file instead"
-            )
-        return moved
-
     @property
     def _limits(self) -> Bounded:
         """The limits of the search: the study file's, else the last launch's."""
@@ -352,5 +350,5 @@ def open_snapshot(where: Path | str) -> StudySnapshot:
 
 
 def read_summary(path: Path | str) -> Summary:
-    """Return what the study of a study file has found so far."""
+    """Return what the study of a study file has found so far: trials, front, champions, cost."""
     return open_snapshot(path).summary

@@ -99,6 +99,7 @@ def summarise(name: str, views: Sequence[TrialView], attributes: Mapping[str, An
     budget = int(attributes.get("budget", {}).get("trials", len(views)))
     chosen = attributes.get(FINALISTS)
     teachers = {role: one.metrics for role, one in teachers_of(attributes).items()}
+    teacher_seconds = sum(scores.get("cost/cpu_seconds", 0.0) for scores in teachers.values())
     return Summary(
         study=name,
         objectives=objectives,
@@ -118,7 +119,7 @@ def summarise(name: str, views: Sequence[TrialView], attributes: Mapping[str, An
         champions=_champions(complete),
         crowned=chosen
         and SelectedChampions(champions=chosen["champions"], trials=chosen["trials"]),
-        cost=_cost(views, attributes, teachers),
+        cost=_cost(views, int(attributes.get("epochs", 0)), teacher_seconds),
         teachers=teachers,
         marks=attributes.get("marks", []),
         intervals=attributes.get("intervals", {}),
@@ -159,20 +160,15 @@ def _champions(complete: Sequence[TrialView]) -> dict[str, int]:
     return found
 
 
-def _cost(
-    views: Sequence[TrialView],
-    attributes: Mapping[str, Any],
-    teachers: dict[str, dict[str, float]],
-) -> Cost:
+def _cost(views: Sequence[TrialView], epochs: int, teacher_seconds: float) -> Cost:
     seconds: dict[str, float] = defaultdict(float)
     for view in views:
         seconds[view.state] += view.last.get("cost/cpu_seconds", 0.0)
-    epochs = int(attributes.get("epochs", 0))
     return Cost(
         trials=dict(Counter(v.state for v in views)),
         epochs=sum(v.epoch for v in views),
         cpu_seconds=sum(seconds.values()),
         cpu_seconds_by_state=dict(seconds),
-        teacher_cpu_seconds=sum(t.get("cost/cpu_seconds", 0.0) for t in teachers.values()),
+        teacher_cpu_seconds=teacher_seconds,
         epochs_saved=sum(max(0, epochs - v.epoch) for v in views if v.state == "PRUNED"),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tune import compat
 
@@ -35,9 +35,8 @@ SCHEMA = 3
 Action = Literal["go", "stop", "pause"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stamp:
-    """Place, time, hash and launch of an event."""
+class Stamp(NamedTuple):
+    """Place, time, hash and launch of an event, in the order in which they are stored."""
 
     place: int
     time: float
@@ -124,7 +123,7 @@ def key_of(prefix: str, epoch: int) -> str:
 
 
 def last_epoch(attributes: Mapping[str, Any]) -> int:
-    """Return the last epoch among a trial's facts; 0 before the first."""
+    """Return the last epoch among a trial's attributes; 0 before the first."""
     return max((int(k.removeprefix(EPOCH)) for k in attributes if k.startswith(EPOCH)), default=0)
 
 
@@ -160,8 +159,7 @@ def view(trial: FrozenTrial | StoredTrial) -> TrialView:
 
 def read_stamp(event: Mapping[str, Any]) -> Stamp:
     """Return the stamp of a stored event."""
-    place, time, digest, launch = event[STAMP]
-    return Stamp(place=place, time=time, digest=digest, launch=launch)
+    return Stamp(*event[STAMP])
 
 
 def current(views: Sequence[TrialView]) -> list[TrialView]:
