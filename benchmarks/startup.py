@@ -59,7 +59,6 @@ def _python(code: str, *arguments: str) -> None:
 def _ended_study(folder: Path, trials: int) -> Path:
     file = study_file(folder, budget={"trials": trials})
     study = SearchStudy(file, f"sqlite:///{file.folder / 'study.db'}")
-    study.stored.take_up_schema()
     study.bind("objectives", file.objectives)
     study.begin_launch()
     drive(study, trials)

@@ -1,9 +1,9 @@
-"""Every name of Optuna, Ray and MLflow that their documentation promises nobody.
+"""Everything of Optuna, Ray and MLflow that is used here without being documented by them.
 
-Tables, lines of a file, arguments of programs and addresses of pages as well: whatever a new
-version may move without a word. Nothing else in `tune` holds one, and `tests/tune/test_compat.py`
-says for each what moved. None of the three is imported before a function needs it, so that a look
-at a study need not wait for them.
+Names, tables, lines of files, arguments of programs and addresses of pages: a new version may
+change any of them. Nothing else in `tune` uses such a thing, and `tests/tune/test_compat.py` says
+for each what changed. The libraries are imported when a function needs them, so that reading a
+study does not wait for them.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 trial_changed: Callable[[object, object], bool] = operator.is_not
 """Whether something was written to a trial between two calls of `get_trials(deepcopy=False)`:
-Optuna puts another object in its place then."""
+Optuna then returns another object."""
 
 
 def study_id(study: Study) -> int:
-    """Return the number of a study in its storage, which optuna-dashboard names it by."""
+    """Return the number of a study in its storage, which pages of optuna-dashboard use."""
     return study._study_id
 
 
@@ -57,13 +57,13 @@ def tell(
 
 
 def enqueued_params(trial: FrozenTrial) -> dict[str, Any] | None:
-    """Return the values a trial was put in line with; None where a sampler proposed them."""
+    """Return the values a trial was enqueued with; None where a sampler proposed them."""
     params: dict[str, Any] | None = trial.system_attrs.get("fixed_params")
     return params
 
 
 def internal_attributes(trial: FrozenTrial) -> dict[str, Any]:
-    """Return what Optuna itself, a pruner of its own above all, has written to a trial."""
+    """Return what Optuna itself, mostly one of its pruners, has written to a trial."""
     return trial.system_attrs
 
 

@@ -123,7 +123,7 @@ class _Launch:
         for role, teacher in found.items():
             event, held = _event(role, teacher), known.get(role)
             if held is None or event.content() != held.content():  # NaN is not equal to itself
-                self.study.stored.append(event)
+                self.study.append(event)
         record.teachers_ready(found)
 
     def _train_students(self, record: Record) -> None:

@@ -107,7 +107,7 @@ def _make(
     study.bind("teachers", {role: t.folder.name for role, t in teachers.items()})
     study.begin_launch(environment())
     for role, teacher in teachers.items():
-        study.stored.append(TeacherTrained(role=role, digest=teacher.digest))
+        study.append(TeacherTrained(role=role, digest=teacher.digest))
     with Record(file) as record:
         record.study_started(study, dataset)
         record.teachers_ready(teachers)

@@ -21,6 +21,7 @@ from refkd.data.dataset import Dataset
 from tune.audit.examine import Diagnosis, examine
 from tune.cli import app
 from tune.study.lease import DRIVER, Driver, LeaseError
+from tune.study.ledger import LEDGER, Look, append_look
 from tune.study.locate import NoStudyError
 
 
@@ -134,7 +135,23 @@ def exchanged_teacher(study: SmallStudy) -> None:
 
 
 def torn_ledger(study: SmallStudy) -> None:
-    (study.file.folder / "ledger.jsonl").write_text('{"look": 1}\n{"look"')
+    look = Look(
+        look=1,
+        time="2026-01-01T00:00:00+00:00",
+        user="ann",
+        host="lab",
+        study=study.file.name,
+        champions={},
+        teachers={},
+        dataset="d",
+        sealed={},
+        version="0",
+        git_commit="c",
+        git_dirty="false",
+    )
+    append_look(study.file.folder, look)
+    with (study.file.folder / LEDGER).open("a") as ledger:
+        ledger.write('{"look"')
 
 
 @pytest.mark.parametrize(
@@ -226,7 +243,7 @@ def test_what_has_one_right_answer_is_mended(
     assert [(row.check, row.fixable) for row in told.findings] == [(check, True)]
     assert path.exists(), "looking mends nothing"
     mended = examine(study.path, fix=True)
-    assert mended.fixed == told.findings
+    assert mended.model_dump()["fixed"] == told.model_dump()["findings"]
     assert mended.findings == []
     assert not path.exists()
     assert found(study) == []

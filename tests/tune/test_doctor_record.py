@@ -49,7 +49,7 @@ def experiment(study: SmallStudy) -> str:
 
 
 def target(study: SmallStudy) -> Target:
-    found = target_of(study.file, study.open().stored.identity())
+    found = target_of(study.file, study.open().identity())
     assert found is not None
     return found
 
@@ -307,21 +307,6 @@ def test_a_study_that_was_never_sent_is_sent_by_sync(
     assert examine(study.path).findings == []
     tags = run_of(study, "trial/0001").data.tags
     assert tags["refkd.git_commit"] == environment().git_commit
-
-
-def test_a_study_that_an_older_version_sent_keeps_its_runs(study: SmallStudy) -> None:
-    """It noted who it is beside the study, and the times of its epochs nowhere else."""
-    opened = study.open()
-    older = study.file.folder / "spool" / "identity"
-    older.parent.mkdir()
-    older.write_text(opened.stored.identity())
-    storage, key = opened.optuna._storage, opened.optuna._study_id
-    storage.set_study_user_attr(key, "identity", None)
-    shutil.rmtree(target(study).folder)
-    assert examine(study.path, fix=True).findings == []
-    assert sync(study.path).left == 0
-    check_record(study)
-    assert len(client(study).search_runs([experiment(study)], "", ViewType.ALL)) == 6
 
 
 def test_what_mlflow_refused_is_told(study: SmallStudy) -> None:

@@ -19,14 +19,14 @@ from tune.simulation.curves import read_curves, write_curves
 from tune.simulation.simulator import Simulated, World, simulate_search
 from tune.study.budget import stagnant, total
 from tune.study.event_log import START, events, link
-from tune.study.events import TeacherTrained
-from tune.study.growth import check_growth, continue_survivors, current
+from tune.study.events import RungJudged, TeacherTrained
+from tune.study.growth import check_growth, continue_survivors
 from tune.study.launches import TOUCH
-from tune.study.pruning import Decision, RungPruner
+from tune.study.pruning import RungPruner
 from tune.study.search_study import MAX_STARTS, SearchStudy
 from tune.study.stored_study import StoredStudy
 from tune.study.summary import summarise
-from tune.study.view import STAMP
+from tune.study.view import STAMP, current
 
 SETTINGS = [
     {},
@@ -107,13 +107,13 @@ def test_a_pruner_asked_again_after_a_kill_decides_the_same(
     """A driver killed before its decision is stored asks once more; these pruners write."""
     settings = {"objectives": ["val_id/miou"], "pruning": {"name": pruner}}
     calm = run(**settings)
-    once = RungPruner.optuna_verdict
+    once = RungPruner.ask_optuna
 
-    def twice(judge: RungPruner, *asked: Any) -> Decision:
-        once(judge, *asked)
-        return once(judge, *asked)
+    def twice(pruner: RungPruner, *asked: Any) -> RungJudged:
+        once(pruner, *asked)
+        return once(pruner, *asked)
 
-    monkeypatch.setattr(RungPruner, "optuna_verdict", twice)
+    monkeypatch.setattr(RungPruner, "ask_optuna", twice)
     again = run(**settings)
     assert ended(calm).count("PRUNED") > 0
     assert decisions(again) == decisions(calm)
@@ -289,7 +289,7 @@ def test_a_bound_can_be_a_teachers_own_score() -> None:
         pruning={"name": "none"},
     )
     study = SearchStudy(file, storage)
-    study.stored.append(TeacherTrained(role="id", metrics={"val_id/miou": 40.0}))
+    study.append(TeacherTrained(role="id", metrics={"val_id/miou": 40.0}))
     for score, feasible in ((39.6, True), (39.4, False)):
         ask = study.ask()
         assert ask is not None

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from optuna.storages import InMemoryStorage
-from support.recorded_curves import TABLE, study_file
+from support.recorded_curves import study_file
 from support.small_study import SmallStudy, make_study
 
 from refkd.data.dataset import Dataset
-from refkd.errors import RefKDError
 from tune.audit.examine import examine
 from tune.audit.replay import replay
 from tune.report.tables import provenance
-from tune.simulation.simulator import World, simulate_search
 from tune.study.environment import Environment, environment
 from tune.study.event_log import broken, events
 from tune.study.events import (
@@ -38,7 +36,6 @@ from tune.study.events import (
     TrialEnded,
     TrialPromoted,
     champions_of,
-    looks_of,
     study_events,
     teachers_of,
     trial_event,
@@ -96,7 +93,7 @@ def test_an_event_of_a_trial_is_read_as_it_was_written(event: Event) -> None:
 @pytest.mark.parametrize("event", OF_STUDIES, ids=lambda e: type(e).__name__)
 def test_an_event_of_a_study_is_read_as_it_was_written(event: StudyEvent) -> None:
     study = SearchStudy(study_file(), InMemoryStorage())
-    study.stored.append(event)
+    study.append(event)
     assert study_events(study.optuna.user_attrs, type(event)) == [event]
 
 
@@ -109,8 +106,8 @@ def test_a_number_that_is_not_finite_is_stored_as_its_name() -> None:
 def test_events_of_one_kind_come_in_their_order() -> None:
     study = SearchStudy(study_file(), InMemoryStorage())
     for number in range(12):
-        study.stored.append(TeacherTrained(role="id", digest=str(number)))
-        study.stored.append(ChampionsChosen(by="search", champions={}, trials=number))
+        study.append(TeacherTrained(role="id", digest=str(number)))
+        study.append(ChampionsChosen(by="search", champions={}, trials=number))
     held = study.optuna.user_attrs
     assert [e.digest for e in study_events(held, TeacherTrained)] == [str(n) for n in range(12)]
     assert teachers_of(held)["id"].digest == "11"
@@ -128,12 +125,25 @@ def test_an_event_that_happens_again_after_a_kill_is_kept_as_it_was_first_stored
         )
         for n in (1, 2)
     ]
-    first.stored.append(epochs[0])
+    first.append(epochs[0])
     again = SearchStudy(first.file, first.optuna._storage)
     for event in (replace(epochs[0], at=9.0), epochs[1]):
-        again.stored.append(event)
+        again.append(event)
     held = again.optuna.user_attrs
     assert study_events(held, FinalistEpochEnded) == epochs
+    assert broken([], held) is None
+
+
+def test_an_event_is_stored_without_reading_those_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = SearchStudy(study_file(), InMemoryStorage())
+    with monkeypatch.context() as unreadable:
+        unreadable.setattr(InMemoryStorage, "get_study_user_attrs", lambda *_: pytest.fail("read"))
+        for digest in ("a", "b"):
+            study.append(TeacherTrained(role="id", digest=digest))
+    held = study.optuna.user_attrs
+    assert [event.digest for event in study_events(held, TeacherTrained)] == ["a", "b"]
     assert broken([], held) is None
 
 
@@ -146,9 +156,9 @@ def study(tmp_path: Path, tiny_dataset: Dataset) -> SmallStudy:
 def test_trials_and_study_share_one_order(study: SmallStudy) -> None:
     opened = study.open()
     for event in OF_STUDIES[2:]:
-        opened.stored.append(event)
+        opened.append(event)
     again = study.open()  # another driver goes on where the first one stopped
-    again.stored.append(ChampionsChosen(by="search", champions={}, trials=3))
+    again.append(ChampionsChosen(by="search", champions={}, trials=3))
     trials, attributes = again.optuna.get_trials(deepcopy=False), again.optuna.user_attrs
     found = sorted(events(trials, attributes), key=lambda e: e.stamp.place)
     assert [event.stamp.place for event in found] == list(range(1, len(found) + 1))
@@ -190,74 +200,11 @@ def test_a_study_without_tracking_says_what_code_made_it(study: SmallStudy) -> N
     assert "beware" not in dict(rows)
 
 
-def older(opened: SearchStudy) -> None:
-    """Store a study as schema 2 did: what is no event of a trial bears no stamp."""
-    storage, key = opened.optuna._storage, opened.optuna._study_id
-    held = storage.get_study_user_attrs(key)
-    for name, value in list(held.items()):
-        if name.startswith("launch:"):
-            sign = held.get(name.replace("launch", "worked"), {"last": value["begun"]})
-            kept = {k: v for k, v in value.items() if k not in ("stamp", "environment")}
-            opened.note(name, {**kept, **sign})
-            opened.note(name.replace("launch", "worked"), {})
-    opened.note("schema", 2)
-    opened.note("looks", 2)
-    opened.note("crowned", {"champions": {"best-id": 1}, "trials": 4})
-    opened.note("teacher_results", {"id": {"digest": "d", "metrics": {"val_id/miou": 3.0}}})
-
-
-def restamp(opened: SearchStudy) -> None:
-    """Give the events of trials the places they had while nothing else had any."""
-    from tune.study.event_log import START, link
-
-    trials = opened.optuna.get_trials(deepcopy=False)
-    before, found = START, sorted(events(trials), key=lambda e: e.stamp.place)
-    for place, event in enumerate(found, start=1):
-        s = event.stamp
-        before = link(before, [place, s.launch, event.number, event.key, event.content])
-        assert event.number is not None
-        stamp = trials[event.number].user_attrs[event.key]["stamp"]
-        stamp[0], stamp[2] = place, before
-
-
-def test_a_study_of_the_schema_before_is_read_and_gone_on_with() -> None:
-    small = study_file(budget={"trials": 8}, workers=2)
-    made = simulate_search(small, TABLE, World(kills=(11.0,))).study
-    launches = read_launches(made.optuna.user_attrs)
-    older(made)
-    restamp(made)
-    held = made.optuna.user_attrs
-    assert [asdict(one) for one in read_launches(held)] == [asdict(one) for one in launches]
-    assert looks_of(held) == 2
-    assert teachers_of(held)["id"].metrics == {"val_id/miou": 3.0}
-    chosen = champions_of(held, "search")
-    assert chosen is not None
-    assert chosen.trials == 4
-    assert replay(made.optuna).differences == []
-
-    grown = SearchStudy(study_file(budget={"trials": 12}, workers=2), made.optuna._storage)
-    grown.stored.take_up_schema()
-    grown.begin_launch(CODE)
-    assert grown.optuna.user_attrs["schema"] == SCHEMA
-    while (ask := grown.ask()) is not None:
-        for epoch in range(1, grown.file.training.epochs + 1):
-            metrics = TABLE.nearest(ask.values).at(epoch)
-            if grown.record(ask.number, epoch, metrics) == "stop":
-                grown.prune(ask.number)
-                break
-        else:
-            grown.complete(ask.number, metrics)
-    assert replay(grown.optuna).differences == []
-    trials, held = grown.optuna.get_trials(deepcopy=False), grown.optuna.user_attrs
-    assert broken(trials, held) is None
-    assert [one.environment for one in read_launches(held)] == [*[None] * len(launches), CODE]
-    grown.stored.append(LookTaken(look=3))
-    assert looks_of(grown.optuna.user_attrs) == 3
-
-
-def test_a_study_of_an_unknown_schema_is_refused(study: SmallStudy) -> None:
-    study.open().note("schema", SCHEMA + 1)
-    with pytest.raises(NoStudyError, match=f"stored in version {SCHEMA + 1}"):
-        open_study(locate(study.path))
-    with pytest.raises(RefKDError, match="was begun with other values of 'schema'"):
-        study.open().stored.take_up_schema()
+@pytest.mark.parametrize("schema", [SCHEMA - 1, SCHEMA + 1])
+def test_a_study_of_another_schema_is_refused(study: SmallStudy, schema: int) -> None:
+    study.open().note("schema", schema)
+    for open_it in (lambda: open_study(locate(study.path)), study.open):
+        with pytest.raises(NoStudyError, match=f"stored in version {schema}.*another name"):
+            open_it()
+    with pytest.raises(NoStudyError, match=f"stored in version {schema}"):
+        open_snapshot(study.path)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 from support.ended_study import EPOCHS, EndedStudy, FakeTrainer, end_study
 from typer.testing import CliRunner
 
@@ -29,14 +27,12 @@ from refkd.training.validation import evaluate_role
 from tune import Finalists, finalists
 from tune.cli import app
 from tune.config.study_file import StudyFileError
-from tune.display.final import show_finalists
 from tune.execution.jobs import InterruptedSearchError
 from tune.results.bill import make_bill
 from tune.results.choice import fresh_seeds, read_results
 from tune.study.folders import finalist_folder
 from tune.study.lease import LeaseError, lease
 from tune.study.locate import NoStudyError
-from tune.study.outcomes import EARLIER
 from tune.study.snapshot import open_snapshot
 
 pytestmark = pytest.mark.filterwarnings(
@@ -267,25 +263,5 @@ def test_the_command_shows_means_intervals_and_differences(
         *("best-balanced, best-id", "33.00 ± 2.83", "Student - teacher", "whole_video", MEANING),
     ):
         assert text in shown.output
-    assert EARLIER not in shown.output
     as_json = CliRunner().invoke(app, [*command, "--json"])
     assert json.loads(as_json.stdout)["champions"]["best-ood"] == 2
-
-
-def test_what_an_earlier_version_stored_is_read_and_says_what_it_lacks(
-    study: EndedStudy, fake: FakeTrainer
-) -> None:
-    held = run(study, fake).model_dump(mode="json")
-    comparison = held["comparison"]
-    rows = [row for systems in comparison["scores"].values() for row in systems.values()]
-    by_student = [s for students in comparison["differences"].values() for s in students.values()]
-    rows += [row for teachers in by_student for row in teachers.values()]
-    for row in [*rows, comparison["gaps"]]:
-        for figure in row.values():
-            del figure["half_videos"]
-    for row in rows:
-        row["dr1_iou0.5"] = {"value": 1.0, "low": None, "high": None, "sd": None}
-    stored = Finalists.model_validate(held)
-    console = Console(width=200, record=True, file=io.StringIO())
-    show_finalists(console, stored, study.file.folder)
-    assert EARLIER in console.export_text()

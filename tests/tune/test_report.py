@@ -148,7 +148,7 @@ def test_intervals_belong_to_the_champions_they_were_made_for(
         table = interval_table(compare_on_validation(search, search_students(search)))
         search.study.note("intervals", table)
         chosen = ChampionsChosen(by="search", champions=summary.champions, trials=4)
-        search.study.stored.append(chosen)
+        search.study.append(chosen)
     scores = figures(study.path)["search-scores"]
     systems_shown = ["ID teacher", "OOD teacher", "trial 0", "trial 2"]
     assert [row[:2] for row in scores.tables[0].rows] == [

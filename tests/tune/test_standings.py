@@ -10,12 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.study.pruners import (
-    Tie,
-    crowding_distances,
-    standing_of,
-    standings,
-)
+from tune.study.pruners import Tie, crowding_distances, ranks
 from tune.study.summary import non_dominated
 
 few = st.integers(0, 5).map(float)
@@ -79,21 +74,21 @@ def test_crowding_is_that_of_the_definition(rows: list[list[float]]) -> None:
 
 @pytest.mark.parametrize("tie", get_args(Tie))
 @given(rows=tables, data=st.data())
-def test_one_standing_is_that_among_all(
+def test_the_rank_of_one_is_that_among_all(
     tie: Tie, rows: list[list[float]], data: st.DataObject
 ) -> None:
     numbers = data.draw(st.permutations(range(0, 3 * len(rows), 3)))
     points = dict(zip(numbers, rows, strict=True))
-    ranked = standings(points, tie=tie)
-    assert {n: standing_of(n, points, tie=tie) for n in points} == ranked
+    ranked = ranks(points, tie=tie)
+    assert {n: ranks(points, [n], tie=tie)[n] for n in points} == ranked
 
 
 @pytest.mark.parametrize("tie", get_args(Tie))
-def test_equals_in_one_objective_stand_alike(tie: Tie) -> None:
-    found = standings({0: [1.0], 1: [2.0], 2: [1.0]}, tie=tie)
+def test_equals_in_one_objective_have_one_rank(tie: Tie) -> None:
+    found = ranks({0: [1.0], 1: [2.0], 2: [1.0]}, tie=tie)
     assert [found[n].better for n in range(3)] == [1, 0, 1]
 
 
 def test_of_a_front_the_least_crowded_come_first() -> None:
-    found = standings({0: [0.0, 10.0], 1: [1.0, 9.0], 2: [5.0, 5.0], 3: [10.0, 0.0]})
+    found = ranks({0: [0.0, 10.0], 1: [1.0, 9.0], 2: [5.0, 5.0], 3: [10.0, 0.0]})
     assert [found[n].better for n in range(4)] == [0, 3, 2, 0]

@@ -89,11 +89,9 @@ def test_what_waited_is_sent_once(study: SmallStudy, mlflow_store: str) -> None:
 
 def test_refused_events_are_counted_and_put_aside(study: SmallStudy, mlflow_store: str) -> None:
     opened, code = study.open(), environment()
-    opened.stored.append(FinalistsBegun(begun=1.0, trials=[0], seeds=[9], environment=code))
+    opened.append(FinalistsBegun(begun=1.0, trials=[0], seeds=[9], environment=code))
     metrics = {"R1@0.5": 1.0}  # a name that MLflow does not take
-    opened.stored.append(
-        FinalistEpochEnded(trial=0, replicate=0, epoch=1, at=2.0, metrics=metrics)
-    )
+    opened.append(FinalistEpochEnded(trial=0, replicate=0, epoch=1, at=2.0, metrics=metrics))
     with server_at(study, mlflow_store):
         code, found = run(study)
         assert (code, found["refused"], found["left"]) == (1, 1, 0)

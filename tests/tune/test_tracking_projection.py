@@ -103,12 +103,12 @@ def test_without_the_files_the_curves_are_still_there(study: SmallStudy) -> None
 
 def test_finalists_stand_below_their_trials(study: SmallStudy) -> None:
     opened, code = study.open(), environment()
-    opened.stored.append(FinalistsBegun(begun=1.0, trials=[0], seeds=[17, 18], environment=code))
+    opened.append(FinalistsBegun(begun=1.0, trials=[0], seeds=[17, 18], environment=code))
     for epoch in (1, 2):
-        opened.stored.append(
+        opened.append(
             FinalistEpochEnded(trial=0, replicate=1, epoch=epoch, at=2.0 + epoch, metrics={"m": 1})
         )
-    opened.stored.append(FinalistTrained(trial=0, replicate=1, seed=18, failed="not finite"))
+    opened.append(FinalistTrained(trial=0, replicate=1, seed=18, failed="not finite"))
     first, second = (
         of(projection(study).operations(), f"finalist/0000/seed-{k}") for k in range(2)
     )
@@ -156,7 +156,7 @@ def test_only_what_has_changed_is_news(tmp_path: Path, mlflow_store: str) -> Non
     study = SearchStudy(file, f"sqlite:///{tmp_path / 'study.db'}")
     study.begin_launch(environment())
     lineage = Lineage(workspace=file.workspace)
-    source = StudySource(file, study.stored.apart(), lambda: lineage, lambda: True)
+    source = StudySource(file, study.apart(), lambda: lineage, lambda: True)
     assert [one.run for one in source.news()] == ["study"]
     first, second = study.ask(), study.ask()
     assert first is not None
@@ -167,21 +167,19 @@ def test_only_what_has_changed_is_news(tmp_path: Path, mlflow_store: str) -> Non
     assert {one.run for one in news} == {"trial/0001"}
     assert [one.epoch for one in news if isinstance(one, LogEpoch)] == [1]
     assert source.news() == []
-    again = StudySource(file, study.stored.apart(), lambda: lineage, lambda: True)
+    again = StudySource(file, study.apart(), lambda: lineage, lambda: True)
     assert {one.run for one in again.news()} == {"study", "trial/0000", "trial/0001"}
 
 
 def test_an_epoch_of_a_finalist_is_news_of_finalists_alone(study: SmallStudy) -> None:
     opened = study.open()
     lineage = found_on_disk(study.file, opened.optuna.user_attrs)
-    source = StudySource(study.file, opened.stored.apart(), lambda: lineage, lambda: True)
+    source = StudySource(study.file, opened.apart(), lambda: lineage, lambda: True)
     assert source.news()
-    opened.stored.append(
-        FinalistsBegun(begun=1.0, trials=[1], seeds=[7], environment=environment())
-    )
+    opened.append(FinalistsBegun(begun=1.0, trials=[1], seeds=[7], environment=environment()))
     assert {one.run for one in source.news()} >= {"study", "trial/0001", finalist_key(1, 0)}
     for number in (1, 2):
-        opened.stored.append(
+        opened.append(
             FinalistEpochEnded(trial=1, replicate=0, epoch=number, at=2.0, metrics={"m": 1.0})
         )
         news = source.news()
@@ -207,7 +205,7 @@ def test_a_driver_that_ends_while_its_study_is_read_leaves_a_finished_run(
         return False
 
     lineage = Lineage(workspace=file.workspace)
-    source = StudySource(file, study.stored.apart(), lambda: lineage, ends_now)
+    source = StudySource(file, study.apart(), lambda: lineage, ends_now)
     news = [*source.news(), *source.news()]
     ends = {one.run: one.status for one in news if isinstance(one, EndRun)}
     assert ends == {"study": "FINISHED", "trial/0000": "FINISHED"}

@@ -17,7 +17,7 @@ from tune.study.lease import lease
 from tune.study.snapshot import StudyReader, StudySnapshot
 
 ROUNDS = 3
-"""How often the study is looked at again while fixes succeed: one may uncover another."""
+"""How often the study is examined again while fixes succeed: one may uncover another."""
 
 Check = Callable[[StudySnapshot], Iterator[Finding]]
 _AT_WORK: tuple[Check, ...] = STUDY_CHECKS
@@ -27,65 +27,49 @@ _STOPPED: tuple[Check, ...] = (*STUDY_CHECKS, *WHILE_STOPPED, *FILE_CHECKS, *REC
 class Diagnosis(Config):
     """What the doctor says of a study."""
 
-    class Row(Config):
-        """One finding."""
-
-        check: str
-        what: str
-        remedy: str
-        fixable: bool
-        """Whether `--fix` puts it right."""
-
     study: str
     driver: str | None = None
-    """Who is searching at this moment; then only what holds still was looked at."""
-    findings: list[Row] = Field(default_factory=list)
+    """The driver that is at work; then only what does not change meanwhile was checked."""
+    findings: list[Finding] = Field(default_factory=list)
     """What is wrong now."""
-    fixed: list[Row] = Field(default_factory=list)
+    fixed: list[Finding] = Field(default_factory=list)
     """What was wrong and is put right."""
 
 
 def examine(where: Path | str, *, fix: bool = False) -> Diagnosis:
-    """Compare everything that knows of a study; with `fix`, mend what has one right answer.
+    """Compare everything that is stored of a study; with `fix`, mend what has one right answer.
 
     `where` is as for `open_snapshot`. `LeaseError` names the driver where one is at work and
     `fix` is wanted.
     """
     reader = StudyReader(where)
     study = reader.read()
-    if fix and study.place.path is None:
+    if not fix:
+        findings = _diagnose(study, _STOPPED if study.driver is None else _AT_WORK)
+        driver = None if study.driver is None else str(study.driver)
+        return Diagnosis(study=study.name, driver=driver, findings=findings)
+    if study.place.path is None:
         raise RefKDError("--fix changes files; name the study file, not its folder or storage")
-    if fix:
-        with lease(study.place.storage, study.name, objectives=len(study.objectives)):
-            return _mend(reader)
-    findings = _diagnose(study, _STOPPED if study.driver is None else _AT_WORK)
-    driver = None if study.driver is None else str(study.driver)
-    return Diagnosis(study=study.name, driver=driver, findings=_rows(findings))
+    with lease(study.place.storage, study.name, objectives=len(study.objectives)):
+        findings, fixed = _mend(reader)
+    return Diagnosis(study=study.name, findings=findings, fixed=fixed)
 
 
-def _mend(reader: StudyReader) -> Diagnosis:
+def _mend(reader: StudyReader) -> tuple[list[Finding], list[Finding]]:
+    """Return what is left wrong, and what was put right."""
     fixed: list[Finding] = []
-    study = reader.read()
-    findings = _diagnose(study, _STOPPED)
+    findings = _diagnose(reader.read(), _STOPPED)
     for _ in range(ROUNDS):
-        fixable = [finding for finding in findings if finding.fix is not None]
-        for finding in fixable:
-            assert finding.fix is not None
-            finding.fix()
-        if not fixable:
+        fixes = [(finding, finding.fix) for finding in findings if finding.fix is not None]
+        if not fixes:
             break
+        for _finding, mend in fixes:
+            mend()
         findings = _diagnose(reader.read(), _STOPPED)
         left = {finding.what for finding in findings}
-        fixed += [finding for finding in fixable if finding.what not in left]
-    return Diagnosis(study=study.name, findings=_rows(findings), fixed=_rows(fixed))
+        fixed += [finding for finding, _mended in fixes if finding.what not in left]
+    return findings, fixed
 
 
 def _diagnose(study: StudySnapshot, checks: tuple[Check, ...]) -> list[Finding]:
     return [finding for check in checks for finding in check(study)]
-
-
-def _rows(findings: list[Finding]) -> list[Diagnosis.Row]:
-    return [
-        Diagnosis.Row(check=f.check, what=f.what, remedy=f.remedy, fixable=f.fix is not None)
-        for f in findings
-    ]

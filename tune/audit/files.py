@@ -1,4 +1,4 @@
-"""What lies on disk and should not, or lies there damaged."""
+"""Checks of files: checkpoints, temporary files and knowledge."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import functools
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from refkd.files import temporaries
+from refkd.files import sha256_file, temporaries
 from tune.audit.findings import Finding
 from tune.execution.jobs import CHECKPOINTS
 from tune.study.events import teachers_of
@@ -17,21 +17,30 @@ from tune.study.folders import trial_folder
 from tune.study.snapshot import StudySnapshot
 
 UNTOUCHED = 60.0
-"""Seconds after which a temporary file in a folder that studies share is nobody's."""
+"""Seconds after which no writer is at work on a temporary file in a shared folder."""
 
 
 def left_checkpoints(study: StudySnapshot) -> Iterator[Finding]:
-    """Checkpoints that nothing goes on from; those of complete trials wait for more epochs."""
-    for view in study.ended("PRUNED", "FAIL"):
-        for folder in _checkpoints(trial_folder(study.folder, view.number)):
-            yield _left(f"trial {view.number} is {view.state}", folder)
-    for role, folder in study.teacher_folders().items():
-        if (folder / "teacher.json").is_file() and (folder / CHECKPOINTS).is_dir():
-            yield _left(f"teacher {role} is trained", folder / CHECKPOINTS)
+    """Checkpoints that are no longer needed; those of complete trials may be, for more epochs."""
+    left = [
+        (f"trial {view.number} is {view.state}", folder)
+        for view in study.ended("PRUNED", "FAIL")
+        for folder in _checkpoints(trial_folder(study.folder, view.number))
+    ]
+    for role, home in study.teacher_folders().items():
+        if (home / "teacher.json").is_file() and (home / CHECKPOINTS).is_dir():
+            left.append((f"teacher {role} is trained", home / CHECKPOINTS))
+    for why, folder in left:
+        yield Finding(
+            check="checkpoints",
+            what=f"{folder}: {why}, its checkpoints are still there",
+            remedy="remove them",
+            fix=functools.partial(shutil.rmtree, folder),
+        )
 
 
 def damaged_checkpoints(study: StudySnapshot) -> Iterator[Finding]:
-    """Checkpoints whose bytes changed, where something may still go on from them."""
+    """Damaged checkpoints that training may still continue from."""
     from refkd.training.checkpoint import CheckpointFolder
 
     folders = [
@@ -68,14 +77,12 @@ def half_written(study: StudySnapshot) -> Iterator[Finding]:
                 check="temporary",
                 what=f"{path}: was left half written",
                 remedy="remove it",
-                fix=_remover(path),
+                fix=functools.partial(_remove, path),
             )
 
 
 def knowledge(study: StudySnapshot) -> Iterator[Finding]:
     """Knowledge of the study's teachers that changed since it was written."""
-    from refkd.files import sha256_file
-
     digests = {teacher.digest for teacher in teachers_of(study.attributes).values()}
     for record in sorted((study.file.workspace.absolute() / "knowledge").glob("*.json")):
         logits = record.with_suffix(".npy")
@@ -89,29 +96,17 @@ def knowledge(study: StudySnapshot) -> Iterator[Finding]:
                 check="knowledge",
                 what=f"{logits}: is damaged or missing",
                 remedy="remove it and its record: the search computes it again",
-                fix=_remover(record, logits),
+                fix=functools.partial(_remove, record, logits),
             )
-
-
-def _left(why: str, folder: Path) -> Finding:
-    return Finding(
-        check="checkpoints",
-        what=f"{folder}: {why}, its checkpoints are still there",
-        remedy="remove them",
-        fix=lambda: shutil.rmtree(folder),
-    )
 
 
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob(CHECKPOINTS) if path.is_dir())
 
 
-def _remover(*paths: Path) -> Callable[[], None]:
-    def remove() -> None:
-        for path in paths:
-            path.unlink(missing_ok=True)
-
-    return remove
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 FILE_CHECKS = (left_checkpoints, damaged_checkpoints, half_written, knowledge)

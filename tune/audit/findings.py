@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from pydantic import Field, computed_field
+
+from refkd.config import Config
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
+class Finding(Config):
     """Two places that disagree, or something half done."""
 
     check: str
@@ -16,5 +18,11 @@ class Finding:
     """What is wrong, and where."""
     remedy: str
     """What puts it right: what `fix` does, or what the user can do."""
-    fix: Callable[[], object] | None = field(default=None, repr=False)
+    fix: Callable[[], object] | None = Field(default=None, exclude=True, repr=False)
     """Puts it right; None where there is more than one right answer."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def fixable(self) -> bool:
+        """Whether `--fix` puts it right."""
+        return self.fix is not None

@@ -1,9 +1,8 @@
 """Replay: run a study's recorded events through the code that made them, and compare.
 
-Nothing is trained. Every epoch is taken from the storage; what the sampler proposed and what was
-decided is computed again, in the order in which it happened, on an empty study in memory. The
-outcome is the same bit for bit, for a search of many workers that was killed and continued too, or
-the first difference is named.
+Nothing is trained. Every epoch is taken from the storage; proposals of the sampler and decisions
+are computed again, in their order, on an empty study in memory. They are the same bit for bit,
+also for a search of many workers that was killed and continued, or the first difference is named.
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
 from tune import compat
-from tune.study.event_log import Chain, StoredEvent, broken, events
+from tune.study.event_log import EventLog, StoredEvent, broken, events
 from tune.study.events import (
     EpochEnded,
     RungJudged,
-    TeacherTrained,
     TrialAsked,
     TrialEnded,
     TrialPromoted,
@@ -33,12 +31,12 @@ from tune.study.search_study import SearchStudy
 from tune.study.view import ASKED, CONTINUES, ENDED, PROMOTION, RUNG, STAMP, view
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Difference:
     """Something stored that does not follow from what was stored before it."""
 
     trial: int | None
-    """None for what happened to the study itself."""
+    """None where it is of the study itself."""
     what: str
     stored: Any
     replayed: Any
@@ -51,7 +49,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replay:
-    """What a replay has compared, and what differed."""
+    """What a replay has compared, and the differences found."""
 
     suggestions: int
     decisions: int
@@ -79,17 +77,17 @@ def _altered(trials: Sequence[FrozenTrial], attributes: Mapping[str, Any]) -> It
     for trial in trials:
         asked, ended = (trial.user_attrs.get(key) for key in (ASKED, ENDED))
         if asked is not None and asked["values"] != trial.params:
-            yield _difference(trial.number, "the set of values", trial.params, asked["values"])
+            yield Difference(trial.number, "the set of values", trial.params, asked["values"])
         if ended is None or not trial.state.is_finished():
             continue
         if trial.state.name != ended["state"]:
-            yield _difference(trial.number, "the state", trial.state.name, ended["state"])
+            yield Difference(trial.number, "the state", trial.state.name, ended["state"])
         elif trial.state.name == "COMPLETE" and trial.values != ended["values"]:
-            yield _difference(trial.number, "the result", trial.values, ended["values"])
+            yield Difference(trial.number, "the result", trial.values, ended["values"])
     event = broken(trials, attributes)
     if event is not None:
         what = f"{event.key} (or what stood just before it)"
-        yield _difference(event.number, what, event.content, "something its hash fits")
+        yield Difference(event.number, what, event.content, "something its hash fits")
 
 
 class _Rebuilt:
@@ -98,9 +96,9 @@ class _Rebuilt:
     def __init__(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
         self._trials = {trial.number: trial for trial in trials}
         self._launches = {launch.number: launch for launch in read_launches(study.user_attrs)}
-        self._teachers: list[TeacherTrained] = list(teachers_of(study.user_attrs).values())
+        self._teachers = list(teachers_of(study.user_attrs).values())
         self._storage = InMemoryStorage()
-        self._chain = Chain()
+        self._log = EventLog()
         self._study: SearchStudy | None = None
 
     def follow(self, ordered: Sequence[StoredEvent]) -> list[Difference]:
@@ -117,13 +115,13 @@ class _Rebuilt:
 
     def _enter(self, launch: Launch) -> SearchStudy:
         """Take up the space, sampler and pruning of a launch."""
-        study = SearchStudy(launch.study_file(), self._storage, chain=self._chain)
+        study = SearchStudy(launch.study_file(), self._storage, log=self._log)
         study.launches.number = launch.number
         if self._study is not None:
             study.take_over(self._study)
             return study
         for teacher in self._teachers:
-            study.stored.append(teacher)
+            study.append(teacher)
         return study
 
     def _apply(self, study: SearchStudy, stored: StoredEvent) -> Difference | None:
@@ -134,7 +132,7 @@ class _Rebuilt:
             case TrialAsked():
                 asked = self._ask(study, number)
                 if asked != number:
-                    return _difference(number, "its place in line", number, asked)
+                    return Difference(number, "its place in line", number, asked)
             case EpochEnded():
                 study.store(number, event.epoch, event.metrics)
             case RungJudged():
@@ -145,7 +143,7 @@ class _Rebuilt:
                 if ask is None or ask.number != number:
                     who = "nobody" if ask is None else f"trial {ask.number}"
                     what = f"{stored.key}, whom it promotes"
-                    return _difference(number, what, "this trial", who)
+                    return Difference(number, what, "this trial", who)
             case TrialEnded():
                 self._end(study, number, event)
         return _compare(study, number, stored)
@@ -163,9 +161,7 @@ class _Rebuilt:
         return study.begin().number
 
     def _end(self, study: SearchStudy, number: int, event: TrialEnded) -> None:
-        if not study.is_live(number):
-            study.close(number)
-        elif event.state == "COMPLETE":
+        if event.state == "COMPLETE":
             study.complete(number, event.final or {})
         elif event.state == "PRUNED":
             study.prune(number)
@@ -176,17 +172,13 @@ class _Rebuilt:
 def _compare(study: SearchStudy, number: int, event: StoredEvent) -> Difference | None:
     made = study.optuna.get_trials(deepcopy=False)[number].user_attrs.get(event.key)
     if made is None:
-        return _difference(number, event.key, event.content, "not there")
+        return Difference(number, event.key, event.content, "not there")
     content = {key: value for key, value in made.items() if key != STAMP}
     if content != event.content:
-        return _difference(number, event.key, event.content, content)
+        return Difference(number, event.key, event.content, content)
     return None
 
 
 def _short(value: Any, limit: int = 160) -> str:
     text = str(value)
     return text if len(text) <= limit else text[:limit] + "…"
-
-
-def _difference(trial: int | None, what: str, stored: Any, replayed: Any) -> Difference:
-    return Difference(trial=trial, what=what, stored=stored, replayed=replayed)

@@ -1,4 +1,4 @@
-"""Training a recorded trial again, to see that its numbers are its own."""
+"""Train a recorded trial again and compare its metrics."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tune.config.study_file import TEACHER_ROLES
 from tune.execution.replicates import mean
 from tune.study.folders import teacher_folder
 from tune.study.snapshot import StudySnapshot, open_snapshot
-from tune.study.view import ASKED, TrialView
+from tune.study.view import ASKED, CONTINUES, TrialView
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retrained:
-    """What training again has shown."""
+    """How the metrics of training again differ from those stored."""
 
     trial: int
     epochs: int
@@ -70,8 +70,8 @@ def _find(study: StudySnapshot, number: int) -> TrialView:
         raise RefKDError(
             f"{path}: trial {number} has no epochs; `refkd status {path}` lists those that have"
         )
-    if "continues" in trial.attributes:
-        source = trial.attributes["continues"]
+    source = trial.attributes.get(CONTINUES)
+    if source is not None:
         raise RefKDError(
             f"{path}: trial {number} goes on from trial {source}; train that one again"
         )
@@ -85,12 +85,6 @@ def _compare(trial: TrialView, trainers: list[Trainer]) -> Retrained:
         made = mean([next(run).metrics for run in runs])
         for name, value in stored.items():
             if not name.startswith("cost/") and made.get(name) != value:
-                differences.append(
-                    Difference(
-                        trial=trial.number,
-                        what=f"{name} of epoch {epoch}",
-                        stored=value,
-                        replayed=made.get(name),
-                    )
-                )
+                what = f"{name} of epoch {epoch}"
+                differences.append(Difference(trial.number, what, value, made.get(name)))
     return Retrained(trial=trial.number, epochs=trial.epoch, differences=differences)

@@ -1,16 +1,19 @@
-"""What the storage says of itself, and whether the students and the ledger bear it out."""
+"""Checks of the storage itself, and of students, teachers and ledger against it."""
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from refkd.errors import CheckpointError
+from refkd.files import sha256_file
 from tune.audit.findings import Finding
 from tune.study.event_log import broken
 from tune.study.events import looks_of, teachers_of
+from tune.study.ledger import LEDGER
 from tune.study.snapshot import StudySnapshot
 
 if TYPE_CHECKING:
@@ -20,19 +23,14 @@ if TYPE_CHECKING:
 COPY = "restore the study's storage from a copy, or give the study another name"
 
 
-def continuing(study: StudySnapshot) -> str:
-    """Return the command that continues the search."""
-    return f"refkd search {study.path}"
-
-
 def running(study: StudySnapshot) -> Iterator[Finding]:
-    """Trials that nobody works on."""
+    """Trials that run, though no driver is at work."""
     numbers = [view.number for view in study.trials if view.state == "RUNNING"]
     if numbers:
         yield Finding(
             check="running",
-            what=f"no driver works on the unfinished trials {_list(numbers)}",
-            remedy=f"continue them: {continuing(study)}",
+            what=f"no driver works on the unfinished trials {', '.join(map(str, numbers))}",
+            remedy=f"continue them: refkd search {study.path}",
         )
 
 
@@ -43,38 +41,31 @@ def curves(study: StudySnapshot) -> Iterator[Finding]:
         first = 1 if 1 in view.curve else inherited + 1
         gaps = sorted(set(range(first, view.epoch + 1)) - set(view.curve))
         if gaps:
-            yield Finding(
-                check="curve",
-                what=f"trial {view.number}: its curve up to epoch {view.epoch} lacks "
-                f"{_list(gaps)}",
-                remedy=COPY,
-            )
+            lacking = ", ".join(map(str, gaps))
+            what = f"trial {view.number}: its curve up to epoch {view.epoch} lacks {lacking}"
+            yield Finding(check="curve", what=what, remedy=COPY)
 
 
 def order(study: StudySnapshot) -> Iterator[Finding]:
-    """Events that were changed or removed after they were stored."""
+    """Stored events that were changed or removed."""
     event = broken(study.stored, study.attributes)
     if event is not None:
         where = "the study" if event.number is None else f"trial {event.number}"
-        yield Finding(
-            check="order",
-            what=f"{where}: {event.key!r} does not follow from what was stored "
-            "before it; something in the study was changed afterwards",
-            remedy=COPY,
+        what = (
+            f"{where}: {event.key!r} does not follow from what was stored before it; something in "
+            "the study was changed afterwards"
         )
+        yield Finding(check="order", what=what, remedy=COPY)
 
 
 def outcomes(study: StudySnapshot) -> Iterator[Finding]:
-    """Trials whose state or values are not those that were decided."""
+    """Trials whose state or values differ from their stored end."""
     for view in study.ended():
         ended = view.attributes.get("ended", {})
         if ended.get("state") != view.state:
-            yield Finding(
-                check="outcome",
-                what=f"trial {view.number} is {view.state}, the last thing decided about it is "
-                f"{ended.get('state', 'nothing')}",
-                remedy=COPY,
-            )
+            decided = ended.get("state", "nothing")
+            what = f"trial {view.number} is {view.state}, the last thing decided about it is "
+            yield Finding(check="outcome", what=what + decided, remedy=COPY)
         elif view.state == "COMPLETE":
             final = ended.get("final", {})
             said = [final.get(name, math.nan) for name in study.file.objectives]
@@ -84,9 +75,7 @@ def outcomes(study: StudySnapshot) -> Iterator[Finding]:
 
 
 def students(study: StudySnapshot) -> Iterator[Finding]:
-    """Complete trials whose students are missing, damaged, or others than the study says."""
-    from refkd.errors import CheckpointError
-    from refkd.files import sha256_file
+    """Complete trials whose students are missing, damaged, or not those of the study."""
     from refkd.training.export import WEIGHTS, open_student
 
     for view in study.ended("COMPLETE"):
@@ -97,66 +86,59 @@ def students(study: StudySnapshot) -> Iterator[Finding]:
             except CheckpointError as error:
                 yield _bad_student(view, str(error))
                 continue
-            weights = folder / WEIGHTS
-            if not weights.is_file():
-                yield _bad_student(view, f"{weights}: is missing")
-            elif sha256_file(weights) != record.sha256:
-                yield _bad_student(view, f"{weights}: the weights changed since they were written")
-            else:
+            fault = _weights_fault(folder / WEIGHTS, record.sha256)
+            if fault is None:
                 records.append(record)
+            else:
+                yield _bad_student(view, fault)
         if len(records) == study.file.replicates.seeds:
             yield from _scores(study, view, records)
 
 
 def teachers(study: StudySnapshot) -> Iterator[Finding]:
-    """Teachers that are missing, damaged, or others than the students learned from."""
-    from refkd.errors import CheckpointError
-    from refkd.files import sha256_file
+    """Teachers that are missing, damaged, or not those that the students learned from."""
     from refkd.training.teacher import WEIGHTS, find_teacher
 
     known = teachers_of(study.attributes)
     for role, folder in study.teacher_folders().items():
         if role not in known:
             continue
-        remedy = f"restore {folder}, or remove it and train it again: {continuing(study)}"
-        fault = None
+        remedy = f"restore {folder}, or remove it and train it again: refkd search {study.path}"
         try:
             teacher = find_teacher(folder)
         except CheckpointError as error:
             yield Finding(check="teacher", what=str(error), remedy=remedy)
             continue
         if teacher is None:
-            fault = f"{folder}: holds no finished teacher"
+            fault: str | None = f"{folder}: holds no finished teacher"
         elif teacher.digest != known[role].digest:
             fault = f"{folder}: is another teacher than the one the students learned from"
-        elif not (folder / WEIGHTS).is_file():
-            fault = f"{folder / WEIGHTS}: is missing"
-        elif sha256_file(folder / WEIGHTS) != teacher.record.sha256:
-            fault = f"{folder / WEIGHTS}: the weights changed since they were written"
+        else:
+            fault = _weights_fault(folder / WEIGHTS, teacher.record.sha256)
         if fault is not None:
             yield Finding(check="teacher", what=f"teacher {role}: {fault}", remedy=remedy)
 
 
 def ledger(study: StudySnapshot) -> Iterator[Finding]:
-    """Rows of the ledger of sealed looks that cannot be read; no program rewrites it."""
-    path = study.folder / "ledger.jsonl"
-    rows = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    noted = looks_of(study.attributes)
-    if noted > len(rows):
+    """A ledger of test evaluations that cannot be read, or lost rows; no program rewrites it."""
+    path, held, noted = study.folder / LEDGER, len(study.looks), looks_of(study.attributes)
+    if study.ledger_fault is not None:
+        what, _, remedy = study.ledger_fault.partition("; ")
+        yield Finding(check="ledger", what=what, remedy=remedy)
+    elif noted > held:
         yield Finding(
             check="ledger",
-            what=f"{path}: holds {len(rows)} looks, the study has noted {noted}",
+            what=f"{path}: holds {held} looks, the study has noted {noted}",
             remedy="restore the file from a copy: the ledger says how often the sealed test was "
             "looked at",
         )
-    for number, line in enumerate(rows, start=1):
-        if not (line.endswith(b"\n") and _is_row(line)):
-            yield Finding(
-                check="ledger",
-                what=f"{path}:{number}: is no whole row",
-                remedy="mend the line by hand and note why: the ledger says how often the sealed "
-                "test was looked at",
-            )
+
+
+def _weights_fault(weights: Path, sha256: str) -> str | None:
+    if not weights.is_file():
+        return f"{weights}: is missing"
+    whole = sha256_file(weights) == sha256
+    return None if whole else f"{weights}: the weights changed since they were written"
 
 
 def _scores(
@@ -178,11 +160,8 @@ def _scores(
 
 
 def _wrong_values(view: TrialView, source: str, values: list[float]) -> Finding:
-    return Finding(
-        check="values",
-        what=f"trial {view.number}: the study holds {view.objectives}, its {source} {values}",
-        remedy=COPY,
-    )
+    what = f"trial {view.number}: the study holds {view.objectives}, its {source} {values}"
+    return Finding(check="values", what=what, remedy=COPY)
 
 
 def _bad_student(view: TrialView, what: str) -> Finding:
@@ -199,17 +178,6 @@ def _same(a: list[float], b: list[float]) -> bool:
     )
 
 
-def _is_row(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
-
-
-def _list(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers))
-
-
 STUDY_CHECKS = (curves, order, outcomes, students, teachers, ledger)
-"""Checks of what holds still while a driver works."""
+"""Checks of what does not change while a driver is at work."""
 WHILE_STOPPED = (running,)

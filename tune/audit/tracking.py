@@ -41,7 +41,7 @@ def record(study: StudySnapshot) -> Iterator[Finding]:
     begun = any(view.state in (*ENDED_STATES, "RUNNING") for view in study.trials)
     if not study.file.tracking.enabled or not begun:
         return
-    identity = identity_of(study.attributes, study.file.folder)
+    identity = identity_of(study.attributes)
     target = None if identity is None else target_of(study.file, identity)
     if target is None:
         yield Finding(

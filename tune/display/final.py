@@ -83,8 +83,6 @@ def _show_comparison(console: Console, comparison: Comparison) -> None:
     gaps = ([system_words(n), gap.text(sign=True)] for n, gap in comparison.gaps.items())
     console.print(make_table("ID - OOD gap of mIoU", ("system", "gap"), gaps))
     say(console, CONVENTION)
-    if comparison.caveat:
-        say(console, comparison.caveat, "bold yellow")
 
 
 def _means(row: Finalist) -> list[str]:

@@ -17,7 +17,7 @@ from tune.study.folders import trial_folder
 from tune.study.launches import made_with
 from tune.study.lease import LeaseError, lease
 from tune.study.snapshot import StudySnapshot, open_snapshot
-from tune.study.stored_study import StoredStudy, identity_of, note_beside
+from tune.study.stored_study import StoredStudy, append_unordered, identity_of
 from tune.tracking.operations import finalist_key, trial_key
 from tune.tracking.target import BEFORE, target_of
 
@@ -53,7 +53,7 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
         raise RefKDError(f"{study}: tracking is off, so there is no registry; enable it first")
     _check_trial(opened, trial)
     dataset = _open_dataset(opened)
-    known = identity_of(opened.attributes, opened.folder)
+    known = identity_of(opened.attributes)
     identity = known or StoredStudy(file, opened.place.storage).identity()
     target = target_of(file, identity)
     assert target is not None, "tracking is on"
@@ -141,8 +141,6 @@ def _store(study: StudySnapshot, move: AliasMoved) -> None:
     url = study.place.storage
     try:
         with lease(url, study.name, objectives=len(study.objectives)):
-            stored = StoredStudy(study.file, url)
-            stored.take_up_schema()
-            stored.note_aliases([move])
+            StoredStudy(study.file, url).note_aliases([move])
     except LeaseError:
-        note_beside(study.optuna, move)
+        append_unordered(study.optuna, move)

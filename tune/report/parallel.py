@@ -18,9 +18,8 @@ from tune.report.figure import (
     shown,
     too_few,
 )
-from tune.study.growth import current
 from tune.study.snapshot import StudySnapshot
-from tune.study.view import TrialView
+from tune.study.view import TrialView, current
 
 
 def parallel(study: StudySnapshot) -> Section:

@@ -133,7 +133,6 @@ def _scores(
         Table(heads=["role", "system", *heads], rows=rows),
         Table(heads=["role", "bias floor", *heads], rows=floors),
     ]
-    text = f"{text} {comparison.caveat}".rstrip()
     return Section(key=key, title=title, text=text, panels=panels, tables=tables)
 
 

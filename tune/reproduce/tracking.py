@@ -26,7 +26,6 @@ from tune.reproduce.request import Request
 from tune.reproduce.units import Unit
 from tune.study.environment import environment
 from tune.study.locate import default_tracking
-from tune.study.stored_study import identity_of
 from tune.tracking.delivery import Delivery
 from tune.tracking.operations import (
     STUDY_RUN,
@@ -162,7 +161,8 @@ def _identity(home: Path) -> str:
     """Return the identity of this table, by which its runs differ from a namesake's."""
     path = home / "identity"
     if not path.is_file():
-        known = identity_of({}, home) or secrets.token_hex(6)
+        older = home / "spool" / "identity"  # where an earlier version kept it
+        known = older.read_text(encoding="ascii") if older.is_file() else secrets.token_hex(6)
         with replaced(path) as temporary:
             temporary.write_text(known, encoding="ascii")
     return path.read_text(encoding="ascii")

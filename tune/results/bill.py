@@ -14,10 +14,9 @@ from refkd.config import Config
 from tune.config.limits import Limits, Prices
 from tune.study.budget import Spent, hypervolume, priced, spent_by
 from tune.study.events import FinalistTrained, study_events, teachers_of
-from tune.study.growth import current
 from tune.study.launches import Launch
 from tune.study.snapshot import StudySnapshot
-from tune.study.view import TrialView
+from tune.study.view import TrialView, current
 
 NAMES = {"COMPLETE": "useful", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 

@@ -62,18 +62,18 @@ def select_search_champions(
                 folder=folders[alias],
                 scores={role: systems[alias] for role, systems in made.scores.items()},
                 reason="best trial of the search, by one validation score",
-                code=study.stored.made_with(number),
+                code=study.made_with(number),
             )
             for alias, number in champions.items()
         ]
-        identity = study.stored.identity()
+        identity = study.identity()
         moved = register_champions(
             search.file, search.dataset, registrations, identity=identity, move=False
         )
         if moved is None:
             return
-        study.stored.note_aliases(moved)
-    study.stored.append(chosen)
+        study.note_aliases(moved)
+    study.append(chosen)
 
 
 def select_finalist_champions(
@@ -112,7 +112,7 @@ def select_finalist_champions(
     search.study.note(FINALISTS, dumped)
     choice = ChampionsChosen(by="finalists", champions=champions, trials=found.trials)
     if champions_of(search.study.optuna.user_attrs, "finalists") != choice:
-        search.study.stored.append(choice)
+        search.study.append(choice)
     home = search.file.folder / "finalists"
     write_json(home / "scores.json", dumped)
     kept = {alias: students[n][found.kept[alias]] for alias, n in champions.items()}
@@ -178,7 +178,7 @@ def _register_finalists(search: OpenSearch, found: Finalists, folders: Mapping[s
     """Point the registry's aliases at the kept students; their scores are the means."""
     from tune.tracking.registry import Registration, register_champions
 
-    stored, scores = search.study.stored, found.comparison.scores
+    study, scores = search.study, found.comparison.scores
     registrations = [
         Registration(
             alias=alias,
@@ -188,10 +188,10 @@ def _register_finalists(search: OpenSearch, found: Finalists, folders: Mapping[s
             scores={role: systems[system_name(number)] for role, systems in scores.items()},
             reason=f"best mean {ALIASES[alias]} of {len(found.finalists)} finalists over "
             f"{len(found.seeds)} fresh seeds (`refkd finalists`); the seed that is best is kept",
-            code=finalists_code(search.study.optuna.user_attrs),
+            code=finalists_code(study.optuna.user_attrs),
         )
         for alias, number in found.champions.items()
     ]
-    identity = stored.identity()
+    identity = study.identity()
     moved = register_champions(search.file, search.dataset, registrations, identity=identity)
-    stored.note_aliases(moved or [])
+    study.note_aliases(moved or [])

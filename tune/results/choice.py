@@ -9,10 +9,9 @@ from typing import Any
 from refkd.seeds import derive_seed
 from tune.config.study_file import StudyFile
 from tune.study.events import FinalistTrained, study_events
-from tune.study.growth import current
 from tune.study.outcomes import SeedResult
 from tune.study.summary import CHAMPIONS
-from tune.study.view import TrialView
+from tune.study.view import TrialView, current
 
 BALANCED = "val/harmonic_miou"
 """Harmonic mean of `val_id/miou` and `val_ood/miou`."""

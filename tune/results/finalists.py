@@ -177,7 +177,7 @@ class _Finals(JobListener):
         self._reporter.stage(f"{job.key}: {text}")
 
     def _append(self, event: FinalistsBegun | FinalistEpochEnded | FinalistTrained) -> None:
-        self._search.study.stored.append(event)
+        self._search.study.append(event)
         self._record.wake()
 
     # What the study holds ---------------------------------------------------------------------

@@ -42,9 +42,8 @@ class OpenSearch:
 
 def bind_search(study: SearchStudy, dataset: Dataset) -> OpenSearch:
     """Hold a study to what its earlier trials were made with; `RefKDError` where it differs."""
-    file, first = study.file, study.launches.first()
-    jobs = StudyJobs(file, dataset, teacher_epochs=first.epochs if first else None)
-    study.stored.take_up_schema()
+    file, launches = study.file, study.launches.all()
+    jobs = StudyJobs(file, dataset, teacher_epochs=launches[0].epochs if launches else None)
     study.bind("objectives", file.objectives)
     study.bind("dataset", dataset.fingerprint)
     study.bind("teachers", {role: path.name for role, path in jobs.teacher_folders.items()})

@@ -130,7 +130,7 @@ def evaluate_final(
             champions={a: _evaluated(file, n, champions[n]) for a, n in aliases.items()},
             teachers={role: teacher.digest for role, teacher in teachers.items()},
             reason=reason,
-            written=lambda row: search.study.stored.append(_event(row)),
+            written=lambda row: search.study.append(_event(row)),
         )
         students = {system_name(n): one for n, one in champions.items()}
         report = FinalReport(

@@ -15,8 +15,8 @@ from refkd.training.export import FrozenStudent
 from refkd.training.validation import VALIDATION_ROLES
 from tune.results.comparison import open_students
 from tune.study.budget import hypervolume
-from tune.study.growth import current
 from tune.study.snapshot import StudySnapshot, open_snapshot
+from tune.study.view import current
 
 
 class StudyRow(Config):

@@ -1,4 +1,4 @@
-"""Recorded learning curves: what a study measured, in a file that a simulation plays back."""
+"""Recorded learning curves of a study, in a file that a simulation plays back."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ class CurveTable(Config):
     curves: list[Curve] = Field(min_length=1)
 
     @cached_property
-    def _scaled(self) -> tuple[list[str], NDArray[np.float64]]:
-        names = sorted({n for curve in self.curves for n in curve.values})
-        places = [[self._place(n, c.values.get(n)) for n in names] for c in self.curves]
-        return names, np.array(places)
+    def _ranges(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest number of each key."""
+        found = {}
+        for name in sorted({n for curve in self.curves for n in curve.values}):
+            numbers = [_number(c.values[name]) for c in self.curves if name in c.values]
+            found[name] = (min(numbers), max(numbers))
+        return found
 
     @cached_property
-    def _ranges(self) -> dict[str, tuple[float, float]]:
-        names = {n for curve in self.curves for n in curve.values}
-        found = {}
-        for name in names:
-            places = [_number(c.values[name]) for c in self.curves if name in c.values]
-            found[name] = (min(places), max(places))
-        return found
+    def _points(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Each curve's point, scaled by the ranges, and its length below 0."""
+        points = np.array([self._point(curve.values) for curve in self.curves])
+        return points, np.array([-len(curve.metrics) for curve in self.curves])
 
     def nearest(self, values: Mapping[str, Value]) -> Curve:
         """Return the curve of the recorded point nearest to some values.
@@ -77,20 +77,17 @@ class CurveTable(Config):
         Numbers are compared by their place in the recorded range, positive ones by logarithm; a
         choice is near itself alone. Ties go to the longer curve, then to the earlier one.
         """
-        names, places = self._scaled
-        point = np.array([self._place(name, values.get(name)) for name in names])
-        distance = np.square(places - point).sum(axis=1)
-        return self.curves[int(np.lexsort((self._lengths, distance))[0])]
+        points, lengths = self._points
+        distance = np.square(points - np.array(self._point(values))).sum(axis=1)
+        return self.curves[int(np.lexsort((lengths, distance))[0])]
 
-    @cached_property
-    def _lengths(self) -> NDArray[np.int64]:
-        return np.array([-len(c.metrics) for c in self.curves])
-
-    def _place(self, name: str, value: Value) -> float:
-        if value is None:
-            return -1.0
-        low, high = self._ranges[name]
-        return (_number(value) - low) / (high - low) if high > low else 0.0
+    def _point(self, values: Mapping[str, Value]) -> list[float]:
+        return [
+            -1.0
+            if values.get(name) is None
+            else (_number(values[name]) - low) / ((high - low) or math.inf)
+            for name, (low, high) in self._ranges.items()
+        ]
 
 
 def curves_of(study: StudySnapshot) -> CurveTable:

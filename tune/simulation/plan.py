@@ -1,12 +1,13 @@
 """What a search will probably do, before anything runs: the simulator on curves.
 
-The curves are the study's own where it has some, those of a file, or made-up ones that all grow
-alike to ends drawn at random: then nothing is known of the students but how long they take.
+The curves are the study's own where it has some, those of a file, or made-up ones: these all have
+the same shape and random final values, and only the seconds of an epoch are measured.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from refkd.config import Config
 from refkd.seeds import generator
 from tune.config.space import Value
 from tune.simulation.curves import Curve, CurvesError, CurveTable, curves_of, read_curves
-from tune.simulation.simulator import Simulated, reached_epochs, simulate_search
+from tune.simulation.simulator import Simulated, simulate_search
 from tune.study.budget import priced
 from tune.study.locate import NoStudyError
 from tune.study.snapshot import open_snapshot
@@ -30,7 +31,7 @@ SEARCHES = 5
 
 
 class Plan(Config):
-    """An expectation."""
+    """What a search is expected to take: means over some simulated searches."""
 
     study: str
     source: str
@@ -52,11 +53,15 @@ class Plan(Config):
 def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Plan:
     """Return what a search of `file`, read from `path`, would do from its beginning."""
     source, table = _table(path, file, curves)
-    seconds = probe_epoch(file) if table is None else _seconds(table)
-    runs = [
-        simulate_search(_seeded(file, seed), table or _made_up(file, seed, seconds))
-        for seed in range(SEARCHES)
-    ]
+    if table is None:
+        seconds = probe_epoch(file)
+    else:
+        epochs = [(curve, e) for curve in table.curves for e in range(1, len(curve.metrics) + 1)]
+        seconds = float(np.mean([curve.seconds(epoch) for curve, epoch in epochs]))
+    runs = []
+    for seed in range(SEARCHES):
+        seeded = file.model_copy(update={"seed": file.seed + seed, "constraints": []})
+        runs.append(simulate_search(seeded, table or _made_up(file, seed, seconds)))
     return _planned(file, runs, source=source, seconds=seconds)
 
 
@@ -79,12 +84,8 @@ def _table(path: Path, file: StudyFile, curves: Path | None) -> tuple[str, Curve
         return "no curves yet: ends drawn at random, time measured on a few steps", None
 
 
-def _seeded(file: StudyFile, seed: int) -> StudyFile:
-    return file.model_copy(update={"seed": file.seed + seed, "constraints": []})
-
-
 def _made_up(file: StudyFile, seed: int, seconds: float) -> CurveTable:
-    """Return curves of epochs of so many seconds whose ends are drawn independently."""
+    """Return curves with random final values, whose epochs take so many seconds."""
     draw = generator("plan", seed)
     curves = []
     for _ in range(max(64, 2 * file.budget.trials)):
@@ -103,14 +104,11 @@ def _made_up(file: StudyFile, seed: int, seconds: float) -> CurveTable:
     return CurveTable(study="made-up", objectives=file.objectives, curves=curves)
 
 
-def _seconds(table: CurveTable) -> float:
-    return float(
-        np.mean([c.seconds(e) for c in table.curves for e in range(1, len(c.metrics) + 1)])
-    )
-
-
 def _planned(file: StudyFile, runs: Sequence[Simulated], *, source: str, seconds: float) -> Plan:
-    counts = reached_epochs(runs)
+    trained = Counter(
+        epoch for run in runs for view in run.study.views() for epoch in range(1, view.epoch + 1)
+    )
+    counts = {epoch: trained[epoch] / len(runs) for epoch in sorted(trained)}
     rungs = [
         e for e in counts if e == 1 or e == file.training.epochs or counts[e] != counts[e - 1]
     ]
@@ -123,7 +121,7 @@ def _planned(file: StudyFile, runs: Sequence[Simulated], *, source: str, seconds
         study=file.name,
         source=source,
         epoch_seconds=seconds,
-        reaching={e: round(counts[e], 1) for e in sorted(rungs)},
+        reaching={e: round(counts[e], 1) for e in rungs},
         trials=counts.get(1, 0.0),
         epochs=epochs,
         full_epochs=file.budget.trials * file.training.epochs,

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import heapq
 import warnings
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import InMemoryStorage
 
 from refkd.seeds import generator
-from tune.study.budget import hypervolume
 from tune.study.search_study import SearchStudy, TrialRequest
 
 if TYPE_CHECKING:
@@ -39,43 +37,6 @@ class World:
     """Of the crashes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Simulated:
-    """How a simulated search went."""
-
-    study: SearchStudy
-    seconds: float
-    """Simulated time."""
-    epochs: int
-    """Epochs trained, those that were lost included."""
-    events: int
-    points: list[tuple[int, list[float]]] = field(repr=False)
-    """Every point measured: epochs trained until then, objectives."""
-
-    def volumes(self) -> Iterator[tuple[int, float]]:
-        """Yield epochs trained and the hypervolume of all points measured until then."""
-        front: list[list[float]] = []
-        for epochs, point in self.points:
-            if not any(all(a >= b for a, b in zip(p, point, strict=True)) for p in front):
-                front = [
-                    p for p in front if not all(b >= a for a, b in zip(p, point, strict=True))
-                ]
-                front.append(point)
-                yield epochs, hypervolume(front)
-
-
-def epochs_to(volume: float, run: Simulated) -> int | None:
-    """Return the epochs a search trained until its hypervolume reached a value; None for never."""
-    return next((epochs for epochs, reached in run.volumes() if reached >= volume), None)
-
-
-def simulate_search(file: StudyFile, table: CurveTable, world: World | None = None) -> Simulated:
-    """Search a study on recorded curves, with the study file's workers, budget and seed."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return _Simulation(file, table, world or World()).run()
-
-
 @dataclass(order=True, slots=True)
 class _Due:
     """An epoch that a worker will have finished."""
@@ -87,18 +48,27 @@ class _Due:
     epoch: int = field(compare=False)
 
 
-class _Simulation:
+class Simulated:
+    """A search on recorded curves, with what it has used and measured so far."""
+
     def __init__(self, file: StudyFile, table: CurveTable, world: World) -> None:
         self.file, self.table, self.world = file, table, world
+        self.seconds = 0.0
+        """Simulated time."""
+        self.epochs = 0
+        """Epochs trained, those that were lost included."""
+        self.events = 0
+        """Requests, and epochs that were stored."""
+        self.points: list[tuple[int, list[float]]] = []
+        """Every point measured: epochs trained until then, objectives."""
         self._storage = InMemoryStorage()
-        self._clock = 0.0
-        self._study = self._start()
+        self.study = self._start()
         self._due: list[_Due] = []
-        self._order = self._events = self._epochs = 0
-        self._points: list[tuple[int, list[float]]] = []
+        self._order = 0
         self._kills = sorted(world.kills, reverse=True)
 
-    def run(self) -> Simulated:
+    def run(self) -> Self:
+        """Search to the end."""
         self._fill()
         while self._due:
             if self._kills and self._kills[-1] <= self._due[0].time:
@@ -106,56 +76,50 @@ class _Simulation:
             else:
                 self._step(heapq.heappop(self._due))
             self._fill()
-        self._study.close_paused()
-        return Simulated(
-            study=self._study,
-            seconds=self._clock,
-            epochs=self._epochs,
-            events=self._events,
-            points=self._points,
-        )
+        self.study.close_paused()
+        return self
 
     def _start(self) -> SearchStudy:
         study = SearchStudy(self.file, self._storage)
-        study.launches.clock = lambda: self._clock
+        study.launches.clock = lambda: self.seconds
         study.begin_launch()
         return study
 
     def _fill(self) -> None:
         """Give every idle worker something to do."""
         while len(self._due) < self.file.workers:
-            ask = self._study.ask()
+            ask = self.study.ask()
             if ask is None:
                 return
-            self._events += 1
-            view = self._study.views()[ask.number]
+            self.events += 1
+            view = self.study.views()[ask.number]
             self._schedule(ask, self.table.nearest(ask.values), view.epoch + 1)
 
     def _schedule(
         self, ask: TrialRequest, curve: Curve, epoch: int, *, delay: float = 0.0
     ) -> None:
         self._order += 1
-        time = self._clock + delay + curve.seconds(epoch)
+        time = self.seconds + delay + curve.seconds(epoch)
         heapq.heappush(self._due, _Due(time, self._order, ask, curve, epoch))
 
     def _step(self, due: _Due) -> None:
         """Finish an epoch, or lose it to a crash."""
-        self._clock = due.time
-        self._epochs += 1
+        self.seconds = due.time
+        self.epochs += 1
         number, epoch = due.ask.number, due.epoch
         if self._crashes(due):
             self._schedule(due.ask, due.curve, epoch, delay=self.world.restart)
             return
-        self._events += 1
+        self.events += 1
         metrics = due.curve.at(epoch)
-        self._points.append((self._epochs, [metrics[n] for n in self.file.objectives]))
-        action = self._study.record(number, epoch, metrics)
+        self.points.append((self.epochs, [metrics[n] for n in self.file.objectives]))
+        action = self.study.record(number, epoch, metrics)
         if action == "pause":
-            self._study.pause(number)
+            self.study.pause(number)
         elif action == "stop":
-            self._study.prune(number)
+            self.study.prune(number)
         elif epoch >= self.file.training.epochs:
-            self._study.complete(number, metrics)
+            self.study.complete(number, metrics)
         else:
             self._schedule(due.ask, due.curve, epoch + 1)
 
@@ -167,17 +131,14 @@ class _Simulation:
 
     def _kill(self, time: float) -> None:
         """Lose the driver and every running epoch; a new driver goes on with the study."""
-        self._clock = max(self._clock, time) + self.world.restart
-        self._epochs += len(self._due)
+        self.seconds = max(self.seconds, time) + self.world.restart
+        self.epochs += len(self._due)
         self._due = []
-        self._study = self._start()
+        self.study = self._start()
 
 
-def reached_epochs(runs: Sequence[Simulated]) -> dict[int, float]:
-    """Return how many trials reach each epoch, averaged over some searches."""
-    counts: dict[int, float] = {}
-    for run in runs:
-        for view in run.study.views():
-            for epoch in range(1, view.epoch + 1):
-                counts[epoch] = counts.get(epoch, 0.0) + 1.0 / len(runs)
-    return counts
+def simulate_search(file: StudyFile, table: CurveTable, world: World | None = None) -> Simulated:
+    """Search a study on recorded curves, with the study file's workers, budget and seed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return Simulated(file, table, world or World()).run()

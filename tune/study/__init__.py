@@ -1,1 +1,1 @@
-"""The study: what the Optuna storage holds, who may write it, and all that is decided from it."""
+"""The study: its events in the Optuna storage, the lease to write them, and all decisions."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,18 +23,14 @@ class Spent:
     money: float = 0.0
 
     def __add__(self, other: Spent) -> Spent:
-        return Spent(
-            epochs=self.epochs + other.epochs,
-            cpu_seconds=self.cpu_seconds + other.cpu_seconds,
-            gpu_seconds=self.gpu_seconds + other.gpu_seconds,
-            money=self.money + other.money,
-        )
+        names = [one.name for one in fields(self)]
+        return Spent(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 def spent_by(
     view: TrialView, resources: Resources, prices: Prices, replicates: Replicates
 ) -> Spent:
-    """Return what a trial used; where it continues another, only what came on top.
+    """Return what a trial used, without what it inherited from a trial that it continues.
 
     A complete trial has trained all its seeds, any other one those that race.
     """
@@ -89,7 +85,7 @@ def reached(
 def trials_left(
     limits: Bounded, views: Sequence[TrialView], wall_seconds: Callable[[], float]
 ) -> int:
-    """Return how many trials are still to be run or finished under the budget."""
+    """Return how many trials run, or may still begin under the budget."""
     running = sum(v.state == "RUNNING" for v in views)
     return running + (0 if reached(limits, views, wall_seconds) else unbegun(limits, views))
 

@@ -1,8 +1,8 @@
-"""The lock of a study's driver: one that the system frees when its holder dies, however it dies.
+"""The lock of a study's driver, which the system frees when its holder dies, however it dies.
 
 SQLite and journal: a lock of the operating system on a file beside the storage. PostgreSQL: an
-advisory lock of the server, which lives as long as the connection that took it; it needs a direct
-connection (a pool that hands out another connection for each statement does not keep it).
+advisory lock of the server, which lives as long as the connection that took it. It needs a direct
+connection: a pool that uses another connection for each statement does not keep it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tune import compat
 from tune.study.storage import StorageError, database_url, explain, file_of, mend_journal
@@ -21,26 +21,10 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 STALE = 3.0
-"""Seconds after which a journal's lock that nobody renews is a dead writer's; an append takes
-milliseconds. Optuna itself waits for 30."""
+"""Seconds after which a journal's lock that does not change counts as a dead writer's. An append
+takes milliseconds; Optuna itself waits for 30 s."""
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _KEEPALIVE = ("tcp_keepalives_idle=30", "tcp_keepalives_interval=10", "tcp_keepalives_count=3")
-
-
-class DriverLock(Protocol):
-    """A lock that one process holds."""
-
-    def acquire(self) -> bool:
-        """Take the lock if it is free and return whether this process holds it."""
-        ...
-
-    def held(self) -> bool:
-        """Return whether this process still holds the lock; raises where that cannot be seen."""
-        ...
-
-    def release(self) -> None:
-        """Free the lock."""
-        ...
 
 
 def driver_lock(url: str, study: str) -> DriverLock:
@@ -54,7 +38,7 @@ def driver_lock(url: str, study: str) -> DriverLock:
 class FileLock:
     """An operating system's lock on a file.
 
-    A file system that knows no such locks lets everyone pass: the heartbeat decides then.
+    On a file system without such locks every process takes it, and the heartbeat decides.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,7 +51,7 @@ class FileLock:
         self._unsupported = False
 
     def acquire(self) -> bool:
-        """Take the lock if it is free."""
+        """Take the lock if it is free, and return whether this process holds it."""
         import filelock
 
         try:
@@ -85,7 +69,7 @@ class FileLock:
         return True
 
     def held(self) -> bool:
-        """Return True: the system takes it from nobody that lives."""
+        """Return whether this process still holds the lock."""
         return self._unsupported or self._lock.is_locked
 
     def release(self) -> None:
@@ -115,7 +99,10 @@ class ServerLock:
             explain(error, url)
 
     def acquire(self) -> bool:
-        """Take the lock if it is free; `StorageError` where the server cannot be asked."""
+        """Take the lock if it is free, and return whether this process holds it.
+
+        Raises `StorageError` where the server does not answer.
+        """
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
@@ -124,17 +111,19 @@ class ServerLock:
             explain(error, self._url)
 
     def held(self) -> bool:
-        """Return whether the connection lives; a lost one is made again, and the lock taken."""
+        """Return whether this process still holds the lock.
+
+        A lost connection is made again and the lock taken again.
+        """
         from sqlalchemy import text
         from sqlalchemy.exc import DBAPIError
 
         if self._connection is not None:
             try:
                 self._connection.execute(text("SELECT 1"))
+                return True
             except DBAPIError:
                 self.release()
-            else:
-                return True
         return self._take()
 
     def release(self) -> None:
@@ -159,11 +148,14 @@ class ServerLock:
         return True
 
 
-def settle_journal(path: Path) -> int:
-    """Undo what a writer that died in an append left of a journal; return the bytes cut off.
+DriverLock = FileLock | ServerLock
 
-    Its lock is removed once it has stood still for `STALE` seconds, since without that the next
-    append would wait for 30. The torn line is cut under the journal's lock, for drivers of other
+
+def settle_journal(path: Path) -> int:
+    """Repair a journal whose writer died in an append; return the bytes that were cut off.
+
+    The dead writer's lock is removed once it has not changed for `STALE` seconds; the next append
+    would wait for 30. The torn line is cut under the journal's lock, because drivers of other
     studies may be writing to the same journal.
     """
     from optuna.storages.journal import JournalFileSymlinkLock
@@ -172,13 +164,13 @@ def settle_journal(path: Path) -> int:
         return 0
     own = JournalFileSymlinkLock(str(path))
     link = compat.journal_lock(path)
-    since, seen = time.monotonic(), _identity(link)
-    while seen is not None and time.monotonic() - since < STALE:
+    since, holder = time.monotonic(), _holder(link)
+    while holder is not None and time.monotonic() - since < STALE:
         time.sleep(0.02)
-        now = _identity(link)
-        if now != seen:
-            since, seen = time.monotonic(), now
-    if seen is not None:
+        now = _holder(link)
+        if now != holder:
+            since, holder = time.monotonic(), now
+    if holder is not None:
         with suppress(RuntimeError):  # its holder lived after all and has just removed it
             own.release()
     own.acquire()
@@ -188,7 +180,7 @@ def settle_journal(path: Path) -> int:
         own.release()
 
 
-def _identity(link: Path) -> tuple[int, int] | None:
+def _holder(link: Path) -> tuple[int, int] | None:
     """Return what tells one holder's lock from the next one's; None where there is none."""
     try:
         found = link.lstat()

@@ -1,4 +1,4 @@
-"""The code and the versions that a result is made with."""
+"""The versions of code and packages that a result is made with."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from refkd import __version__
 
 PACKAGES = ("torch", "numpy", "ray", "optuna", "mlflow", "h5py", "pyarrow")
 UNKNOWN = "unknown"
-"""In place of a commit where the code lies in no git checkout."""
+"""In place of a commit where the code is in no git checkout."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """What a result can only be repeated with: code and versions."""
+    """Versions of code and packages: a result can be repeated only with the same ones."""
 
     refkd: str
     python: str
@@ -46,7 +46,11 @@ class Environment:
 
 def environment() -> Environment:
     """Return the code and the versions of this process."""
-    commit, dirty = _git()
+    try:
+        commit = _git("rev-parse", "HEAD")
+        dirty = str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower()
+    except (OSError, subprocess.CalledProcessError):
+        commit = dirty = UNKNOWN
     return Environment(
         refkd=__version__,
         python=platform.python_version(),
@@ -56,19 +60,7 @@ def environment() -> Environment:
     )
 
 
-def _git() -> tuple[str, str]:
-    """Return commit and dirtiness of the code."""
-    folder = Path(__file__).parent
-    try:
-        commit = _run_git(folder, "rev-parse", "HEAD")
-        dirty = bool(_run_git(folder, "status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.CalledProcessError):
-        return UNKNOWN, UNKNOWN
-    return commit, str(dirty).lower()
-
-
-def _run_git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
-    )
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.strip()

@@ -1,8 +1,8 @@
-"""The one order of all that happens to a study, and the hashes that keep it honest.
+"""The order of a study's events, and the hashes that protect it.
 
-The driver alone writes, so its events have an order. Each is stamped with its place in it and with
-a hash over itself and the hash before it: what was known when a decision was taken is whatever has
-a lower place, and a value that is changed afterwards no longer fits its hash.
+Only the driver writes events, so they have one order. Each event is stamped with its place and
+with a hash over itself and the previous event's hash. What a decision was based on is everything
+with a lower place, and a value that is changed afterwards no longer matches its hash.
 """
 
 from __future__ import annotations
@@ -26,10 +26,7 @@ START = "0" * 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredEvent:
-    """An event as stored: of which trial, under which key, what, and its stamp.
-
-    Its kind and fields are those of `tune.study.events`.
-    """
+    """An event as an attribute holds it; `tune.study.events` declares its kinds and fields."""
 
     number: int | None
     """The trial; None for an event of the study."""
@@ -38,8 +35,8 @@ class StoredEvent:
     stamp: Stamp
 
 
-class Chain:
-    """Stamps events; begun from what the storage holds, so that a new launch goes on."""
+class EventLog:
+    """Stamps new events, continuing the order of those that the storage holds."""
 
     def __init__(
         self,
@@ -48,13 +45,7 @@ class Chain:
     ) -> None:
         """`attributes` are the study's own."""
         last = max(events(trials, attributes), key=lambda e: e.stamp.place, default=None)
-        self._place = last.stamp.place if last else 0
-        self._digest = last.stamp.digest if last else START
-
-    @property
-    def place(self) -> int:
-        """Place of the last event."""
-        return self._place
+        self._place, self._digest = (last.stamp.place, last.stamp.digest) if last else (0, START)
 
     def stamp(
         self, number: int | None, key: str, content: Mapping[str, Any], *, launch: int
@@ -74,17 +65,21 @@ def events(
     trials: Iterable[FrozenTrial | StoredTrial], attributes: Mapping[str, Any] | None = None
 ) -> Iterator[StoredEvent]:
     """Yield every event of some trials, and of the study's own attributes, in no order."""
-    for trial in trials:
-        yield from _stamped(trial.number, trial.user_attrs)
-    yield from _stamped(None, attributes or {})
+    holders = [*((trial.number, trial.user_attrs) for trial in trials), (None, attributes or {})]
+    for number, held in holders:
+        for key, value in held.items():
+            if isinstance(value, dict) and STAMP in value:
+                content = {k: v for k, v in value.items() if k != STAMP}
+                stamp = read_stamp(value)
+                yield StoredEvent(number=number, key=key, content=content, stamp=stamp)
 
 
 def broken(
     trials: Iterable[FrozenTrial | StoredTrial], attributes: Mapping[str, Any] | None = None
 ) -> StoredEvent | None:
-    """Return the first event whose content does not fit its hash; None where all do.
+    """Return the first event whose content does not match its hash; None where all do.
 
-    An event that is missing breaks the one after it.
+    Where an event is missing, the one after it does not match.
     """
     before = START
     for event in sorted(events(trials, attributes), key=lambda e: e.stamp.place):
@@ -94,10 +89,3 @@ def broken(
             return event
         before = stamp.digest
     return None
-
-
-def _stamped(number: int | None, attributes: Mapping[str, Any]) -> Iterator[StoredEvent]:
-    for key, value in attributes.items():
-        if isinstance(value, dict) and STAMP in value:
-            content = {k: v for k, v in value.items() if k != STAMP}
-            yield StoredEvent(number=number, key=key, content=content, stamp=read_stamp(value))

@@ -1,16 +1,17 @@
-"""Everything that can happen to a study: a class a kind, as it is stored and read again.
+"""Every kind of event of a study: one class each, with how it is stored and read.
 
-An event of a trial is one of the trial's attributes, an event of the study one of the study's. Its
-key says which kind it is and the numbers that tell it from others of its kind, its content all
-the rest. The place of an event in the study's order is its stamp (`tune.study.event_log`).
+An event of a trial is a user attribute of the trial, an event of the study one of the study. The
+attribute's key holds the kind and the numbers that identify the event, its value all other
+fields. The stamp gives its place in the study's one order (`tune.study.event_log`).
 """
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
+from typing import Any, ClassVar, Literal, Self, TypeVar, dataclass_transform, get_args
 
 from pydantic import TypeAdapter
 
@@ -20,15 +21,22 @@ from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, STAMP, Action,
 
 Metrics = dict[str, float]
 Chooser = Literal["search", "finalists"]
-"""Whoever chose champions."""
+"""Which command chose champions."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 class _Event:
-    """What all kinds share: `PREFIX` begins the key, the fields `IN_KEY` end it."""
+    """Base of all kinds, which makes each a frozen dataclass.
+
+    The key of an event is the `PREFIX` of its kind, followed by the fields `IN_KEY`.
+    """
 
     PREFIX: ClassVar[str]
-    IN_KEY: ClassVar[tuple[str, ...]] = ()
+    IN_KEY: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls, *, prefix: str, in_key: tuple[str, ...] = ()) -> None:
+        cls.PREFIX, cls.IN_KEY = prefix, in_key
+        dataclass(frozen=True, kw_only=True)(cls)
 
     @property
     def key(self) -> str:
@@ -37,50 +45,39 @@ class _Event:
         return self.PREFIX + ":".join([f"{n:04d}" for n in numbers[:1]] + [*map(str, numbers[1:])])
 
     def content(self) -> dict[str, Any]:
-        """Return what is stored, as JSON gives it back; what is None is left out.
+        """Return the fields to store, as JSON values, without those that are None.
 
-        Numbers that are not finite become their names; those among `Metrics` are read as numbers
-        again.
+        NaN and infinities become strings; among `Metrics` they are read as numbers again.
         """
-        facts = {k: v for k, v in asdict(self).items() if k not in self.IN_KEY and v is not None}
-        return dict(json.loads(json.dumps(facts), parse_constant=str))
+        facts = {k: v for k, v in vars(self).items() if k not in self.IN_KEY and v is not None}
+        return dict(json.loads(json.dumps(facts, default=asdict), parse_constant=str))
 
     @classmethod
     def read(cls, key: str, content: Mapping[str, Any]) -> Self:
-        """Return the event that an attribute holds; facts that are not known here are left out."""
+        """Return the event that an attribute holds; unknown fields are ignored."""
         numbers = key.removeprefix(cls.PREFIX).split(":") if cls.IN_KEY else []
         facts = {**content, **dict(zip(cls.IN_KEY, map(int, numbers), strict=True))}
-        read: Self = _reader(cls).validate_python(facts)
+        read: Self = _reader(cls).validate_python(facts)  # type: ignore[arg-type]
         return read
 
 
-_READERS: dict[str, TypeAdapter[Any]] = {}
-
-
+@functools.cache
 def _reader(kind: type[_Event]) -> TypeAdapter[Any]:
-    """Return what checks a kind's facts; it is made when it is first needed."""
-    if kind.PREFIX not in _READERS:
-        _READERS[kind.PREFIX] = TypeAdapter(kind)
-    return _READERS[kind.PREFIX]
+    return TypeAdapter(kind)
 
 
 # Events of a trial -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrialAsked(_Event):
+class TrialAsked(_Event, prefix=ASKED):
     """The sampler has given a trial its values."""
 
-    PREFIX: ClassVar[str] = ASKED
     values: Values
 
 
-@dataclass(frozen=True, kw_only=True)
-class EpochEnded(_Event):
+class EpochEnded(_Event, prefix=EPOCH, in_key=("epoch",)):
     """A trial has trained an epoch, counted from 1."""
 
-    PREFIX: ClassVar[str] = EPOCH
-    IN_KEY: ClassVar[tuple[str, ...]] = ("epoch",)
     epoch: int
     metrics: Metrics
 
@@ -94,37 +91,30 @@ class EpochEnded(_Event):
         return cls(epoch=int(key.removeprefix(cls.PREFIX)), metrics=dict(content))
 
 
-@dataclass(frozen=True, kw_only=True)
-class RungJudged(_Event):
+class RungJudged(_Event, prefix=RUNG, in_key=("epoch",)):
     """The pruner has decided about a trial at a rung."""
 
-    PREFIX: ClassVar[str] = RUNG
-    IN_KEY: ClassVar[tuple[str, ...]] = ("epoch",)
     epoch: int
     action: Action
     better: int | None = None
-    """How many of those `among` whom it was judged stand better."""
+    """Trials at the rung that rank strictly before it."""
     among: int | None = None
+    """Trials compared at the rung, this one included."""
     written: dict[str, Any] | None = None
-    """What a pruner of Optuna's remembers of it."""
+    """Attributes that a pruner of Optuna's stored in the trial."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrialPromoted(_Event):
+class TrialPromoted(_Event, prefix=PROMOTION, in_key=("epoch",)):
     """A trial that was paused at a rung goes on."""
 
-    PREFIX: ClassVar[str] = PROMOTION
-    IN_KEY: ClassVar[tuple[str, ...]] = ("epoch",)
     epoch: int
     better: int
     among: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrialEnded(_Event):
+class TrialEnded(_Event, prefix=ENDED):
     """A trial has an outcome."""
 
-    PREFIX: ClassVar[str] = ENDED
     state: Literal["COMPLETE", "PRUNED", "FAIL"]
     values: list[float] | None = None
     """The objectives of a complete trial."""
@@ -140,26 +130,21 @@ TrialEvent = TrialAsked | EpochEnded | RungJudged | TrialPromoted | TrialEnded
 # Events of the study -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class LaunchBegun(_Event):
-    """A driver has begun to search; all its events bear the launch's number."""
+class LaunchBegun(_Event, prefix="launch:", in_key=("launch",)):
+    """A driver has begun to search; the stamps of all its events hold the launch's number."""
 
-    PREFIX: ClassVar[str] = "launch:"
-    IN_KEY: ClassVar[tuple[str, ...]] = ("launch",)
     launch: int
     begun: float
     """In seconds since 1970."""
     file: dict[str, Any]
     """The study file as it was."""
     environment: Environment | None = None
-    """None in launches from before it was kept, and in simulations."""
+    """None in simulations."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TeacherTrained(_Event):
-    """A teacher is frozen; its epochs stand in its own record, which the digest names."""
+class TeacherTrained(_Event, prefix="teacher:"):
+    """A teacher is trained; its record, which the digest identifies, holds its epochs."""
 
-    PREFIX: ClassVar[str] = "teacher:"
     role: str
     digest: str = ""
     epoch: int = 0
@@ -171,11 +156,9 @@ class TeacherTrained(_Event):
     """Metrics of its last epoch, whose costs are of all."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChampionsChosen(_Event):
+class ChampionsChosen(_Event, prefix="champions:"):
     """The best trials are chosen, scored and kept."""
 
-    PREFIX: ClassVar[str] = "champions:"
     by: Chooser
     champions: dict[str, int]
     """Trial by alias."""
@@ -183,11 +166,9 @@ class ChampionsChosen(_Event):
     """Trials that had ended by then."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinalistsBegun(_Event):
+class FinalistsBegun(_Event, prefix="finals:"):
     """Trials have been picked to be trained again on fresh seeds."""
 
-    PREFIX: ClassVar[str] = "finals:"
     begun: float
     """In seconds since 1970."""
     trials: list[int]
@@ -195,12 +176,9 @@ class FinalistsBegun(_Event):
     environment: Environment
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinalistEpochEnded(_Event):
+class FinalistEpochEnded(_Event, prefix="finalist-epoch:", in_key=("trial", "replicate", "epoch")):
     """A student of a finalist has trained an epoch, counted from 1."""
 
-    PREFIX: ClassVar[str] = "finalist-epoch:"
-    IN_KEY: ClassVar[tuple[str, ...]] = ("trial", "replicate", "epoch")
     trial: int
     replicate: int
     epoch: int
@@ -209,12 +187,9 @@ class FinalistEpochEnded(_Event):
     metrics: Metrics
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinalistTrained(_Event):
-    """A student of a finalist has ended: what it came to, or why it failed."""
+class FinalistTrained(_Event, prefix="finalist:", in_key=("trial", "replicate")):
+    """Training a student of a finalist has ended, with its metrics or the reason it failed."""
 
-    PREFIX: ClassVar[str] = "finalist:"
-    IN_KEY: ClassVar[tuple[str, ...]] = ("trial", "replicate")
     trial: int
     replicate: int
     """Which of the fresh seeds, counted from 0."""
@@ -226,12 +201,9 @@ class FinalistTrained(_Event):
     failed: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class LookTaken(_Event):
-    """The test roles are about to be looked at; the ledger holds the whole row."""
+class LookTaken(_Event, prefix="look:", in_key=("look",)):
+    """The test roles are about to be evaluated; the ledger holds the whole row."""
 
-    PREFIX: ClassVar[str] = "look:"
-    IN_KEY: ClassVar[tuple[str, ...]] = ("look",)
     look: int
     """Counted from 1."""
     champions: dict[str, int] = field(default_factory=dict)
@@ -241,11 +213,9 @@ class LookTaken(_Event):
     reason: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class AliasMoved(_Event):
+class AliasMoved(_Event, prefix="alias:"):
     """An alias of the registered model points at another version."""
 
-    PREFIX: ClassVar[str] = "alias:"
     moved: float
     """In seconds since 1970."""
     model: str
@@ -256,7 +226,7 @@ class AliasMoved(_Event):
     """Key of the run that made the student."""
     reason: str
     before: str | None = None
-    """The version that bore the alias until then."""
+    """The version that had the alias until then."""
 
 
 StudyEvent = (
@@ -282,32 +252,31 @@ def trial_event(key: str, content: Mapping[str, Any]) -> TrialEvent:
 
 def study_events(attributes: Mapping[str, Any], kind: type[Kind]) -> list[Kind]:
     """Return the events of a kind among a study's attributes, in their order."""
-    return [kind.read(key, content) for key, content in _of_kind(attributes, kind)]
+    held = [(key, value) for key, value in attributes.items() if key.startswith(kind.PREFIX)]
+
+    def place(item: tuple[str, Any]) -> tuple[float, str]:
+        key, value = item
+        return (read_stamp(value).place if STAMP in value else 0.0, key)
+
+    return [kind.read(key, value) for key, value in sorted(held, key=place)]
 
 
-def key_for(event: StudyEvent, attributes: Mapping[str, Any]) -> str:
-    """Return the attribute that is to hold an event: its own, or the next one of its kind."""
+def key_for(event: StudyEvent, keys: Iterable[str]) -> str:
+    """Return the attribute to hold an event, given the study's keys: its own or the next free."""
     if event.IN_KEY:
         return event.key
-    known = sum(key.startswith(event.PREFIX) for key in attributes)
+    known = sum(key.startswith(event.PREFIX) for key in keys)
     return f"{event.PREFIX}{known + 1:04d}"
 
 
 def teachers_of(attributes: Mapping[str, Any]) -> dict[str, TeacherTrained]:
-    """Return what each teacher of a study came to, by role; the last one, if it changed."""
-    older: dict[str, Any] = attributes.get("teacher_results", {})  # how schema 2 noted them
-    found = {
-        role: TeacherTrained.read("", {"role": role, **known}) for role, known in older.items()
-    }
-    return found | {one.role: one for one in study_events(attributes, TeacherTrained)}
+    """Return the last event of each teacher of a study, by role."""
+    return {one.role: one for one in study_events(attributes, TeacherTrained)}
 
 
 def champions_of(attributes: Mapping[str, Any], by: Chooser) -> ChampionsChosen | None:
     """Return the champions that were chosen last; None before that."""
     chosen = [one for one in study_events(attributes, ChampionsChosen) if one.by == by]
-    older = attributes.get("crowned") if by == "search" else None  # how schema 2 noted them
-    if not chosen and older:
-        return ChampionsChosen.read("", {"by": by, **older})
     return chosen[-1] if chosen else None
 
 
@@ -318,26 +287,11 @@ def aliases_of(attributes: Mapping[str, Any]) -> dict[str, AliasMoved]:
 
 
 def finalists_code(attributes: Mapping[str, Any]) -> Environment | None:
-    """Return the code and versions that finalists were trained with last; None where unknown."""
+    """Return the code and versions of the last training of finalists; None before any."""
     begun = study_events(attributes, FinalistsBegun)
     return begun[-1].environment if begun else None
 
 
 def looks_of(attributes: Mapping[str, Any]) -> int:
-    """Return how many looks at the test roles a study knows of."""
-    looks = [one.look for one in study_events(attributes, LookTaken)]
-    return max(looks, default=int(attributes.get("looks", 0)))  # how schema 2 counted them
-
-
-def _of_kind(
-    attributes: Mapping[str, Any], kind: type[_Event]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield key and content of a kind's events, those with a place in the order by it."""
-    held = [(key, value) for key, value in attributes.items() if key.startswith(kind.PREFIX)]
-
-    def place(item: tuple[str, Any]) -> tuple[float, str]:
-        key, value = item
-        return (read_stamp(value).place if STAMP in value else 0.0, key)
-
-    for key, value in sorted(held, key=place):
-        yield key, {name: fact for name, fact in value.items() if name != STAMP}
+    """Return how many evaluations on the test roles a study knows of."""
+    return max((one.look for one in study_events(attributes, LookTaken)), default=0)

@@ -1,4 +1,4 @@
-"""Where a study keeps what its trials make, and a workspace its teachers."""
+"""The folders of trials, finalists and teachers."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ if TYPE_CHECKING:
 
 
 def trial_folder(study_folder: Path, number: int) -> Path:
-    """Return a trial's folder: named by its number, as everywhere else."""
+    """Return the folder of a trial."""
     return study_folder / "trials" / f"{number:04d}"
 
 
 def finalist_folder(study_folder: Path, number: int, replicate: int) -> Path:
-    """Return where a finalist's student of one seed lies."""
+    """Return the folder of a finalist's student of one seed."""
     return study_folder / "finalists" / f"{number:04d}" / f"seed-{replicate}"
 
 
 def seed_folder(folder: Path, replicate: int) -> Path:
-    """Return where a student of a trial lies: the first in the trial's folder itself."""
+    """Return the folder of a student of a trial: for the first seed, the trial's own."""
     return folder if replicate == 0 else folder / f"seed-{replicate}"
 
 
 def teacher_folder(workspace: Path, config: TeacherConfig, dataset: Dataset) -> Path:
-    """Return a teacher's folder, the same for all that need an equal one."""
+    """Return a teacher's folder, the same for every study that needs an equal teacher."""
     return workspace.absolute() / "teachers" / config.address(dataset)
 
 
 def student_folders(study_folder: Path, number: int, seeds: int) -> list[Path]:
-    """Return where the students of a trial lie, one a seed."""
+    """Return the folders of a trial's students, one for each seed."""
     home = trial_folder(study_folder, number)
     return [seed_folder(home, replicate) for replicate in range(seeds)]

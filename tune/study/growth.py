@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from refkd.errors import RefKDError
 from tune.study.view import CONTINUES
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from tune.config.study_file import StudyFile
     from tune.study.launches import Launch
     from tune.study.search_study import SearchStudy
-    from tune.study.view import TrialView
 
 
 def check_growth(file: StudyFile, launches: Sequence[Launch]) -> None:
@@ -23,59 +22,48 @@ def check_growth(file: StudyFile, launches: Sequence[Launch]) -> None:
     other fixed settings, replicates or constraints are not.
     """
     for launch in launches:
-        if file.training.epochs < launch.epochs:
-            raise RefKDError(
-                f"training.epochs is {file.training.epochs}, but launch {launch.number} trained "
-                f"{launch.epochs}: values of fewer epochs cannot be compared; give the changed "
-                "study another name"
-            )
-        earlier = launch.study_file()
-        _check_same(file, earlier, launch.number)
-        _check_space(file, earlier, launch.number)
-        _check_fixed(file, earlier, launch.number)
+        for conflict in _conflicts(file, launch):
+            raise RefKDError(f"{conflict} give the changed study another name")
 
 
-def _check_same(file: StudyFile, earlier: StudyFile, launch: int) -> None:
+def _conflicts(file: StudyFile, launch: Launch) -> Iterator[str]:
+    """Yield what cannot be compared with a launch's trials, up to the remedy."""
+    number = launch.number
+    if file.training.epochs < launch.epochs:
+        yield (
+            f"training.epochs is {file.training.epochs}, but launch {number} trained "
+            f"{launch.epochs}: values of fewer epochs cannot be compared;"
+        )
+    earlier = launch.study_file()
     for name in ("replicates", "constraints"):
         if getattr(file, name) != getattr(earlier, name):
-            raise RefKDError(
-                f"{name} differs from that of launch {launch}: earlier trials were judged "
-                "otherwise and cannot be compared; give the changed study another name"
+            yield (
+                f"{name} differs from that of launch {number}: earlier trials were judged "
+                "otherwise and cannot be compared;"
             )
-
-
-def _check_space(file: StudyFile, earlier: StudyFile, launch: int) -> None:
     for name, before in earlier.space.items():
-        now = file.space.get(name)
-        if now is None:
-            continue
+        now = file.space.get(name, before)
         if before.kind != now.kind or before.log != now.log:
-            raise RefKDError(
-                f"space.{name} is now a {now.label}, in launch {launch} it was a "
-                f"{before.label}; only the bounds of a range may change, so give the changed "
-                "study another name"
+            yield (
+                f"space.{name} is now a {now.label}, in launch {number} it was a {before.label}; "
+                "only the bounds of a range may change, so"
             )
-        if before.choice != now.choice:
-            raise RefKDError(
-                f"space.{name} has the choices {now.choice}, in launch {launch} it had "
-                f"{before.choice}; the sampler cannot compare them, so give the changed study "
-                "another name"
+        elif before.choice != now.choice:
+            yield (
+                f"space.{name} has the choices {now.choice}, in launch {number} it had "
+                f"{before.choice}; the sampler cannot compare them, so"
             )
-
-
-def _check_fixed(file: StudyFile, earlier: StudyFile, launch: int) -> None:
-    now = file.fixed()
-    for name, before in earlier.fixed().items():
-        if name in now and name != "training.epochs" and now[name] != before:
-            raise RefKDError(
-                f"{name} is now {now[name]!r}, in launch {launch} it was {before!r}: "
-                "earlier trials were trained otherwise; put it into the space, or give the "
-                "changed study another name"
+    fixed = file.fixed() | {"training.epochs": launch.epochs}
+    for name, held in earlier.fixed().items():
+        if fixed.get(name, held) != held:
+            yield (
+                f"{name} is now {fixed[name]!r}, in launch {number} it was {held!r}: "
+                "earlier trials were trained otherwise; put it into the space, or"
             )
 
 
 def continue_survivors(study: SearchStudy) -> list[int]:
-    """Put every complete trial of fewer epochs in line again, to go on from its checkpoint.
+    """Put every complete trial of fewer epochs in the queue again, to go on from its checkpoint.
 
     Optuna's finished trials never change, so the rest of the training is a trial of its own that
     says which one it continues; on the front it takes that one's place. Trials that continue
@@ -83,10 +71,11 @@ def continue_survivors(study: SearchStudy) -> list[int]:
     """
     views = study.views()
     known = {v.attributes.get(CONTINUES) for v in views}
-    epochs = study.file.training.epochs
     grown = []
     for view in views:
-        if view.state == "COMPLETE" and _epochs(view) < epochs and view.number not in known:
+        epochs = int(view.attributes.get("epochs", view.epoch))
+        shorter = view.state == "COMPLETE" and epochs < study.file.training.epochs
+        if shorter and view.number not in known:
             used = {**view.last, **view.kept}
             inherited = {
                 CONTINUES: view.number,
@@ -98,15 +87,3 @@ def continue_survivors(study: SearchStudy) -> list[int]:
             study.optuna.enqueue_trial({**before, **view.values}, user_attrs=inherited)
             grown.append(view.number)
     return grown
-
-
-def current(views: Sequence[TrialView]) -> list[TrialView]:
-    """Return the complete trials that count: without those that a complete one continues."""
-    complete = [v for v in views if v.state == "COMPLETE"]
-    replaced = {v.attributes.get(CONTINUES) for v in complete}
-    return [v for v in complete if v.number not in replaced]
-
-
-def _epochs(view: TrialView) -> int:
-    epochs: Any = view.attributes.get("epochs", view.epoch)
-    return int(epochs)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from tune.config.study_file import StudyFile
 
 WORKED = "worked:"
-"""Attribute of a launch beside its event: when it was last known to work, and on what. A sign of
-life is written again and again, so it is no event."""
+"""Prefix of a launch's second attribute: when it was last known to work, and on which machines.
+It is overwritten every few seconds, so it is no event."""
 TOUCH = 20.0
-"""A launch that is killed has worked that much longer than is known, at most."""
+"""Seconds between two such writes: a killed launch has worked that much longer at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Launch:
     nodes: list[dict[str, Any]] = field(default_factory=list)
     """Machines that were there meanwhile: `type`, `cpu`, `gpu`, `seconds`."""
     environment: Environment | None = None
-    """Its code and versions; None in launches from before they were kept."""
+    """Its code and versions; None in simulations."""
 
     @property
     def epochs(self) -> int:
@@ -59,7 +59,7 @@ class Launch:
 
 
 class Launches:
-    """All launches of a study, and the one that this driver is."""
+    """All launches of a study, with this driver's own."""
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
@@ -103,15 +103,11 @@ class Launches:
         """Note that the driver still works; the wall time of the budget is counted up to here."""
         self._touched, self._nodes = self.clock(), self.census()
         facts = {"last": self._touched, "nodes": self._nodes}
-        self._study.set_user_attr(_sign_of(self.number), facts)
+        self._study.set_user_attr(f"{WORKED}{self.number:04d}", facts)
 
     def all(self) -> list[Launch]:
         """Return every launch, the first one first."""
         return read_launches(self._study.user_attrs)
-
-    def first(self) -> Launch | None:
-        """Return the launch that began the study; None before it."""
-        return next(iter(self.all()), None)
 
     def once_fixed(self, names: Iterable[str], values: Mapping[str, Value]) -> dict[str, Value]:
         """Return what keys that `values` lack were while they were no part of the space.
@@ -135,28 +131,20 @@ class Launches:
 
 
 def made_with(trial: TrialView, launches: Iterable[Launch]) -> Environment | None:
-    """Return the code and versions of the launch that a trial ended in; None where unknown."""
+    """Return code and versions of the launch in which a trial ended; None where unknown."""
     number = trial.stamps[ENDED].launch if ENDED in trial.stamps else 0
     return next((one.environment for one in launches if one.number == number), None)
 
 
 def read_launches(attributes: Mapping[str, Any]) -> list[Launch]:
     """Return the launches among a study's attributes, the first one first."""
-    return [_read(event, attributes) for event in study_events(attributes, LaunchBegun)]
-
-
-def _read(event: LaunchBegun, attributes: Mapping[str, Any]) -> Launch:
-    sign: dict[str, Any] = {"last": event.begun}
-    for key in (event.key, _sign_of(event.launch)):  # schema 2 kept the sign in the launch itself
-        sign |= {k: v for k, v in attributes.get(key, {}).items() if k in ("last", "nodes")}
-    return Launch(
-        number=event.launch,
-        begun=event.begun,
-        file=event.file,
-        environment=event.environment,
-        **sign,
-    )
-
-
-def _sign_of(number: int) -> str:
-    return f"{WORKED}{number:04d}"
+    return [
+        Launch(
+            number=event.launch,
+            begun=event.begun,
+            file=event.file,
+            environment=event.environment,
+            **{"last": event.begun, **attributes.get(f"{WORKED}{event.launch:04d}", {})},
+        )
+        for event in study_events(attributes, LaunchBegun)
+    ]

@@ -1,9 +1,9 @@
-"""One driver a study: whoever holds the lease may ask, record and tell.
+"""One driver a study: only the process that holds the lease writes to it.
 
-A lock that the system frees when its holder dies decides (`tune.study.driver_lock`). Beside it the
-holder's name and the time of its last sign of life stand in the study itself. They tell everyone
-who is at work, and they refuse a driver on another machine that cannot see the lock, as on a
-shared folder without working locks, until the holder has been silent for `EXPIRY` seconds.
+A lock that the system frees when its holder dies decides (`tune.study.driver_lock`). The holder
+also writes its name and a heartbeat into the study. They show which driver is at work, and they
+refuse a driver on another machine that cannot see the lock, as on a shared folder without working
+locks, until the holder has written no heartbeat for `EXPIRY` seconds.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 DRIVER = "driver"
-"""Key of the holder among the study's attributes; None while nobody holds the lease."""
+"""Key of the holder among the study's attributes; None while the lease is free."""
 RENEWAL, EXPIRY = 10.0, 60.0
-"""Seconds between two signs of life, and after how many without one a holder counts as dead."""
+"""Seconds between two heartbeats, and after how many without one a holder counts as dead."""
 _log = logging.getLogger(__name__)
 
 
@@ -43,7 +43,7 @@ class LeaseError(RefKDError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Driver:
-    """Who holds a study's lease; times are seconds since 1970 by the clock of its machine."""
+    """The holder of a study's lease; times are seconds since 1970 by the clock of its machine."""
 
     user: str
     host: str
@@ -67,10 +67,16 @@ class Driver:
         )
 
     def lives(self, *, expiry: float = EXPIRY) -> bool:
-        """Return whether it may still be at work: seen lately and, if it ran here, not ended."""
-        if self.host == socket.gethostname():
-            return self._runs_here()
-        return time.time() - self.renewed < expiry
+        """Return whether it may still be at work: its process runs, or has a recent heartbeat."""
+        if self.host != socket.gethostname():
+            return time.time() - self.renewed < expiry
+        import psutil
+
+        try:
+            started = psutil.Process(self.process).create_time()
+        except psutil.NoSuchProcess:
+            return False
+        return started <= self.since + 1  # else the number was given to another process
 
     def __str__(self) -> str:
         since = datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds")
@@ -80,30 +86,16 @@ class Driver:
             f"life {silent} s ago)"
         )
 
-    def _runs_here(self) -> bool:
-        import psutil
-
-        try:
-            started = psutil.Process(self.process).create_time()
-        except psutil.NoSuchProcess:
-            return False
-        return started <= self.since + 1  # else the number was given to another process
-
 
 def driver_of(attributes: Mapping[str, Any]) -> Driver | None:
-    """Return who holds the lease, or died with it, from a study's attributes."""
+    """Return the driver that holds the lease, or died with it, from a study's attributes."""
     facts = attributes.get(DRIVER)
     return None if facts is None else Driver(**facts)
 
 
 @contextmanager
 def lease(
-    url: str,
-    study: str,
-    *,
-    objectives: int,
-    renewal: float = RENEWAL,
-    expiry: float = EXPIRY,
+    url: str, study: str, *, objectives: int, renewal: float = RENEWAL, expiry: float = EXPIRY
 ) -> Iterator[Driver]:
     """Hold the lease of the study `study` in the storage `url` while the body runs.
 
@@ -113,7 +105,7 @@ def lease(
     """
     lock = driver_lock(url, study)
     if not lock.acquire():
-        raise _refusal(study, _reader(url, study))
+        raise _refusal(study, _lock_holder(url, study))
     try:
         with _interrupts_heard():
             holding = _Holding(url, study, lock, renewal=renewal, expiry=expiry)
@@ -123,14 +115,14 @@ def lease(
             finally:
                 holding.end()
         if holding.lost:
-            raise _refusal(study, _reader(url, study))
+            raise _refusal(study, _lock_holder(url, study))
     finally:
         lock.release()
 
 
 @contextmanager
 def _interrupts_heard() -> Iterator[None]:
-    """Let a lost lease interrupt a driver that a script's `&` has started to ignore Ctrl-C."""
+    """Let a lost lease interrupt a driver that ignores Ctrl-C since a script's `&` started it."""
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         yield
@@ -156,7 +148,7 @@ class _Holding:
         self._thread = threading.Thread(target=self._keep, name="refkd-lease", daemon=True)
 
     def begin(self, objectives: int) -> None:
-        """Take the study over from whoever held it last, unless that one may live."""
+        """Take the study over from its last holder, unless that one may still be at work."""
         path = file_of(self._url)
         self._storage = open_storage(self._url)
         try:
@@ -165,7 +157,9 @@ class _Holding:
                 self._check_predecessor(study_id)
             if path is not None and is_journal(self._url):
                 settle_journal(path)
-            self._id = _create(self._storage, self._study, objectives)
+            if study_id is None:
+                study_id = _create(self._storage, self._study, objectives)
+            self._id = study_id
             self._write(self.me)
         except BaseException:
             close_storage(self._storage)
@@ -189,7 +183,7 @@ class _Holding:
         if found.lives(expiry=self._expiry):
             raise _refusal(self._study, found)
         if found.host != self.me.host and time.time() - found.renewed < 10 * self._expiry:
-            # Its clock may be behind ours: whoever lives gives a sign while we wait.
+            # Its clock may be behind ours: a driver at work writes a heartbeat while we wait.
             time.sleep(2 * self._renewal)
             again = self._holder(study_id)
             if again is not None and again != found:
@@ -201,7 +195,7 @@ class _Holding:
             try:
                 self._renew()
                 failing = False
-            except Exception as error:  # whatever a storage raises: it is tried again, and told
+            except Exception as error:  # whatever a storage raises: logged, and tried again
                 if not failing:
                     _log.warning(
                         "the lease of study %s could not be renewed (%s); after %g s without a "
@@ -241,15 +235,12 @@ def _find(storage: BaseStorage, study: str) -> int | None:
 def _create(storage: BaseStorage, study: str, objectives: int) -> int:
     from optuna.study import StudyDirection
 
-    found = _find(storage, study)
-    if found is not None:
-        return found
     with log_levels({"optuna": logging.WARNING}):
         return int(storage.create_new_study([StudyDirection.MAXIMIZE] * objectives, study))
 
 
-def _reader(url: str, study: str) -> Driver | None:
-    """Return who holds the lease; None where it has the lock but has not written its name yet."""
+def _lock_holder(url: str, study: str) -> Driver | None:
+    """Return the driver that has the lock; None where it has not written its name yet."""
     try:
         storage = open_storage(url, create=False)
     except StorageError:  # its holder is making the tables at this moment

@@ -1,4 +1,4 @@
-"""The ledger of looks at the sealed test roles: appended to, never rewritten."""
+"""The ledger of evaluations on the sealed test roles, called looks: only appended to."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ LEDGER = "ledger.jsonl"
 
 
 class LedgerError(RefKDError):
-    """A look that the ledger does not allow, or a ledger that cannot be read."""
+    """An evaluation that the ledger does not allow, or a ledger that cannot be read."""
 
 
 class Evaluated(Config):
-    """One champion that a look is about."""
+    """A champion that is evaluated."""
 
     trial: int | None = None
     """None where it is a row of a table."""
     students: dict[str, str]
-    """sha256 of the weights by folder, below the study's own: a student a seed."""
+    """sha256 of the weights by folder, relative to the study's: one student for each seed."""
 
 
 class Look(Config):
-    """One row: who looked at the test roles, when, at what, and why again."""
+    """One row: an evaluation on the test roles, by whom, when, of what, and why again."""
 
     look: int = Field(ge=1)
     """Counted from 1."""
@@ -49,7 +49,7 @@ class Look(Config):
     git_commit: str
     git_dirty: str
     reason: str | None = None
-    """Why it was looked at again; none for the first look."""
+    """Why they were evaluated again; None for the first time."""
 
     @property
     def trials(self) -> dict[str, int]:
@@ -58,14 +58,14 @@ class Look(Config):
 
     @property
     def title(self) -> str:
-        """What stands above every table of this look."""
+        """The title of every table of this evaluation."""
         return f"this is look {self.look}" + (f": {self.reason}" if self.reason else "")
 
 
 def read_looks(folder: Path) -> list[Look]:
-    """Return the looks a study has had, the first one first.
+    """Return the evaluations of a study, the first one first.
 
-    Raises `LedgerError` where a row cannot be read: how many looks there were is then not known.
+    Raises `LedgerError` where a row cannot be read, so that they cannot be counted.
     """
     path = folder / LEDGER
     if not path.is_file():
@@ -88,9 +88,9 @@ def read_looks(folder: Path) -> list[Look]:
 def check_look(
     looks: list[Look], *, study: str, again: bool, reason: str | None, noted: int = 0
 ) -> None:
-    """Refuse a look that is not allowed: the first needs nothing, every further one a reason.
+    """Refuse an evaluation that is not allowed: every one after the first needs a reason.
 
-    `noted` looks are known from elsewhere, so that a ledger which lost rows is not believed.
+    `noted` is how many the study knows of; a ledger with fewer rows has lost some.
     """
     if noted > len(looks):
         raise LedgerError(
@@ -103,9 +103,9 @@ def check_look(
             f"study {study!r} has not been looked at yet; leave out --again and --reason"
         )
     if looks and not (again and given):
-        last = looks[-1]
+        last, times = looks[-1], "once" if len(looks) == 1 else f"{len(looks)} times"
         raise LedgerError(
-            f"study {study!r} was looked at {_times(len(looks))}, last by {last.user} on "
+            f"study {study!r} was looked at {times}, last by {last.user} on "
             f"{last.host} at {last.time}: one look is what makes a test result honest; to look "
             "again give --again --reason TEXT, which every later result shows"
         )
@@ -124,7 +124,3 @@ def append_look(folder: Path, look: Look) -> None:
     if written != len(row):
         raise LedgerError(f"{path}: the row could not be written whole; is the disk full?")
     sync_directory(folder)
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"

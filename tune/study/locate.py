@@ -1,16 +1,16 @@
-"""Finding a study that exists, without importing what trains: for commands that only look."""
+"""Where a study lives, found without importing what trains: for commands that only read."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
 from tune.config.yaml_file import read_yaml
-from tune.study.view import READABLE, SCHEMA
+from tune.study.view import SCHEMA
 
 if TYPE_CHECKING:
     import optuna
@@ -38,11 +38,6 @@ class StudyPlace:
     """The study file; None where the study was found by its folder or its storage."""
 
 
-def default_storage(folder: Path) -> str:
-    """Return the storage of a study whose file names none."""
-    return f"sqlite:///{folder / 'study.db'}"
-
-
 def default_tracking(workspace: Path) -> str:
     """Return the tracking store of a study whose file names none."""
     return f"sqlite:///{workspace.absolute() / 'mlflow.db'}"
@@ -54,16 +49,14 @@ def locate(path: Path | str) -> StudyPlace:
     name = content.get("name")
     if not isinstance(name, str):
         raise NoStudyError(f"{path}: has no name; is it a study file?")
-    workspace = Path(content.get("workspace") or "runs").absolute()
-    folder = workspace / "studies" / name
+    folder = Path(content.get("workspace") or "runs").absolute() / "studies" / name
     tracking = content.get("tracking") or {}
-    return StudyPlace(
-        name=name,
-        folder=folder,
-        storage=content.get("storage") or default_storage(folder),
-        tracking=tracking.get("uri") or default_tracking(workspace),
-        path=Path(path),
-    )
+    return _place(name, folder, content.get("storage"), tracking.get("uri"), path=Path(path))
+
+
+def place_of(file: StudyFile) -> StudyPlace:
+    """Return where the study of a checked study file lives."""
+    return _place(file.name, file.folder, file.storage, file.tracking.uri)
 
 
 def find_study(where: Path | str) -> StudyPlace:
@@ -76,64 +69,32 @@ def find_study(where: Path | str) -> StudyPlace:
         raise NoStudyError("no study is named; give a study file, its folder or its storage's URL")
     if isinstance(where, str) and ("://" in where or where.startswith("journal:")):
         return _at_url(where)
-    if Path(where).is_dir():
-        return _at_folder(Path(where).absolute())
-    return locate(where)
-
-
-def _at_folder(folder: Path) -> StudyPlace:
+    folder = Path(where).absolute()
+    if not folder.is_dir():
+        return locate(where)
     if not (folder / "study.db").is_file():
         raise NoStudyError(
             f"{folder}: holds no study.db; name the study file, or the URL of the study's storage"
         )
-    return StudyPlace(
-        name=folder.name,
-        folder=folder,
-        storage=default_storage(folder),
-        tracking=default_tracking(folder.parent.parent),
-    )
+    return _place(folder.name, folder)
 
 
-def _at_url(where: str) -> StudyPlace:
-    from tune.config.urls import without_password
-    from tune.study.storage import file_of
+def as_launched(place: StudyPlace, launched: Mapping[str, Any]) -> StudyPlace:
+    """Return a place that no study file gave, with the folder and tracking of its last launch.
 
-    named = _NAMED.fullmatch(where)  # a password may hold the sign as well
-    url, name = (named[1], named[2]) if named else (where, "")
-    file = file_of(url)
-    if file is not None and not file.exists():
-        raise NoStudyError(f"{without_password(url)}: {file} does not exist")
-    names = _names_in(url)
-    if name not in names and (name or len(names) != 1):
-        shown = ", ".join(names) or "none"
-        raise NoStudyError(
-            f"{without_password(url)}: holds the studies {shown}; name one as URL#NAME"
-        )
-    name = name or names[0]
-    folder = Path("runs").absolute() / "studies" / name
-    if file is not None and file.parent.parts[-2:] == ("studies", name):
-        folder = file.parent
-    tracking = default_tracking(folder.parent.parent)
-    return StudyPlace(name=name, folder=folder, storage=url, tracking=tracking)
+    `launched` is the content of the launch's study file. A folder that is laid out as a study's
+    own is believed, wherever it was moved.
+    """
+    folder, workspace = place.folder, Path(launched.get("workspace") or "runs")
+    if workspace.is_absolute():
+        from tune.study.storage import file_of
 
-
-def _names_in(url: str) -> list[str]:
-    from tune.study.storage import close_storage, open_storage
-
-    storage = open_storage(url, create=False)
-    try:
-        return [study.study_name for study in storage.get_all_studies()]
-    finally:
-        close_storage(storage)
-
-
-def place_of(file: StudyFile) -> StudyPlace:
-    """Return where the study of a checked study file lives."""
-    return StudyPlace(
-        name=file.name,
-        folder=file.folder,
-        storage=file.storage or default_storage(file.folder),
-        tracking=file.tracking.uri or default_tracking(file.workspace),
+        file = file_of(place.storage)
+        if file is None or file.parent != folder.resolve():
+            folder = workspace / "studies" / place.name
+    tracking = (launched.get("tracking") or {}).get("uri")
+    return replace(
+        place, folder=folder, tracking=tracking or default_tracking(folder.parent.parent)
     )
 
 
@@ -155,15 +116,58 @@ def open_study(place: StudyPlace) -> optuna.Study:
             f"study {place.name!r} is not in its storage; run `refkd search` to begin it, or name "
             "its study file if its folder was renamed"
         ) from None
-    check_schema(place, study.user_attrs)
+    check_schema(place.name, study.user_attrs)
     return study
 
 
-def check_schema(place: StudyPlace, attributes: Mapping[str, Any]) -> None:
+def check_schema(name: str, attributes: Mapping[str, Any]) -> None:
     """Raise `NoStudyError` where a study is stored in another version than this refkd reads."""
     schema = attributes.get("schema", SCHEMA)
-    if schema not in READABLE:
+    if schema != SCHEMA:
         raise NoStudyError(
-            f"study {place.name!r} is stored in version {schema}, this refkd reads {SCHEMA}; use "
+            f"study {name!r} is stored in version {schema}, this refkd reads {SCHEMA}; use "
             "the release that wrote it, or give the study file another name"
         )
+
+
+def _at_url(where: str) -> StudyPlace:
+    from tune.config.urls import without_password
+    from tune.study.storage import close_storage, file_of, open_storage
+
+    named = _NAMED.fullmatch(where)  # a password may hold the sign as well
+    url, name = (named[1], named[2]) if named else (where, "")
+    file = file_of(url)
+    if file is not None and not file.exists():
+        raise NoStudyError(f"{without_password(url)}: {file} does not exist")
+    storage = open_storage(url, create=False)
+    try:
+        names = [study.study_name for study in storage.get_all_studies()]
+    finally:
+        close_storage(storage)
+    if name not in names and (name or len(names) != 1):
+        shown = ", ".join(names) or "none"
+        raise NoStudyError(
+            f"{without_password(url)}: holds the studies {shown}; name one as URL#NAME"
+        )
+    name = name or names[0]
+    folder = Path("runs").absolute() / "studies" / name
+    if file is not None and file.parent.parts[-2:] == ("studies", name):
+        folder = file.parent
+    return _place(name, folder, url)
+
+
+def _place(
+    name: str,
+    folder: Path,
+    storage: str | None = None,
+    tracking: str | None = None,
+    *,
+    path: Path | None = None,
+) -> StudyPlace:
+    return StudyPlace(
+        name=name,
+        folder=folder,
+        storage=storage or f"sqlite:///{folder / 'study.db'}",
+        tracking=tracking or default_tracking(folder.parent.parent),
+        path=path,
+    )

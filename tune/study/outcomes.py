@@ -1,4 +1,4 @@
-"""What finalists and looks at the test roles came to, as the study keeps it."""
+"""Results of finalists and of evaluations on the test roles, as they are stored."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from tune.config.space import Values
 from tune.study.ledger import Look
 from tune.study.summary import FINALISTS
 
-EARLIER = "Scored by an earlier version: the seeds are held fixed in these intervals."
-
 
 class Comparison(Config):
-    """Everything that is said of some systems on one role in and one out of distribution."""
+    """Scores of some systems on one role in and one out of distribution."""
 
     pairs: dict[str, int]
     """Pairs of each role."""
@@ -32,36 +30,29 @@ class Comparison(Config):
     floors: dict[str, dict[str, dict[str, float]]]
     """Bias floors, fitted on the fit role, by role, predictor and metric."""
     probes: dict[str, Probes] = Field(default_factory=dict)
-    """What is left of each system without query, video or order, and by place; its first seed."""
-
-    @property
-    def caveat(self) -> str:
-        """What its intervals lack where an earlier version made them; else empty."""
-        rows = [row for systems in self.scores.values() for row in systems.values()]
-        whole = all(figure.half_videos is not None for row in rows for figure in row.values())
-        return "" if whole else EARLIER
+    """Scores of each system's first seed without query, video or order, and by place."""
 
 
 class SeedResult(Config):
-    """What a finalist's student of one seed came to: metrics and weights, or why it failed."""
+    """The result of a finalist's student of one seed: metrics and weights, or why it failed."""
 
     seed: int
     epochs: int = 0
     """Epochs it trained."""
     metrics: dict[str, float] = Field(default_factory=dict)
-    """Of the epoch that was kept; costs are of the whole training."""
+    """Of the epoch that was kept; its costs are those of the whole training."""
     sha256: str | None = None
     """Of its weights."""
     failed: str | None = None
 
 
 class Finalist(Config):
-    """A trial's values on all fresh seeds."""
+    """A trial trained again on all fresh seeds."""
 
     trial: int
     values: Values
     runs: list[SeedResult]
-    """A student a seed, in the order of the seeds."""
+    """One for each seed, in the order of the seeds."""
     metrics: dict[str, float] = Field(default_factory=dict)
     """Means over the seeds, `sd/...` their spread, costs added up; empty where a seed failed."""
 
@@ -72,7 +63,7 @@ class Finalist(Config):
 
 
 class Finalists(Config):
-    """What the finalists of a study came to."""
+    """The results of a study's finalists."""
 
     study: str
     seeds: list[int]
@@ -82,48 +73,48 @@ class Finalists(Config):
     champions: dict[str, int]
     """Trial by alias: best-id, best-ood, best-balanced."""
     kept: dict[str, int]
-    """Which seed's student, counted from 0, is kept for each alias: the best on its metric."""
+    """Index of the seed whose student is kept, by alias: the best on the alias's metric."""
     comparison: Comparison
     """Champions (`trial-NNNN`, all their seeds) and teachers on the validation roles."""
     marks: list[str] = Field(default_factory=list)
-    """Why they are not to be taken at their names: leakage, reconstructions."""
+    """Caveats: leakage, reconstructed settings."""
 
 
 class FinalReport(Config):
-    """What a look at the test roles has shown."""
+    """The results of an evaluation on the test roles."""
 
     looks: list[Look]
-    """All looks up to this one, the last."""
+    """All evaluations up to this one, the last."""
     from_finalists: bool
     """Whether the champions are finalists on fresh seeds, or the search's own students."""
     seeds: dict[str, int]
-    """Students of each champion, whose mean is shown, by alias."""
+    """Number of students of each champion, whose mean is shown, by alias."""
     features: str
-    """Who extracted the features."""
+    """The author of the features."""
     comparison: Comparison
     """Champions (`trial-NNNN`) and teachers on `test_id` and `test_ood`."""
     marks: list[str] = Field(default_factory=list)
-    """Why they are not to be taken at their names: leakage, reconstructions."""
+    """Caveats: leakage, reconstructed settings."""
 
     @property
     def look(self) -> Look:
-        """This look."""
+        """This evaluation."""
         return self.looks[-1]
 
 
 def read_finalists(attributes: Mapping[str, Any]) -> Finalists | None:
-    """Return what a study's finalists came to, from its attributes; None before that."""
+    """Return the results of a study's finalists from its attributes; None before them."""
     held = attributes.get(FINALISTS)
     return None if held is None else Finalists.model_validate(held)
 
 
 def final_path(folder: Path, look: int) -> Path:
-    """Return where what a look has shown is kept; looks count from 1."""
+    """Return the file of an evaluation's results; evaluations count from 1."""
     return folder / f"final-{look}.json"
 
 
 def read_final(folder: Path, looks: Sequence[Look]) -> FinalReport | None:
-    """Return what the last look has shown; None where it was not kept whole."""
+    """Return the results of the last evaluation; None where they were not stored whole."""
     path = final_path(folder, len(looks))
     if not looks or not path.is_file():
         return None

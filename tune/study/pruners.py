@@ -1,4 +1,4 @@
-"""Successive halving on a Pareto front: who goes on after a rung, as a pure function.
+"""Successive halving on a Pareto front: which trials go on after a rung, as pure functions.
 
 At a rung every trial that has reached it is ranked: first by non-dominated front, then within a
 front by crowding distance (Deb et al., NSGA-II) or by its place in an epsilon-net (Schmucker et
@@ -9,7 +9,7 @@ asynchronous successive halving (Li et al., ASHA) of the stopping or the promoti
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,8 +24,8 @@ Fronts = NDArray[np.signedinteger]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
-    """Where a trial stands at a rung."""
+class Rank:
+    """The rank of a trial at a rung."""
 
     better: int
     """Trials ranked strictly before it."""
@@ -34,7 +34,7 @@ class Standing:
 
 
 def rungs(*, min_epochs: int, reduction: int, max_epochs: int) -> list[int]:
-    """Return the epochs at which trials are judged; the last epoch is none of them.
+    """Return the epochs at which the pruner decides; the last epoch is none of them.
 
     >>> rungs(min_epochs=2, reduction=3, max_epochs=20)
     [2, 6, 18]
@@ -46,52 +46,43 @@ def rungs(*, min_epochs: int, reduction: int, max_epochs: int) -> list[int]:
     return epochs
 
 
-def standings(points: Mapping[int, Point], *, tie: Tie = "crowding") -> dict[int, Standing]:
-    """Return every trial's standing from the points of all trials at a rung (maximised).
+def ranks(
+    points: Mapping[int, Point], of: Iterable[int] | None = None, *, tie: Tie = "crowding"
+) -> dict[int, Rank]:
+    """Return the ranks of some trials, or of all, from the points of all at a rung (maximised).
 
-    >>> {n: s.better for n, s in standings({0: [1.0], 1: [3.0], 2: [2.0]}).items()}
+    Within a front, only the fronts of the trials that are asked for are ordered.
+
+    >>> {n: rank.better for n, rank in ranks({0: [1.0], 1: [3.0], 2: [2.0]}).items()}
     {0: 2, 1: 0, 2: 1}
     """
     numbers = sorted(points)
     values = np.array([points[n] for n in numbers], dtype=np.float64)
     fronts: Fronts = moocore.pareto_rank(values, maximise=True)
-    inside = _inside(values, fronts, tie)
-    ahead = (fronts[:, None] < fronts) | ((fronts[:, None] == fronts) & (inside[:, None] < inside))
-    better = ahead.sum(axis=0)
-    return {
-        n: Standing(better=int(b), among=len(numbers))
-        for n, b in zip(numbers, better, strict=True)
-    }
+    wanted = numbers if of is None else sorted(of)
+    rows = np.searchsorted(numbers, wanted)
+    mates = np.isin(fronts, fronts[rows])
+    inside = np.zeros(len(numbers))
+    inside[mates] = _inside(values[mates], fronts[mates], tie)
+    found = {}
+    for number, row in zip(wanted, rows, strict=True):
+        closer = (fronts == fronts[row]) & (inside < inside[row])
+        better = (fronts < fronts[row]).sum() + closer.sum()
+        found[number] = Rank(better=int(better), among=len(numbers))
+    return found
 
 
-def standing_of(number: int, points: Mapping[int, Point], *, tie: Tie = "crowding") -> Standing:
-    """Return one trial's standing: that of `standings`, without ranking who is far from it.
-
-    >>> standing_of(2, {0: [1.0], 1: [3.0], 2: [2.0]})
-    Standing(better=1, among=3)
-    """
-    numbers = sorted(points)
-    values = np.array([points[n] for n in numbers], dtype=np.float64)
-    fronts: Fronts = moocore.pareto_rank(values, maximise=True)
-    row = numbers.index(number)
-    mates = fronts == fronts[row]
-    inside = _inside(values[mates], fronts[mates], tie)
-    nearer = inside < inside[mates[:row].sum()]
-    better = (fronts < fronts[row]).sum() + nearer.sum()
-    return Standing(better=int(better), among=len(numbers))
-
-
-def stays(standing: Standing, reduction: int) -> bool:
+def stays(rank: Rank, reduction: int) -> bool:
     """Return whether the stopping type lets a trial go on: it is among the best ⌈n / η⌉.
 
-    The first trial at a rung always is, so nobody waits for others.
+    The first trial at a rung always is, so no trial waits for others.
     """
-    return standing.better < max(1, math.ceil(standing.among / reduction))
+    return rank.better < max(1, math.ceil(rank.among / reduction))
 
 
-def rises(standing: Standing, reduction: int) -> bool:
+def rises(rank: Rank, reduction: int) -> bool:
     """Return whether the promotion type resumes a trial: it is among the best ⌊n / η⌋."""
-    return standing.better < standing.among // reduction
+    return rank.better < rank.among // reduction
 
 
 def _inside(values: NDArray[np.float64], fronts: Fronts, tie: Tie) -> NDArray[np.float64]:
@@ -112,7 +103,11 @@ def crowding_distances(values: NDArray[np.float64], fronts: Fronts) -> NDArray[n
     for front in set(fronts.tolist()):
         rows = np.flatnonzero(fronts == front)
         for column in values[rows].T:
-            _add_gaps(distances, rows, column)
+            ordered, places = np.unique(column, return_inverse=True)
+            if len(ordered) > 1:
+                gaps = np.full(len(ordered), np.inf)
+                gaps[1:-1] = (ordered[2:] - ordered[:-2]) / (ordered[-1] - ordered[0])
+                distances[rows] += gaps[places]
     return distances
 
 
@@ -136,17 +131,3 @@ def epsilon_net_places(values: NDArray[np.float64], fronts: Fronts) -> NDArray[n
             nearest[chosen] = -1.0
             chosen = int(np.argmax(nearest))
     return places
-
-
-def _add_gaps(
-    distances: NDArray[np.float64], rows: NDArray[np.int64], column: NDArray[np.float64]
-) -> None:
-    ordered = np.array(sorted(set(column.tolist())))
-    places = np.searchsorted(ordered, column)
-    if len(ordered) == 1:
-        return
-    ends = (places == 0) | (places == len(ordered) - 1)
-    inner = places[~ends]
-    distances[rows[ends]] = np.inf
-    gaps = ordered[inner + 1] - ordered[inner - 1]
-    distances[rows[~ends]] += gaps / (ordered[-1] - ordered[0])

@@ -1,25 +1,33 @@
-"""Decisions at rungs: what becomes of a trial, from what the storage holds and nothing else."""
+"""Decisions at rungs: what becomes of a trial, from what the storage holds and nothing else.
+
+Optuna's pruners are asked on a copy of the study in memory, made of its events alone. A pruner
+such as successive halving writes to the study while it decides. If it wrote to the study itself, a
+driver that dies before the decision's event is stored would decide otherwise when it is started
+again, and so would a replay. What the pruner wrote to the copy becomes part of the event.
+"""
 
 from __future__ import annotations
 
+import copy
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
+from optuna.storages import InMemoryStorage
 
-from tune.study import pruner_dry_run, pruners
-from tune.study.view import Action, TrialView
-from tune.study.view_cache import Points
+from refkd.scoped import log_levels
+from tune import compat
+from tune.study import pruners
+from tune.study.events import RungJudged, TrialPromoted
+from tune.study.view import Action, TrialView, changed
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
     from tune.config.settings import Pruning
-
-Decision = dict[str, Any]
-"""A decision as it is stored: its action, and where the trial stood."""
 
 OPTUNA_PRUNERS: Mapping[str, type[BasePruner]] = {
     "median": optuna.pruners.MedianPruner,
@@ -36,7 +44,11 @@ class RungPruner:
         self._pruning = pruning
         self._objectives = objectives
         self._epochs = epochs
-        self._points = Points([] if self.asks_optuna() else self.rungs(), objectives)
+        self._asks_optuna = pruning.name in OPTUNA_PRUNERS
+        self._points: dict[int, dict[int, list[float]]] = {}
+        if not self._asks_optuna:
+            self._points = {epoch: {} for epoch in self.rungs()}
+        self._views: Sequence[TrialView] = []
 
     @property
     def promotes(self) -> bool:
@@ -44,10 +56,10 @@ class RungPruner:
         return self._pruning.type == "promote" and self._pruning.name == "pareto_halving"
 
     def rungs(self) -> list[int]:
-        """Return the epochs at which trials are judged."""
+        """Return the epochs at which the pruner decides."""
         if self._pruning.name == "none":
             return []
-        if self._pruning.name in OPTUNA_PRUNERS:
+        if self._asks_optuna:
             return list(range(self._pruning.min_epochs, self._epochs))
         return pruners.rungs(
             min_epochs=self._pruning.min_epochs,
@@ -55,47 +67,68 @@ class RungPruner:
             max_epochs=self._epochs,
         )
 
-    def verdict(self, number: int, epoch: int, views: Sequence[TrialView]) -> Decision | None:
-        """Return what becomes of a trial at an epoch; None where it is not judged there."""
-        points = self._points.at(epoch, views)
+    def decide(
+        self, study: optuna.Study, number: int, epoch: int, views: Sequence[TrialView]
+    ) -> RungJudged | None:
+        """Return what becomes of a trial at a rung; None where it lacks an objective there.
+
+        `views` are of all trials of the study, here and below.
+        """
+        if self._asks_optuna:
+            return self.ask_optuna(study, number, epoch, views)
+        points = self._points_at(epoch, views)
         if number not in points:
             return None
         if self.promotes:
-            return {"action": "pause"}
-        standing = pruners.standing_of(number, points, tie=self._pruning.tie)
-        action: Action = "go" if pruners.stays(standing, self._pruning.reduction) else "stop"
-        return {"action": action, "better": standing.better, "among": standing.among}
+            return RungJudged(epoch=epoch, action="pause")
+        rank = pruners.ranks(points, [number], tie=self._pruning.tie)[number]
+        action: Action = "go" if pruners.stays(rank, self._pruning.reduction) else "stop"
+        return RungJudged(epoch=epoch, action=action, better=rank.better, among=rank.among)
 
-    def asks_optuna(self) -> bool:
-        """Return whether a pruner of Optuna's decides."""
-        return self._pruning.name in OPTUNA_PRUNERS
-
-    def optuna_verdict(
-        self, study: optuna.Study, number: int, views: Sequence[TrialView]
-    ) -> Decision:
-        """Return what a pruner of Optuna's makes of a trial and its epochs."""
+    def ask_optuna(
+        self, study: optuna.Study, number: int, epoch: int, views: Sequence[TrialView]
+    ) -> RungJudged:
+        """Return what a pruner of Optuna's decides on a copy of the study."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             pruner = self._optuna_pruner()
-        stops, written = pruner_dry_run.ask(pruner, study, number, views, self._objectives[0])
-        verdict: Decision = {"action": "stop" if stops else "go"}
-        return {**verdict, pruner_dry_run.WRITTEN: written} if written else verdict
+        copied = _copy(study, views, self._objectives[0])
+        trial = copied.get_trials(deepcopy=True)[number]
+        stops = pruner.prune(copied, trial)
+        after = compat.internal_attributes(copied.get_trials(deepcopy=False)[number])
+        known = compat.internal_attributes(trial)
+        written = {key: value for key, value in after.items() if key not in known}
+        return RungJudged(epoch=epoch, action="stop" if stops else "go", written=written or None)
 
-    def promotion(self, views: Sequence[TrialView]) -> tuple[int, int, Decision] | None:
-        """Return the trial to resume, the rung it waits at and its standing; None for nobody.
+    def promotion(self, views: Sequence[TrialView]) -> tuple[int, TrialPromoted] | None:
+        """Return the paused trial to resume and its event; None where none may go on.
 
-        The highest rung comes first, there the trial that stands best, then the lowest number.
+        The highest rung comes first, there the trial that ranks best, then the lowest number.
         """
         for rung in reversed(self.rungs()):
             waiting = [v.number for v in views if v.paused_at == rung]
             if not waiting:
                 continue
-            ranked = pruners.standings(self._points.at(rung, views), tie=self._pruning.tie)
-            best = min(waiting, key=lambda n: (ranked[n].better, n))
-            if pruners.rises(ranked[best], self._pruning.reduction):
-                standing = ranked[best]
-                return best, rung, {"better": standing.better, "among": standing.among}
+            ranked = pruners.ranks(self._points_at(rung, views), waiting, tie=self._pruning.tie)
+            number = min(waiting, key=lambda n: (ranked[n].better, n))
+            best = ranked[number]
+            if pruners.rises(best, self._pruning.reduction):
+                return number, TrialPromoted(epoch=rung, better=best.better, among=best.among)
         return None
+
+    def _points_at(self, rung: int, views: Sequence[TrialView]) -> dict[int, list[float]]:
+        """Return the objectives at a rung by trial, of those that have them and have not failed.
+
+        They are kept; only trials that changed since the last call are read again.
+        """
+        for trial in (views[number] for number in changed(views, self._views)):
+            for epoch, points in self._points.items():
+                metrics = trial.curve.get(epoch, {})
+                points.pop(trial.number, None)
+                if trial.state != "FAIL" and all(name in metrics for name in self._objectives):
+                    points[trial.number] = [metrics[name] for name in self._objectives]
+        self._views = views
+        return self._points[rung]
 
     def _optuna_pruner(self) -> BasePruner:
         pruning = self._pruning
@@ -110,3 +143,23 @@ class RungPruner:
         if pruning.name == "hyperband":
             options.setdefault("max_resource", self._epochs)
         return OPTUNA_PRUNERS[pruning.name](**options)
+
+
+def _copy(study: optuna.Study, views: Sequence[TrialView], objective: str) -> optuna.Study:
+    """Return a copy in memory whose trials report `objective` as their events have it."""
+    storage = InMemoryStorage()
+    with log_levels({"optuna": logging.WARNING}):
+        study_id = storage.create_new_study(study.directions, study.study_name)
+    for trial, view in zip(study.get_trials(deepcopy=False), views, strict=True):
+        copied = copy.copy(trial)
+        copied.intermediate_values = {
+            epoch: metrics[objective]
+            for epoch, metrics in view.curve.items()
+            if objective in metrics
+        }
+        written: dict[str, Any] = {}
+        for decision in view.decisions.values():
+            written |= decision.get("written", {})
+        compat.set_internal_attributes(copied, written)
+        storage.create_new_trial(study_id, template_trial=copied)
+    return optuna.Study(study.study_name, storage)

@@ -24,8 +24,6 @@ from optuna.trial import FrozenTrial, TrialState
 if TYPE_CHECKING:
     from tune.config.settings import Sampler
 
-Make = Callable[[int], BaseSampler]
-
 
 class PerTrialSampler(BaseSampler):
     """Makes its inner sampler anew for each trial, seeded by the trial's number.
@@ -34,7 +32,7 @@ class PerTrialSampler(BaseSampler):
     this one proposes what an undisturbed search would have proposed.
     """
 
-    def __init__(self, make: Make, *, seed: int) -> None:
+    def __init__(self, make: Callable[[int], BaseSampler], *, seed: int) -> None:
         self._make = make
         self._seed = seed
         self._inner: BaseSampler = RandomSampler(seed=seed)
@@ -42,7 +40,9 @@ class PerTrialSampler(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Seed for this trial."""
         words = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)
-        self._inner = self._make(int(words[0]))
+        with warnings.catch_warnings():  # some are experimental, as the documentation says
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self._inner = self._make(int(words[0]))
         self._inner.before_trial(study, trial)
 
     def infer_relative_search_space(
@@ -73,7 +73,7 @@ class PerTrialSampler(BaseSampler):
 def make_sampler(config: Sampler, *, seed: int) -> PerTrialSampler:
     """Return the sampler that a study file names."""
     startup, population = config.startup_trials, config.population
-    makers: dict[str, Make] = {
+    makers: dict[str, Callable[[int], BaseSampler]] = {
         "tpe": lambda s: TPESampler(
             seed=s,
             n_startup_trials=startup,
@@ -87,15 +87,4 @@ def make_sampler(config: Sampler, *, seed: int) -> PerTrialSampler:
         "qmc": lambda s: QMCSampler(seed=seed, scramble=True),
         "random": lambda s: RandomSampler(seed=s),
     }
-    return PerTrialSampler(_quiet(makers[config.name]), seed=seed)
-
-
-def _quiet(make: Make) -> Make:
-    """Build a sampler without Optuna's notice that it is experimental: the docs say so."""
-
-    def made(seed: int) -> BaseSampler:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return make(seed)
-
-    return made
+    return PerTrialSampler(makers[config.name], seed=seed)

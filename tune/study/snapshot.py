@@ -1,8 +1,7 @@
-"""What a study is at one moment: the one read model, opened by every command that only looks.
+"""What a study is at one moment: the one read model, opened by every command that only reads.
 
-Nothing is written and no lease is taken, so a search may be at work meanwhile. SQLite is read
-without Optuna where its tables are known (`tune.study.sqlite_reader`): importing Optuna takes
-longer than all else of a look.
+Nothing is written and no lease is taken, so a search may be at work meanwhile. Where it can be,
+SQLite is read without Optuna (`tune.study.sqlite_reader`).
 """
 
 from __future__ import annotations
@@ -10,29 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from refkd.errors import RefKDError
-from tune.config.limits import Bounded, Limits
-from tune.config.yaml_file import read_yaml
-from tune.study.environment import Environment
-from tune.study.events import FinalistsBegun, champions_of, study_events
 from tune.study.folders import student_folders
-from tune.study.launches import Launch, read_launches
 from tune.study.locate import (
     NoStudyError,
     StudyPlace,
+    as_launched,
     check_schema,
-    default_tracking,
     find_study,
     open_study,
 )
 from tune.study.sqlite_reader import StoredTrial, read_sqlite
-from tune.study.state import StudyState, state_of
 from tune.study.summary import Summary, summarise
 from tune.study.view import ENDED_STATES, TrialView, view
 
@@ -40,10 +32,65 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
+    from tune.config.limits import Bounded
     from tune.config.study_file import StudyFile
+    from tune.study.environment import Environment
+    from tune.study.launches import Launch
     from tune.study.lease import Driver
     from tune.study.ledger import Look
     from tune.study.outcomes import Finalists, FinalReport
+
+
+class StudyState(StrEnum):
+    """How far a study has come; the values are the words that people read."""
+
+    NOT_BEGUN = "not begun"
+    """It has neither a launch nor a trial."""
+    SEARCHING = "searching"
+    """A driver is at work and trials are left."""
+    PAUSED = "paused"
+    """Trials are left and no driver is at work; the last one gave its lease back."""
+    STOPPED = "stopped"
+    """Trials are left and no driver is at work; the last one died with its lease."""
+    ENDED = "search ended"
+    FINALISTS = "finalists chosen"
+    EVALUATED = "evaluated on test"
+    OUT_OF_DATE = "out of date"
+    """Trials have ended since the finalists were chosen, or other champions were evaluated."""
+
+    @property
+    def has_trials_left(self) -> bool:
+        """Whether the search has not ended."""
+        return self in (self.NOT_BEGUN, self.SEARCHING, self.PAUSED, self.STOPPED)
+
+
+def state_of(
+    *,
+    begun: bool,
+    left: bool,
+    at_work: bool,
+    died: bool,
+    chosen: bool,
+    evaluated: bool,
+    up_to_date: bool,
+) -> StudyState:
+    """Return the state of a study from what is known of it.
+
+    `left`: trials are left under the budget; `at_work`: a driver is; `died`: the last driver left
+    its lease behind; `chosen`: there are finalists; `evaluated`: the test roles were evaluated;
+    `up_to_date`: finalists and evaluated champions are those of the present trials.
+    """
+    if at_work and (left or not begun):
+        return StudyState.SEARCHING
+    if not begun:
+        return StudyState.NOT_BEGUN
+    if left:
+        return StudyState.STOPPED if died else StudyState.PAUSED
+    if (chosen or evaluated) and not up_to_date:
+        return StudyState.OUT_OF_DATE
+    if evaluated:
+        return StudyState.EVALUATED
+    return StudyState.FINALISTS if chosen else StudyState.ENDED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +101,9 @@ class StudySnapshot:
     stored: Sequence[StoredTrial | FrozenTrial] = field(repr=False)
     """Its trials as the storage holds them, in the order of their numbers."""
     trials: Sequence[TrialView]
-    """The same trials in the study's own words."""
+    """Views of the same trials."""
     attributes: Mapping[str, Any]
-    """The study's own facts."""
+    """The study's own attributes."""
 
     @property
     def name(self) -> str:
@@ -65,13 +112,12 @@ class StudySnapshot:
 
     @property
     def folder(self) -> Path:
-        """Where its trials, finalists and report lie."""
+        """The folder of its trials, finalists and report."""
         return self.place.folder
 
     @property
     def path(self) -> Path:
-        """The study file, for remedies that name a command; a copy or a word for it where none
-        was given."""
+        """The study file, for remedies that name a command; where none was given, its copy."""
         kept = self.folder / "study.yaml"
         return self.place.path or (kept if kept.is_file() else Path("STUDY.yaml"))
 
@@ -83,15 +129,34 @@ class StudySnapshot:
         """
         from tune.config.study_file import load_study_file
 
-        return self._launched if self.place.path is None else load_study_file(self.place.path)
+        if self.place.path is not None:
+            return load_study_file(self.place.path)
+        if not self.launches:
+            raise NoStudyError(f"study {self.name!r} holds no launch; name its study file instead")
+        file = self.launches[-1].study_file()
+        moved = file.model_copy(update={"workspace": self.folder.parent.parent})
+        if moved.folder != self.folder:
+            raise NoStudyError(
+                f"{self.folder}: is not WORKSPACE/studies/{self.name}; name the study file instead"
+            )
+        if "***" in self.place.tracking:
+            raise NoStudyError(
+                f"study {self.name!r} keeps its tracking server without the password; name the "
+                "study file instead"
+            )
+        return moved
 
     @cached_property
     def launches(self) -> list[Launch]:
         """Every run of a driver, the first one first."""
+        from tune.study.launches import read_launches
+
         return read_launches(self.attributes)
 
     def environments(self) -> list[tuple[str, float, Environment]]:
         """Return what was begun when and with which code and versions, equals in a row once."""
+        from tune.study.events import FinalistsBegun, study_events
+
         begun = [("launch", one.begun, one.environment) for one in self.launches]
         finals = study_events(self.attributes, FinalistsBegun)
         begun += [("finalists", one.begun, one.environment) for one in finals]
@@ -108,14 +173,14 @@ class StudySnapshot:
 
     @cached_property
     def last_driver(self) -> Driver | None:
-        """Who holds the lease, or died with it; None where the last one gave it back."""
+        """The driver that holds the lease, or died with it; None where it was given back."""
         from tune.study.lease import driver_of
 
         return driver_of(self.attributes)
 
     @cached_property
     def driver(self) -> Driver | None:
-        """Who is at work on the study now."""
+        """The driver that is at work on the study now."""
         driver = self.last_driver
         return driver if driver is not None and driver.lives() else None
 
@@ -128,24 +193,24 @@ class StudySnapshot:
 
     @property
     def looks(self) -> list[Look]:
-        """Every look at the test roles, none where the ledger cannot be read."""
+        """Every evaluation on the test roles; none where the ledger cannot be read."""
         return self._ledger[0]
 
     @property
     def ledger_fault(self) -> str | None:
-        """Why the ledger of looks cannot be read; None where it can."""
+        """Why the ledger cannot be read; None where it can."""
         return self._ledger[1]
 
     @cached_property
     def final(self) -> FinalReport | None:
-        """What the last look at the test roles has shown; None where it was not kept."""
+        """Results of the last evaluation on the test roles; None where they were not kept."""
         from tune.study.outcomes import read_final
 
         return read_final(self.folder, self.looks)
 
     @cached_property
     def wall_seconds(self) -> float:
-        """How long drivers were at work, each up to its last sign of life."""
+        """How long drivers were at work, each up to its last event or heartbeat."""
         last = {launch.number: launch.last for launch in self.launches}
         for stamp in (stamp for trial in self.trials for stamp in trial.stamps.values()):
             last[stamp.launch] = max(last.get(stamp.launch, 0.0), stamp.time)
@@ -156,19 +221,20 @@ class StudySnapshot:
         """Trials that are still to begin or to finish, by the study file as it is now."""
         from tune.study.budget import trials_left
 
-        return trials_left(self._limits(), self.trials, lambda: self.wall_seconds)
+        return trials_left(self._limits, self.trials, lambda: self.wall_seconds)
 
     @property
     def champions(self) -> dict[str, int]:
         """Trial by alias: of the finalists where there are any, else the best of the search."""
-        crowned = self.summary.crowned
-        return dict(self.summary.champions if crowned is None else crowned.champions)
+        return dict((self.summary.crowned or self.summary).champions)
 
     @property
     def scored_champions(self) -> dict[str, int]:
-        """Trial by alias of those that the search's intervals are about: when it last ended."""
+        """Trial by alias of the champions that the search's intervals were computed for."""
+        from tune.study.events import champions_of
+
         chosen = champions_of(self.attributes, "search")
-        return dict(self.summary.champions if chosen is None else chosen.champions)
+        return dict((chosen or self.summary).champions)
 
     @property
     def epochs(self) -> int:
@@ -182,7 +248,7 @@ class StudySnapshot:
 
     @cached_property
     def state(self) -> StudyState:
-        """How far the study has come; a ledger that cannot be read counts as a look."""
+        """How far the study has come; a ledger that cannot be read counts as an evaluation."""
         shown = self.looks[-1].trials if self.looks else {}
         begun = bool(self.launches or self.trials)
         return state_of(
@@ -197,7 +263,7 @@ class StudySnapshot:
 
     @cached_property
     def optuna(self) -> optuna.Study:
-        """The study opened by Optuna, for what only Optuna can draw or replay."""
+        """The study opened by Optuna, for its plots and for replays."""
         return open_study(self.place)
 
     def count(self, state: str) -> int:
@@ -209,7 +275,7 @@ class StudySnapshot:
         return [trial for trial in self.trials if trial.state in (states or ENDED_STATES)]
 
     def student_folders(self, number: int) -> list[Path]:
-        """Return where the students of a trial lie, one a seed."""
+        """Return the folders of a trial's students, one for each seed."""
         return student_folders(self.folder, number, self.file.replicates.seeds)
 
     def teacher_folders(self) -> dict[str, Path]:
@@ -226,27 +292,16 @@ class StudySnapshot:
         except LedgerError as error:
             return [], str(error)
 
-    @cached_property
-    def _launched(self) -> StudyFile:
-        if not self.launches:
-            raise NoStudyError(f"study {self.name!r} holds no launch; name its study file instead")
-        file = self.launches[-1].study_file()
-        moved = file.model_copy(update={"workspace": self.folder.parent.parent})
-        if moved.folder != self.folder:
-            raise NoStudyError(
-                f"{self.folder}: is not WORKSPACE/studies/{self.name}; name the study file instead"
-            )
-        if "***" in self.place.tracking:
-            raise NoStudyError(
-                f"study {self.name!r} keeps its tracking server without the password; name the "
-                "study file instead"
-            )
-        return moved
-
+    @property
     def _limits(self) -> Bounded:
-        """Return what bounds the search: the study file's limits, else the last launch's."""
+        """The limits of the search: the study file's, else the last launch's."""
+        from pydantic import ValidationError
+
+        from tune.config.limits import Limits
+        from tune.config.yaml_file import read_yaml
+
         if self.place.path is not None:
-            with suppress(RefKDError, ValidationError):  # whoever needs the rest of it will say
+            with suppress(RefKDError, ValidationError):  # `file` says what is wrong with it
                 return Limits.of(read_yaml(self.place.path).content)
         return self.launches[-1].limits if self.launches else self.file
 
@@ -264,50 +319,25 @@ class StudyReader:
 
     def read(self) -> StudySnapshot:
         """Return what the study is now; `NoStudyError` where it was not begun."""
-        stored: Sequence[StoredTrial | FrozenTrial]
         place = self._place
-        seen = read_sqlite(place.storage, place.name)
-        if seen is not None:
-            check_schema(place, seen.attributes)
-            attributes, stored = seen.attributes, seen.trials
+        attributes: dict[str, Any]
+        stored: Sequence[StoredTrial | FrozenTrial]
+        rows = read_sqlite(place.storage, place.name)
+        if rows is not None:
+            attributes, stored = rows
+            check_schema(place.name, attributes)
         else:
             try:
                 self._study = self._study or open_study(place)
                 attributes = dict(self._study.user_attrs)
                 stored = self._study.get_trials(deepcopy=False)
-            except FileNotFoundError as gone:  # a journal that was removed between two looks
+            except FileNotFoundError as gone:  # a journal that was removed since the last call
                 raise NoStudyError(f"study {place.name!r} is gone: {gone}") from None
         trials = [view(trial) for trial in stored]
-        return StudySnapshot(
-            place=_settled(place, attributes), stored=stored, trials=trials, attributes=attributes
-        )
-
-
-def _settled(place: StudyPlace, attributes: Mapping[str, Any]) -> StudyPlace:
-    """Return a place with the folder and the tracking store that its last launch had.
-
-    Nothing is changed where a study file names them. A folder that is laid out as a study's own
-    is believed, wherever it was moved.
-    """
-    launches = read_launches(attributes)
-    if place.path is not None or not launches:
-        return place
-    file, folder = launches[-1].file, place.folder
-    workspace = Path(file.get("workspace") or "runs")
-    if workspace.is_absolute() and not _is_in(folder, place.storage):
-        folder = workspace / "studies" / place.name
-    tracking = (file.get("tracking") or {}).get("uri")
-    return replace(
-        place, folder=folder, tracking=tracking or default_tracking(folder.parent.parent)
-    )
-
-
-def _is_in(folder: Path, storage: str) -> bool:
-    """Return whether a storage is a file of a study's own folder."""
-    from tune.study.storage import file_of
-
-    file = file_of(storage)
-    return file is not None and file.parent == folder.resolve()
+        found = StudySnapshot(place=place, stored=stored, trials=trials, attributes=attributes)
+        if place.path is None and found.launches:
+            found = replace(found, place=as_launched(place, found.launches[-1].file))
+        return found
 
 
 def open_snapshot(where: Path | str) -> StudySnapshot:
@@ -320,5 +350,5 @@ def open_snapshot(where: Path | str) -> StudySnapshot:
 
 
 def read_summary(path: Path | str) -> Summary:
-    """Return what the study of a study file has found so far."""
+    """Return what the study of a study file has found so far: trials, front, champions, cost."""
     return open_snapshot(path).summary

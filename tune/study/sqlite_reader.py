@@ -1,7 +1,7 @@
-"""A study in SQLite read without Optuna: importing it takes longer than all else of a look.
+"""A study in SQLite read without Optuna, whose import takes longer than all else of reading.
 
-The storage stays the one truth, and only tables of the revision that is known are read so;
-a journal, a server, and a file of any other revision are left to Optuna.
+Only tables of the one revision that is known are read so; a journal, a server, and a file of any
+other revision are left to Optuna.
 """
 
 from __future__ import annotations
@@ -13,20 +13,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tune import compat
 from tune.config.urls import resolve
 
-
-class State(Enum):
-    """What became of a trial; the names are Optuna's."""
-
-    RUNNING = "RUNNING"
-    COMPLETE = "COMPLETE"
-    PRUNED = "PRUNED"
-    FAIL = "FAIL"
-    WAITING = "WAITING"
+State = Enum("State", ["RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING"])
+"""What became of a trial; the names are Optuna's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,15 +34,11 @@ class StoredTrial:
     user_attrs: dict[str, Any] = field(default_factory=dict)
 
 
-class StudyRows(NamedTuple):
-    """A study's own facts, and its trials in the order of their numbers."""
+def read_sqlite(url: str, name: str) -> tuple[dict[str, Any], list[StoredTrial]] | None:
+    """Return the attributes and trials of the study `name` of a storage at one moment.
 
-    attributes: dict[str, Any]
-    trials: list[StoredTrial]
-
-
-def read_sqlite(url: str, name: str) -> StudyRows | None:
-    """Return the study `name` of a storage at one moment; None where Optuna is to read it."""
+    The trials are in the order of their numbers. None where Optuna is to read the study.
+    """
     found = re.fullmatch(r"sqlite:///([^?%]+)", resolve(url))
     if found is None:
         return None
@@ -57,23 +46,18 @@ def read_sqlite(url: str, name: str) -> StudyRows | None:
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
             connection.execute("BEGIN")
-            return _read(connection, name)
+            if connection.execute(compat.SQL_REVISION).fetchall() != [(compat.REVISION,)]:
+                return None
+            study = connection.execute(compat.SQL_STUDY, [name]).fetchone()
+            return None if study is None else _read(connection, study)
     except sqlite3.Error:
         return None
 
 
-def _read(connection: sqlite3.Connection, name: str) -> StudyRows | None:
-    if connection.execute(compat.SQL_REVISION).fetchall() != [(compat.REVISION,)]:
-        return None
-    study = connection.execute(compat.SQL_STUDY, [name]).fetchone()
-    if study is None:
-        return None
-    facts = connection.execute(compat.SQL_FACTS, study)
-    attributes = {key: json.loads(value) for key, value in facts}
-    return StudyRows(attributes, _trials(connection, study))
-
-
-def _trials(connection: sqlite3.Connection, study: tuple[int]) -> list[StoredTrial]:
+def _read(
+    connection: sqlite3.Connection, study: tuple[int]
+) -> tuple[dict[str, Any], list[StoredTrial]]:
+    attributes = {k: json.loads(v) for k, v in connection.execute(compat.SQL_FACTS, study)}
     rows = connection.execute(compat.SQL_TRIALS, study)
     trials = {key: StoredTrial(number=number, state=State[name]) for key, number, name in rows}
     for key, name, value, distribution in connection.execute(compat.SQL_PARAMS, study):
@@ -82,4 +66,4 @@ def _trials(connection: sqlite3.Connection, study: tuple[int]) -> list[StoredTri
         trials[key].values.append(compat.stored_value(value, kind))
     for key, name, value in connection.execute(compat.SQL_TRIAL_FACTS, study):
         trials[key].user_attrs[name] = json.loads(value)
-    return list(trials.values())
+    return attributes, list(trials.values())

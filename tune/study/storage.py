@@ -1,6 +1,6 @@
-"""Where a study lives: Optuna storages opened so that they survive a crash.
+"""Optuna storages, opened so that they survive a crash.
 
-Three kinds are known: SQLite on a local disk, PostgreSQL for several machines, and a journal file
+There are three kinds: SQLite on a local disk, PostgreSQL for several machines, and a journal file
 for a folder that several machines share.
 """
 
@@ -30,13 +30,10 @@ class StorageError(RefKDError):
 def open_storage(url: str, *, create: bool = True) -> BaseStorage:
     """Open an SQLAlchemy URL or `journal:PATH`; `StorageError` says what is wrong with it.
 
-    `${NAME}` in it stands for a variable of the environment (`tune.config.urls`), here and in all
+    A variable of the environment replaces `${NAME}` in it (`tune.config.urls`), here and in all
     that takes the URL of a storage. Without `create` a database must have its tables.
     """
-    path = file_of(url)
-    if path is not None and is_journal(url):
-        return _open_journal(path)
-    return _open_rdb(url, create=create)
+    return _open_journal(url) if is_journal(url) else _open_rdb(url, create=create)
 
 
 def close_storage(storage: BaseStorage) -> None:
@@ -66,7 +63,10 @@ def file_of(url: str) -> Path | None:
 
 
 def database_url(url: str) -> URL:
-    """Parse the URL of a database; PostgreSQL without a driver means psycopg 3."""
+    """Parse the URL of a database; PostgreSQL without a driver means psycopg 3.
+
+    Raises `StorageError` for a URL that no study can live at.
+    """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -89,10 +89,10 @@ def database_url(url: str) -> URL:
 
 
 def mend_journal(path: Path) -> int:
-    """Cut a half-written last line off a journal; return the bytes removed.
+    """Cut a half-written last line off a journal; return the number of bytes removed.
 
-    Only who holds the journal's own lock may call this while others may write. Left in place, the
-    torn line would be glued to the next record and make the whole journal unreadable.
+    The caller holds the journal's own lock where others may write. If it were left, the next
+    record would be appended to the torn line and the whole journal could not be read.
     """
     if not path.exists() or path.stat().st_size == 0:
         return 0
@@ -107,27 +107,26 @@ def mend_journal(path: Path) -> int:
 
 
 def explain(error: Exception, url: str) -> NoReturn:
-    """Raise what a database's refusal means for the user as a `StorageError`."""
+    """Raise a `StorageError` that tells the user what a database's error means."""
     shown = without_password(url)
     if isinstance(error, ImportError):
         remedy = "install refkd[postgres], which brings psycopg 3, and use postgresql+psycopg://"
         raise StorageError(f"storage {shown}: its driver is missing ({error}); {remedy}") from None
-    told = str(getattr(error, "orig", None) or error)
-    first = scrub(without_password(told.strip().splitlines()[0]), url)
+    message = str(getattr(error, "orig", None) or error)
+    first = scrub(without_password(message.strip().splitlines()[0]), url)
     remedy = "check that the file is a study's and that its folder can be written"
     if not resolve(url).startswith("sqlite"):
         remedy = "check host, port, user and password, and that the server runs"
-    if "does not exist" in told:
+    if "does not exist" in message:
         remedy = "create what is missing, or correct the name: refkd makes tables, no database"
     raise StorageError(f"storage {shown} cannot be used: {first}; {remedy}") from None
 
 
-def _open_journal(path: Path) -> BaseStorage:
-    import json
-
+def _open_journal(url: str) -> BaseStorage:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
+    path = Path(resolve(url).removeprefix(JOURNAL)).resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(path)))
@@ -136,7 +135,7 @@ def _open_journal(path: Path) -> BaseStorage:
             f"storage journal:{path} cannot be used: {error.strerror}; give a file in a folder "
             "that can be written"
         ) from None
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:  # JSON that is none is a ValueError
         raise StorageError(
             f"storage journal:{path} is no journal of Optuna, or is damaged ({error}); give "
             "another file"
@@ -145,18 +144,22 @@ def _open_journal(path: Path) -> BaseStorage:
 
 def _open_rdb(url: str, *, create: bool) -> RDBStorage:
     from optuna.exceptions import StorageInternalError
+    from optuna.storages import RDBStorage
     from sqlalchemy import event
     from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+
+    class Database(RDBStorage):
+        def __getstate__(self) -> dict[Any, Any]:
+            raise TypeError("a storage may hold a password: it is opened where used, not pickled")
 
     parsed = database_url(url)
     path = file_of(url)
     options: dict[str, Any] = {"connect_args": {"connect_timeout": 10}, "pool_pre_ping": True}
-    if path is not None:
-        options = {"connect_args": {"timeout": 30}}
     try:
         if path is not None:
+            options = {"connect_args": {"timeout": 30}}
             path.parent.mkdir(parents=True, exist_ok=True)
-        storage = _database()(
+        storage = Database(
             parsed.render_as_string(hide_password=False),
             engine_kwargs=options,
             skip_table_creation=not create,
@@ -169,24 +172,13 @@ def _open_rdb(url: str, *, create: bool) -> RDBStorage:
         explain(error, url)
     except StorageInternalError as error:  # Optuna's, around the one that says what is wrong
         explain(error.__cause__ if isinstance(error.__cause__, Exception) else error, url)
-    # Whoever drops a storage need not know that it has connections.
+    # A storage that is no longer used closes its connections.
     weakref.finalize(storage, storage.engine.dispose)
     if path is not None:
         event.listen(storage.engine, "connect", _use_write_ahead_log)
         # Connections made by the constructor lack the settings.
         storage.engine.dispose()
     return storage
-
-
-def _database() -> type[RDBStorage]:
-    """Return Optuna's storage in a form that is never pickled: its URL may hold a password."""
-    from optuna.storages import RDBStorage
-
-    class Database(RDBStorage):
-        def __getstate__(self) -> dict[Any, Any]:
-            raise TypeError("a storage may hold a password: it is opened where used, not pickled")
-
-    return Database
 
 
 def _use_write_ahead_log(connection: Any, _: Any) -> None:

@@ -1,7 +1,7 @@
 """A study as its storage holds it: facts of the whole, and the events of each trial.
 
-Every fact lies in the Optuna storage. A trial's curve stands in its user attributes, one key an
-epoch, since Optuna refuses intermediate values for several objectives.
+Everything is stored as user attributes of Optuna's study and trials. A trial's curve is one
+attribute an epoch, because Optuna refuses intermediate values for several objectives.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import secrets
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -24,7 +23,7 @@ from refkd.errors import RefKDError
 from refkd.scoped import log_levels
 from tune import compat
 from tune.study.environment import Environment
-from tune.study.event_log import Chain
+from tune.study.event_log import EventLog
 from tune.study.events import (
     AliasMoved,
     StudyEvent,
@@ -34,10 +33,10 @@ from tune.study.events import (
     teachers_of,
 )
 from tune.study.launches import Launches, made_with
+from tune.study.locate import check_schema
 from tune.study.samplers import make_sampler
 from tune.study.storage import open_storage
-from tune.study.view import CONTINUES, READABLE, SCHEMA, TrialView, view
-from tune.study.view_cache import ViewCache
+from tune.study.view import CONTINUES, SCHEMA, TrialView, ViewCache
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -48,13 +47,14 @@ IDENTITY = "identity"
 
 
 class StoredStudy:
-    """What is read from and written to the storage of one study, and nothing decided.
+    """Reads and writes the storage of one study, and decides nothing.
 
-    `storage` is a URL, or an open storage such as the simulator's.
+    `storage` is a URL, or an open storage such as the simulator's. Events are written by one
+    process alone, which holds the study's lease.
     """
 
     def __init__(
-        self, file: StudyFile, storage: str | BaseStorage, *, chain: Chain | None = None
+        self, file: StudyFile, storage: str | BaseStorage, *, log: EventLog | None = None
     ) -> None:
         self.file = file
         self._url = storage if isinstance(storage, str) else None
@@ -62,8 +62,10 @@ class StoredStudy:
         self.optuna = _create(file, self._storage)
         """The Optuna study itself."""
         self.launches = Launches(self.optuna)
-        self._chain = chain or Chain(self.trials(), self.optuna.user_attrs)
-        self._seen = ViewCache()
+        attributes = self.optuna.user_attrs
+        self._log = log or EventLog(self.trials(), attributes)
+        self._keys = set(attributes)  # reading all attributes for each event would grow with them
+        self._views = ViewCache()
         self._facts: dict[int, dict[str, Any]] = {}
 
     def bind(self, key: str, value: Any) -> None:
@@ -90,35 +92,28 @@ class StoredStudy:
 
     def identity(self) -> str:
         """Return what tells this study from another of its name; it is made when first needed."""
-        known = identity_of(self.optuna.user_attrs, self.file.folder)
-        if self.optuna.user_attrs.get(IDENTITY) is None:
-            known = known or secrets.token_hex(6)
-            self.note(IDENTITY, known)
-        assert known is not None
-        return known
-
-    def take_up_schema(self) -> None:
-        """Go on in this version's way of storing a study; `RefKDError` for one unknown to it."""
-        if self.optuna.user_attrs.get("schema") in READABLE:
-            self.note("schema", SCHEMA)
-        self.bind("schema", SCHEMA)
+        if identity_of(self.optuna.user_attrs) is None:
+            self.note(IDENTITY, secrets.token_hex(6))
+        return str(self.optuna.user_attrs[IDENTITY])
 
     def append(self, event: StudyEvent) -> None:
-        """Store an event of the study in its place in the order, unless it is there.
+        """Store an event of the study with the next place in the order, unless it is there.
 
-        What is done again after a kill, such as an epoch of a finalist, was stored before it.
+        A driver that is started again after a kill may repeat an event, such as an epoch of a
+        finalist; the one stored first is kept.
         """
-        held = self.optuna.user_attrs
-        key, content = key_for(event, held), event.content()
-        if event.IN_KEY and key in held:
+        key = key_for(event, self._keys)
+        if event.IN_KEY and key in self._keys:
             return
-        stamped = self._chain.stamp(None, key, content, launch=self.launches.number)
+        stamped = self._log.stamp(None, key, event.content(), launch=self.launches.number)
         self.optuna.set_user_attr(key, stamped)
+        self._keys.add(key)
 
-    def note_aliases(self, borne: Sequence[AliasMoved]) -> None:
-        """Store which aliases the study's students bear, those that are news."""
-        for move in borne:
-            known = aliases_of(self.optuna.user_attrs).get(move.alias)
+    def note_aliases(self, moves: Sequence[AliasMoved]) -> None:
+        """Store the moves of aliases that change an alias's version or trial."""
+        held = aliases_of(self.optuna.user_attrs)
+        for move in moves:
+            known = held.get(move.alias)
             if known is None or (known.version, known.trial) != (move.version, move.trial):
                 self.append(move)
 
@@ -133,9 +128,9 @@ class StoredStudy:
             self.enqueue(point)
 
     def enqueue(self, values: Mapping[str, Any]) -> None:
-        """Put a point in line, unless the study has tried it, is about to, or has no room for it.
+        """Put a point in the queue, unless it was tried, is there already, or the budget is full.
 
-        A launch with a larger budget puts it in line then.
+        A later launch with a larger budget puts it there then.
         """
         trials = self.trials()
         room = sum(CONTINUES not in t.user_attrs for t in trials) < self.file.budget.trials
@@ -144,17 +139,13 @@ class StoredStudy:
 
     def views(self) -> list[TrialView]:
         """Return all trials as the storage holds them."""
-        return self._seen.views(self.trials())
-
-    def view(self, trial: Trial) -> TrialView:
-        """Return one trial as the storage holds it."""
-        return view(compat.frozen(trial))
+        return self._views.views(self.trials())
 
     def trials(self) -> list[FrozenTrial]:
         """Return all trials as Optuna holds them, in the order of their numbers."""
         return self.optuna.get_trials(deepcopy=False)
 
-    # One trial, which the driver that calls these alone writes to ------------------------------
+    # One trial, which only the driver with the lease writes to -----------------------------------
 
     def adopt(self, number: int) -> Trial:
         """Return a trial that another launch has begun, or that was paused."""
@@ -177,19 +168,16 @@ class StoredStudy:
             self._facts[trial.number][key] = value
 
     def write(self, trial: Trial, event: TrialEvent) -> None:
-        """Store an event of a trial in its place in the study's order, unless it is there.
+        """Store an event of a trial with the next place in the order, unless it is there.
 
-        A driver killed after the event and before what follows from it leaves it to the next one.
+        A driver that was killed between the event and what follows from it leaves that to the
+        next one.
         """
         key, launch = event.key, self.launches.number
         if key not in self.facts(trial):
-            stamped = self._chain.stamp(trial.number, key, event.content(), launch=launch)
-            self.set(trial, key, stamped)
-
-    def report(self, trial: Trial, value: float, epoch: int) -> None:
-        """Store an intermediate value, which Optuna's own pruners and plots read, once."""
-        if epoch not in compat.frozen(trial).intermediate_values:
-            trial.report(value, epoch)
+            self.set(
+                trial, key, self._log.stamp(trial.number, key, event.content(), launch=launch)
+            )
 
     def tell(
         self, trial: Trial | int, state: TrialState, values: Sequence[float] | None = None
@@ -216,15 +204,13 @@ class StoredStudy:
         return missed
 
 
-def identity_of(attributes: Mapping[str, Any], folder: Path) -> str | None:
-    """Return the identity of the study in a folder; None where it has none yet."""
-    held: str | None = attributes.get(IDENTITY)
-    older = folder / "spool" / IDENTITY  # where schema 2 kept it
-    return older.read_text(encoding="ascii") if held is None and older.is_file() else held
+def identity_of(attributes: Mapping[str, Any]) -> str | None:
+    """Return the identity of a study from its attributes; None where it has none yet."""
+    return attributes.get(IDENTITY)
 
 
-def note_beside(study: optuna.Study, move: AliasMoved) -> None:
-    """Store the move of an alias beside a driver, who alone gives events their places."""
+def append_unordered(study: optuna.Study, move: AliasMoved) -> None:
+    """Store the move of an alias without a place in the order, while a driver holds the lease."""
     study.set_user_attr(f"{move.PREFIX}{time.time_ns()}", move.content())
 
 
@@ -237,12 +223,16 @@ def _create(file: StudyFile, storage: BaseStorage) -> optuna.Study:
             directions=[StudyDirection.MAXIMIZE] * len(file.objectives),
             load_if_exists=True,
         )
-    stored = study.user_attrs.get("objectives")
+    attributes = study.user_attrs
+    check_schema(file.name, attributes)
+    stored = attributes.get("objectives")
     if len(study.directions) != len(file.objectives) or stored not in (None, file.objectives):
         raise RefKDError(
             f"study {file.name!r} has the objectives {stored}, the study file gives "
             f"{file.objectives}; give the changed study another name"
         )
+    if "schema" not in attributes:
+        study.set_user_attr("schema", SCHEMA)
     if stored is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)

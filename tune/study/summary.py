@@ -1,4 +1,4 @@
-"""What a study has found: front, champions and cost, read from the storage alone."""
+"""What a study has found: front, champions and cost."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from pydantic import Field
 from refkd.config import Config
 from tune.config.space import Value
 from tune.study.events import teachers_of
-from tune.study.growth import current
-from tune.study.view import CONTINUES, TrialView
+from tune.study.view import CONTINUES, TrialView, current
 
 CHAMPIONS = {"best-id": "val_id/miou", "best-ood": "val_ood/miou"}
 FINALISTS = "finalists"
-"""The study's attribute that holds what its finalists came to."""
+"""The study's attribute that holds the results of its finalists."""
 
 
 class TrialSummary(Config):
@@ -33,7 +32,7 @@ class TrialSummary(Config):
 
 
 class Cost(Config):
-    """What a study has used, by what became of it."""
+    """What the trials of a study have used, also by their state."""
 
     trials: dict[str, int] = Field(default_factory=dict)
     epochs: int = 0
@@ -44,8 +43,8 @@ class Cost(Config):
     """Epochs that pruned trials did not run."""
 
 
-class Crowned(Config):
-    """The champions that fresh seeds chose; the registry's aliases point at them."""
+class SelectedChampions(Config):
+    """The champions chosen among the finalists; the registry's aliases point at them."""
 
     champions: dict[str, int]
     """Trial number by alias: best-id, best-ood, best-balanced."""
@@ -59,19 +58,19 @@ class Summary(Config):
     study: str
     objectives: list[str]
     wanted: int
-    """Trials of the budget, and those that continue others beside it."""
+    """Trials of the budget, and those that continue others, which do not count against it."""
     trials: list[TrialSummary]
     front: list[int]
-    """Numbers of the complete trials that no other beats in every objective, best ID first."""
+    """Numbers of the complete trials that no other dominates, the best first objective first."""
     champions: dict[str, int]
     """Trial number by alias: best-id, best-ood."""
-    crowned: Crowned | None = None
+    crowned: SelectedChampions | None = None
     """What `refkd finalists` found; None before it."""
     cost: Cost
     teachers: dict[str, dict[str, float]]
     """Validation metrics of each teacher."""
     marks: list[str] = Field(default_factory=list)
-    """Why its results are not to be taken at their names: leakage, reconstructions."""
+    """Caveats of its results: leakage, reconstructed settings."""
     intervals: dict[str, Any] = Field(default_factory=dict)
     """Champions' and teachers' scores with 95 % intervals, and the bias floors."""
     probes: dict[str, Any] = Field(default_factory=dict)
@@ -93,40 +92,38 @@ class Summary(Config):
         return self.crowned is not None and self.crowned.trials != self.ended
 
 
-def summarise(
-    name: str,
-    views: Sequence[TrialView],
-    attributes: Mapping[str, Any],
-) -> Summary:
+def summarise(name: str, views: Sequence[TrialView], attributes: Mapping[str, Any]) -> Summary:
     """Return the summary of a study from its trials and its own attributes."""
     objectives = list(attributes.get("objectives", []))
     complete = [v for v in current(views) if v.feasible]
     budget = int(attributes.get("budget", {}).get("trials", len(views)))
+    chosen = attributes.get(FINALISTS)
     teachers = {role: one.metrics for role, one in teachers_of(attributes).items()}
+    teacher_seconds = sum(scores.get("cost/cpu_seconds", 0.0) for scores in teachers.values())
     return Summary(
         study=name,
         objectives=objectives,
         wanted=budget + sum(CONTINUES in v.attributes for v in views),
-        trials=[_row(v) for v in views],
+        trials=[
+            TrialSummary(
+                number=v.number,
+                state=v.state,
+                epoch=v.epoch,
+                values=v.values,
+                metrics={k: score for k, score in v.kept.items() if k.startswith("val")},
+                reason=v.reason,
+            )
+            for v in views
+        ],
         front=_front(complete),
         champions=_champions(complete),
-        crowned=_crowned(attributes),
-        cost=_cost(views, attributes, teachers),
+        crowned=chosen
+        and SelectedChampions(champions=chosen["champions"], trials=chosen["trials"]),
+        cost=_cost(views, int(attributes.get("epochs", 0)), teacher_seconds),
         teachers=teachers,
         marks=attributes.get("marks", []),
         intervals=attributes.get("intervals", {}),
         probes=attributes.get("probes", {}),
-    )
-
-
-def _row(view: TrialView) -> TrialSummary:
-    return TrialSummary(
-        number=view.number,
-        state=view.state,
-        epoch=view.epoch,
-        values=view.values,
-        metrics={k: v for k, v in view.kept.items() if k.startswith("val")},
-        reason=view.reason,
     )
 
 
@@ -140,13 +137,13 @@ def _front(complete: Sequence[TrialView]) -> list[int]:
 
 
 def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which rows of (N, objectives) nobody dominates, objectives maximised.
+    """Return which rows of (N, objectives) no other dominates, objectives maximised.
 
-    Those of rank 0 by `moocore.pareto_rank`; a look at a study would wait longer for its import
-    than for all else.
+    They are those of rank 0 by `moocore.pareto_rank`, whose import takes longer than all else
+    that reading a study needs.
     """
     best = np.ones(len(values), dtype=np.bool_)
-    # Whoever dominates a row has the higher sum, so hardly any but the front is compared with all.
+    # A row that dominates another has the higher sum: few but the front are compared with all.
     for row in np.argsort(-values.sum(axis=1), kind="stable"):
         if best[row]:
             best &= ~((values <= values[row]).all(axis=1) & (values < values[row]).any(axis=1))
@@ -154,7 +151,7 @@ def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _champions(complete: Sequence[TrialView]) -> dict[str, int]:
-    """The best of each validation role; ties go to the lower number."""
+    """Return the best of each validation role; ties go to the lower number."""
     found = {}
     for alias, metric in CHAMPIONS.items():
         scored = [v for v in complete if metric in v.kept]
@@ -163,25 +160,15 @@ def _champions(complete: Sequence[TrialView]) -> dict[str, int]:
     return found
 
 
-def _crowned(attributes: Mapping[str, Any]) -> Crowned | None:
-    held = attributes.get(FINALISTS)
-    return held and Crowned(champions=held["champions"], trials=held["trials"])
-
-
-def _cost(
-    views: Sequence[TrialView],
-    attributes: Mapping[str, Any],
-    teachers: dict[str, dict[str, float]],
-) -> Cost:
+def _cost(views: Sequence[TrialView], epochs: int, teacher_seconds: float) -> Cost:
     seconds: dict[str, float] = defaultdict(float)
     for view in views:
         seconds[view.state] += view.last.get("cost/cpu_seconds", 0.0)
-    epochs = int(attributes.get("epochs", 0))
     return Cost(
         trials=dict(Counter(v.state for v in views)),
         epochs=sum(v.epoch for v in views),
         cpu_seconds=sum(seconds.values()),
         cpu_seconds_by_state=dict(seconds),
-        teacher_cpu_seconds=sum(t.get("cost/cpu_seconds", 0.0) for t in teachers.values()),
+        teacher_cpu_seconds=teacher_seconds,
         epochs_saved=sum(max(0, epochs - v.epoch) for v in views if v.state == "PRUNED"),
     )

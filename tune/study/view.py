@@ -1,21 +1,23 @@
-"""What the storage holds of a trial, in the study's own words.
+"""What the storage holds of a trial, by the study's own names.
 
-A trial's facts stand in its user attributes: `asked`, one `epoch:NNNN` an epoch, one `rung:NNNN`
-a decision, `ended`. Each carries a stamp: its place in the one order of all that happened to the
-study, its time, and a hash over it and all before it.
+A trial's events are user attributes of it: `asked`, one `epoch:NNNN` an epoch, one `rung:NNNN` a
+decision, `ended`. Each carries a stamp: its place in the order of the study's events, its time,
+and a hash over it and all events before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import compress
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from tune.config.space import Values
+from tune import compat
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from tune.config.space import Values
     from tune.study.sqlite_reader import StoredTrial
 
 EPOCH, RUNG, PROMOTION = "epoch:", "rung:", "promotion:"
@@ -28,16 +30,13 @@ ENDED_STATES = ("COMPLETE", "PRUNED", "FAIL")
 """Optuna's words for the ways in which a trial ends."""
 
 SCHEMA = 3
-"""Version of this way of storing a study."""
-READABLE = (2, SCHEMA)
-"""Versions that are read, and gone on with: 2 knew no events of the study itself."""
+"""Version of this way of storing a study; no other is read."""
 
 Action = Literal["go", "stop", "pause"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stamp:
-    """Place, time, hash and launch of an event."""
+class Stamp(NamedTuple):
+    """Place, time, hash and launch of an event, in the order in which they are stored."""
 
     place: int
     time: float
@@ -124,12 +123,12 @@ def key_of(prefix: str, epoch: int) -> str:
 
 
 def last_epoch(attributes: Mapping[str, Any]) -> int:
-    """Return the last epoch among a trial's facts; 0 before the first."""
+    """Return the last epoch among a trial's attributes; 0 before the first."""
     return max((int(k.removeprefix(EPOCH)) for k in attributes if k.startswith(EPOCH)), default=0)
 
 
 def view(trial: FrozenTrial | StoredTrial) -> TrialView:
-    """Return an Optuna trial in the study's own words."""
+    """Return the view of a trial as Optuna or the SQLite reader gives it."""
     attributes: dict[str, Any] = {}
     stamps: dict[str, Stamp] = {}
     numbered: dict[str, dict[int, Any]] = {EPOCH: {}, RUNG: {}, PROMOTION: {}}
@@ -160,5 +159,41 @@ def view(trial: FrozenTrial | StoredTrial) -> TrialView:
 
 def read_stamp(event: Mapping[str, Any]) -> Stamp:
     """Return the stamp of a stored event."""
-    place, time, digest, launch = event[STAMP]
-    return Stamp(place=place, time=time, digest=digest, launch=launch)
+    return Stamp(*event[STAMP])
+
+
+def current(views: Sequence[TrialView]) -> list[TrialView]:
+    """Return the complete trials that count: without those that a complete one continues."""
+    complete = [v for v in views if v.state == "COMPLETE"]
+    replaced = {v.attributes.get(CONTINUES) for v in complete}
+    return [v for v in complete if v.number not in replaced]
+
+
+class ViewCache:
+    """The views of a study's trials; only trials that have changed are read again.
+
+    Optuna replaces a trial that it holds in memory whenever something is written to it, so the
+    same object holds the same facts.
+    """
+
+    def __init__(self) -> None:
+        self._trials: list[FrozenTrial] = []
+        self._views: list[TrialView] = []
+
+    def views(self, trials: list[FrozenTrial]) -> list[TrialView]:
+        """Return the views of all trials of the study, given in the order of their numbers."""
+        for number in changed(trials, self._trials):
+            self._views[number : number + 1] = [view(trials[number])]
+        self._trials = trials.copy()
+        return self._views.copy()
+
+
+def changed(now: Sequence[object], before: Sequence[object]) -> Iterator[int]:
+    """Yield the indices at which `now` holds another object than `before`, new ones last.
+
+    >>> kept = object()
+    >>> list(changed([kept, object(), object()], [kept, object()]))
+    [1, 2]
+    """
+    yield from compress(range(len(before)), map(compat.trial_changed, now, before))
+    yield from range(len(before), len(now))

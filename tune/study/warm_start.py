@@ -1,4 +1,4 @@
-"""Points that are tried first because they did well elsewhere."""
+"""Points that are tried first: the paper's, and the best of other studies."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from refkd.distill.config import DistillConfig
 from refkd.training.config import TrainingConfig
 from tune.config.space import Value, Values, flat
 from tune.config.study_file import StudyFileError
-from tune.study.growth import current
 from tune.study.snapshot import open_snapshot
-from tune.study.view import TrialView
+from tune.study.view import TrialView, current
 
 if TYPE_CHECKING:
     from tune.config.study_file import StudyFile
@@ -26,25 +25,12 @@ def warm_points(file: StudyFile) -> list[Values]:
     """
     points: list[Values] = []
     if file.warm_start.paper:
-        points.append(paper_point(file))
+        sections = {"distill": DistillConfig(), "training": TrainingConfig()}
+        defaults = {name: section.model_dump(mode="json") for name, section in sections.items()}
+        points.append(_inside(file, flat(defaults)))
     for path in file.warm_start.studies:
         points += _points_of(file, path)
-    distinct: list[Values] = []
-    for point in points:
-        if point and point not in distinct:
-            distinct.append(point)
-    return distinct
-
-
-def paper_point(file: StudyFile) -> Values:
-    """Return the paper's defaults for every key of the space whose range holds them."""
-    defaults = flat(
-        {
-            "distill": DistillConfig().model_dump(mode="json"),
-            "training": TrainingConfig().model_dump(mode="json"),
-        }
-    )
-    return _inside(file, defaults)
+    return [p for n, p in enumerate(points) if p and p not in points[:n]]
 
 
 def _points_of(file: StudyFile, path: Path) -> list[Values]:
@@ -73,6 +59,7 @@ def _best_first(views: Sequence[TrialView]) -> list[TrialView]:
 
 
 def _inside(file: StudyFile, values: Mapping[str, Value]) -> Values:
+    """Return the values of the keys in the space whose range holds them."""
     return {
         name: values[name]
         for name, dimension in file.space.items()

@@ -26,8 +26,7 @@ from tune.study.events import (
 )
 from tune.study.folders import finalist_folder, trial_folder
 from tune.study.launches import read_launches
-from tune.study.view import ASKED, STAMP, TrialView
-from tune.study.view_cache import ViewCache, changed
+from tune.study.view import ASKED, STAMP, TrialView, ViewCache, changed
 from tune.tracking.lineage import Lineage
 from tune.tracking.operations import (
     STUDY_RUN,

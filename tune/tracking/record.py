@@ -75,13 +75,13 @@ class Record:
         self._lineage = found_on_disk(self._file, study.optuna.user_attrs, dataset)
         if not self._file.tracking.enabled:
             return
-        self._target = target_of(self._file, study.stored.identity())
+        self._target = target_of(self._file, study.identity())
         assert self._target is not None
         self._settings.enter_context(client_settings())
         self._delivery = self._target.delivery(
             lambda: (
                 StudySource(
-                    self._file, study.stored.apart(), lambda: self._lineage, lambda: self._at_work
+                    self._file, study.apart(), lambda: self._lineage, lambda: self._at_work
                 ).news
             )
         )
