@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib
-import re
 import subprocess
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
-from itertools import chain
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from support.project import ROOT, project_files
 
 PLATFORM = ("tune", "ray", "optuna", "mlflow", "typer", "rich", "sqlalchemy", "yaml")
@@ -170,21 +165,3 @@ def test_public_names(package: str) -> None:
         assert not isinstance(public, type) or ">>>" in public.__doc__ or package == "tune", name
     with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
         _ = module.nothing
-
-
-def test_the_lock_holds_a_hash_of_all_but_torch_within_the_ranges() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"].values()
-    ranges = [Requirement(one) for one in chain(project["dependencies"], *extras)]
-    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    locked = {
-        canonicalize_name(name): (version, hashes)
-        for name, version, hashes in re.findall(
-            r"^([\w.-]+)==([^\s;]+)[^\n]*((?:\n    --hash=sha256:\S+[^\n]*)*)", text, re.MULTILINE
-        )
-    }
-    assert [name for name, (_, hashes) in locked.items() if not hashes] == []
-    assert [n for n in locked if n == "torch" or n.startswith(("nvidia-", "cuda-"))] == []
-    for wanted in ranges:
-        if wanted.name not in ("torch", "refkd"):
-            assert wanted.specifier.contains(locked[canonicalize_name(wanted.name)][0]), wanted

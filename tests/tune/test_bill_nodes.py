@@ -55,15 +55,11 @@ def test_a_real_cluster_is_counted(ray_address: str) -> None:
 
 
 def bill(*launches: list[dict[str, Any]], prices: dict[str, Any]) -> Bill:
-    attributes = {
-        f"launch:{number:04d}": {
-            "begun": 0.0,
-            "last": 3600.0,
-            "file": {"prices": prices, "resources": {"gpu": 0.5}},
-            **({"nodes": nodes} if nodes else {}),
-        }
-        for number, nodes in enumerate(launches, start=1)
-    }
+    file = {"prices": prices, "resources": {"gpu": 0.5}}
+    attributes: dict[str, Any] = {}
+    for number, nodes in enumerate(launches, start=1):
+        attributes[f"launch:{number:04d}"] = {"begun": 0.0, "file": file}
+        attributes[f"worked:{number:04d}"] = {"last": 3600.0, "nodes": nodes}
     trial = TrialView(
         number=0,
         state="COMPLETE",
