@@ -61,6 +61,14 @@ class Words:
         """Size of the character table, padding and unknown included."""
         return len(self.characters) + FIRST
 
+    def unknown(self, query: str) -> list[str]:
+        """Return the words of a query that have no vector: all of them look alike to a network.
+
+        >>> Words(["door"], np.zeros((1, 4), np.float32), list("dor")).unknown("Open the door")
+        ['open', 'the']
+        """
+        return [token for token in dict.fromkeys(tokenize(query)) if token not in self._word_ids]
+
     def encode_batch(self, queries: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return word ids (B, M) and character ids (B, M, C), padded to the longest query."""
         tokens = [tokenize(query) for query in queries]

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from tune import compat
 from tune.cli import app
+from tune.display.dashboard import guarded
 from tune.display.ui import HOST, pages
 from tune.study.snapshot import open_snapshot
 from tune.tracking.target import experiment_name
@@ -98,6 +100,54 @@ def test_a_taken_port_is_named(study: SmallStudy) -> None:
     assert f"port {port} of {HOST} is taken; give another: --mlflow-port" in str(done.exception)
 
 
+NAMES = ("127.0.0.1:8080", "localhost:8080")
+OWN = {"HTTP_HOST": "127.0.0.1:8080"}
+
+
+@pytest.mark.parametrize(
+    ("request_of", "status"),
+    [
+        (OWN, "200 OK"),
+        ({"HTTP_HOST": "LocalHost:8080"}, "200 OK"),
+        ({**OWN, "HTTP_ORIGIN": "http://localhost:8080"}, "200 OK"),
+        ({**OWN, "REQUEST_METHOD": "HEAD"}, "200 OK"),
+        ({}, "403 Forbidden"),
+        ({"HTTP_HOST": "rebound.example.org:8080"}, "403 Forbidden"),
+        ({"HTTP_HOST": "127.0.0.1:8081"}, "403 Forbidden"),
+        ({**OWN, "HTTP_ORIGIN": "http://rebound.example.org:8080"}, "403 Forbidden"),
+        ({**OWN, "HTTP_ORIGIN": "null"}, "403 Forbidden"),
+        *[({**OWN, "REQUEST_METHOD": m}, "read-only") for m in ("POST", "PUT", "DELETE", "PATCH")],
+    ],
+)
+@pytest.mark.parametrize("writable", [False, True])
+def test_the_dashboard_answers_its_own_names_and_changes_nothing_unasked(
+    request_of: dict[str, str], status: str, writable: bool
+) -> None:
+    answered: list[str] = []
+
+    def page(environ: dict[str, Any], start: Any) -> list[bytes]:
+        start("200 OK", [])
+        return [b"the page"]
+
+    door = guarded(page, NAMES, writable=writable)
+    environ = {"REQUEST_METHOD": "GET", **request_of}
+    body = b"".join(door(environ, lambda line, _: answered.append(line)))
+    if status == "read-only":
+        status = "200 OK" if writable else "403 Forbidden"
+        assert writable or b"refkd ui --writable" in body
+    assert answered == [status]
+    assert (body == b"the page") == (status == "200 OK")
+
+
+def refused(address: str, method: str = "GET", **headers: str) -> int:
+    """Return the status of a request that a page on the internet could make a browser send."""
+    request = urllib.request.Request(address, method=method, headers=headers)
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(request, timeout=300)
+    error.value.close()
+    return error.value.code
+
+
 @pytest.mark.system
 @pytest.mark.parametrize(
     ("end", "storage"), [(signal.SIGINT, "sqlite"), (signal.SIGTERM, "journal")]
@@ -129,6 +179,13 @@ def test_both_answer_and_end_together(
         with urllib.request.urlopen(address, timeout=300) as answer:
             assert answer.status == 200
     with urllib.request.urlopen(f"http://{HOST}:{ports[1]}/api/studies", timeout=300) as answer:
+        assert b"quick" in answer.read()
+    studies = f"http://{HOST}:{ports[1]}/api/studies"
+    for address in (studies, f"http://{HOST}:{ports[0]}/api/2.0/mlflow/experiments/search"):
+        assert refused(address, Host="rebound.example.org") == 403
+        assert refused(address, "POST", Origin="http://rebound.example.org") == 403
+    assert refused(f"{studies}/1", "DELETE") == 403
+    with urllib.request.urlopen(studies, timeout=300) as answer:
         assert b"quick" in answer.read()
     os.kill(program.pid, end)
     assert program.wait(300) == 0

@@ -156,11 +156,15 @@ def ui(
     ] = False,
     mlflow_port: Annotated[int, Option(help="Port of MLflow.", min=1, max=65535)] = 5000,
     dashboard_port: Annotated[int, Option(help="Port of the dashboard.", min=1, max=65535)] = 8080,
+    writable: Annotated[
+        bool, Option("--writable", help="Let optuna-dashboard rename, note and delete.")
+    ] = False,
     as_json: Annotated[bool, Option("--json", help="With --print: print JSON alone.")] = False,
 ) -> Output:
     """Open a study in MLflow and in optuna-dashboard, on this machine alone; Ctrl-C ends both.
 
     Where the study's record is on a tracking server, that server is named and none is started.
+    The dashboard changes nothing without --writable; both refuse requests of other pages.
 
     Example: `refkd ui studies/quickstart.yaml`
     """
@@ -169,7 +173,7 @@ def ui(
     from tune.display.servers import serve
     from tune.display.ui import check_port, pages
 
-    found = pages(study, mlflow_port=mlflow_port, dashboard_port=dashboard_port)
+    found = pages(study, mlflow_port=mlflow_port, dashboard_port=dashboard_port, writable=writable)
     facts = [
         {"name": p.name, "address": p.address, "links": p.links, "command": p.shown or None}
         for p in found

@@ -53,7 +53,7 @@ def serve(pages: Sequence[Page], ready: Callable[[], None]) -> None:
 def _start(page: Page, folder: Path) -> subprocess.Popen[bytes]:
     command = list(page.command)
     if page.config is not None:
-        path = folder / f"{page.name}.toml"  # the folder is its owner's alone
+        path = folder / f"{page.name}.json"  # the folder is its owner's alone
         path.write_text(page.config, encoding="utf-8")
         command.append(str(path))
     with _log(page.name, folder).open("wb") as output:

@@ -40,10 +40,12 @@ class Page:
     """What to do there first."""
 
 
-def pages(where: Path | str, *, mlflow_port: int, dashboard_port: int) -> list[Page]:
+def pages(
+    where: Path | str, *, mlflow_port: int, dashboard_port: int, writable: bool = False
+) -> list[Page]:
     """Return the pages of a study that was begun; raises `NoStudyError` otherwise.
 
-    `where` is as for `open_snapshot`.
+    `where` is as for `open_snapshot`. Unless `writable`, optuna-dashboard changes nothing.
     """
     study, found = open_snapshot(where), list[Page]()
     if study.file.tracking.enabled:
@@ -53,7 +55,7 @@ def pages(where: Path | str, *, mlflow_port: int, dashboard_port: int) -> list[P
         experiment = experiment_name(study.file)
         found.append(_mlflow(study.place.tracking, experiment, champions, mlflow_port))
     number = compat.study_id(study.optuna)
-    found.append(_dashboard(study.place.storage, number, dashboard_port))
+    found.append(_dashboard(study.place.storage, number, dashboard_port, writable=writable))
     return found
 
 
@@ -141,20 +143,19 @@ def _is_compared(tags: Mapping[str, str], champions: set[int]) -> bool:
     )
 
 
-def _dashboard(storage: str, study_id: int, port: int) -> Page:
-    settings: dict[str, object] = {
-        "storage": resolve(storage).removeprefix(JOURNAL),
+def _dashboard(storage: str, study_id: int, port: int, *, writable: bool) -> Page:
+    _program("optuna-dashboard")
+    settings = {
+        "storage": resolve(storage),
         "host": HOST,
         "port": port,
+        "writable": writable,
     }
-    if storage.startswith(JOURNAL):
-        settings["storage_class"] = "JournalFileStorage"
-    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     return Page(
         name="optuna-dashboard",
         address=f"http://{HOST}:{port}/dashboard/studies/{study_id}",
-        command=[_program("optuna-dashboard"), "--quiet", "--from-config"],
-        config="\n".join(["[optuna_dashboard]", *lines]) + "\n",
+        command=[sys.executable, "-m", "tune.display.dashboard"],
+        config=json.dumps(settings),
         shown=f"optuna-dashboard {without_password(storage.removeprefix(JOURNAL))} --host {HOST} "
         f"--port {port}",
         port=port,
