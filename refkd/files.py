@@ -76,6 +76,19 @@ def canonical_json(value: Any) -> bytes:
     ).encode()
 
 
+def encodable(text: str) -> bool:
+    """Return whether a text can be written as UTF-8: half a surrogate pair cannot.
+
+    >>> encodable("ein Türgriff"), encodable("\\ud800")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def sha256_file(path: Path) -> str:
     """Return the hex sha256 of a file's bytes, read in pieces of 1 MiB."""
     digest = hashlib.sha256()

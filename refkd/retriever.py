@@ -19,10 +19,9 @@ from refkd.data.batch import Batch
 from refkd.data.dataset import Dataset
 from refkd.data.grid import pool
 from refkd.data.inputs import ModelInputs
-from refkd.data.moments import encodable
 from refkd.data.words import Words
 from refkd.errors import CheckpointError, DataError
-from refkd.files import canonical_json, replaced, sha256_file, write_json
+from refkd.files import canonical_json, encodable, replaced, sha256_file, write_json
 from refkd.models import BackboneConfig, build_backbone
 from refkd.models.backbone import Backbone
 from refkd.training.checkpoint import load_tensors, save_tensors

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from refkd.errors import DataError
-from refkd.files import sha256_file
+from refkd.files import encodable, sha256_file
 
 DatasetName = Literal["charades-cd", "activitynet-cd"]
 Split = Literal["train", "val", "test_iid", "test_ood"]
@@ -230,19 +230,6 @@ def _read_video(
             duration=duration,
             repairs=tuple(_repairs(start, end, duration, duplicate=duplicate)),
         )
-
-
-def encodable(text: str) -> bool:
-    """Return whether a text can be written as UTF-8: half a surrogate pair cannot.
-
-    >>> encodable("ein Türgriff"), encodable("\\ud800")
-    (True, False)
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _span(span: Any, place: str) -> tuple[float, float]:

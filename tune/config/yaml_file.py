@@ -11,6 +11,10 @@ from typing import Any
 import yaml
 
 from refkd.errors import RefKDError
+from refkd.files import encodable
+
+DEEPEST = 100
+"""Levels within each other of a file that is meant."""
 
 
 class YamlError(RefKDError):
@@ -23,11 +27,27 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise YamlError(f"{line}: a {key.id} cannot be a key; give a name")
             if key.value in seen:
-                line = key.start_mark.line + 1
                 raise YamlError(f"{line}: the key {key.value!r} stands twice; remove one")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return the value of a node; `YamlError` where it is not what it looks like."""
+        line = node.start_mark.line + 1
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError):  # of dates, numbers and tags
+            kind = node.tag.rpartition(":")[2]
+            raise YamlError(f"{line}: {node.value[:40]!r} is no valid {kind}") from None
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise YamlError(f"{line}: {node.value[:40]} does not fit into 64 bits")
+        if isinstance(value, str) and ("\0" in value or not encodable(value)):
+            raise YamlError(f"{line}: {value[:40]!r} holds a character that no text may hold")
+        return value
 
 
 _Loader.add_implicit_resolver(
@@ -68,7 +88,7 @@ def read_yaml(path: Path) -> YamlFile:
 def read_yaml_documents(path: Path) -> list[YamlFile]:
     """Read every document of a YAML file, each a mapping; at least one."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         roots = list(yaml.compose_all(text, _Loader))
         contents = list(yaml.load_all(text, _Loader))
     except FileNotFoundError:
@@ -80,6 +100,11 @@ def read_yaml_documents(path: Path) -> list[YamlFile]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise YamlError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise YamlError(f"{path}:{line}: the character U+{error.character:04X} in it") from None
+    except RecursionError:
+        raise YamlError(f"{path}:{_deepest(text)}: nested too deeply for a study") from None
     except YamlError as error:
         raise YamlError(f"{path}:{error}") from None
     found = list(zip(roots, contents, strict=True))
@@ -96,6 +121,18 @@ def read_yaml_documents(path: Path) -> list[YamlFile]:
             )
         documents.append(YamlFile(path=path, content=content, root=root))
     return documents
+
+
+def _deepest(text: str) -> int:
+    """Return the line at which a text goes deeper than any file that is meant."""
+    depth, line = 0, 1
+    for event in yaml.parse(text, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        line = line if event.start_mark is None else event.start_mark.line + 1
+        if depth > DEEPEST:
+            break
+    return line
 
 
 def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, int] | None:
