@@ -13,7 +13,7 @@ from refkd.files import temporaries
 from refkd.training.precision import advice
 from refkd.training.teacher import Teacher, find_teacher
 from tune.config.study_file import StudyFile, load_study_file
-from tune.execution.cluster import ray_session
+from tune.execution.cluster import NodeUsage, ray_session
 from tune.execution.jobs import (
     CHECKPOINTS,
     TrainingJob,
@@ -21,7 +21,6 @@ from tune.execution.jobs import (
     interrupted,
     stopped_at_once,
 )
-from tune.execution.machines import NodeUsage
 from tune.execution.progress import Reporter
 from tune.execution.study_jobs import SearchJobs
 from tune.results.champions import select_search_champions

@@ -28,7 +28,7 @@ from refkd.training.trainer import Trainer
 from tune.config.limits import Resources
 from tune.config.space import suggest
 from tune.config.study_file import StudyFile
-from tune.execution.machines import Machine
+from tune.execution.cluster import Machine
 
 DRAWS, STEPS = 16, 10
 MARGIN = 0.9

@@ -43,10 +43,6 @@ class Reporter(JobListener):
         """Report the outcome of a trial."""
 
 
-class Silent(Reporter):
-    """Reports nothing: for calls from Python."""
-
-
 class Lines(Reporter):
     """Prints a plain line for each trial that ends, for logs and pipes."""
 

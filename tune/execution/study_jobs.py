@@ -77,7 +77,7 @@ def workplace(file: StudyFile, dataset: Dataset) -> Workplace:
 
 
 class SearchJobs:
-    """The trials that are left of a search, as the study asks for them: a `JobSource`.
+    """The trials that are left of a search, as the study asks for them; used like a `JobList`.
 
     `published` is called after each event that the study has stored.
     """

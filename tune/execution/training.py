@@ -25,17 +25,13 @@ from ray.tune.search import Searcher
 
 from refkd.scoped import handlers_kept, log_levels
 from tune import compat
-from tune.execution.jobs import (
-    JobEnd,
-    JobList,
-    JobListener,
-    JobSource,
-    TrainingJob,
-    Workplace,
-)
+from tune.execution.jobs import JobEnd, JobList, JobListener, TrainingJob, Workplace
 from tune.execution.preemption import NodeLeavingError
+from tune.execution.study_jobs import SearchJobs
 from tune.execution.worker import FAILED, FINAL, metrics_of, train_job
 
+JobSource = JobList | SearchJobs
+"""What hands out the jobs of a run, takes their epochs and ends, and decides when one stops."""
 _log = logging.getLogger(__name__)
 
 

@@ -28,9 +28,8 @@ from refkd.training.student import StudentConfig, student_trainer
 from refkd.training.teacher import TeacherConfig, find_teacher, freeze_teacher, teacher_trainer
 from refkd.training.threads import use_threads
 from refkd.training.trainer import Trainer
-from tune.execution.jobs import CHECKPOINTS, TrainingJob, Workplace
+from tune.execution.jobs import CHECKPOINTS, COST, Metrics, TrainingJob, Workplace, mean
 from tune.execution.preemption import check_node
-from tune.execution.replicates import Lockstep, Metrics, final_metrics
 from tune.study.folders import seed_folder
 
 FAILED, FINAL = "failed", "final:"
@@ -69,19 +68,21 @@ def open_dataset(place: Workplace) -> Dataset:
 
 
 class _Training:
-    """The networks of a job in training."""
+    """The networks of a job in training, each with checkpoints of its own."""
 
     def __init__(self, job: TrainingJob, place: Workplace, dataset: Dataset) -> None:
         self._job, self._place, self._dataset = job, place, dataset
         self._teachers = {role: find_teacher(folder) for role, folder in job.teachers.items()}
         self._folders = [seed_folder(job.folder, r) for r in range(len(job.networks))]
+        self._checkpoints = [CheckpointFolder(folder / CHECKPOINTS) for folder in self._folders]
+        self._trainers: list[Trainer] = []
 
     def run(self) -> Metrics:
         """Return the metrics of what was kept."""
         found = _found(self._job.folder) if self._job.shared else None
         metrics = self._train() if found is None else found
         if self._job.shared:
-            CheckpointFolder(self._job.folder / CHECKPOINTS).clear()
+            self._checkpoints[0].clear()
             teacher = find_teacher(self._job.folder)
             if teacher is not None:  # of a student no knowledge is needed
                 device = self._place.resources.device
@@ -89,35 +90,61 @@ class _Training:
         return metrics
 
     def _train(self) -> Metrics:
+        """Return the means over the seeds of what each kept, their spread, and the cost of all."""
         job = self._job
-        groups = [self._group(range(job.race))]
-        for result in groups[0].epochs():
-            if result.epoch > job.inherited:
-                ray.tune.report({"epoch": result.epoch, **result.metrics})
-            if result.epoch < groups[0].total:
+        for epoch, metrics in self._epochs(range(job.race)):
+            if epoch > job.inherited:
+                ray.tune.report({"epoch": epoch, **metrics})
+            if epoch < self._trainers[0].config.epochs:
                 check_node()
-        if job.race < len(job.networks):
-            groups.append(self._group(range(job.race, len(job.networks))))
-            for _ in groups[1].epochs():
-                check_node()
-        for group in groups:
-            group.check_claim()
-        trainers = [trainer for group in groups for trainer in group.trainers]
-        for trainer, network, folder in zip(trainers, job.networks, self._folders, strict=True):
+        for _ in self._epochs(range(job.race, len(job.networks))):
+            check_node()
+        for checkpoints in self._checkpoints:
+            checkpoints.check_claim()
+        for trainer, network, folder in zip(
+            self._trainers, job.networks, self._folders, strict=True
+        ):
             if isinstance(network, TeacherConfig):
                 freeze_teacher(trainer, network, self._dataset, folder)
             elif not student_is_frozen(folder):
                 freeze_student(trainer, network, self._dataset, folder)
-        return final_metrics(trainers)
+        kept = mean([t.kept_result().metrics for t in self._trainers])
+        last = mean([t.history[-1].metrics for t in self._trainers])
+        return {**kept, **{name: value for name, value in last.items() if name.startswith(COST)}}
 
-    def _group(self, replicates: range) -> Lockstep:
-        """Return some of the networks, continued from their newest checkpoints."""
-        folders = [self._folders[r] for r in replicates]
+    def _epochs(self, replicates: range) -> Iterator[tuple[int, Metrics]]:
+        """Train some of the networks side by side; yield each epoch with the means of its metrics.
+
+        Epochs that are known from checkpoints are yielded too. A network that was killed behind or
+        ahead of the others is waited for; a checkpoint is on disk before its epoch is yielded.
+        Raises `SupersededError` where another process has taken over the folders.
+        """
+        group = [(self._continued(r), self._checkpoints[r]) for r in replicates]
+        self._trainers += [trainer for trainer, _ in group]
+        total = group[0][0].config.epochs if group else 0
+        for epoch in range(1, total + 1):
+            for trainer, checkpoints in group:
+                if trainer.epoch < epoch:
+                    next(trainer.epochs())
+                    checkpoints.save(trainer.checkpoint())
+            yield epoch, mean([trainer.history[epoch - 1].metrics for trainer, _ in group])
+
+    def _continued(self, replicate: int) -> Trainer:
+        """Return the trainer of one network, continued from its newest checkpoint.
+
+        Without own checkpoints it begins from those of the job that this one continues.
+        """
+        checkpoints, own = self._checkpoints[replicate], self._folders[replicate] / CHECKPOINTS
         if self._job.continues is not None:
-            for r, folder in zip(replicates, folders, strict=True):
-                _inherit(seed_folder(self._job.continues, r), folder)
-        trainers = [self._trainer(self._job.networks[r]) for r in replicates]
-        return Lockstep(trainers, [CheckpointFolder(folder / CHECKPOINTS) for folder in folders])
+            source = seed_folder(self._job.continues, replicate) / CHECKPOINTS
+            if source.is_dir() and not checkpoints.epochs():
+                shutil.copytree(source, own, dirs_exist_ok=True)
+        trainer = self._trainer(self._job.networks[replicate])
+        checkpoints.claim()
+        newest = checkpoints.newest()
+        if newest is not None:
+            trainer.restore(newest)
+        return trainer
 
     def _trainer(self, network: TeacherConfig | StudentConfig) -> Trainer:
         resources = self._place.resources
@@ -152,13 +179,6 @@ def _found(folder: Path) -> Metrics | None:
     if teacher is not None:
         return teacher.record.metrics
     return open_student(folder).record.metrics if student_is_frozen(folder) else None
-
-
-def _inherit(source: Path, folder: Path) -> None:
-    """Begin from the checkpoints of another folder, unless there are own ones."""
-    own = folder / CHECKPOINTS
-    if (source / CHECKPOINTS).is_dir() and not CheckpointFolder(own).epochs():
-        shutil.copytree(source / CHECKPOINTS, own, dirs_exist_ok=True)
 
 
 @lru_cache(maxsize=2)

@@ -19,10 +19,10 @@ from tune.execution.jobs import (
     TrainingJob,
     Workplace,
     interrupted,
+    mean,
     stopped_at_once,
 )
 from tune.execution.progress import Reporter, scores_text
-from tune.execution.replicates import mean
 from tune.results.champions import select_finalist_champions
 from tune.results.choice import choose, fresh_seeds, read_results
 from tune.results.open_search import OpenSearch, open_ended_search
