@@ -11,7 +11,6 @@ from refkd.data.simulate import simulate
 from refkd.errors import RefKDError
 from refkd.files import temporaries
 from refkd.training.precision import advice
-from refkd.training.teacher import Teacher, find_teacher
 from tune.config.study_file import StudyFile, load_study_file
 from tune.execution.cluster import NodeUsage, ray_session
 from tune.execution.jobs import (
@@ -20,6 +19,7 @@ from tune.execution.jobs import (
     Workplace,
     interrupted,
     stopped_at_once,
+    trained_network,
 )
 from tune.execution.progress import Reporter
 from tune.execution.study_jobs import SearchJobs
@@ -33,10 +33,9 @@ from tune.study.lease import lease
 from tune.study.locate import place_of
 from tune.study.search_study import SearchStudy
 from tune.study.summary import Summary
+from tune.study.view import ENDED_STATES
 from tune.study.warm_start import warm_points
 from tune.tracking.record import Record
-
-_ENDED = ("COMPLETE", "PRUNED", "FAIL")
 
 
 def search(
@@ -120,7 +119,15 @@ class _Launch:
         found = self.search.teachers
         known = teachers_of(self.study.optuna.user_attrs)
         for role, teacher in found.items():
-            event, held = _event(role, teacher), known.get(role)
+            history, held = teacher.record.history, known.get(role)
+            event = TeacherTrained(
+                role=role,
+                digest=teacher.digest,
+                epoch=teacher.record.epoch,
+                epochs=len(history),
+                metrics=teacher.record.metrics,
+                cost=history[-1]["metrics"] if history else {},
+            )
             if held is None or event.content() != held.content():  # NaN is not equal to itself
                 self.study.append(event)
         record.teachers_ready(found)
@@ -129,7 +136,7 @@ class _Launch:
         from tune.execution.training import run_jobs
 
         left = self.study.left()
-        wanted = left + sum(v.state in _ENDED for v in self.study.views())
+        wanted = left + sum(v.state in ENDED_STATES for v in self.study.views())
         self.reporter.stage(
             f"searching: {left} of {wanted} trials to go, {self.file.workers} at a time"
         )
@@ -165,7 +172,7 @@ def open_dataset(file: StudyFile, reporter: Reporter) -> Dataset:
 
 def missing_teachers(jobs: Iterable[TrainingJob]) -> list[TrainingJob]:
     """Return the jobs of teachers that are not trained yet."""
-    return [job for job in jobs if find_teacher(job.folder) is None]
+    return [job for job in jobs if trained_network(job.folder) is None]
 
 
 def train_missing(
@@ -189,18 +196,6 @@ def train_missing(
     if left:
         raise interrupted(len(left), len(missing), "teachers")
     return failures
-
-
-def _event(role: str, teacher: Teacher) -> TeacherTrained:
-    history = teacher.record.history
-    return TeacherTrained(
-        role=role,
-        digest=teacher.digest,
-        epoch=teacher.record.epoch,
-        epochs=len(history),
-        metrics=teacher.record.metrics,
-        cost=history[-1]["metrics"] if history else {},
-    )
 
 
 def _remove_temporaries(folder: Path) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.training.export import FrozenStudent, open_student, student_is_frozen
 from refkd.training.student import StudentConfig
-from refkd.training.teacher import TeacherConfig
+from refkd.training.teacher import Teacher, TeacherConfig, find_teacher
 from tune.config.limits import Resources
 from tune.study.folders import teacher_folder
 
@@ -155,6 +156,14 @@ def stopped_at_once() -> Iterator[None]:
         raise InterruptedSearchError(
             "stopped at once; run the same command again to continue"
         ) from None
+
+
+def trained_network(folder: Path) -> Teacher | FrozenStudent | None:
+    """Return the network that was trained in a folder; None where its training has not ended."""
+    teacher = find_teacher(folder)
+    if teacher is None and student_is_frozen(folder):
+        return open_student(folder)
+    return teacher
 
 
 def teacher_job(key: str, config: TeacherConfig, dataset: Dataset, workspace: Path) -> TrainingJob:

@@ -185,7 +185,8 @@ class JobScheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:
         """Note why a worker failed."""
         super().on_trial_error(tune_controller, trial)
-        error = _error_of(trial)
+        file = compat.error_file(trial)
+        error = file.read_text(encoding="utf-8").strip() if file and file.is_file() else ""
         if error:
             self._searcher.causes[trial.trial_id] = error.splitlines()[-1]
         if NodeLeavingError.__name__ in error:
@@ -193,12 +194,6 @@ class JobScheduler(FIFOScheduler):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
-
-
-def _error_of(trial: RayTrial) -> str:
-    """Return what Ray noted of a trial's last error."""
-    file = compat.error_file(trial)
-    return file.read_text(encoding="utf-8").strip() if file and file.is_file() else ""
 
 
 def _remove(scratch: Path) -> None:

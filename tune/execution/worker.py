@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import ray.tune
@@ -22,13 +21,21 @@ from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError, TrainingError
 from refkd.files import temporaries
 from refkd.training.checkpoint import CheckpointFolder
-from refkd.training.export import freeze_student, open_student, student_is_frozen
+from refkd.training.export import freeze_student, student_is_frozen
 from refkd.training.knowledge import make_knowledge
 from refkd.training.student import StudentConfig, student_trainer
 from refkd.training.teacher import TeacherConfig, find_teacher, freeze_teacher, teacher_trainer
 from refkd.training.threads import use_threads
 from refkd.training.trainer import Trainer
-from tune.execution.jobs import CHECKPOINTS, COST, Metrics, TrainingJob, Workplace, mean
+from tune.execution.jobs import (
+    CHECKPOINTS,
+    COST,
+    Metrics,
+    TrainingJob,
+    Workplace,
+    mean,
+    trained_network,
+)
 from tune.execution.preemption import check_node
 from tune.study.folders import seed_folder
 
@@ -50,6 +57,7 @@ def train_job(config: dict[str, Any], *, place: Workplace) -> None:
     """
     job: TrainingJob = config["job"]
     check_node()  # a reused worker may be on a node that is being drained
+    use_threads(place.resources.cpu)
     dataset = open_dataset(place)
     try:
         with _alone(job):
@@ -59,12 +67,6 @@ def train_job(config: dict[str, Any], *, place: Workplace) -> None:
         return
     # Ray flattens nested results with slashes, which our names hold already.
     ray.tune.report({FINAL + name: value for name, value in metrics.items()})
-
-
-def open_dataset(place: Workplace) -> Dataset:
-    """Open the dataset of a worker, and compute with as many CPUs as its jobs hold."""
-    use_threads(place.resources.cpu)
-    return _open_dataset(place.dataset, place.fingerprint)
 
 
 class _Training:
@@ -79,8 +81,8 @@ class _Training:
 
     def run(self) -> Metrics:
         """Return the metrics of what was kept."""
-        found = _found(self._job.folder) if self._job.shared else None
-        metrics = self._train() if found is None else found
+        found = trained_network(self._job.folder) if self._job.shared else None
+        metrics = self._train() if found is None else found.record.metrics
         if self._job.shared:
             self._checkpoints[0].clear()
             teacher = find_teacher(self._job.folder)
@@ -173,21 +175,13 @@ def _alone(job: TrainingJob) -> Iterator[None]:
         yield
 
 
-def _found(folder: Path) -> Metrics | None:
-    """Return the metrics of the network that a folder holds; None where it is not trained yet."""
-    teacher = find_teacher(folder)
-    if teacher is not None:
-        return teacher.record.metrics
-    return open_student(folder).record.metrics if student_is_frozen(folder) else None
-
-
 @lru_cache(maxsize=2)
-def _open_dataset(path: Path | str, fingerprint: str) -> Dataset:
-    """Open a dataset once a process: workers are reused from job to job."""
-    dataset = Dataset.open(path, fingerprint=fingerprint)
-    if dataset.fingerprint != fingerprint:
+def open_dataset(place: Workplace) -> Dataset:
+    """Open the dataset of a worker, once a process: workers are reused from job to job."""
+    dataset = Dataset.open(place.dataset, fingerprint=place.fingerprint)
+    if dataset.fingerprint != place.fingerprint:
         raise TrainingError(
-            f"{path}: the dataset changed while the search ran (fingerprint "
-            f"{dataset.fingerprint[:12]}…, expected {fingerprint[:12]}…)"
+            f"{place.dataset}: the dataset changed while the search ran (fingerprint "
+            f"{dataset.fingerprint[:12]}…, expected {place.fingerprint[:12]}…)"
         )
     return dataset

@@ -61,7 +61,7 @@ def reproduce(
             record.keep([settings], None)
             _train(request, units, dataset, record, address, reporter)
             if request.final:
-                pairs = _open_sealed(request, units, dataset, number=len(looks) + 1)
+                pairs = _open_sealed(request, units, dataset)
                 looks = read_looks(request.home)
             else:
                 pairs = (dataset.role(VALIDATION_ROLES[0]), dataset.role(VALIDATION_ROLES[1]))
@@ -123,9 +123,7 @@ def _train(
         record.trained(unit)
 
 
-def _open_sealed(
-    request: Request, units: Units, dataset: Dataset, *, number: int
-) -> tuple[Pairs, Pairs]:
+def _open_sealed(request: Request, units: Units, dataset: Dataset) -> tuple[Pairs, Pairs]:
     """Open the test roles; the ledger of the table holds from then on that they were."""
     systems = {
         label: Evaluated(students={unit.folder.name: unit.frozen().record.sha256 for unit in row})
@@ -136,7 +134,6 @@ def _open_sealed(
         dataset,
         request.dataset,
         request.home,
-        number=number,
         study=request.title,
         champions=systems,
         teachers={},

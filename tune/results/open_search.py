@@ -65,31 +65,23 @@ def open_ended_search(path: StudyFile | Path | str) -> Iterator[OpenSearch]:
     with lease(place.storage, file.name, objectives=len(file.objectives)):
         dataset = Dataset.open(file.dataset)
         study = SearchStudy(file, place.storage)
-        check_growth(file, study.launches.all())
-        _check_ended(study)
-        search = bind_search(study, dataset)
-        _check_results(search)
-        yield search
-
-
-def _check_ended(study: SearchStudy) -> None:
-    file, launches = study.file, study.launches.all()
-    if not launches or study.left() or launches[-1].epochs != file.training.epochs:
-        raise RefKDError(
-            f"study {file.name!r} has not ended: {study.left()} of {file.budget.trials} trials of "
-            f"{file.training.epochs} epochs are left or shorter; run `refkd search` first"
-        )
-
-
-def _check_results(search: OpenSearch) -> None:
-    for role, path in search.jobs.teacher_folders.items():
-        if role not in search.teachers:
+        launches, left, epochs = study.launches.all(), study.left(), file.training.epochs
+        check_growth(file, launches)
+        if not launches or left or launches[-1].epochs != epochs:
             raise RefKDError(
-                f"{path}: the {role} teacher is gone; restore the folder, or run `refkd search` "
-                "to train it again"
+                f"study {file.name!r} has not ended: {left} of {file.budget.trials} trials of "
+                f"{epochs} epochs are left or shorter; run `refkd search` first"
             )
-    if not search.summary().champions:
-        raise RefKDError(
-            f"study {search.file.name!r} has no complete trial that keeps its constraints; "
-            "`refkd status` shows what became of its trials"
-        )
+        search = bind_search(study, dataset)
+        for role, folder in search.jobs.teacher_folders.items():
+            if role not in search.teachers:
+                raise RefKDError(
+                    f"{folder}: the {role} teacher is gone; restore the folder, or run `refkd "
+                    "search` to train it again"
+                )
+        if not search.summary().champions:
+            raise RefKDError(
+                f"study {file.name!r} has no complete trial that keeps its constraints; "
+                "`refkd status` shows what became of its trials"
+            )
+        yield search

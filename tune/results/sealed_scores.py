@@ -21,8 +21,8 @@ from refkd.evaluation.predictions import Frozen
 from refkd.files import write_json
 from refkd.training.export import FrozenStudent
 from tune.config.study_file import StudyFile
-from tune.results.choice import read_results
 from tune.results.comparison import compare, open_students, system_name
+from tune.results.finalists import read_results
 from tune.results.open_search import OpenSearch, open_ended_search
 from tune.study.environment import environment
 from tune.study.events import LookTaken, looks_of
@@ -52,7 +52,6 @@ def open_test_roles(
     at: Path | str,
     scratch: Path,
     *,
-    number: int,
     study: str,
     champions: Mapping[str, Evaluated],
     teachers: Mapping[str, str],
@@ -66,7 +65,7 @@ def open_test_roles(
     """
     facts = environment()
     row = Look(
-        look=number,
+        look=len(read_looks(folder)) + 1,
         time=datetime.now(UTC).isoformat(timespec="milliseconds"),
         user=getpass.getuser(),
         host=socket.gethostname(),
@@ -125,12 +124,19 @@ def evaluate_final(
             dataset,
             file.dataset,
             Path(scratch),
-            number=len(evaluations) + 1,
             study=file.name,
             champions={a: _evaluated(file, n, champions[n]) for a, n in aliases.items()},
             teachers={role: teacher.digest for role, teacher in teachers.items()},
             reason=reason,
-            written=lambda row: search.study.append(_event(row)),
+            written=lambda row: search.study.append(
+                LookTaken(
+                    look=row.look,
+                    champions=row.trials,
+                    user=row.user,
+                    host=row.host,
+                    reason=row.reason,
+                )
+            ),
         )
         students = {system_name(n): one for n, one in champions.items()}
         report = FinalReport(
@@ -144,17 +150,6 @@ def evaluate_final(
         path = final_path(file.folder, evaluation.look)
         write_json(path, report.model_dump(mode="json"))
         return report
-
-
-def _event(row: Look) -> LookTaken:
-    """Return the event of a test evaluation, which the study stores in addition to the ledger."""
-    return LookTaken(
-        look=row.look,
-        champions=row.trials,
-        user=row.user,
-        host=row.host,
-        reason=row.reason,
-    )
 
 
 def _finalists(search: OpenSearch) -> Finalists | None:
