@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from refkd.data.dataset import Dataset
 from refkd.data.simulate import simulate
-from refkd.errors import RefKDError
 from refkd.files import temporaries
 from refkd.training.precision import advice
 from tune.config.study_file import StudyFile, load_study_file
@@ -22,9 +22,8 @@ from tune.execution.jobs import (
     trained_network,
 )
 from tune.execution.progress import Reporter
-from tune.execution.study_jobs import SearchJobs
+from tune.execution.study_jobs import OpenSearch, SearchJobs, bind_search
 from tune.results.champions import select_search_champions
-from tune.results.open_search import OpenSearch, bind_search
 from tune.study.environment import environment
 from tune.study.events import TeacherTrained, teachers_of
 from tune.study.folders import trial_folder
@@ -83,17 +82,14 @@ class _Launch:
         # Also where nothing is left to train: what an outage kept from MLflow is sent now.
         with Record(self.file) as record:
             record.study_started(self.study, self.search.dataset)
-            if missing_teachers(teachers) or self.study.left():
-                with (
-                    ray_session(self.file.resources, address=address),
-                    self.study.launches.counting(NodeUsage()),
-                ):
-                    train_missing(teachers, self.jobs.place, self.reporter)
-                    self._note_teachers(record)
-                    if self.study.left():
-                        self._train_students(record)
-            else:
+            with ExitStack() as machines:
+                if missing_teachers(teachers) or self.study.left():
+                    machines.enter_context(ray_session(self.file.resources, address=address))
+                    machines.enter_context(self.study.launches.counting(NodeUsage()))
+                train_missing(teachers, self.jobs.place, self.reporter)
                 self._note_teachers(record)
+                if self.study.left():
+                    self._train_students(record)
         self._clean()
         self.study.launches.touch()
         if self.study.left():
@@ -178,24 +174,14 @@ def missing_teachers(jobs: Iterable[TrainingJob]) -> list[TrainingJob]:
 def train_missing(
     jobs: Iterable[TrainingJob], place: Workplace, reporter: Reporter, *, tolerate: bool = False
 ) -> dict[str, str]:
-    """Train the teachers that are missing, side by side.
-
-    Raises `RefKDError` where one has failed; with `tolerate` returns why, by the key of its job.
-    Raises `InterruptedSearchError` after Ctrl-C.
-    """
+    """Train the teachers that are missing, side by side; raises and returns as `train_jobs`."""
     missing = missing_teachers(jobs)
     if not missing:
         return {}
     from tune.execution.training import train_jobs
 
     reporter.stage(f"training teachers: {', '.join(job.key for job in missing)}")
-    failures = train_jobs(missing, place, reporter)
-    if failures and not tolerate:
-        raise RefKDError("; ".join(f"teacher {k}: {why}" for k, why in failures.items()))
-    left = [job for job in missing_teachers(missing) if job.key not in failures]
-    if left:
-        raise interrupted(len(left), len(missing), "teachers")
-    return failures
+    return train_jobs(missing, place, reporter, what="teacher", tolerate=tolerate)
 
 
 def _remove_temporaries(folder: Path) -> None:

@@ -90,14 +90,14 @@ def measure(file: StudyFile, machines: Sequence[Machine]) -> Share:
     wanted = {"num_cpus": file.resources.cpu, "num_gpus": 1 if gpus else 0, "max_retries": 0}
     task = ray.remote(**wanted)(_taken)  # type: ignore[call-overload]
     try:
-        found: dict[str, Any] = ray.get(
+        taken: Taken = ray.get(
             task.remote(file.model_dump(mode="json", by_alias=True), bool(gpus))
         )
     except ray.exceptions.RayError as error:
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise RefKDError(f"a student of {file.name} cannot be trained there: {reason}") from None
-    return share_of(Taken.model_validate(found), file.resources, gpus or machines)
+    return share_of(taken, file.resources, gpus or machines)
 
 
 def share_of(taken: Taken, resources: Resources, machines: Sequence[Machine]) -> Share:
@@ -164,13 +164,12 @@ def taken_by(student: StudentConfig, dataset: Dataset, device: str) -> Taken:
     )
 
 
-def _taken(study: dict[str, Any], on_gpu: bool) -> dict[str, Any]:
+def _taken(study: dict[str, Any], on_gpu: bool) -> Taken:
     """Run on a worker."""
     file = StudyFile.model_validate(study)
     use_threads(file.resources.cpu)
     dataset = Dataset.open(file.dataset)
-    student = largest_student(file, dataset)
-    return taken_by(student, dataset, "cuda" if on_gpu else "cpu").model_dump(mode="json")
+    return taken_by(largest_student(file, dataset), dataset, "cuda" if on_gpu else "cpu")
 
 
 def _computing(trainer: Trainer, batch: Batch) -> float:

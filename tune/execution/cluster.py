@@ -138,19 +138,16 @@ def machines_coming() -> list[Machine]:
     """
     if os.environ.get(compat.KUBERAY_VARIABLE) == "1":
         return [{}]
-    return [machine for path in _autoscaling_files() for machine in _kinds(path)]
-
-
-def _autoscaling_files() -> Iterator[Path]:
-    """Yield the files of this user's autoscalers: another user's cluster is not the one joined."""
+    found: list[Machine] = []
     for process in psutil.process_iter(["cmdline", "uids"]):
         uids = process.info["uids"]
         if uids is None or uids.real != os.getuid():
-            continue
+            continue  # another user's cluster is not the one joined
         for word in process.info["cmdline"] or ():
             path = Path(word.removeprefix(compat.AUTOSCALING_OPTION)).expanduser()
             if word.startswith(compat.AUTOSCALING_OPTION) and path.is_file():
-                yield path
+                found += _kinds(path)
+    return found
 
 
 def _kinds(path: Path) -> Iterator[Machine]:

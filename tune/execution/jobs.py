@@ -102,8 +102,9 @@ class JobList:
 
     def __init__(self, jobs: Sequence[TrainingJob], listener: JobListener) -> None:
         self._waiting = deque(jobs)
-        self._left = len(jobs)
         self._listener = listener
+        self.left = len(jobs)
+        """Jobs that have not ended."""
         self.failures: dict[str, str] = {}
         """Why jobs failed, by their key."""
 
@@ -117,7 +118,7 @@ class JobList:
 
     def may_follow(self) -> bool:
         """Return whether there may be a next one: a job that has not ended may be given back."""
-        return self._left > 0
+        return self.left > 0
 
     def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Tell the listener; every job goes on to its last epoch."""
@@ -130,7 +131,7 @@ class JobList:
 
     def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
         """Note a failure and tell the listener."""
-        self._left -= 1
+        self.left -= 1
         if end.failed is not None:
             self.failures[job.key] = end.failed
         self._listener.job_ended(job, end)

@@ -151,11 +151,6 @@ class LiveTable(Lines):
         return Group(table, bar)
 
 
-def reporter(console: Console) -> Lines:
-    """Return the live table on a terminal, plain lines elsewhere."""
-    return LiveTable(console) if console.is_terminal else Lines(console)
-
-
 def scores_text(metrics: Mapping[str, float]) -> str:
     """Return both validation scores in words.
 

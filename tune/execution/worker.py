@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -60,8 +59,7 @@ def train_job(config: dict[str, Any], *, place: Workplace) -> None:
     use_threads(place.resources.cpu)
     dataset = open_dataset(place)
     try:
-        with _alone(job):
-            metrics = _Training(job, place, dataset).run()
+        metrics = _Training(job, place, dataset).run()
     except (TrainingError, CheckpointError) as error:
         ray.tune.report({FAILED: str(error)})
         return
@@ -80,12 +78,18 @@ class _Training:
         self._trainers: list[Trainer] = []
 
     def run(self) -> Metrics:
-        """Return the metrics of what was kept."""
-        found = trained_network(self._job.folder) if self._job.shared else None
-        metrics = self._train() if found is None else found.record.metrics
-        if self._job.shared:
+        """Return the metrics of what was kept; a shared job is trained by one process alone."""
+        job = self._job
+        if not job.shared:
+            return self._train()
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(job.folder / "training.lock"):
+            for path in temporaries(job.folder):  # of a writer that was killed
+                path.unlink()
+            found = trained_network(job.folder)
+            metrics = self._train() if found is None else found.record.metrics
             self._checkpoints[0].clear()
-            teacher = find_teacher(self._job.folder)
+            teacher = find_teacher(job.folder)
             if teacher is not None:  # of a student no knowledge is needed
                 device = self._place.resources.device
                 make_knowledge(teacher, self._dataset, self._place.knowledge, device=device)
@@ -160,19 +164,6 @@ class _Training:
         return student_trainer(
             network, self._dataset, self._teachers, self._place.knowledge, **how
         )
-
-
-@contextmanager
-def _alone(job: TrainingJob) -> Iterator[None]:
-    """Hold the lock of a shared job, and remove temporary files that a killed writer left."""
-    if not job.shared:
-        yield
-        return
-    job.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(job.folder / "training.lock"):
-        for path in temporaries(job.folder):
-            path.unlink()
-        yield
 
 
 @lru_cache(maxsize=2)

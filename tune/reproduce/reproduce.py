@@ -16,7 +16,7 @@ from refkd.errors import RefKDError
 from refkd.files import replaced
 from refkd.training.validation import VALIDATION_ROLES
 from tune.execution.cluster import ray_session
-from tune.execution.jobs import Workplace, interrupted
+from tune.execution.jobs import Workplace
 from tune.execution.progress import Reporter
 from tune.reproduce import table
 from tune.reproduce.experiments import Experiment
@@ -106,19 +106,13 @@ def _train(
         workers=request.workers,
     )
     with ray_session(request.resources, address=address) if units.left() else nullcontext():
-        for what in ("teachers", "students"):
-            left = [one for one in units.left() if bool(one.teachers) == (what == "students")]
+        for what in ("teacher", "student"):
+            left = [one for one in units.left() if bool(one.teachers) == (what == "student")]
             if not left:
                 continue
             epochs = sum(unit.config.total_epochs() for unit in left)
-            reporter.stage(f"training {len(left)} {what}, {epochs} epochs")
-            failures = train_jobs([unit.job() for unit in left], place, record)
-            if failures:
-                reasons = "; ".join(f"{key}: {reason}" for key, reason in failures.items())
-                raise RefKDError(f"{reasons}; the others are kept, run the same command again")
-            waiting = sum(unit.found() is None for unit in left)
-            if waiting:
-                raise interrupted(waiting, len(left), what)
+            reporter.stage(f"training {len(left)} {what}s, {epochs} epochs")
+            train_jobs([unit.job() for unit in left], place, record, what=what)
     for unit in units.all():
         record.trained(unit)
 

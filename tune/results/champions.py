@@ -16,8 +16,8 @@ from refkd.training.export import FrozenStudent
 from refkd.training.validation import VALIDATION_ROLES
 from tune.config.study_file import StudyFile
 from tune.execution.progress import Reporter
+from tune.execution.study_jobs import OpenSearch
 from tune.results.comparison import compare, open_students, system_name
-from tune.results.open_search import OpenSearch
 from tune.study.events import ChampionsChosen, champions_of, finalists_code
 from tune.study.outcomes import Comparison, Finalist, Finalists, SeedResult
 from tune.study.summary import CHAMPIONS, FINALISTS

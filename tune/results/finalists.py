@@ -18,6 +18,7 @@ from tune.execution.cluster import ray_session
 from tune.execution.jobs import (
     CHECKPOINTS,
     JobEnd,
+    JobList,
     JobListener,
     TrainingJob,
     Workplace,
@@ -26,8 +27,8 @@ from tune.execution.jobs import (
     stopped_at_once,
 )
 from tune.execution.progress import Reporter, scores_text
+from tune.execution.study_jobs import OpenSearch, open_ended_search
 from tune.results.champions import BALANCED, place_by, select_finalist_champions
-from tune.results.open_search import OpenSearch, open_ended_search
 from tune.study.environment import environment
 from tune.study.events import (
     FinalistEpochEnded,
@@ -113,9 +114,9 @@ def _train_with_ray(
     address: str | None, jobs: Sequence[TrainingJob], place: Workplace, listener: JobListener
 ) -> None:
     with ray_session(place.resources, address=address):
-        from tune.execution.training import train_jobs
+        from tune.execution.training import run_jobs
 
-        train_jobs(jobs, place, listener)
+        run_jobs(JobList(jobs, listener), place)
 
 
 class _Finals(JobListener):

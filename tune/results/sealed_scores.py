@@ -21,13 +21,16 @@ from refkd.evaluation.predictions import Frozen
 from refkd.files import write_json
 from refkd.training.export import FrozenStudent
 from tune.config.study_file import StudyFile
+from tune.execution.study_jobs import OpenSearch, open_ended_search
 from tune.results.comparison import compare, open_students, system_name
 from tune.results.finalists import read_results
-from tune.results.open_search import OpenSearch, open_ended_search
 from tune.study.environment import environment
 from tune.study.events import LookTaken, looks_of
 from tune.study.ledger import Evaluated, Look, append_look, check_look, read_looks
 from tune.study.outcomes import Finalists, FinalReport, final_path, read_finalists
+
+_NOTED = {"look", "user", "host", "reason"}
+"""What the study holds of a row of the ledger, beside the champions."""
 
 
 def check_sealed(dataset: Dataset, at: Path | str) -> None:
@@ -129,13 +132,7 @@ def evaluate_final(
             teachers={role: teacher.digest for role, teacher in teachers.items()},
             reason=reason,
             written=lambda row: search.study.append(
-                LookTaken(
-                    look=row.look,
-                    champions=row.trials,
-                    user=row.user,
-                    host=row.host,
-                    reason=row.reason,
-                )
+                LookTaken(champions=row.trials, **row.model_dump(include=_NOTED))
             ),
         )
         students = {system_name(n): one for n, one in champions.items()}
