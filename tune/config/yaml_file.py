@@ -49,15 +49,10 @@ class YamlFile:
         """Return the line of a key path; of its nearest parent where it is absent."""
         node, line = self.root, 1
         for step in location:
-            if isinstance(node, yaml.MappingNode):
-                at = {key.value: (key, value) for key, value in node.value}.get(str(step))
-            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
-                at = next(((item, item) for item in node.value[step : step + 1]), None)
-            else:
-                at = None
-            if at is None:
+            child = _child(node, step)
+            if child is None:
                 break
-            line, node = at[0].start_mark.line + 1, at[1]
+            node, line = child
         return line
 
 
@@ -101,3 +96,14 @@ def read_yaml_documents(path: Path) -> list[YamlFile]:
             )
         documents.append(YamlFile(path=path, content=content, root=root))
     return documents
+
+
+def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, int] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(step):
+                return value, key.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        item = node.value[step]
+        return item, item.start_mark.line + 1
+    return None
