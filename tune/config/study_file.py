@@ -120,7 +120,11 @@ class StudyFile(Config):
                 f"pruning.name: {self.pruning.name} knows one objective only, the study has "
                 f"{len(self.objectives)}; use pareto_halving"
             )
-        _check_space(self)
+        known = flat({s: getattr(self, s).model_dump(mode="json") for s in SECTIONS})
+        check_keys("space", self.space, known, "this study")
+        for name, dimension in self.space.items():
+            for value in dimension.examples():
+                _check_point(self, {**dimension.conditions(), name: value})
         _check_points(self)
         for role in TEACHER_ROLES:
             _check_teacher(self, role)
@@ -237,14 +241,6 @@ def _corners(space: Mapping[str, Dimension], fixed: Values) -> Iterator[Values]:
         point = lowest(space, {**held, **given}, fixed)
         if all(space[name].active({**fixed, **point}) for name in given):
             yield {name: value for name, value in point.items() if name in space}
-
-
-def _check_space(study: StudyFile) -> None:
-    known = flat({s: getattr(study, s).model_dump(mode="json") for s in SECTIONS})
-    check_keys("space", study.space, known, "this study")
-    for name, dimension in study.space.items():
-        for value in dimension.examples():
-            _check_point(study, {**dimension.conditions(), name: value})
 
 
 def _check_teacher(study: StudyFile, role: str) -> None:

@@ -102,19 +102,17 @@ def measure(file: StudyFile, machines: Sequence[Machine]) -> Share:
 
 def share_of(taken: Taken, resources: Resources, machines: Sequence[Machine]) -> Share:
     """Return how many trials fit; `machines` are those that have such a device."""
-    on_gpu = taken.device != "cpu"
-    devices = [machine.get("GPU" if on_gpu else "CPU", 0.0) for machine in machines]
     by_memory = int(MARGIN * taken.capacity / max(taken.memory, 1))
-    if on_gpu:
+    if taken.device == "cpu":
+        fitting = [int(machine.get("CPU", 0.0) / resources.cpu) for machine in machines]
+        by_time, share = max(fitting), 0.0
+        trials = min(by_memory, by_time)
+        workers = sum(min(by_memory, trials_there) for trials_there in fitting)
+    else:
         by_time = max(1, int(1 / max(taken.busy, 1e-3)))
         trials = min(by_memory, by_time)
         share = int(1e4 / max(trials, 1)) / 1e4  # Ray counts in ten thousandths
-        workers = trials * int(sum(devices))
-    else:
-        by_time = int(max(devices) / resources.cpu)
-        trials = min(by_memory, by_time)
-        share = 0.0
-        workers = sum(min(by_memory, int(cores / resources.cpu)) for cores in devices)
+        workers = trials * int(sum(machine.get("GPU", 0.0) for machine in machines))
     return Share(
         taken=taken,
         by_memory=by_memory,

@@ -105,26 +105,23 @@ def _spent(study: StudySnapshot, limits: Limits) -> dict[str, Spent]:
     """Return what was used, by item of the bill."""
     resources, prices = limits.resources, limits.prices
     spent: dict[str, Spent] = defaultdict(Spent)
+
+    def used(epochs: int, cpu_seconds: float, wall_seconds: float) -> Spent:
+        gpu_seconds = wall_seconds * resources.gpu
+        return priced(
+            epochs=epochs, cpu_seconds=cpu_seconds, gpu_seconds=gpu_seconds, prices=prices
+        )
+
+    def trained(epochs: int, cost: Mapping[str, float]) -> Spent:
+        times = (cost.get(f"cost/{kind}_seconds", 0.0) for kind in ("cpu", "wall"))
+        return used(epochs, *times)
+
     for view in study.trials:
         if view.state in NAMES:
             spent[NAMES[view.state]] += spent_by(view, resources, prices, limits.replicates)
     lost = _lost_seconds(study.trials, study.launches)
     if lost > 0:
-        spent["lost"] = priced(
-            epochs=0,
-            cpu_seconds=lost * resources.cpu,
-            gpu_seconds=lost * resources.gpu,
-            prices=prices,
-        )
-
-    def trained(epochs: int, cost: Mapping[str, float]) -> Spent:
-        return priced(
-            epochs=epochs,
-            cpu_seconds=cost.get("cost/cpu_seconds", 0.0),
-            gpu_seconds=cost.get("cost/wall_seconds", 0.0) * resources.gpu,
-            prices=prices,
-        )
-
+        spent["lost"] = used(0, lost * resources.cpu, lost)
     for role, teacher in teachers_of(study.attributes).items():
         epochs = teacher.epoch if teacher.epochs is None else teacher.epochs
         spent[f"teacher {role}"] = trained(epochs, teacher.cost or teacher.metrics)

@@ -76,13 +76,7 @@ def finalists(
 def read_results(attributes: Mapping[str, Any]) -> dict[tuple[int, int], SeedResult]:
     """Return the results of the finalists' students, by trial and replicate."""
     return {
-        (one.trial, one.replicate): SeedResult(
-            seed=one.seed,
-            epochs=one.epochs,
-            metrics=one.metrics,
-            sha256=one.sha256,
-            failed=one.failed,
-        )
+        (one.trial, one.replicate): SeedResult.model_validate(one, from_attributes=True)
         for one in study_events(attributes, FinalistTrained)
     }
 
