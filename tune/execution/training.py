@@ -35,7 +35,7 @@ from tune.execution.jobs import (
 )
 from tune.execution.preemption import NodeLeavingError
 from tune.execution.study_jobs import SearchJobs
-from tune.execution.worker import FAILED, FINAL, metrics_of, train_job
+from tune.execution.worker import FAILED, FINAL, METRICS, train_job
 
 JobSource = JobList | SearchJobs
 """What hands out the jobs of a run, takes their epochs and ends, and decides when one stops."""
@@ -148,7 +148,8 @@ class JobSearcher(Searcher):
         if "epoch" not in result:
             return True
         job, epoch = self._jobs[trial_id], int(result["epoch"])
-        goes_on = self._source.epoch_ended(job, epoch, metrics_of(result))
+        metrics = {k: float(v) for k, v in result.items() if k.startswith(METRICS)}
+        goes_on = self._source.epoch_ended(job, epoch, metrics)
         if not goes_on:
             self._ends[trial_id] = JobEnd()
         return goes_on

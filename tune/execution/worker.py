@@ -9,7 +9,7 @@ reported again, and the source of the jobs ignores those that it has stored.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -40,11 +40,7 @@ from tune.study.folders import seed_folder
 
 FAILED, FINAL = "failed", "final:"
 METRICS = ("train/", "val_id/", "val_ood/", "val/", "sd/", "cost/")
-
-
-def metrics_of(result: Mapping[str, Any]) -> Metrics:
-    """Return the metrics of a report, without the fields that Ray adds."""
-    return {k: float(v) for k, v in result.items() if k.startswith(METRICS)}
+"""How the names of metrics begin; Ray adds fields of its own to a report."""
 
 
 def train_job(config: dict[str, Any], *, place: Workplace) -> None:
