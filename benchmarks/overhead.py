@@ -21,7 +21,7 @@ from refkd.training.student import StudentConfig
 from tune.config.study_file import StudyFile
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import TrainingJob, Workplace
-from tune.execution.progress import Silent
+from tune.execution.progress import Reporter
 from tune.execution.study_jobs import SearchJobs, StudyJobs
 from tune.execution.training import run_jobs
 from tune.execution.worker import FINAL
@@ -55,7 +55,7 @@ def run(smoke: bool) -> Iterator[Row]:
             with Record(file) as record:
                 record.study_started(study, dataset)
                 record.teachers_ready({})
-                source = SearchJobs(jobs, study, Silent(), record.wake)
+                source = SearchJobs(jobs, study, Reporter(), record.wake)
                 run_jobs(source, jobs.place, train=report_nothing)
                 searched = wall_seconds() - begun
             delivered = wall_seconds() - begun

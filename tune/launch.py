@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from refkd.data.dataset import Dataset
 from refkd.data.simulate import simulate
-from refkd.errors import RefKDError
 from refkd.files import temporaries
 from refkd.training.precision import advice
-from refkd.training.teacher import Teacher, find_teacher
 from tune.config.study_file import StudyFile, load_study_file
-from tune.execution.cluster import ray_session
+from tune.execution.cluster import NodeUsage, ray_session
 from tune.execution.jobs import (
     CHECKPOINTS,
     TrainingJob,
     Workplace,
     interrupted,
     stopped_at_once,
+    trained_network,
 )
-from tune.execution.machines import NodeUsage
 from tune.execution.progress import Reporter
-from tune.execution.study_jobs import SearchJobs
+from tune.execution.study_jobs import OpenSearch, SearchJobs, bind_search
 from tune.results.champions import select_search_champions
-from tune.results.open_search import OpenSearch, bind_search
 from tune.study.environment import environment
 from tune.study.events import TeacherTrained, teachers_of
 from tune.study.folders import trial_folder
@@ -34,10 +32,9 @@ from tune.study.lease import lease
 from tune.study.locate import place_of
 from tune.study.search_study import SearchStudy
 from tune.study.summary import Summary
+from tune.study.view import ENDED_STATES
 from tune.study.warm_start import warm_points
 from tune.tracking.record import Record
-
-_ENDED = ("COMPLETE", "PRUNED", "FAIL")
 
 
 def search(
@@ -85,17 +82,14 @@ class _Launch:
         # Also where nothing is left to train: what an outage kept from MLflow is sent now.
         with Record(self.file) as record:
             record.study_started(self.study, self.search.dataset)
-            if missing_teachers(teachers) or self.study.left():
-                with (
-                    ray_session(self.file.resources, address=address),
-                    self.study.launches.counting(NodeUsage()),
-                ):
-                    train_missing(teachers, self.jobs.place, self.reporter)
-                    self._note_teachers(record)
-                    if self.study.left():
-                        self._train_students(record)
-            else:
+            with ExitStack() as machines:
+                if missing_teachers(teachers) or self.study.left():
+                    machines.enter_context(ray_session(self.file.resources, address=address))
+                    machines.enter_context(self.study.launches.counting(NodeUsage()))
+                train_missing(teachers, self.jobs.place, self.reporter)
                 self._note_teachers(record)
+                if self.study.left():
+                    self._train_students(record)
         self._clean()
         self.study.launches.touch()
         if self.study.left():
@@ -121,7 +115,15 @@ class _Launch:
         found = self.search.teachers
         known = teachers_of(self.study.optuna.user_attrs)
         for role, teacher in found.items():
-            event, held = _event(role, teacher), known.get(role)
+            history, held = teacher.record.history, known.get(role)
+            event = TeacherTrained(
+                role=role,
+                digest=teacher.digest,
+                epoch=teacher.record.epoch,
+                epochs=len(history),
+                metrics=teacher.record.metrics,
+                cost=history[-1]["metrics"] if history else {},
+            )
             if held is None or event.content() != held.content():  # NaN is not equal to itself
                 self.study.append(event)
         record.teachers_ready(found)
@@ -130,7 +132,7 @@ class _Launch:
         from tune.execution.training import run_jobs
 
         left = self.study.left()
-        wanted = left + sum(v.state in _ENDED for v in self.study.views())
+        wanted = left + sum(v.state in ENDED_STATES for v in self.study.views())
         self.reporter.stage(
             f"searching: {left} of {wanted} trials to go, {self.file.workers} at a time"
         )
@@ -166,42 +168,20 @@ def open_dataset(file: StudyFile, reporter: Reporter) -> Dataset:
 
 def missing_teachers(jobs: Iterable[TrainingJob]) -> list[TrainingJob]:
     """Return the jobs of teachers that are not trained yet."""
-    return [job for job in jobs if find_teacher(job.folder) is None]
+    return [job for job in jobs if trained_network(job.folder) is None]
 
 
 def train_missing(
     jobs: Iterable[TrainingJob], place: Workplace, reporter: Reporter, *, tolerate: bool = False
 ) -> dict[str, str]:
-    """Train the teachers that are missing, side by side.
-
-    Raises `RefKDError` where one has failed; with `tolerate` returns why, by the key of its job.
-    Raises `InterruptedSearchError` after Ctrl-C.
-    """
+    """Train the teachers that are missing, side by side; raises and returns as `train_jobs`."""
     missing = missing_teachers(jobs)
     if not missing:
         return {}
     from tune.execution.training import train_jobs
 
     reporter.stage(f"training teachers: {', '.join(job.key for job in missing)}")
-    failures = train_jobs(missing, place, reporter)
-    if failures and not tolerate:
-        raise RefKDError("; ".join(f"teacher {k}: {why}" for k, why in failures.items()))
-    left = [job for job in missing_teachers(missing) if job.key not in failures]
-    if left:
-        raise interrupted(len(left), len(missing), "teachers")
-    return failures
-
-
-def _event(role: str, teacher: Teacher) -> TeacherTrained:
-    history = teacher.record.history
-    return TeacherTrained(
-        role=role,
-        digest=teacher.digest,
-        epoch=teacher.record.epoch,
-        epochs=len(history),
-        metrics=teacher.record.metrics,
-        cost=history[-1]["metrics"] if history else {},
-    )
+    return train_jobs(missing, place, reporter, what="teacher", tolerate=tolerate)
 
 
 def _remove_temporaries(folder: Path) -> None:

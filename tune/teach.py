@@ -17,8 +17,7 @@ from refkd.errors import RefKDError
 from refkd.training.teacher import find_teacher
 from tune.config.settings import TeacherTuning
 from tune.config.space import Value, flat, suggest
-from tune.config.study_file import StudyFile
-from tune.config.tuning import tuned
+from tune.config.study_file import StudyFile, tuned
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import Workplace, teacher_job
 from tune.execution.progress import Reporter
@@ -93,9 +92,15 @@ def tune_teacher(file: StudyFile, role: str, *, address: str | None, reporter: R
             storage=open_storage(url),
             sampler=make_sampler(file.sampler, seed=file.seed),
         )
-        run = _Tuning(file, role, study, dataset)
-        run.bind()
-        run.train(tuning, reporter)
+        held = study.user_attrs.get("dataset")
+        if held not in (None, dataset.fingerprint):
+            raise RefKDError(
+                f"study {name!r} was begun on another dataset ({str(held)[:12]}…); give the study "
+                "file another name"
+            )
+        study.set_user_attr("dataset", dataset.fingerprint)
+        run = _Tuning(file, role, study, dataset, reporter)
+        run.train(tuning)
         return run.best()
 
 
@@ -107,19 +112,9 @@ class _Tuning:
     role: str
     study: optuna.Study
     dataset: Dataset
+    reporter: Reporter
 
-    def bind(self) -> None:
-        """Hold the study to its dataset."""
-        held = self.study.user_attrs.get("dataset")
-        if held not in (None, self.dataset.fingerprint):
-            raise RefKDError(
-                f"study {self.study.study_name!r} was begun on another dataset "
-                f"({str(held)[:12]}…); give the study file another name"
-            )
-        if held is None:
-            self.study.set_user_attr("dataset", self.dataset.fingerprint)
-
-    def train(self, tuning: TeacherTuning, reporter: Reporter) -> None:
+    def train(self, tuning: TeacherTuning) -> None:
         """Train until the budget is used up; what an earlier call began comes first."""
         base = flat(self.file.teacher_config(self.role).model_dump(mode="json"))
         fixed = {key: value for key, value in base.items() if key not in tuning.space}
@@ -137,7 +132,7 @@ class _Tuning:
                 trial.set_user_attr(VALUES, asked[trial.number])
             if not asked:
                 return
-            self._round(asked, reporter)
+            self._round(asked)
             asked = {}
 
     def best(self) -> Tuned:
@@ -162,23 +157,23 @@ class _Tuning:
             scores=[float(t.value) for t in complete if t.value is not None],
         )
 
-    def _round(self, asked: Mapping[int, dict[str, Value]], reporter: Reporter) -> None:
+    def _round(self, asked: Mapping[int, dict[str, Value]]) -> None:
         """Train some teachers side by side and store what came of them."""
-        base = self.file.teacher_config(self.role)
+        base, metric = self.file.teacher_config(self.role), f"val_{self.role}/miou"
         jobs = {
             n: teacher_job(str(n), tuned(base, values), self.dataset, self.file.workspace)
             for n, values in asked.items()
         }
         place = _place(self.file, self.dataset)
-        failures = train_missing(jobs.values(), place, reporter, tolerate=True)
+        failures = train_missing(jobs.values(), place, self.reporter, tolerate=True)
         for number, job in jobs.items():
             if job.key in failures:
-                reporter.stage(f"trial {number} failed: {failures[job.key]}")
+                self.reporter.stage(f"trial {number} failed: {failures[job.key]}")
                 self.study.tell(number, state=TrialState.FAIL)
                 continue
-            score = _taught(self.role, job.folder).metrics[f"val_{self.role}/miou"]
+            score = _taught(self.role, job.folder).metrics[metric]
             self.study.tell(number, score)
-            reporter.stage(f"trial {number}: val_{self.role}/miou {score:.2f}")
+            self.reporter.stage(f"trial {number}: {metric} {score:.2f}")
 
 
 def _place(file: StudyFile, dataset: Dataset) -> Workplace:

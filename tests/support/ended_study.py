@@ -23,7 +23,7 @@ from refkd.training.student import StudentConfig
 from refkd.training.teacher import TeacherRecord, find_teacher
 from tune.config.study_file import StudyFile, load_study_file
 from tune.execution.jobs import CHECKPOINTS, JobEnd, JobListener, TrainingJob, Workplace
-from tune.results.choice import BALANCED
+from tune.results.champions import BALANCED
 from tune.study.environment import environment
 from tune.study.folders import seed_folder, trial_folder
 from tune.study.search_study import SearchStudy

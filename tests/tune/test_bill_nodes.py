@@ -12,8 +12,7 @@ from rich.console import Console
 
 from tune.config.limits import Resources
 from tune.display.cost import show_bill
-from tune.execution.cluster import ray_session
-from tune.execution.machines import NODE_TYPE, NodeUsage
+from tune.execution.cluster import NODE_TYPE, NodeUsage, ray_session
 from tune.results.bill import Bill, make_bill
 from tune.study.locate import StudyPlace
 from tune.study.snapshot import StudySnapshot

@@ -29,7 +29,7 @@ from tune.cli import app
 from tune.config.study_file import StudyFileError
 from tune.execution.jobs import InterruptedSearchError
 from tune.results.bill import make_bill
-from tune.results.choice import fresh_seeds, read_results
+from tune.results.finalists import fresh_seeds, read_results
 from tune.study.folders import finalist_folder
 from tune.study.lease import LeaseError, lease
 from tune.study.locate import NoStudyError

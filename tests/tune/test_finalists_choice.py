@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from support.ended_study import scored
 
 from tune.config.study_file import StudyFile
-from tune.results.choice import ALIASES, BALANCED, choose, fresh_seeds, winners
+from tune.results.champions import ALIASES, BALANCED, winners
+from tune.results.finalists import choose, fresh_seeds
 from tune.study.view import TrialView
 
 OBJECTIVES = ["val_id/miou", "val_ood/miou"]

@@ -20,8 +20,8 @@ from refkd.training.student import student_trainer
 from tune import FinalReport
 from tune.audit.examine import examine
 from tune.config.study_file import load_study_file
-from tune.results.choice import fresh_seeds, read_results
-from tune.results.open_search import open_ended_search
+from tune.execution.study_jobs import open_ended_search
+from tune.results.finalists import fresh_seeds, read_results
 from tune.study.outcomes import SeedResult
 
 EPOCHS = 4

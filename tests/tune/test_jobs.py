@@ -17,7 +17,7 @@ from support.ended_study import scored
 from refkd.data.dataset import Dataset
 from tune.config.study_file import StudyFile
 from tune.execution.jobs import JobEnd, JobList, JobListener, TrainingJob
-from tune.execution.progress import Silent
+from tune.execution.progress import Reporter
 from tune.execution.study_jobs import SearchJobs, StudyJobs
 from tune.execution.training import JobSearcher
 from tune.execution.worker import FAILED, FINAL
@@ -166,7 +166,7 @@ def test_values_that_no_student_has_together_fail_their_trial_alone(
     study = SearchStudy(file, InMemoryStorage())
     for hidden in (10, 12):
         study.enqueue({"backbone.hidden": hidden, "backbone.heads": 3})
-    source = SearchJobs(StudyJobs(file, tiny_dataset), study, Silent())
+    source = SearchJobs(StudyJobs(file, tiny_dataset), study, Reporter())
     job = source.next_job()
     assert job is not None
     assert job.key == "1"

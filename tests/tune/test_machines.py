@@ -12,7 +12,7 @@ import yaml
 
 from refkd.errors import RefKDError
 from tune.config.limits import Resources
-from tune.execution.machines import Machine, check_resources, machines_coming
+from tune.execution.cluster import Machine, check_resources, machines_coming
 
 HEAD: Machine = {"CPU": 0.0, "memory": 1e9}
 SMALL: Machine = {"CPU": 4.0, "GPU": 1.0}

@@ -27,13 +27,13 @@ from refkd.evaluation.predictions import measure
 from tune import evaluate_final, finalists
 from tune.display.comparison import system_words
 from tune.display.study import show_best
+from tune.execution.study_jobs import open_ended_search
 from tune.report.curves import pruning
 from tune.report.examples import Bar, Example, Examples, choose_rows
 from tune.report.figure import Table
 from tune.report.make import compose
 from tune.report.page import render
 from tune.results.champions import compare_on_validation, interval_table, search_students
-from tune.results.open_search import open_ended_search
 from tune.study.events import ChampionsChosen
 from tune.study.lease import lease
 from tune.study.search_study import SearchStudy

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
-from tune.execution.progress import Silent
+from tune.execution.progress import Reporter
 from tune.reproduce.experiments import experiments
 from tune.reproduce.reproduce import reproduce
 from tune.reproduce.request import Request, estimate
@@ -53,7 +53,7 @@ def run(tiny_dataset: Dataset, workspace: Path, ray_address: str) -> Run:
             workspace=workspace,
             **more,  # type: ignore[arg-type]
         )
-        return reproduce(request, address=ray_address, reporter=Silent())
+        return reproduce(request, address=ray_address, reporter=Reporter())
 
     return made
 
@@ -143,7 +143,7 @@ def test_what_is_not_known_is_named(
 ) -> None:
     asked = {"name": "table3", "dataset": tiny_dataset.path, "workspace": tmp_path, **changes}
     with pytest.raises(RefKDError, match=message):
-        reproduce(Request(**asked), address=None, reporter=Silent())  # type: ignore[arg-type]
+        reproduce(Request(**asked), address=None, reporter=Reporter())  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 

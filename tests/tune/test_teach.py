@@ -14,11 +14,10 @@ from refkd.errors import RefKDError
 from refkd.recipes import RecipeConfig
 from refkd.training.teacher import find_teacher
 from tune.config.space import flat, suggest
-from tune.config.study_file import StudyFile, StudyFileError, load_study_file
-from tune.config.tuning import tuned
+from tune.config.study_file import StudyFile, StudyFileError, load_study_file, tuned
 from tune.display.console import make_console
 from tune.display.study import show_tuned
-from tune.execution.progress import Silent
+from tune.execution.progress import Reporter
 from tune.execution.study_jobs import StudyJobs
 from tune.study.locate import place_of
 from tune.study.storage import open_storage
@@ -64,12 +63,12 @@ def test_teachers_are_trained_where_a_search_looks_for_them(
     tiny_dataset: Dataset, tmp_path: Path, ray_address: str
 ) -> None:
     file = study(tmp_path, tiny_dataset)
-    taught = train_teachers(file, address=ray_address, reporter=Silent())
+    taught = train_teachers(file, address=ray_address, reporter=Reporter())
     jobs = StudyJobs(file, tiny_dataset, teacher_epochs=2)
     assert {role: one.folder for role, one in taught.items()} == jobs.teacher_folders
     stamps = [(p, p.stat().st_mtime_ns) for p in sorted(tmp_path.rglob("*.safetensors"))]
     assert len(stamps) == 2
-    assert train_teachers(file, address=ray_address, reporter=Silent()) == taught
+    assert train_teachers(file, address=ray_address, reporter=Reporter()) == taught
     assert [(p, p.stat().st_mtime_ns) for p in sorted(tmp_path.rglob("*.safetensors"))] == stamps
 
 
@@ -80,7 +79,7 @@ def test_tuning_ends_with_the_best_teacher(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = study(tmp_path, tiny_dataset, trials=2)
-    tuned = tune_teacher(file, "ood", address=ray_address, reporter=Silent())
+    tuned = tune_teacher(file, "ood", address=ray_address, reporter=Reporter())
     trials = held_study(file).get_trials()
     assert [t.state.name for t in trials] == ["COMPLETE"] * 2
     assert tuned.scores == [t.value for t in trials]
@@ -116,7 +115,7 @@ def test_tuning_goes_on_where_it_was_cut_off(
     begun.ask()
     before = begun.get_trials()
     tune_teacher(
-        study(tmp_path, tiny_dataset, trials=4), "ood", address=ray_address, reporter=Silent()
+        study(tmp_path, tiny_dataset, trials=4), "ood", address=ray_address, reporter=Reporter()
     )
     after = held_study(file).get_trials()
     assert [t.state.name for t in after] == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
@@ -127,7 +126,7 @@ def test_tuning_goes_on_where_it_was_cut_off(
 
 def test_a_teacher_without_a_space_cannot_be_tuned(tiny_dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(RefKDError, match=r"teachers\.id\.tune is missing"):
-        tune_teacher(study(tmp_path, tiny_dataset), "id", address=None, reporter=Silent())
+        tune_teacher(study(tmp_path, tiny_dataset), "id", address=None, reporter=Reporter())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from refkd.training.threads import threads
 from refkd.training.trainer import Trainer
 from tune.audit.replay import Difference
 from tune.config.study_file import TEACHER_ROLES
-from tune.execution.replicates import mean
+from tune.execution.jobs import mean
 from tune.study.folders import teacher_folder
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.view import ASKED, CONTINUES, TrialView

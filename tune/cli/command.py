@@ -98,11 +98,12 @@ def progress(as_json: bool, *, live: bool = False) -> Iterator[Reporter]:
     """
     from tune.display.console import make_console
     from tune.execution.jobs import InterruptedSearchError
-    from tune.execution.progress import Lines, Silent, reporter
+    from tune.execution.progress import Lines, LiveTable, Reporter
 
     console = make_console()
+    lines = LiveTable if live and console.is_terminal else Lines
     try:
-        yield Silent() if as_json else reporter(console) if live else Lines(console)
+        yield Reporter() if as_json else lines(console)
     except (InterruptedSearchError, KeyboardInterrupt) as interrupted:
         message = str(interrupted) or "stopped at once; run the same command again to continue"
         print(f"refkd: {message}", file=sys.stderr)

@@ -127,8 +127,7 @@ def share(
     from tune.config.study_file import load_study_file
     from tune.display.cost import show_share
     from tune.execution.capacity import measure
-    from tune.execution.cluster import ray_session
-    from tune.execution.machines import machines_coming, machines_there
+    from tune.execution.cluster import machines_coming, machines_there, ray_session
     from tune.launch import open_dataset
 
     file = load_study_file(study)

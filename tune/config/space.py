@@ -52,16 +52,10 @@ class Dimension(Config):
         return self
 
     @property
-    def kind(self) -> str:
-        """The key that gave the range: `float`, `int` or `choice`."""
-        if self.choice is not None:
-            return "choice"
-        return "float" if self.float_range else "int"
-
-    @property
     def label(self) -> str:
         """The kind of range in words."""
-        return f"logarithmic {self.kind}" if self.log else self.kind
+        kind = "float" if self.float_range else "int" if self.int_range else "choice"
+        return f"logarithmic {kind}" if self.log else kind
 
     def examples(self) -> list[Value]:
         """Return values that must be valid for the whole range to be: its ends or all choices."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,9 +31,9 @@ from tune.config.settings import (
     WarmStart,
 )
 from tune.config.space import Dimension, Value, Values, check_keys, flat, lowest, nearest, put
-from tune.config.tuning import check_tuning
 from tune.config.yaml_file import YamlFile, read_yaml
 
+ORACLE, PRESET = "recipe.oracle", "recipe.preset"
 SECTIONS = ("backbone", "distill", "training")
 TEACHER_ROLES = ("id", "ood")
 CAVEATS = {
@@ -119,7 +120,11 @@ class StudyFile(Config):
                 f"pruning.name: {self.pruning.name} knows one objective only, the study has "
                 f"{len(self.objectives)}; use pareto_halving"
             )
-        _check_space(self)
+        known = flat({s: getattr(self, s).model_dump(mode="json") for s in SECTIONS})
+        check_keys("space", self.space, known, "this study")
+        for name, dimension in self.space.items():
+            for value in dimension.examples():
+                _check_point(self, {**dimension.conditions(), name: value})
         _check_points(self)
         for role in TEACHER_ROLES:
             _check_teacher(self, role)
@@ -194,12 +199,48 @@ def load_study_file(path: Path | str) -> StudyFile:
         raise StudyFileError("\n".join(_faults(file, error))) from None
 
 
-def _check_space(study: StudyFile) -> None:
-    known = flat({s: getattr(study, s).model_dump(mode="json") for s in SECTIONS})
-    check_keys("space", study.space, known, "this study")
-    for name, dimension in study.space.items():
-        for value in dimension.examples():
-            _check_point(study, {**dimension.conditions(), name: value})
+def tuned(config: TeacherConfig, values: Mapping[str, Value]) -> TeacherConfig:
+    """Return a teacher with some values in the place of its own, by dotted key.
+
+    Another `recipe.preset` brings its own switches; those that the recipe changed stay changed.
+    Raises pydantic's `ValidationError` where the values do not go together.
+    """
+    settings: dict[str, Any] = config.model_dump(mode="json")
+    if PRESET in values:
+        settings["recipe"] = config.recipe.changes()
+    for path, value in values.items():
+        put(settings, path, value)
+    return TeacherConfig.model_validate(settings)
+
+
+def _check_tuning(where: str, config: TeacherConfig, space: Mapping[str, Dimension]) -> None:
+    """Build the teachers at the ends of every two ranges; `ValueError` names what fails."""
+    if config.recipe.oracle or ORACLE in space:
+        raise ValueError(
+            f"{where}: an oracle learns of the pairs that it is judged by, so there is nothing to "
+            f"tune; remove `tune`, or `oracle` from the recipe and {ORACLE} from the space"
+        )
+    known = flat(config.model_dump(mode="json"))
+    check_keys(where, space, known, "a teacher")
+    for values in _corners(space, known):
+        try:
+            tuned(config, values)
+        except ValidationError as error:
+            raise ValueError(
+                f"{where}: {values} is not valid: {_first_message(error)}; or let a key depend on "
+                "another by `when: {KEY: VALUES}`, without which it keeps its fixed value"
+            ) from None
+
+
+def _corners(space: Mapping[str, Dimension], fixed: Values) -> Iterator[Values]:
+    """Yield points with every two ranges at each of their ends, where both are in use."""
+    ends = [(name, value) for name, dimension in space.items() for value in dimension.examples()]
+    for pair in combinations_with_replacement(ends, 2):
+        given = dict(pair)
+        held = {k: v for name in given for k, v in space[name].conditions().items()}
+        point = lowest(space, {**held, **given}, fixed)
+        if all(space[name].active({**fixed, **point}) for name in given):
+            yield {name: value for name, value in point.items() if name in space}
 
 
 def _check_teacher(study: StudyFile, role: str) -> None:
@@ -207,11 +248,10 @@ def _check_teacher(study: StudyFile, role: str) -> None:
     try:
         config = study.teacher_config(role)
     except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ValueError(f"teachers.{role}: {message}") from None
+        raise ValueError(f"teachers.{role}: {_first_message(error)}") from None
     tuning = getattr(study.teachers, role).tune
     if tuning is not None:
-        check_tuning(f"teachers.{role}.tune.space", config, tuning.space)
+        _check_tuning(f"teachers.{role}.tune.space", config, tuning.space)
 
 
 def _check_points(study: StudyFile) -> None:
@@ -237,6 +277,10 @@ def _check_point(study: StudyFile, values: Mapping[str, Value]) -> None:
             f"distill.warmup_epochs can be {config.distill.warmup_epochs}, more than "
             f"training.epochs={config.training.epochs}: no epoch would be left after the warm-up"
         )
+
+
+def _first_message(error: ValidationError) -> str:
+    return error.errors()[0]["msg"].removeprefix("Value error, ")
 
 
 def _faults(file: YamlFile, error: ValidationError) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from pydantic import Field
@@ -17,7 +17,7 @@ from refkd.config import Config
 from tune.display.console import make_table, say, score, states
 from tune.study.budget import hypervolume
 from tune.study.snapshot import StudyReader, StudySnapshot, StudyState
-from tune.study.summary import Summary
+from tune.study.summary import Summary, best_by_objective
 from tune.study.view import ENDED, EPOCH, TrialView, key_of
 
 SCORES = ("val_id/miou", "val_ood/miou")
@@ -92,7 +92,12 @@ def search_status(study: StudySnapshot) -> SearchStatus:
         states=dict(Counter(t.state for t in study.trials)),
         running=[_running(t) for t in study.trials if t.state == "RUNNING"],
         latest=[trial.number for trial in ended[:LATEST]],
-        best=_best(summary.objectives, study.trials),
+        best={
+            name: Best(trial=number, value=value)
+            for name, (number, value) in best_by_objective(
+                summary.objectives, study.ended("COMPLETE")
+            ).items()
+        },
         front=len(summary.front),
         hypervolume=hypervolume(points),
         summary=summary,
@@ -116,17 +121,6 @@ def _running(trial: TrialView) -> Running:
         silent=None if stamp is None else max(0.0, time.time() - stamp.time),
         paused=trial.paused_at is not None,
     )
-
-
-def _best(objectives: Sequence[str], trials: Sequence[TrialView]) -> dict[str, Best]:
-    found = {}
-    complete = [t for t in trials if t.state == "COMPLETE" and t.feasible]
-    for place, name in enumerate(objectives):
-        scored = [(t.objectives[place], -t.number) for t in complete if t.objectives]
-        if scored:
-            value, number = max(scored)
-            found[name] = Best(trial=-number, value=value)
-    return found
 
 
 def watch(

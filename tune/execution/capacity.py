@@ -28,7 +28,7 @@ from refkd.training.trainer import Trainer
 from tune.config.limits import Resources
 from tune.config.space import suggest
 from tune.config.study_file import StudyFile
-from tune.execution.machines import Machine
+from tune.execution.cluster import Machine
 
 DRAWS, STEPS = 16, 10
 MARGIN = 0.9
@@ -90,31 +90,29 @@ def measure(file: StudyFile, machines: Sequence[Machine]) -> Share:
     wanted = {"num_cpus": file.resources.cpu, "num_gpus": 1 if gpus else 0, "max_retries": 0}
     task = ray.remote(**wanted)(_taken)  # type: ignore[call-overload]
     try:
-        found: dict[str, Any] = ray.get(
+        taken: Taken = ray.get(
             task.remote(file.model_dump(mode="json", by_alias=True), bool(gpus))
         )
     except ray.exceptions.RayError as error:
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise RefKDError(f"a student of {file.name} cannot be trained there: {reason}") from None
-    return share_of(Taken.model_validate(found), file.resources, gpus or machines)
+    return share_of(taken, file.resources, gpus or machines)
 
 
 def share_of(taken: Taken, resources: Resources, machines: Sequence[Machine]) -> Share:
     """Return how many trials fit; `machines` are those that have such a device."""
-    on_gpu = taken.device != "cpu"
-    devices = [machine.get("GPU" if on_gpu else "CPU", 0.0) for machine in machines]
     by_memory = int(MARGIN * taken.capacity / max(taken.memory, 1))
-    if on_gpu:
+    if taken.device == "cpu":
+        fitting = [int(machine.get("CPU", 0.0) / resources.cpu) for machine in machines]
+        by_time, share = max(fitting), 0.0
+        trials = min(by_memory, by_time)
+        workers = sum(min(by_memory, trials_there) for trials_there in fitting)
+    else:
         by_time = max(1, int(1 / max(taken.busy, 1e-3)))
         trials = min(by_memory, by_time)
         share = int(1e4 / max(trials, 1)) / 1e4  # Ray counts in ten thousandths
-        workers = trials * int(sum(devices))
-    else:
-        by_time = int(max(devices) / resources.cpu)
-        trials = min(by_memory, by_time)
-        share = 0.0
-        workers = sum(min(by_memory, int(cores / resources.cpu)) for cores in devices)
+        workers = trials * int(sum(machine.get("GPU", 0.0) for machine in machines))
     return Share(
         taken=taken,
         by_memory=by_memory,
@@ -164,13 +162,12 @@ def taken_by(student: StudentConfig, dataset: Dataset, device: str) -> Taken:
     )
 
 
-def _taken(study: dict[str, Any], on_gpu: bool) -> dict[str, Any]:
+def _taken(study: dict[str, Any], on_gpu: bool) -> Taken:
     """Run on a worker."""
     file = StudyFile.model_validate(study)
     use_threads(file.resources.cpu)
     dataset = Dataset.open(file.dataset)
-    student = largest_student(file, dataset)
-    return taken_by(student, dataset, "cuda" if on_gpu else "cpu").model_dump(mode="json")
+    return taken_by(largest_student(file, dataset), dataset, "cuda" if on_gpu else "cpu")
 
 
 def _computing(trainer: Trainer, batch: Batch) -> float:

@@ -6,21 +6,24 @@ URL of a storage or a tracking server, nothing that is open.
 
 from __future__ import annotations
 
+import statistics
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.training.export import FrozenStudent, open_student, student_is_frozen
 from refkd.training.student import StudentConfig
-from refkd.training.teacher import TeacherConfig
+from refkd.training.teacher import Teacher, TeacherConfig, find_teacher
 from tune.config.limits import Resources
 from tune.study.folders import teacher_folder
 
 CHECKPOINTS = "checkpoints"
+COST, SPREAD = "cost/", "sd/"
+Metrics = dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,37 +97,19 @@ class JobListener:
         """Called once for each job."""
 
 
-class JobSource(Protocol):
-    """Hands out the jobs of a run and decides when one stops."""
-
-    def next_job(self) -> TrainingJob | None:
-        """Return the next job; None where there is none now."""
-
-    def may_follow(self) -> bool:
-        """Return whether there may be one later."""
-
-    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Take the metrics of an epoch; return whether the job goes on."""
-
-    def give_back(self, job: TrainingJob) -> None:
-        """Take a job back that has lost its worker, to hand it out again before any other."""
-
-    def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
-        """Take the one end of a job."""
-
-
 class JobList:
-    """Jobs that are known from the start: a `JobSource`."""
+    """Jobs that are known from the start, handed out one by one."""
 
     def __init__(self, jobs: Sequence[TrainingJob], listener: JobListener) -> None:
         self._waiting = deque(jobs)
-        self._left = len(jobs)
         self._listener = listener
+        self.left = len(jobs)
+        """Jobs that have not ended."""
         self.failures: dict[str, str] = {}
         """Why jobs failed, by their key."""
 
     def next_job(self) -> TrainingJob | None:
-        """Return the next of the list."""
+        """Return the next of the list; None where there is none now."""
         if not self._waiting:
             return None
         job = self._waiting.popleft()
@@ -132,8 +117,8 @@ class JobList:
         return job
 
     def may_follow(self) -> bool:
-        """Return whether any has not ended: it may be given back."""
-        return self._left > 0
+        """Return whether there may be a next one: a job that has not ended may be given back."""
+        return self.left > 0
 
     def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Tell the listener; every job goes on to its last epoch."""
@@ -141,12 +126,12 @@ class JobList:
         return True
 
     def give_back(self, job: TrainingJob) -> None:
-        """Put a job in front of those that wait."""
+        """Put a job that has lost its worker in front of those that wait."""
         self._waiting.appendleft(job)
 
     def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
         """Note a failure and tell the listener."""
-        self._left -= 1
+        self.left -= 1
         if end.failed is not None:
             self.failures[job.key] = end.failed
         self._listener.job_ended(job, end)
@@ -174,7 +159,32 @@ def stopped_at_once() -> Iterator[None]:
         ) from None
 
 
+def trained_network(folder: Path) -> Teacher | FrozenStudent | None:
+    """Return the network that was trained in a folder; None where its training has not ended."""
+    teacher = find_teacher(folder)
+    if teacher is None and student_is_frozen(folder):
+        return open_student(folder)
+    return teacher
+
+
 def teacher_job(key: str, config: TeacherConfig, dataset: Dataset, workspace: Path) -> TrainingJob:
     """Return the job of a teacher; its folder is shared by all that need an equal one."""
     folder = teacher_folder(workspace, config, dataset)
     return TrainingJob(key=key, folder=folder, networks=(config,), shared=True)
+
+
+def mean(results: Sequence[Metrics]) -> Metrics:
+    """Return the mean of each metric, costs added up; `sd/` names hold spreads of validation.
+
+    >>> mean([{"val_id/miou": 40.0, "cost/cpu_seconds": 1.0}])
+    {'val_id/miou': 40.0, 'cost/cpu_seconds': 1.0}
+    >>> mean([{"val_id/miou": 40.0}, {"val_id/miou": 42.0}])["val_id/miou"]
+    41.0
+    """
+    merged: Metrics = {}
+    for name in results[0]:
+        values = [metrics[name] for metrics in results]
+        merged[name] = sum(values) if name.startswith(COST) else statistics.fmean(values)
+        if len(values) > 1 and name.startswith("val"):
+            merged[SPREAD + name] = statistics.stdev(values)
+    return merged

@@ -43,10 +43,6 @@ class Reporter(JobListener):
         """Report the outcome of a trial."""
 
 
-class Silent(Reporter):
-    """Reports nothing: for calls from Python."""
-
-
 class Lines(Reporter):
     """Prints a plain line for each trial that ends, for logs and pipes."""
 
@@ -153,11 +149,6 @@ class LiveTable(Lines):
             shown = [f"{c:.2f}" if c is not None else "" for c in cells]
             table.add_row(str(number), f"{epoch}/{self._epochs}", *shown)
         return Group(table, bar)
-
-
-def reporter(console: Console) -> Lines:
-    """Return the live table on a terminal, plain lines elsewhere."""
-    return LiveTable(console) if console.is_terminal else Lines(console)
 
 
 def scores_text(metrics: Mapping[str, float]) -> str:

@@ -15,7 +15,6 @@ import signal
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import ray.tune
@@ -23,31 +22,46 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from refkd.errors import RefKDError
 from refkd.scoped import handlers_kept, log_levels
 from tune import compat
 from tune.execution.jobs import (
     JobEnd,
     JobList,
     JobListener,
-    JobSource,
     TrainingJob,
     Workplace,
+    interrupted,
 )
 from tune.execution.preemption import NodeLeavingError
-from tune.execution.worker import FAILED, FINAL, metrics_of, train_job
+from tune.execution.study_jobs import SearchJobs
+from tune.execution.worker import FAILED, FINAL, METRICS, train_job
 
+JobSource = JobList | SearchJobs
+"""What hands out the jobs of a run, takes their epochs and ends, and decides when one stops."""
 _log = logging.getLogger(__name__)
 
 
 def train_jobs(
-    jobs: Sequence[TrainingJob], place: Workplace, listener: JobListener
+    jobs: Sequence[TrainingJob],
+    place: Workplace,
+    listener: JobListener,
+    *,
+    what: str,
+    tolerate: bool = False,
 ) -> dict[str, str]:
-    """Train jobs that do not need each other; return why some failed, by their key.
+    """Train jobs that do not need each other; `what` one of them is stands in messages.
 
-    After Ctrl-C it returns with jobs that have neither ended nor failed.
+    Raises `RefKDError` where one has failed; with `tolerate` returns why, by the key of its job.
+    Raises `InterruptedSearchError` after Ctrl-C.
     """
     source = JobList(jobs, listener)
     run_jobs(source, place)
+    if source.failures and not tolerate:
+        reasons = "; ".join(f"{what} {key}: {reason}" for key, reason in source.failures.items())
+        raise RefKDError(f"{reasons}; the others are kept, run the same command again")
+    if source.left:
+        raise interrupted(source.left, len(jobs), f"{what}s")
     return source.failures
 
 
@@ -88,7 +102,11 @@ def run_jobs(
             warnings.simplefilter("ignore")
             tuner.fit()
     finally:
-        _remove(place.scratch)
+        try:
+            if place.scratch.exists():
+                shutil.rmtree(place.scratch)
+        except OSError as error:  # what a late worker holds open must not cost a search its end
+            _log.warning("%s is left there (%s); it can be removed by hand", place.scratch, error)
 
 
 class JobSearcher(Searcher):
@@ -130,7 +148,8 @@ class JobSearcher(Searcher):
         if "epoch" not in result:
             return True
         job, epoch = self._jobs[trial_id], int(result["epoch"])
-        goes_on = self._source.epoch_ended(job, epoch, metrics_of(result))
+        metrics = {k: float(v) for k, v in result.items() if k.startswith(METRICS)}
+        goes_on = self._source.epoch_ended(job, epoch, metrics)
         if not goes_on:
             self._ends[trial_id] = JobEnd()
         return goes_on
@@ -189,7 +208,8 @@ class JobScheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:
         """Note why a worker failed."""
         super().on_trial_error(tune_controller, trial)
-        error = _error_of(trial)
+        file = compat.error_file(trial)
+        error = file.read_text(encoding="utf-8").strip() if file and file.is_file() else ""
         if error:
             self._searcher.causes[trial.trial_id] = error.splitlines()[-1]
         if NodeLeavingError.__name__ in error:
@@ -197,18 +217,3 @@ class JobScheduler(FIFOScheduler):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
-
-
-def _error_of(trial: RayTrial) -> str:
-    """Return what Ray noted of a trial's last error."""
-    file = compat.error_file(trial)
-    return file.read_text(encoding="utf-8").strip() if file and file.is_file() else ""
-
-
-def _remove(scratch: Path) -> None:
-    """Remove what Ray wrote; what a late worker holds open must not cost a search its end."""
-    try:
-        if scratch.exists():
-            shutil.rmtree(scratch)
-    except OSError as error:
-        _log.warning("%s is left there (%s); it can be removed by hand", scratch, error)

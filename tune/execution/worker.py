@@ -9,10 +9,8 @@ reported again, and the source of the jobs ignores those that it has stored.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import ray.tune
@@ -22,24 +20,27 @@ from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError, TrainingError
 from refkd.files import temporaries
 from refkd.training.checkpoint import CheckpointFolder
-from refkd.training.export import freeze_student, open_student, student_is_frozen
+from refkd.training.export import freeze_student, student_is_frozen
 from refkd.training.knowledge import make_knowledge
 from refkd.training.student import StudentConfig, student_trainer
 from refkd.training.teacher import TeacherConfig, find_teacher, freeze_teacher, teacher_trainer
 from refkd.training.threads import use_threads
 from refkd.training.trainer import Trainer
-from tune.execution.jobs import CHECKPOINTS, TrainingJob, Workplace
+from tune.execution.jobs import (
+    CHECKPOINTS,
+    COST,
+    Metrics,
+    TrainingJob,
+    Workplace,
+    mean,
+    trained_network,
+)
 from tune.execution.preemption import check_node
-from tune.execution.replicates import Lockstep, Metrics, final_metrics
 from tune.study.folders import seed_folder
 
 FAILED, FINAL = "failed", "final:"
 METRICS = ("train/", "val_id/", "val_ood/", "val/", "sd/", "cost/")
-
-
-def metrics_of(result: Mapping[str, Any]) -> Metrics:
-    """Return the metrics of a report, without the fields that Ray adds."""
-    return {k: float(v) for k, v in result.items() if k.startswith(METRICS)}
+"""How the names of metrics begin; Ray adds fields of its own to a report."""
 
 
 def train_job(config: dict[str, Any], *, place: Workplace) -> None:
@@ -51,10 +52,10 @@ def train_job(config: dict[str, Any], *, place: Workplace) -> None:
     """
     job: TrainingJob = config["job"]
     check_node()  # a reused worker may be on a node that is being drained
+    use_threads(place.resources.cpu)
     dataset = open_dataset(place)
     try:
-        with _alone(job):
-            metrics = _Training(job, place, dataset).run()
+        metrics = _Training(job, place, dataset).run()
     except (TrainingError, CheckpointError) as error:
         ray.tune.report({FAILED: str(error)})
         return
@@ -62,62 +63,90 @@ def train_job(config: dict[str, Any], *, place: Workplace) -> None:
     ray.tune.report({FINAL + name: value for name, value in metrics.items()})
 
 
-def open_dataset(place: Workplace) -> Dataset:
-    """Open the dataset of a worker, and compute with as many CPUs as its jobs hold."""
-    use_threads(place.resources.cpu)
-    return _open_dataset(place.dataset, place.fingerprint)
-
-
 class _Training:
-    """The networks of a job in training."""
+    """The networks of a job in training, each with checkpoints of its own."""
 
     def __init__(self, job: TrainingJob, place: Workplace, dataset: Dataset) -> None:
         self._job, self._place, self._dataset = job, place, dataset
         self._teachers = {role: find_teacher(folder) for role, folder in job.teachers.items()}
         self._folders = [seed_folder(job.folder, r) for r in range(len(job.networks))]
+        self._checkpoints = [CheckpointFolder(folder / CHECKPOINTS) for folder in self._folders]
+        self._trainers: list[Trainer] = []
 
     def run(self) -> Metrics:
-        """Return the metrics of what was kept."""
-        found = _found(self._job.folder) if self._job.shared else None
-        metrics = self._train() if found is None else found
-        if self._job.shared:
-            CheckpointFolder(self._job.folder / CHECKPOINTS).clear()
-            teacher = find_teacher(self._job.folder)
+        """Return the metrics of what was kept; a shared job is trained by one process alone."""
+        job = self._job
+        if not job.shared:
+            return self._train()
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(job.folder / "training.lock"):
+            for path in temporaries(job.folder):  # of a writer that was killed
+                path.unlink()
+            found = trained_network(job.folder)
+            metrics = self._train() if found is None else found.record.metrics
+            self._checkpoints[0].clear()
+            teacher = find_teacher(job.folder)
             if teacher is not None:  # of a student no knowledge is needed
                 device = self._place.resources.device
                 make_knowledge(teacher, self._dataset, self._place.knowledge, device=device)
         return metrics
 
     def _train(self) -> Metrics:
+        """Return the means over the seeds of what each kept, their spread, and the cost of all."""
         job = self._job
-        groups = [self._group(range(job.race))]
-        for result in groups[0].epochs():
-            if result.epoch > job.inherited:
-                ray.tune.report({"epoch": result.epoch, **result.metrics})
-            if result.epoch < groups[0].total:
+        for epoch, metrics in self._epochs(range(job.race)):
+            if epoch > job.inherited:
+                ray.tune.report({"epoch": epoch, **metrics})
+            if epoch < self._trainers[0].config.epochs:
                 check_node()
-        if job.race < len(job.networks):
-            groups.append(self._group(range(job.race, len(job.networks))))
-            for _ in groups[1].epochs():
-                check_node()
-        for group in groups:
-            group.check_claim()
-        trainers = [trainer for group in groups for trainer in group.trainers]
-        for trainer, network, folder in zip(trainers, job.networks, self._folders, strict=True):
+        for _ in self._epochs(range(job.race, len(job.networks))):
+            check_node()
+        for checkpoints in self._checkpoints:
+            checkpoints.check_claim()
+        for trainer, network, folder in zip(
+            self._trainers, job.networks, self._folders, strict=True
+        ):
             if isinstance(network, TeacherConfig):
                 freeze_teacher(trainer, network, self._dataset, folder)
             elif not student_is_frozen(folder):
                 freeze_student(trainer, network, self._dataset, folder)
-        return final_metrics(trainers)
+        kept = mean([t.kept_result().metrics for t in self._trainers])
+        last = mean([t.history[-1].metrics for t in self._trainers])
+        return {**kept, **{name: value for name, value in last.items() if name.startswith(COST)}}
 
-    def _group(self, replicates: range) -> Lockstep:
-        """Return some of the networks, continued from their newest checkpoints."""
-        folders = [self._folders[r] for r in replicates]
+    def _epochs(self, replicates: range) -> Iterator[tuple[int, Metrics]]:
+        """Train some of the networks side by side; yield each epoch with the means of its metrics.
+
+        Epochs that are known from checkpoints are yielded too. A network that was killed behind or
+        ahead of the others is waited for; a checkpoint is on disk before its epoch is yielded.
+        Raises `SupersededError` where another process has taken over the folders.
+        """
+        group = [(self._continued(r), self._checkpoints[r]) for r in replicates]
+        self._trainers += [trainer for trainer, _ in group]
+        total = group[0][0].config.epochs if group else 0
+        for epoch in range(1, total + 1):
+            for trainer, checkpoints in group:
+                if trainer.epoch < epoch:
+                    next(trainer.epochs())
+                    checkpoints.save(trainer.checkpoint())
+            yield epoch, mean([trainer.history[epoch - 1].metrics for trainer, _ in group])
+
+    def _continued(self, replicate: int) -> Trainer:
+        """Return the trainer of one network, continued from its newest checkpoint.
+
+        Without own checkpoints it begins from those of the job that this one continues.
+        """
+        checkpoints, own = self._checkpoints[replicate], self._folders[replicate] / CHECKPOINTS
         if self._job.continues is not None:
-            for r, folder in zip(replicates, folders, strict=True):
-                _inherit(seed_folder(self._job.continues, r), folder)
-        trainers = [self._trainer(self._job.networks[r]) for r in replicates]
-        return Lockstep(trainers, [CheckpointFolder(folder / CHECKPOINTS) for folder in folders])
+            source = seed_folder(self._job.continues, replicate) / CHECKPOINTS
+            if source.is_dir() and not checkpoints.epochs():
+                shutil.copytree(source, own, dirs_exist_ok=True)
+        trainer = self._trainer(self._job.networks[replicate])
+        checkpoints.claim()
+        newest = checkpoints.newest()
+        if newest is not None:
+            trainer.restore(newest)
+        return trainer
 
     def _trainer(self, network: TeacherConfig | StudentConfig) -> Trainer:
         resources = self._place.resources
@@ -133,41 +162,13 @@ class _Training:
         )
 
 
-@contextmanager
-def _alone(job: TrainingJob) -> Iterator[None]:
-    """Hold the lock of a shared job, and remove temporary files that a killed writer left."""
-    if not job.shared:
-        yield
-        return
-    job.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(job.folder / "training.lock"):
-        for path in temporaries(job.folder):
-            path.unlink()
-        yield
-
-
-def _found(folder: Path) -> Metrics | None:
-    """Return the metrics of the network that a folder holds; None where it is not trained yet."""
-    teacher = find_teacher(folder)
-    if teacher is not None:
-        return teacher.record.metrics
-    return open_student(folder).record.metrics if student_is_frozen(folder) else None
-
-
-def _inherit(source: Path, folder: Path) -> None:
-    """Begin from the checkpoints of another folder, unless there are own ones."""
-    own = folder / CHECKPOINTS
-    if (source / CHECKPOINTS).is_dir() and not CheckpointFolder(own).epochs():
-        shutil.copytree(source / CHECKPOINTS, own, dirs_exist_ok=True)
-
-
 @lru_cache(maxsize=2)
-def _open_dataset(path: Path | str, fingerprint: str) -> Dataset:
-    """Open a dataset once a process: workers are reused from job to job."""
-    dataset = Dataset.open(path, fingerprint=fingerprint)
-    if dataset.fingerprint != fingerprint:
+def open_dataset(place: Workplace) -> Dataset:
+    """Open the dataset of a worker, once a process: workers are reused from job to job."""
+    dataset = Dataset.open(place.dataset, fingerprint=place.fingerprint)
+    if dataset.fingerprint != place.fingerprint:
         raise TrainingError(
-            f"{path}: the dataset changed while the search ran (fingerprint "
-            f"{dataset.fingerprint[:12]}…, expected {fingerprint[:12]}…)"
+            f"{place.dataset}: the dataset changed while the search ran (fingerprint "
+            f"{dataset.fingerprint[:12]}…, expected {place.fingerprint[:12]}…)"
         )
     return dataset

@@ -9,8 +9,7 @@ from pathlib import Path
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.export import FrozenStudent, open_student
-from tune.results.champions import keep_retriever
-from tune.results.choice import ALIASES, BALANCED, best_seed
+from tune.results.champions import ALIASES, BALANCED, best_seed, keep_retriever
 from tune.results.comparison import compare, open_students, system_name
 from tune.study.events import AliasMoved, finalists_code
 from tune.study.folders import trial_folder

@@ -16,7 +16,7 @@ from refkd.errors import RefKDError
 from refkd.files import replaced
 from refkd.training.validation import VALIDATION_ROLES
 from tune.execution.cluster import ray_session
-from tune.execution.jobs import Workplace, interrupted
+from tune.execution.jobs import Workplace
 from tune.execution.progress import Reporter
 from tune.reproduce import table
 from tune.reproduce.experiments import Experiment
@@ -61,7 +61,7 @@ def reproduce(
             record.keep([settings], None)
             _train(request, units, dataset, record, address, reporter)
             if request.final:
-                pairs = _open_sealed(request, units, dataset, number=len(looks) + 1)
+                pairs = _open_sealed(request, units, dataset)
                 looks = read_looks(request.home)
             else:
                 pairs = (dataset.role(VALIDATION_ROLES[0]), dataset.role(VALIDATION_ROLES[1]))
@@ -106,26 +106,18 @@ def _train(
         workers=request.workers,
     )
     with ray_session(request.resources, address=address) if units.left() else nullcontext():
-        for what in ("teachers", "students"):
-            left = [one for one in units.left() if bool(one.teachers) == (what == "students")]
+        for what in ("teacher", "student"):
+            left = [one for one in units.left() if bool(one.teachers) == (what == "student")]
             if not left:
                 continue
             epochs = sum(unit.config.total_epochs() for unit in left)
-            reporter.stage(f"training {len(left)} {what}, {epochs} epochs")
-            failures = train_jobs([unit.job() for unit in left], place, record)
-            if failures:
-                reasons = "; ".join(f"{key}: {reason}" for key, reason in failures.items())
-                raise RefKDError(f"{reasons}; the others are kept, run the same command again")
-            waiting = sum(unit.found() is None for unit in left)
-            if waiting:
-                raise interrupted(waiting, len(left), what)
+            reporter.stage(f"training {len(left)} {what}s, {epochs} epochs")
+            train_jobs([unit.job() for unit in left], place, record, what=what)
     for unit in units.all():
         record.trained(unit)
 
 
-def _open_sealed(
-    request: Request, units: Units, dataset: Dataset, *, number: int
-) -> tuple[Pairs, Pairs]:
+def _open_sealed(request: Request, units: Units, dataset: Dataset) -> tuple[Pairs, Pairs]:
     """Open the test roles; the ledger of the table holds from then on that they were."""
     systems = {
         label: Evaluated(students={unit.folder.name: unit.frozen().record.sha256 for unit in row})
@@ -136,7 +128,6 @@ def _open_sealed(
         dataset,
         request.dataset,
         request.home,
-        number=number,
         study=request.title,
         champions=systems,
         teachers={},

@@ -11,10 +11,10 @@ from refkd.errors import CheckpointError
 from refkd.files import canonical_json
 from refkd.recipes import RecipeConfig
 from refkd.seeds import derive_seed
-from refkd.training.export import FrozenStudent, open_student, student_is_frozen
+from refkd.training.export import FrozenStudent
 from refkd.training.student import StudentConfig
-from refkd.training.teacher import Teacher, TeacherConfig, find_teacher
-from tune.execution.jobs import TrainingJob
+from refkd.training.teacher import Teacher, TeacherConfig
+from tune.execution.jobs import TrainingJob, trained_network
 from tune.reproduce.experiments import Experiment, Scale, System, teacher_systems
 from tune.study.folders import teacher_folder
 
@@ -59,9 +59,7 @@ class Unit:
 
     def found(self) -> Teacher | FrozenStudent | None:
         """Return the trained network; None where its training has not ended."""
-        if isinstance(self.config, TeacherConfig):
-            return find_teacher(self.folder)
-        return open_student(self.folder) if student_is_frozen(self.folder) else None
+        return trained_network(self.folder)
 
     def frozen(self) -> Teacher | FrozenStudent:
         """Return the trained network; `CheckpointError` where there is none."""

@@ -75,19 +75,24 @@ def make_bill(study: StudySnapshot) -> Bill:
     prices = limits.prices
     counts = Counter(NAMES[view.state] for view in views if view.state in NAMES)
     spent = _spent(study, limits)
-    rows = [_row(item, one, counts[item]) for item, one in spent.items()]
-    total = _row("total", sum(spent.values(), Spent()), counts.total())
+    all_spent = sum(spent.values(), Spent())
+    rows = [BillRow(item=k, trials=counts[k], **asdict(one)) for k, one in spent.items()]
+    total = BillRow(item="total", trials=counts.total(), **asdict(all_spent))
     volume = hypervolume(
         [list(v.objectives) for v in current(views) if v.objectives and v.feasible]
     )
     nodes = _nodes(launches, prices)
+    students = [row for row in rows if row.item in NAMES.values()]
+    used, held = sum(r.cpu_seconds for r in students), sum(node.cpu_hours for node in nodes)
+    if any(node.gpu_hours for node in nodes):
+        used, held = sum(r.gpu_seconds for r in students), sum(node.gpu_hours for node in nodes)
     return Bill(
         study=study.name,
         currency=prices.currency,
         rows=rows,
         total=total,
         nodes=nodes,
-        busy=_busy(rows, nodes),
+        busy=_ratio(used / 3600, held),
         money_an_epoch=_ratio(total.money, total.epochs),
         cpu_seconds_an_epoch=_ratio(total.cpu_seconds, total.epochs),
         hypervolume=volume,
@@ -100,26 +105,23 @@ def _spent(study: StudySnapshot, limits: Limits) -> dict[str, Spent]:
     """Return what was used, by item of the bill."""
     resources, prices = limits.resources, limits.prices
     spent: dict[str, Spent] = defaultdict(Spent)
+
+    def used(epochs: int, cpu_seconds: float, wall_seconds: float) -> Spent:
+        gpu_seconds = wall_seconds * resources.gpu
+        return priced(
+            epochs=epochs, cpu_seconds=cpu_seconds, gpu_seconds=gpu_seconds, prices=prices
+        )
+
+    def trained(epochs: int, cost: Mapping[str, float]) -> Spent:
+        times = (cost.get(f"cost/{kind}_seconds", 0.0) for kind in ("cpu", "wall"))
+        return used(epochs, *times)
+
     for view in study.trials:
         if view.state in NAMES:
             spent[NAMES[view.state]] += spent_by(view, resources, prices, limits.replicates)
     lost = _lost_seconds(study.trials, study.launches)
     if lost > 0:
-        spent["lost"] = priced(
-            epochs=0,
-            cpu_seconds=lost * resources.cpu,
-            gpu_seconds=lost * resources.gpu,
-            prices=prices,
-        )
-
-    def trained(epochs: int, cost: Mapping[str, float]) -> Spent:
-        return priced(
-            epochs=epochs,
-            cpu_seconds=cost.get("cost/cpu_seconds", 0.0),
-            gpu_seconds=cost.get("cost/wall_seconds", 0.0) * resources.gpu,
-            prices=prices,
-        )
-
+        spent["lost"] = used(0, lost * resources.cpu, lost)
     for role, teacher in teachers_of(study.attributes).items():
         epochs = teacher.epoch if teacher.epochs is None else teacher.epochs
         spent[f"teacher {role}"] = trained(epochs, teacher.cost or teacher.metrics)
@@ -145,19 +147,6 @@ def _nodes(launches: Sequence[Launch], prices: Prices) -> list[NodeRow]:
         )
         for kind, nodes in sorted(by_type.items())
     ]
-
-
-def _busy(rows: Sequence[BillRow], nodes: Sequence[NodeRow]) -> float | None:
-    students = [row for row in rows if row.item in NAMES.values()]
-    gpu_hours = sum(node.gpu_hours for node in nodes)
-    if gpu_hours > 0:
-        return sum(row.gpu_seconds for row in students) / 3600 / gpu_hours
-    used = sum(row.cpu_seconds for row in students) / 3600
-    return _ratio(used, sum(node.cpu_hours for node in nodes))
-
-
-def _row(item: str, spent: Spent, trials: int) -> BillRow:
-    return BillRow(item=item, trials=trials, **asdict(spent))
 
 
 def _ratio(amount: float, of: float) -> float | None:

@@ -16,13 +16,17 @@ from refkd.training.export import FrozenStudent
 from refkd.training.validation import VALIDATION_ROLES
 from tune.config.study_file import StudyFile
 from tune.execution.progress import Reporter
-from tune.results.choice import ALIASES, best_seed, winners
+from tune.execution.study_jobs import OpenSearch
 from tune.results.comparison import compare, open_students, system_name
-from tune.results.open_search import OpenSearch
 from tune.study.events import ChampionsChosen, champions_of, finalists_code
-from tune.study.outcomes import Comparison, Finalist, Finalists
-from tune.study.summary import FINALISTS
+from tune.study.outcomes import Comparison, Finalist, Finalists, SeedResult
+from tune.study.summary import CHAMPIONS, FINALISTS
 from tune.tracking.operations import finalist_key, trial_key
+
+BALANCED = "val/harmonic_miou"
+"""Harmonic mean of `val_id/miou` and `val_ood/miou`."""
+ALIASES = {**CHAMPIONS, "best-balanced": BALANCED}
+"""Metric that a champion among the finalists is the best in, by alias."""
 
 
 def select_search_champions(
@@ -120,6 +124,27 @@ def select_finalist_champions(
     if search.file.tracking.enabled:
         _register_finalists(search, found, folders)
     return found
+
+
+def best_seed(runs: Sequence[SeedResult], metric: str) -> int:
+    """Return which of a finalist's students is the best on a metric, counted from 0."""
+    return max(range(len(runs)), key=lambda k: (runs[k].metrics[metric], -k))
+
+
+def winners(means: Mapping[int, Mapping[str, float]]) -> dict[str, int]:
+    """Return the champion of each alias from the finalists' means; ties as in `place_by`."""
+    return {
+        alias: min(place_by(number, metrics, metric) for number, metrics in means.items())[-1]
+        for alias, metric in ALIASES.items()
+    }
+
+
+def place_by(number: int, metrics: Mapping[str, float], name: str) -> tuple[float, float, int]:
+    """Return a sort key that is lowest for the best on a metric.
+
+    Ties go to fewer CPU seconds, then to the lower number.
+    """
+    return -metrics[name], metrics.get("cost/cpu_seconds", 0.0), number
 
 
 def search_students(search: OpenSearch) -> dict[str, list[FrozenStudent]]:

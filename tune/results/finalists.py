@@ -6,30 +6,39 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 from refkd.errors import RefKDError
+from refkd.seeds import derive_seed
 from refkd.training.export import open_student
 from tune.config.study_file import StudyFile
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import (
     CHECKPOINTS,
     JobEnd,
+    JobList,
     JobListener,
     TrainingJob,
     Workplace,
     interrupted,
+    mean,
     stopped_at_once,
 )
 from tune.execution.progress import Reporter, scores_text
-from tune.execution.replicates import mean
-from tune.results.champions import select_finalist_champions
-from tune.results.choice import choose, fresh_seeds, read_results
-from tune.results.open_search import OpenSearch, open_ended_search
+from tune.execution.study_jobs import OpenSearch, open_ended_search
+from tune.results.champions import BALANCED, place_by, select_finalist_champions
 from tune.study.environment import environment
-from tune.study.events import FinalistEpochEnded, FinalistsBegun, FinalistTrained
+from tune.study.events import (
+    FinalistEpochEnded,
+    FinalistsBegun,
+    FinalistTrained,
+    study_events,
+)
 from tune.study.folders import finalist_folder
 from tune.study.outcomes import Finalist, Finalists, SeedResult
+from tune.study.view import TrialView, current
 from tune.tracking.operations import finalist_key
 from tune.tracking.record import Record
 
@@ -64,13 +73,44 @@ def finalists(
         return select_finalist_champions(search, finals.rows(), shown)
 
 
+def read_results(attributes: Mapping[str, Any]) -> dict[tuple[int, int], SeedResult]:
+    """Return the results of the finalists' students, by trial and replicate."""
+    return {
+        (one.trial, one.replicate): SeedResult.model_validate(one, from_attributes=True)
+        for one in study_events(attributes, FinalistTrained)
+    }
+
+
+def choose(views: Sequence[TrialView], objectives: Sequence[str], *, top: int) -> list[TrialView]:
+    """Return the `top` trials by each objective and by the harmonic mean, each once, by number.
+
+    Only complete trials that keep their constraints count, and of those that continue each other
+    the last. Ties go to fewer CPU seconds, then to the lower number.
+    """
+    names = (*objectives, BALANCED)
+    counting = [v for v in current(views) if v.feasible and all(n in v.kept for n in names)]
+    chosen: dict[int, TrialView] = {}
+    for name in names:
+        places = {v.number: place_by(v.number, v.kept, name) for v in counting}
+        best = sorted(counting, key=lambda view: places[view.number])[:top]
+        chosen |= {view.number: view for view in best}
+    return [chosen[number] for number in sorted(chosen)]
+
+
+def fresh_seeds(file: StudyFile, wanted: int) -> list[int]:
+    """Return seeds of the finalists: the same at every call, none of them the search's."""
+    used = set(file.seeds())
+    drawn = (derive_seed(file.seed, "finalists", i) % (1 << 31) for i in count())
+    return list(islice((seed for seed in drawn if seed not in used), wanted))
+
+
 def _train_with_ray(
     address: str | None, jobs: Sequence[TrainingJob], place: Workplace, listener: JobListener
 ) -> None:
     with ray_session(place.resources, address=address):
-        from tune.execution.training import train_jobs
+        from tune.execution.training import run_jobs
 
-        train_jobs(jobs, place, listener)
+        run_jobs(JobList(jobs, listener), place)
 
 
 class _Finals(JobListener):
@@ -105,10 +145,19 @@ class _Finals(JobListener):
                 f"of {len(self._jobs)} students to train"
             )
             if left:
-                self._begin()
+                self._append(
+                    FinalistsBegun(
+                        begun=time.time(),
+                        trials=[view.number for view in self._chosen],
+                        seeds=self._seeds,
+                        environment=environment(),
+                    )
+                )
                 train(left, self._search.jobs.place, self)
-        self._clean()
         left = self._left()
+        for job in self._jobs.values():
+            if job not in left and (job.folder / CHECKPOINTS).is_dir():
+                shutil.rmtree(job.folder / CHECKPOINTS)
         if self._deaths:
             reasons = "; ".join(f"{key}: {why}" for key, why in self._deaths.items())
             raise RefKDError(f"{reasons}; run the same command again to continue")
@@ -117,7 +166,7 @@ class _Finals(JobListener):
 
     def rows(self) -> list[Finalist]:
         """Return each finalist with its results on all seeds."""
-        results, found = self._results(), []
+        results, found = read_results(self._search.study.optuna.user_attrs), []
         for view in self._chosen:
             runs = [results[view.number, k] for k in range(len(self._seeds))]
             whole = all(run.failed is None for run in runs)
@@ -126,18 +175,6 @@ class _Finals(JobListener):
                 Finalist(trial=view.number, values=view.values, runs=runs, metrics=metrics)
             )
         return found
-
-    def _begin(self) -> None:
-        """Store which finalists this call trains, and with which code."""
-        begun = FinalistsBegun(
-            begun=time.time(),
-            trials=[view.number for view in self._chosen],
-            seeds=self._seeds,
-            environment=environment(),
-        )
-        self._append(begun)
-
-    # Callbacks of the jobs --------------------------------------------------------------------
 
     def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None:
         """Store an epoch."""
@@ -180,18 +217,6 @@ class _Finals(JobListener):
         self._search.study.append(event)
         self._record.wake()
 
-    # What the study holds ---------------------------------------------------------------------
-
-    def _results(self) -> dict[tuple[int, int], SeedResult]:
-        return read_results(self._search.study.optuna.user_attrs)
-
     def _left(self) -> list[TrainingJob]:
-        known = self._results()
+        known = read_results(self._search.study.optuna.user_attrs)
         return [job for student, job in self._jobs.items() if student not in known]
-
-    def _clean(self) -> None:
-        """Remove checkpoints of students whose result is stored."""
-        left = {job.key for job in self._left()}
-        for job in self._jobs.values():
-            if job.key not in left and (job.folder / CHECKPOINTS).is_dir():
-                shutil.rmtree(job.folder / CHECKPOINTS)

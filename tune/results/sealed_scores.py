@@ -21,13 +21,16 @@ from refkd.evaluation.predictions import Frozen
 from refkd.files import write_json
 from refkd.training.export import FrozenStudent
 from tune.config.study_file import StudyFile
-from tune.results.choice import read_results
+from tune.execution.study_jobs import OpenSearch, open_ended_search
 from tune.results.comparison import compare, open_students, system_name
-from tune.results.open_search import OpenSearch, open_ended_search
+from tune.results.finalists import read_results
 from tune.study.environment import environment
 from tune.study.events import LookTaken, looks_of
 from tune.study.ledger import Evaluated, Look, append_look, check_look, read_looks
 from tune.study.outcomes import Finalists, FinalReport, final_path, read_finalists
+
+_NOTED = {"look", "user", "host", "reason"}
+"""What the study holds of a row of the ledger, beside the champions."""
 
 
 def check_sealed(dataset: Dataset, at: Path | str) -> None:
@@ -52,7 +55,6 @@ def open_test_roles(
     at: Path | str,
     scratch: Path,
     *,
-    number: int,
     study: str,
     champions: Mapping[str, Evaluated],
     teachers: Mapping[str, str],
@@ -66,7 +68,7 @@ def open_test_roles(
     """
     facts = environment()
     row = Look(
-        look=number,
+        look=len(read_looks(folder)) + 1,
         time=datetime.now(UTC).isoformat(timespec="milliseconds"),
         user=getpass.getuser(),
         host=socket.gethostname(),
@@ -125,12 +127,13 @@ def evaluate_final(
             dataset,
             file.dataset,
             Path(scratch),
-            number=len(evaluations) + 1,
             study=file.name,
             champions={a: _evaluated(file, n, champions[n]) for a, n in aliases.items()},
             teachers={role: teacher.digest for role, teacher in teachers.items()},
             reason=reason,
-            written=lambda row: search.study.append(_event(row)),
+            written=lambda row: search.study.append(
+                LookTaken(champions=row.trials, **row.model_dump(include=_NOTED))
+            ),
         )
         students = {system_name(n): one for n, one in champions.items()}
         report = FinalReport(
@@ -144,17 +147,6 @@ def evaluate_final(
         path = final_path(file.folder, evaluation.look)
         write_json(path, report.model_dump(mode="json"))
         return report
-
-
-def _event(row: Look) -> LookTaken:
-    """Return the event of a test evaluation, which the study stores in addition to the ledger."""
-    return LookTaken(
-        look=row.look,
-        champions=row.trials,
-        user=row.user,
-        host=row.host,
-        reason=row.reason,
-    )
 
 
 def _finalists(search: OpenSearch) -> Finalists | None:

@@ -16,6 +16,7 @@ from refkd.training.validation import VALIDATION_ROLES
 from tune.results.comparison import open_students
 from tune.study.budget import hypervolume
 from tune.study.snapshot import StudySnapshot, open_snapshot
+from tune.study.summary import best_by_objective
 from tune.study.view import current
 
 
@@ -88,7 +89,7 @@ def side_by_side(
             notes.append(f"{_label(other)}: has other objectives, so no common hypervolume")
         try:
             differences += _differences(base, other)
-        except (_UnpairedError, CheckpointError, DataError) as why:
+        except (CheckpointError, DataError) as why:
             notes.append(f"{_label(other)}: no paired differences: {why}")
     return SideBySide(
         reference=above,
@@ -113,15 +114,10 @@ def _students(study: StudySnapshot, alias: str) -> list[FrozenStudent]:
 
 def _row(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float]) -> StudyRow:
     summary = one.summary
-    complete = [v for v in current(one.trials) if v.feasible and v.objectives]
-    points = [(v.number, list(v.objectives or ())) for v in complete]
-    best = {}
-    for column, name in enumerate(one.file.objectives if points else ()):
-        number, values = max(points, key=lambda point: point[1][column])
-        best[name] = (number, values[column])
-    volume = None
+    complete, volume = current(one.trials), None
     if one.file.objectives == base.file.objectives:
-        above = [[a - b for a, b in zip(values, reference, strict=True)] for _, values in points]
+        points = [v.objectives for v in complete if v.feasible and v.objectives]
+        above = [[a - b for a, b in zip(values, reference, strict=True)] for values in points]
         volume = hypervolume([row for row in above if min(row) > 0])
     return StudyRow(
         study=summary.study,
@@ -129,7 +125,7 @@ def _row(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float]) ->
         dataset=one.attributes.get("dataset"),
         objectives=one.file.objectives,
         states=dict(Counter(t.state for t in summary.trials)),
-        best=best,
+        best=best_by_objective(one.file.objectives, complete),
         front=len(summary.front),
         hypervolume=volume,
         epochs=summary.cost.epochs,
@@ -139,20 +135,16 @@ def _row(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float]) ->
     )
 
 
-class _UnpairedError(Exception):
-    """Why two studies' champions cannot be compared pair by pair."""
-
-
 def _differences(base: StudySnapshot, other: StudySnapshot) -> list[ChampionDifference]:
     fingerprint = base.attributes.get("dataset")
     if fingerprint is None or other.attributes.get("dataset") != fingerprint:
-        raise _UnpairedError("it was searched on another dataset")
+        raise DataError("it was searched on another dataset")
     dataset = Dataset.open(base.file.dataset)
     if dataset.fingerprint != fingerprint:
-        raise _UnpairedError(f"{base.file.dataset} is not the dataset of the studies any more")
+        raise DataError(f"{base.file.dataset} is not the dataset of the studies any more")
     shared = [alias for alias in base.champions if alias in other.champions]
     if not shared:
-        raise _UnpairedError("one of the two has no champion yet")
+        raise DataError("one of the two has no champion yet")
     roles, found = [dataset.role(role) for role in VALIDATION_ROLES], []
     for alias in shared:
         first, second = _students(base, alias), _students(other, alias)

@@ -43,7 +43,7 @@ def _conflicts(file: StudyFile, launch: Launch) -> Iterator[str]:
             )
     for name, before in earlier.space.items():
         now = file.space.get(name, before)
-        if before.kind != now.kind or before.log != now.log:
+        if before.label != now.label:
             yield (
                 f"space.{name} is now a {now.label}, in launch {number} it was a {before.label}; "
                 "only the bounds of a range may change, so"

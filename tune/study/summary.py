@@ -136,6 +136,21 @@ def _front(complete: Sequence[TrialView]) -> list[int]:
     return [complete[i].number for i in order if best[i]]
 
 
+def best_by_objective(
+    objectives: Sequence[str], complete: Sequence[TrialView]
+) -> dict[str, tuple[int, float]]:
+    """Return number and value of the feasible trial that is best in each objective.
+
+    Ties go to the lower number.
+    """
+    scored = [v for v in complete if v.feasible and v.objectives]
+    found = {}
+    for place, name in enumerate(objectives if scored else ()):
+        value, number = max(((v.objectives or [])[place], -v.number) for v in scored)
+        found[name] = (-number, value)
+    return found
+
+
 def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which rows of (N, objectives) no other dominates, objectives maximised.
 
