@@ -125,11 +125,7 @@ def _family(prefix: str, backbone: str) -> list[System]:
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "vslnet-rnn": {"name": "vslnet", "predictor": "rnn"},
-    "seqpan": {"name": "seqpan"},
-    "mrtnet": {"name": "mrtnet"},
-    "emb": {"name": "emb"},
-    "qave": {"name": "qave"},
-    "tan2d": {"name": "tan2d"},
+    **{name: {"name": name} for name in ("seqpan", "mrtnet", "emb", "qave", "tan2d")},
 }
 """The backbones by the name that tables and logs use."""
 

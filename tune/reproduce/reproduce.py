@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
 from refkd.errors import RefKDError
-from refkd.files import replaced
+from refkd.files import write_text
 from refkd.training.validation import VALIDATION_ROLES
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import Workplace, interrupted
@@ -164,7 +164,9 @@ def _write_settings(
         for label, row in units.rows.items()
     }
     content = {"experiment": experiment.name, "title": experiment.title, **origin, "rows": rows}
-    return _write_text(folder / "settings.yaml", yaml.safe_dump(content, sort_keys=False))
+    path = folder / "settings.yaml"
+    write_text(path, yaml.safe_dump(content, sort_keys=False))
+    return path
 
 
 def _write(
@@ -177,15 +179,18 @@ def _write(
         f"{name}.csv": table.comma_separated(result),
         f"{name}.tex": table.latex(result),
         f"{name}.json": result.scored.model_dump_json(indent=1) + "\n",
+        "runs.jsonl": "".join(json.dumps(_run(unit)) + "\n" for unit in units.all()),
     }
-    files = [_write_text(request.folder / file, text) for file, text in texts.items()]
+    for file, text in texts.items():
+        write_text(request.folder / file, text)
+    files = [request.folder / file for file in texts]
     if result.experiment.kind != "table":
         from tune.reproduce.figures import draw
 
-        files.append(request.folder / f"{name}.png")
-        draw(result, units, dataset, outside, files[-1])
-    lines = "".join(json.dumps(_run(unit)) + "\n" for unit in units.all())
-    return [*files, _write_text(request.folder / "runs.jsonl", lines)]
+        picture = request.folder / f"{name}.png"
+        draw(result, units, dataset, outside, picture)
+        files.insert(-1, picture)
+    return files
 
 
 def _run(unit: Unit) -> dict[str, object]:
@@ -198,9 +203,3 @@ def _run(unit: Unit) -> dict[str, object]:
         "epochs": unit.config.total_epochs(),
         "metrics": {k: round(v, 6) for k, v in sorted(record.metrics.items())},
     }
-
-
-def _write_text(path: Path, text: str) -> Path:
-    with replaced(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
