@@ -51,6 +51,17 @@ def make_table(
     return table
 
 
+def metric_name(metric: str) -> str:
+    """Return what a metric is called in tables.
+
+    >>> metric_name("val_ood/r1_iou0.5")
+    'OOD R1@0.5'
+    """
+    role, _, name = metric.rpartition("/")
+    shown = name.replace("miou", "mIoU").replace("r1_iou", "R1@")
+    return f"{role.removeprefix('val_').upper()} {shown}".strip()
+
+
 def score(metrics: Mapping[str, float], name: str) -> str:
     """Return a metric to two digits; empty where it is not known."""
     return f"{metrics[name]:.2f}" if name in metrics else ""

@@ -13,7 +13,15 @@ from rich.table import Table
 from refkd.evaluation.comparison import MEANING, Figure
 from tune.config.space import put
 from tune.config.urls import without_password
-from tune.display.console import aliases_of, make_table, say, say_caveats, score, states
+from tune.display.console import (
+    aliases_of,
+    make_table,
+    metric_name,
+    say,
+    say_caveats,
+    score,
+    states,
+)
 from tune.results.probe_rows import MEANING as PROBES_MEANING
 from tune.results.probe_rows import PROBE_HEADS, probe_row
 from tune.study.locate import locate
@@ -22,12 +30,8 @@ from tune.study.summary import Summary, TrialSummary
 if TYPE_CHECKING:
     from tune.teach import Taught, Tuned
 
-SCORES = {
-    "val_id/miou": "ID mIoU",
-    "val_ood/miou": "OOD mIoU",
-    "val_id/r1_iou0.5": "ID R1@0.5",
-    "val_ood/r1_iou0.5": "OOD R1@0.5",
-}
+_SCORED = ("val_id/miou", "val_ood/miou", "val_id/r1_iou0.5", "val_ood/r1_iou0.5")
+SCORES = {metric: metric_name(metric) for metric in _SCORED}
 _STYLES = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red", "RUNNING": "cyan"}
 
 

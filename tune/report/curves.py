@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from tune.display.console import aliases_of
+from tune.display.console import aliases_of, metric_name
 from tune.display.plot import ID, OOD
 from tune.report import draw
-from tune.report.figure import Panel, Section, Table, metric_name, plural
+from tune.report.figure import Panel, Section, Table, plural
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 
