@@ -118,7 +118,6 @@ def _ablation(name: str, title: str, *variants: str) -> Experiment:
 
 
 def _family(prefix: str, backbone: str) -> list[System]:
-    """Return both teachers of a backbone and its student."""
     student = System(label=f"{prefix}RefKD", backbone=backbone)
     return [*teacher_systems(prefix, backbone).values(), student]
 

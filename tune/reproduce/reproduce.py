@@ -60,14 +60,12 @@ def reproduce(
             record.begin(dataset, facts)
             record.keep([settings], None)
             _train(request, units, dataset, record, address, reporter)
-            if request.final:
-                pairs = _open_sealed(request, units, dataset, number=len(looks) + 1)
-                looks = read_looks(request.home)
-            else:
-                pairs = (dataset.role(VALIDATION_ROLES[0]), dataset.role(VALIDATION_ROLES[1]))
+            pairs = _open_roles(request, units, dataset, number=len(looks) + 1)
             roles = dict(zip(SIDES, pairs, strict=True))
             reporter.stage(f"scoring on {roles['id'].role} and {roles['ood'].role}")
             caveats = {label: ", ".join(row[0].caveats) for label, row in units.rows.items()}
+            splits = dataset.manifest.splits.values()
+            used, there = sum(s.pairs for s in splits), sum(s.annotated_pairs for s in splits)
             result = Result(
                 experiment=experiment,
                 scored=score_units(units, dataset, roles),
@@ -77,9 +75,11 @@ def reproduce(
                 scale=scale.name,
                 seeds=scale.seeds,
                 caveats={label: caveat for label, caveat in caveats.items() if caveat},
-                subset=_subset(dataset),
+                subset=None
+                if used == there
+                else f"{used:,} of {there:,} annotated pairs have features",
                 simulated=dataset.manifest.simulation is not None,
-                test_evaluations=[look.title for look in looks] if request.final else [],
+                test_evaluations=[x.title for x in read_looks(request.home) if request.final],
             )
             files = [settings, *_write(request, result, units, dataset, roles["ood"])]
             record.keep(files, "results")
@@ -123,10 +123,12 @@ def _train(
         record.trained(unit)
 
 
-def _open_sealed(
+def _open_roles(
     request: Request, units: Units, dataset: Dataset, *, number: int
 ) -> tuple[Pairs, Pairs]:
-    """Open the test roles; the ledger of the table holds from then on that they were."""
+    """Open validation, or the test roles: the table's ledger then holds that they were."""
+    if not request.final:
+        return dataset.role(VALIDATION_ROLES[0]), dataset.role(VALIDATION_ROLES[1])
     systems = {
         label: Evaluated(students={unit.folder.name: unit.frozen().record.sha256 for unit in row})
         for label, row in units.rows.items()
@@ -143,12 +145,6 @@ def _open_sealed(
         reason=request.reason,
     )
     return roles
-
-
-def _subset(dataset: Dataset) -> str | None:
-    counts = dataset.manifest.splits.values()
-    used, there = sum(c.pairs for c in counts), sum(c.annotated_pairs for c in counts)
-    return None if used == there else f"{used:,} of {there:,} annotated pairs have features"
 
 
 def _write_settings(
