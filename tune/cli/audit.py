@@ -172,7 +172,6 @@ def check(
 
 
 def _show_checked(console: Console, checked: Checked) -> None:
-    """Print a row a finding, and whether the cluster can be used."""
     from rich.text import Text
 
     from tune.display.console import make_table

@@ -151,7 +151,6 @@ def reproduce(
 
 
 def _duration(hours: float) -> str:
-    """Return estimated hours as hours, minutes and seconds."""
     return str(timedelta(seconds=max(1, round(hours * 3600))))
 
 

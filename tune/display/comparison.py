@@ -16,7 +16,6 @@ from tune.study.outcomes import Comparison, Finalist, Finalists, FinalReport, fi
 METRICS = {metric: metric_name(metric) for metric in PER_PAIR}
 PAIRED = ("miou", "r1_iou0.5", "r1_iou0.7")
 """Metrics in which students and teachers are compared."""
-DIFFERENCE_HEADS = ("role", "student", "teacher", *(METRICS[metric] for metric in PAIRED))
 CONVENTION = (
     "Percent under the project's convention: seconds, truth and prediction clamped to the video, "
     f"a hit is tIoU ≥ m, every pair counts. {MEANING} ±: standard deviation over seeds."
@@ -43,7 +42,8 @@ def system_words(system: str) -> str:
 
 
 def difference_rows(comparison: Comparison) -> Iterator[list[str]]:
-    """Yield every student - teacher below `DIFFERENCE_HEADS`."""
+    """Yield the heads of a table, then every student - teacher."""
+    yield ["role", "student", "teacher", *(METRICS[metric] for metric in PAIRED)]
     for role, students in comparison.differences.items():
         for student, teachers in students.items():
             for teacher, row in teachers.items():
@@ -111,8 +111,8 @@ def _show_comparison(console: Console, comparison: Comparison) -> None:
         for cells_of_floor in floor_rows(comparison.floors[role]):
             table.add_row(*cells_of_floor)
         console.print(table)
-    rows = difference_rows(comparison)
-    console.print(make_table("Student - teacher, paired over pairs", DIFFERENCE_HEADS, rows))
+    heads, *rows = difference_rows(comparison)
+    console.print(make_table("Student - teacher, paired over pairs", heads, rows))
     if comparison.probes:
         probes = {system_words(n): found.model_dump() for n, found in comparison.probes.items()}
         console.print(probe_table(probes))
@@ -155,7 +155,6 @@ def show_studies(console: Console, found: SideBySide) -> None:
 
 
 def _facts(one: StudyRow, found: SideBySide) -> dict[str, str]:
-    """Return the column of a study, the same facts for each of them."""
     reference = ", ".join(f"{value:g}" for value in found.reference)
     champions = ", ".join(f"{alias} {number}" for alias, number in sorted(one.champions.items()))
     seeds = ", fresh seeds" if one.from_finalists else ", one seed" if one.champions else ""

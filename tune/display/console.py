@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+ID, OOD = "val_id/miou", "val_ood/miou"
 PLAIN_WIDTH = 124
 """Columns where the output is no terminal."""
 _WORDS = (
@@ -62,7 +63,13 @@ def metric_name(metric: str) -> str:
     return f"{role.removeprefix('val_').upper()} {shown}".strip()
 
 
-def score(metrics: Mapping[str, float], name: str) -> str:
+SCORES = {
+    metric: metric_name(metric) for metric in (ID, OOD, "val_id/r1_iou0.5", "val_ood/r1_iou0.5")
+}
+"""Metrics of a trial or a teacher in tables, and their heads."""
+
+
+def score(metrics: Mapping[Any, float], name: str | int) -> str:
     """Return a metric to two digits; empty where it is not known."""
     return f"{metrics[name]:.2f}" if name in metrics else ""
 

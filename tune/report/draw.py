@@ -58,8 +58,8 @@ def bars(lengths: Mapping[str, float], name: str, color: str, **settings: Any) -
 
 
 def chart(traces: Sequence[Any], *, height: int = 360, x: str = "", y: str = "") -> Any:
-    """Return a figure of some traces; the page gives it its colours and its width."""
-    plot = go.Figure(list(traces))
+    """Return a figure of the traces that hold something; the page gives it colours and width."""
+    plot = go.Figure([trace for trace in traces if trace.x])
     plot.update_xaxes(title=x)
     plot.update_yaxes(title=y)
     return plain(plot, height=height)

@@ -91,13 +91,10 @@ def report(where: Path | str, *, out: Path | None = None) -> Report:
     page = render(content)
     for target in {path.absolute(), kept}:
         write_text(target, page)
-    pictures = []
-    for panel in (panel for figure in content.figures for panel in figure.panels):
-        # `plotly.io.read_json` opens it again.
-        picture = folder / "figures" / f"{panel.name}.json"
-        write_json(picture, _plot_data(panel.plot))
-        pictures.append(picture)
-    sent, mlflow = _send(study, kept, pictures)
+    pictures = {folder / "figures" / f"{k}.json": plot for k, plot in _plots(content).items()}
+    for picture, plot in pictures.items():
+        write_json(picture, plot)  # `plotly.io.read_json` opens it again
+    sent, mlflow = _send(study, kept, list(pictures))
     return Report(path=path, headline=content.headline.text, sent=sent, mlflow=mlflow)
 
 
@@ -118,7 +115,7 @@ def compose(study: StudySnapshot) -> Content:
             *scores.final_scores(study),
             *(finalists if chosen else []),
             front(study),
-            scores.search_scores(study),
+            *scores.search_scores(study),
             *([] if chosen else finalists),
             scores.probes(study),
             curves.curves(study),
@@ -138,7 +135,6 @@ def compose(study: StudySnapshot) -> Content:
 
 
 def _head_facts(study: StudySnapshot) -> list[str]:
-    """Return when the study ran, and how far it came."""
     facts = []
     if study.launches:
         ends = [stamp.time for trial in study.trials for stamp in trial.stamps.values()]
@@ -151,7 +147,6 @@ def _head_facts(study: StudySnapshot) -> list[str]:
 
 
 def _ledger_text(study: StudySnapshot) -> str:
-    """Say in a sentence how often the test roles were evaluated."""
     if study.ledger_fault is not None:
         return "The ledger of looks at the test roles cannot be read."
     if not study.looks:
@@ -171,20 +166,23 @@ def render(content: Content) -> str:
     )
     pages.filters |= {"code": _code, "kind": _kind}
     pages.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
-    plots = {p.name: _plot_data(p.plot) for figure in content.figures for p in figure.panels}
     convention = (
         f"{CONVENTION} ID: like the training data; OOD: moments lie elsewhere than in training."
     )
     plotly = Markup(get_plotlyjs())
     page = pages.get_template("report.html")
-    return page.render(content=content, convention=convention, plotly=plotly, plots=plots)
+    return page.render(
+        content=content, convention=convention, plotly=plotly, plots=_plots(content)
+    )
 
 
-def _plot_data(plot: Any) -> dict[str, Any]:
-    """Return a plot as plain JSON data, without a theme."""
-    data: dict[str, Any] = json.loads(plot.to_json())
-    data["layout"].pop("template", None)
-    return data
+def _plots(content: Content) -> dict[str, Any]:
+    """Return every plot by its name as plain JSON data, without a theme."""
+    panels = [panel for figure in content.figures for panel in figure.panels]
+    plots = {panel.name: json.loads(panel.plot.to_json()) for panel in panels}
+    for plot in plots.values():
+        plot["layout"].pop("template", None)
+    return plots
 
 
 def _code(text: str) -> Markup:

@@ -158,10 +158,9 @@ def parallel(study: StudySnapshot) -> Section:
         crossings[group].append(list(zip(range(len(axes)), heights, texts, strict=True)))
     traces = []
     for group, opacity, width in (("COMPLETE", 0.55, 1.5), ("champion", 1.0, 3)):
-        if crossings[group]:
-            form: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 5}}
-            form |= {"opacity": opacity, "line": {"color": draw.COLORS[group], "width": width}}
-            traces.append(draw.scatter(draw.joined(crossings[group]), group.lower(), **form))
+        form: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 5}}
+        form |= {"opacity": opacity, "line": {"color": draw.COLORS[group], "width": width}}
+        traces.append(draw.scatter(draw.joined(crossings[group]), group.lower(), **form))
     plot = draw.chart(traces, height=420)
     labels = [axis.label for axis in axes]
     plot.update_xaxes(tickvals=list(range(len(axes))), ticktext=labels, gridwidth=2)
