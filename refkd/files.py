@@ -62,11 +62,16 @@ def user_cache() -> Path:
         return Path(tempfile.gettempdir()) / f"refkd-{os.getuid()}"
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with replaced(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as readable JSON with sorted keys, atomically; NaN is refused."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    with replaced(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")
 
 
 def canonical_json(value: Any) -> bytes:

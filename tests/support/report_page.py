@@ -5,8 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
-from tune.report.make import compose
-from tune.report.page import Content, render
+from tune.report.make import Content, compose, render
 from tune.study.snapshot import open_snapshot
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}

@@ -31,8 +31,7 @@ from tune.execution.study_jobs import open_ended_search
 from tune.report.curves import pruning
 from tune.report.examples import Bar, Example, Examples, choose_rows
 from tune.report.figure import Table
-from tune.report.make import compose
-from tune.report.page import render
+from tune.report.make import compose, render
 from tune.results.champions import compare_on_validation, interval_table, search_students
 from tune.study.events import ChampionsChosen
 from tune.study.lease import lease

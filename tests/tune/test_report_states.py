@@ -13,8 +13,7 @@ from support.small_study import make_study
 
 from refkd.data.dataset import Dataset
 from tune.config.study_file import load_study_file
-from tune.report.make import compose
-from tune.report.page import render
+from tune.report.make import compose, render
 from tune.study.lease import lease
 from tune.study.locate import NoStudyError
 from tune.study.search_study import SearchStudy

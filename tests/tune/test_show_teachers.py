@@ -9,7 +9,8 @@ from rich.console import Console
 
 from refkd.models import MRTNetConfig
 from refkd.recipes import RecipeConfig
-from tune.display.study import SCORES, show_taught
+from tune.display.console import SCORES
+from tune.display.study import show_taught
 from tune.teach import Taught
 
 

@@ -9,7 +9,7 @@ import typer
 from typer import Option
 
 from refkd.errors import RefKDError
-from tune.cli import audit, data, evaluation, inference, search, study
+from tune.cli import audit, data, evaluation, search, study
 
 app = typer.Typer(
     name="refkd",
@@ -30,7 +30,7 @@ for _command in (
     *(search.init, search.schema, search.search, search.share),
     *(study.status, study.best, evaluation.finalists, evaluation.evaluate),
     *(audit.doctor, audit.replay, study.bill, audit.export),
-    *(evaluation.reproduce, search.teach, study.report, inference.predict, inference.promote),
+    *(evaluation.reproduce, search.teach, study.report, evaluation.predict, evaluation.promote),
     *(study.watch, study.compare, study.ui, audit.sync),
 ):
     app.command()(_command)

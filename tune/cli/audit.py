@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from refkd.errors import RefKDError
-from tune.cli.command import AddressOption, Output, SnapshotArgument, StudyArgument, printed, say
+from tune.cli.command import AddressOption, Output, SnapshotArgument, StudyArgument, printed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from tune.audit.examine import Diagnosis
     from tune.audit.replay import Replay
     from tune.audit.retrain import Retrained
+    from tune.cluster.findings import Checked
 
 cluster_app = typer.Typer(no_args_is_help=True)
+_LEVELS = {"problem": "red", "note": "yellow"}
 
 
 @printed
@@ -41,6 +43,8 @@ def doctor(
 
 
 def _show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
+    from tune.display.console import say
+
     if diagnosis.driver is not None:
         text = f"a driver is at work: {diagnosis.driver}; what it changes was not looked at"
         say(console, text, "cyan")
@@ -152,8 +156,6 @@ def check(
 
     On the head: `refkd cluster check --address auto --study studies/cluster.yaml`
     """
-    from tune.display.cluster import show_checked
-
     if (file is None) == (address is None):
         raise RefKDError("give a cluster file, or --address of a cluster that runs")
     if file is not None:
@@ -166,4 +168,28 @@ def check(
         from tune.cluster.running import check_running
 
         checked = check_running(str(address), study=study, storage=storage)
-    return Output(checked, show_checked, 1 if checked.problems else 0)
+    return Output(checked, _show_checked, 1 if checked.problems else 0)
+
+
+def _show_checked(console: Console, checked: Checked) -> None:
+    from rich.text import Text
+
+    from tune.display.console import make_table
+
+    if checked.findings:
+        table = make_table(f"{checked.subject} ({checked.kind})", ())
+        for head, ratio in (("where", 3), ("what is wrong", 4), ("remedy", 4)):
+            table.add_column(head, ratio=ratio, overflow="fold")
+        for one in checked.findings:
+            line = "" if one.line is None else f":{one.line}"
+            where = Text(f"{one.file}{line}\n{one.field}", style=_LEVELS[one.level])
+            what = f"{one.value}: {one.what}" if one.value else one.what
+            table.add_row(where, Text(what), Text(one.remedy))
+        console.print(table)
+    problems = len(checked.problems)
+    notes = len(checked.findings) - problems
+    result = ("1 problem" if problems == 1 else f"{problems} problems") if problems else ""
+    result = result or "nothing wrong"
+    result += f", {notes} notes" if notes > 1 else ", 1 note" if notes else ""
+    style = "red" if problems else "green"
+    console.print(Text(f"{checked.subject}: {result}", style=style), soft_wrap=True)

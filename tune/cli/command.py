@@ -32,9 +32,6 @@ SnapshotArgument = Annotated[
 JsonOption = Annotated[bool, Option("--json", help="Print JSON alone.")]
 AddressOption = Annotated[str | None, Option(help="Join a Ray cluster: `auto` or HOST:PORT.")]
 PlanOption = Annotated[bool, Option("--plan", help="Estimate what it would cost; run nothing.")]
-FinalOption = Annotated[bool, Option("--final", help="Open the sealed test roles (recorded).")]
-AgainOption = Annotated[bool, Option("--again", help="Evaluate on the test roles again.")]
-ReasonOption = Annotated[str | None, Option(help="Why; every later result shows it.")]
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ def printed(command: Callable[..., Output]) -> Callable[..., None]:
 
             print(to_json(output.value, indent=2, inf_nan_mode="null").decode())
         else:
-            from tune.display.console import make_console
+            from tune.display.console import make_console, say
 
             console = make_console()
             if isinstance(output.show, str):
@@ -83,11 +80,6 @@ def printed(command: Callable[..., Output]) -> Callable[..., None]:
         signature = signature.replace(parameters=[*signature.parameters.values(), option])
     run.__signature__ = signature.replace(return_annotation=None)  # type: ignore[attr-defined]
     return run
-
-
-def say(console: Console, text: str, style: str | None = None) -> None:
-    """Print a line as it is: no markup, no highlighting, no wrapping."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -64,6 +64,7 @@ def prepare(
 @app.command()
 @printed
 def simulate(
+    context: typer.Context,
     out: OutOption,
     annotations: Annotated[Path | None, Option(help="Published split files to build on.")] = None,
     config: Annotated[Path | None, Option(help="YAML with settings; options win over it.")] = None,
@@ -82,19 +83,11 @@ def simulate(
 
     Example: `refkd data simulate --out datasets/simulated`
     """
+    from refkd.data.simulate import SimulationConfig
     from refkd.data.simulate import simulate as make
 
-    options = {
-        "videos": videos,
-        "feature_dim": feature_dim,
-        "max_clips": max_clips,
-        "signal": signal,
-        "noise": noise,
-        "location_bias": location_bias,
-        "ood_shift": ood_shift,
-        "seed": seed,
-    }
-    given = {name: value for name, value in options.items() if value is not None}
+    options = {n: v for n, v in context.params.items() if v is not None}
+    given = {n: v for n, v in options.items() if n in SimulationConfig.model_fields}
     return _shown(make(out=out, config=_settings(config, given), annotations=annotations))
 
 

@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from refkd.errors import RefKDError
-from tune.cli.command import Output, SnapshotArgument, printed, say
+from tune.cli.command import Output, SnapshotArgument, printed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,7 +85,7 @@ def compare(
 
     Example: `refkd compare studies/quickstart.yaml studies/charades-cd-clip.yaml`
     """
-    from tune.display.studies import show_studies
+    from tune.display.comparison import show_studies
     from tune.results.side_by_side import side_by_side
 
     return Output(side_by_side(studies, reference), show_studies)
@@ -170,6 +170,7 @@ def ui(
     """
     if as_json and not only_print:
         raise RefKDError("--json prints what would be started; say --print too")
+    from tune.display.console import say
     from tune.display.servers import serve
     from tune.display.ui import check_port, pages
 

@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+ID, OOD = "val_id/miou", "val_ood/miou"
 PLAIN_WIDTH = 124
 """Columns where the output is no terminal."""
 _WORDS = (
@@ -51,7 +52,24 @@ def make_table(
     return table
 
 
-def score(metrics: Mapping[str, float], name: str) -> str:
+def metric_name(metric: str) -> str:
+    """Return what a metric is called in tables.
+
+    >>> metric_name("val_ood/r1_iou0.5")
+    'OOD R1@0.5'
+    """
+    role, _, name = metric.rpartition("/")
+    shown = name.replace("miou", "mIoU").replace("r1_iou", "R1@")
+    return f"{role.removeprefix('val_').upper()} {shown}".strip()
+
+
+SCORES = {
+    metric: metric_name(metric) for metric in (ID, OOD, "val_id/r1_iou0.5", "val_ood/r1_iou0.5")
+}
+"""Metrics of a trial or a teacher in tables, and their heads."""
+
+
+def score(metrics: Mapping[Any, float], name: str | int) -> str:
     """Return a metric to two digits; empty where it is not known."""
     return f"{metrics[name]:.2f}" if name in metrics else ""
 

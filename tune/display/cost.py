@@ -24,7 +24,7 @@ def bill_cells(row: BillRow) -> list[str]:
 
 
 def show_bill(console: Console, bill: Bill) -> None:
-    """Print a row an item, the total, and the cost of an epoch and of a point."""
+    """Print a row an item, the total, machines, and the cost of an epoch and of a point."""
     if not bill.rows:
         console.print(f"study {bill.study}: nothing was trained yet, so there is nothing to pay")
         return
@@ -34,7 +34,14 @@ def show_bill(console: Console, bill: Bill) -> None:
     table.add_row(*bill_cells(bill.total))
     console.print(table)
     if bill.nodes:
-        console.print(_nodes(bill))
+        heads = ("type", "machines", "hours", "CPU hours", "GPU hours", bill.currency)
+        caption = None if bill.busy is None else f"used by students: {bill.busy:.0%}"
+        table = make_table("Machines while a driver was at work", heads, caption=caption)
+        for row in bill.nodes:
+            hours = (f"{n:.3f}" for n in (row.hours, row.cpu_hours, row.gpu_hours))
+            money = "no price" if row.money is None else f"{row.money:.4f}"
+            table.add_row(row.type, str(row.nodes), *hours, money)
+        console.print(table)
     if bill.cpu_seconds_an_epoch is not None:
         console.print(
             f"an epoch: {bill.cpu_seconds_an_epoch:.2f} CPU seconds, {bill.currency} "
@@ -48,18 +55,6 @@ def show_bill(console: Console, bill: Bill) -> None:
             f"{bill.money_a_point or 0:.6f}",
             highlight=False,
         )
-
-
-def _nodes(bill: Bill) -> Table:
-    """Return the machines by type, and what share of their time trials used."""
-    heads = ("type", "machines", "hours", "CPU hours", "GPU hours", bill.currency)
-    rows = []
-    for row in bill.nodes:
-        hours = (f"{n:.3f}" for n in (row.hours, row.cpu_hours, row.gpu_hours))
-        money = "no price" if row.money is None else f"{row.money:.4f}"
-        rows.append([row.type, str(row.nodes), *hours, money])
-    caption = None if bill.busy is None else f"used by students: {bill.busy:.0%}"
-    return make_table("Machines while a driver was at work", heads, rows, caption=caption)
 
 
 def show_plan(console: Console, plan: Plan) -> None:

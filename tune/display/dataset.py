@@ -3,50 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
+from refkd.data.dataset import Dataset
+from refkd.data.manifest import Manifest
 from refkd.data.roles import ROLES, SEALED_ROLES
 from tune.display.console import make_table, say
-
-if TYPE_CHECKING:
-    from refkd.data.dataset import Dataset
-    from refkd.data.manifest import Manifest
 
 
 def show_manifest(console: Console, dataset: Dataset) -> None:
     """Print roles with their counts, what was repaired, and what the data is made of."""
     manifest = dataset.manifest
-    console.print(_roles(manifest))
-    if any(manifest.repairs.values()):
-        console.print(_repairs(manifest))
-    say(console, f"  {'fingerprint':<12} {manifest.fingerprint}")
-    for what, value in ingredients(manifest):
-        say(console, f"  {what:<12} {value}")
-    say(console, f"  {'folder':<12} {dataset.path}")
-
-
-def _roles(manifest: Manifest) -> Table:
     heads = ("role", "pairs", "videos", "annotated pairs", "annotated videos", "")
-    rows = []
+    table = make_table(manifest.name, heads)
     for role in (role for role in ROLES if role in manifest.roles):
         count = manifest.roles[role]
         numbers = (count.pairs, count.videos, count.annotated_pairs, count.annotated_videos)
         note = "sealed" if role in SEALED_ROLES else ""
-        rows.append([role, *(f"{number:,}" for number in numbers), note])
-    return make_table(manifest.name, heads, rows)
-
-
-def _repairs(manifest: Manifest) -> Table:
-    kinds = sorted({kind for counts in manifest.repairs.values() for kind in counts})
-    heads = ["split", *(kind.replace("_", " ") for kind in kinds)]
-    rows = (
-        [split, *(f"{counts.get(kind, 0):,}" for kind in kinds)]
-        for split, counts in manifest.repairs.items()
-    )
-    return make_table("Repairs while reading (annotated pairs)", heads, rows)
+        table.add_row(role, *(f"{number:,}" for number in numbers), note)
+    console.print(table)
+    if any(manifest.repairs.values()):
+        kinds = sorted({kind for counts in manifest.repairs.values() for kind in counts})
+        named = ["split", *(kind.replace("_", " ") for kind in kinds)]
+        rows = (
+            [split, *(f"{counts.get(kind, 0):,}" for kind in kinds)]
+            for split, counts in manifest.repairs.items()
+        )
+        console.print(make_table("Repairs while reading (annotated pairs)", named, rows))
+    say(console, f"  {'fingerprint':<12} {manifest.fingerprint}")
+    for what, value in ingredients(manifest):
+        say(console, f"  {what:<12} {value}")
+    say(console, f"  {'folder':<12} {dataset.path}")
 
 
 def ingredients(manifest: Manifest) -> Iterator[tuple[str, str]]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from refkd.errors import RefKDError
 from refkd.files import replaced
+from tune.display.console import ID, OOD
 from tune.study.summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ID, OOD = "val_id/miou", "val_ood/miou"
 FORMATS = ("png", "svg", "pdf")
 _STYLES = {
     "COMPLETE": ("o", "#2a6f97", "complete"),
@@ -57,7 +57,6 @@ def plot_front(summary: Summary, path: Path) -> None:
 
 
 def _draw_front(axes: Axes, summary: Summary) -> None:
-    """Draw the line of the front and the names of the champions."""
     front = [summary.trial(number) for number in summary.front]
     points = sorted((t.metrics[ID], t.metrics[OOD]) for t in front if OOD in t.metrics)
     if points:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from rich.table import Table
 from refkd.evaluation.comparison import MEANING, Figure
 from tune.config.space import put
 from tune.config.urls import without_password
-from tune.display.console import aliases_of, make_table, say, say_caveats, score, states
+from tune.display.console import SCORES, aliases_of, make_table, say, say_caveats, score, states
 from tune.results.probe_rows import MEANING as PROBES_MEANING
 from tune.results.probe_rows import PROBE_HEADS, probe_row
 from tune.study.locate import locate
@@ -22,12 +22,6 @@ from tune.study.summary import Summary, TrialSummary
 if TYPE_CHECKING:
     from tune.teach import Taught, Tuned
 
-SCORES = {
-    "val_id/miou": "ID mIoU",
-    "val_ood/miou": "OOD mIoU",
-    "val_id/r1_iou0.5": "ID R1@0.5",
-    "val_ood/r1_iou0.5": "OOD R1@0.5",
-}
 _STYLES = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red", "RUNNING": "cyan"}
 
 
@@ -164,26 +158,19 @@ def _trial_table(title: str, trials: list[TrialSummary], notes: Mapping[int, str
 def _show_intervals(
     console: Console, intervals: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]
 ) -> None:
-    systems = {n: names.get(n, n) for n in intervals["val_id"] if n != "floors"}
-    rows = _score_rows(intervals, systems, lambda held: Figure.model_validate(held).text())
-    heads = ("system", *SCORES.values())
-    console.print(make_table("Validation with 95 % intervals", heads, rows))
-    say(console, f"{MEANING}\n")
-    floors = {role: held["floors"] for role, held in intervals.items()}
-    rows = _score_rows(floors, {name: name for name in floors["val_id"]}, "{:.2f}".format)
-    heads = ("predictor", *SCORES.values())
-    console.print(make_table("Bias floors: no look at any video, fitted on fit", heads, rows))
-
-
-def _score_rows(
-    by_role: Mapping[str, Mapping[str, Any]],
-    names: Mapping[str, str],
-    shown: Callable[[Any], str],
-) -> Iterator[list[str]]:
-    """Yield a row a system: its name in words, and its scores in the order of `SCORES`."""
     columns = [metric.split("/") for metric in SCORES]
-    for name, words in names.items():
-        yield [words, *(shown(by_role[role][name][metric]) for role, metric in columns)]
+    table = make_table("Validation with 95 % intervals", ("system", *SCORES.values()))
+    for name in (name for name in intervals["val_id"] if name != "floors"):
+        held = (Figure.model_validate(intervals[role][name][m]) for role, m in columns)
+        table.add_row(names.get(name, name), *(figure.text() for figure in held))
+    console.print(table)
+    say(console, f"{MEANING}\n")
+    title = "Bias floors: no look at any video, fitted on fit"
+    table = make_table(title, ("predictor", *SCORES.values()))
+    for name in intervals["val_id"]["floors"]:
+        scores = (intervals[role]["floors"][name][m] for role, m in columns)
+        table.add_row(name, *(f"{one:.2f}" for one in scores))
+    console.print(table)
 
 
 def _values(trial: TrialSummary) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Literal
 
 from pydantic import Field
@@ -14,13 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from refkd.config import Config
-from tune.display.console import make_table, say, score, states
+from tune.display.console import ID, OOD, make_table, say, score, states
 from tune.study.budget import hypervolume
 from tune.study.snapshot import StudyReader, StudySnapshot, StudyState
 from tune.study.summary import Summary, best_by_objective
 from tune.study.view import ENDED, EPOCH, TrialView, key_of
 
-SCORES = ("val_id/miou", "val_ood/miou")
 LATEST = 5
 """How many of the trials that ended last are shown."""
 PHASES = {
@@ -117,7 +117,7 @@ def _running(trial: TrialView) -> Running:
     return Running(
         number=trial.number,
         epoch=trial.epoch,
-        metrics={k: v for k, v in trial.last.items() if k in (*SCORES, "train/loss")},
+        metrics={k: v for k, v in trial.last.items() if k in (ID, OOD, "train/loss")},
         silent=None if stamp is None else max(0.0, time.time() - stamp.time),
         paused=trial.paused_at is not None,
     )
@@ -134,28 +134,19 @@ def watch(
 
     On a terminal the view is redrawn; elsewhere a line is printed where something has changed.
     """
-    if console.is_terminal:
-        with Live(console=console, auto_refresh=False, transient=False) as live:
-            for status in _follow(reader, every, sleep):
-                live.update(draw(status), refresh=True)
-        return status
     last = ""
-    for status in _follow(reader, every, sleep):
-        if (line := as_line(status)) != last:
-            say(console, line)
-            last = line
-    return status
-
-
-def _follow(
-    reader: StudyReader, every: float, sleep: Callable[[float], None]
-) -> Iterator[SearchStatus]:
-    while True:
-        status = search_status(reader.read())
-        yield status
-        if status.phase in ("ended", "stopped"):
-            return
-        sleep(every)
+    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    with live or nullcontext():
+        while True:
+            status = search_status(reader.read())
+            if live is not None:
+                live.update(draw(status), refresh=True)
+            elif (line := as_line(status)) != last:
+                say(console, line)
+                last = line
+            if status.phase in ("ended", "stopped"):
+                return status
+            sleep(every)
 
 
 def as_line(status: SearchStatus) -> str:
@@ -190,7 +181,7 @@ def draw(status: SearchStatus) -> Group:
         table = make_table("", running, box=None)
         for trial in status.running:
             style = "yellow" if trial.silent and trial.silent > _SILENT else ""
-            scores = (score(trial.metrics, name) for name in (*SCORES, "train/loss"))
+            scores = (score(trial.metrics, name) for name in (ID, OOD, "train/loss"))
             epoch = f"{trial.epoch}/{status.epochs}"
             table.add_row(str(trial.number), epoch, *scores, _since(trial), style=style)
         lines.append(table)
@@ -198,7 +189,7 @@ def draw(status: SearchStatus) -> Group:
         latest = ("ended", "state", "epoch", "ID mIoU", "OOD mIoU")
         table = make_table("", latest, box=None)
         for ended in map(status.summary.trial, status.latest):
-            scores = (score(ended.metrics, name) for name in SCORES)
+            scores = (score(ended.metrics, name) for name in (ID, OOD))
             table.add_row(str(ended.number), ended.state, str(ended.epoch), *scores, style="dim")
         lines.append(table)
     return Group(*lines)

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from tune.display.console import aliases_of
-from tune.display.plot import ID, OOD
+from tune.display.console import ID, OOD, aliases_of, metric_name, score
 from tune.report import draw
-from tune.report.figure import Panel, Section, Table, metric_name, plural
+from tune.report.figure import Panel, Section, Table, plural
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 
@@ -51,7 +50,7 @@ def curves(study: StudySnapshot) -> Section:
     rows = []
     for view in study.trials:
         for metric in (ID, OOD):
-            cells = [_cell(view.curve.get(e, {}).get(metric)) for e in epochs]
+            cells = [score(view.curve.get(e, {}), metric) for e in epochs]
             rows.append([str(view.number), view.state, metric_name(metric), *cells])
     table = Table(heads=["trial", "state", "", *(f"epoch {e}" for e in epochs)], rows=rows)
     return Section(key=key, title=title, text=text, panels=panels, tables=[table])
@@ -59,17 +58,14 @@ def curves(study: StudySnapshot) -> Section:
 
 def _lines(study: StudySnapshot, metric: str) -> list[Any]:
     """Return a trace of the trials of each state, one of the champions, and the teachers."""
-    groups: dict[str, list[list[tuple[int, float, str]]]] = {group: [] for group in _STYLES}
     champions = set(study.champions.values())
-    for v in study.trials:
-        scores = {e: m[metric] for e, m in v.curve.items() if metric in m}
-        group = "champion" if v.number in champions else v.state
-        if scores and group in groups:
-            line = [(e, y, draw.hover(v, f"epoch {e}: {y:.2f}")) for e, y in scores.items()]
-            groups[group].append(line)
     traces = []
-    for group, lines in ((group, lines) for group, lines in groups.items() if lines):
-        opacity, symbol = _STYLES[group]
+    for group, (opacity, symbol) in _STYLES.items():
+        lines = [
+            [(e, y, draw.hover(v, f"epoch {e}: {y:.2f}")) for e, y in _line(v, metric).items()]
+            for v in study.trials
+            if group == ("champion" if v.number in champions else v.state) and _line(v, metric)
+        ]
         marker = {
             "symbol": symbol,
             "color": draw.COLORS[group],
@@ -161,7 +157,7 @@ def reflection(study: StudySnapshot) -> Section:
     for symbol, (y, words) in _SYMBOLS.items():
         traces, ends = [], []
         for kind in ("id", "ood"):
-            fact, side = f"{symbol}_{kind}", kind.upper()
+            fact, side = f"train/{symbol}_{kind}", kind.upper()
             medians[f"median {y[-1]} {side}"] = middle = _median(held, fact)
             form: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 4}}
             form["line"] = {"color": draw.COLORS[kind], "dash": "dot", "width": 1.5}
@@ -179,25 +175,20 @@ def reflection(study: StudySnapshot) -> Section:
         plot = _by_epoch(study, traces, y)
         panels.append(Panel(name=f"reflection-{symbol}", label=label, plot=plot))
     rows = [
-        [str(epoch), *(_cell(middle.get(epoch)) for middle in medians.values())]
+        [str(epoch), *(score(middle, epoch) for middle in medians.values())]
         for epoch in next(iter(medians.values()))
     ]
     table = Table(heads=["epoch", *medians], rows=rows)
     return Section(key=key, title=title, text=text, panels=panels, tables=[table])
 
 
-def _line(view: TrialView, fact: str) -> dict[int, float]:
-    key = f"train/{fact}"
+def _line(view: TrialView, key: str) -> dict[int, float]:
     return {epoch: metrics[key] for epoch, metrics in view.curve.items() if key in metrics}
 
 
-def _median(held: Sequence[TrialView], fact: str) -> dict[int, float]:
+def _median(held: Sequence[TrialView], key: str) -> dict[int, float]:
     by_epoch: dict[int, list[float]] = defaultdict(list)
     for view in held:
-        for epoch, value in _line(view, fact).items():
+        for epoch, value in _line(view, key).items():
             by_epoch[epoch].append(value)
     return {epoch: median(values) for epoch, values in sorted(by_epoch.items())}
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"

@@ -6,6 +6,8 @@ import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import plotly.graph_objects as go
+
 from tune.report.figure import short_name, shown
 from tune.study.view import TrialView
 
@@ -30,8 +32,6 @@ def hover(view: TrialView, *lines: str) -> str:
 
 def scatter(points: Iterable[Sequence[Any]], name: str, **settings: Any) -> Any:
     """Return a trace of points (x, y), or (x, y, text) with a hover text each."""
-    import plotly.graph_objects as go
-
     x, y, *texts = list(zip(*points, strict=True)) or [(), ()]
     if texts:
         settings |= {"hovertext": texts[0], "hoverinfo": "text"}
@@ -47,8 +47,6 @@ def joined(lines: Iterable[Sequence[Sequence[Any]]]) -> Iterator[Sequence[Any]]:
 
 def bars(lengths: Mapping[str, float], name: str, color: str, **settings: Any) -> Any:
     """Return a trace of horizontal bars by their names."""
-    import plotly.graph_objects as go
-
     return go.Bar(
         y=list(lengths),
         x=list(lengths.values()),
@@ -60,10 +58,8 @@ def bars(lengths: Mapping[str, float], name: str, color: str, **settings: Any) -
 
 
 def chart(traces: Sequence[Any], *, height: int = 360, x: str = "", y: str = "") -> Any:
-    """Return a figure of some traces; the page gives it its colours and its width."""
-    import plotly.graph_objects as go
-
-    plot = go.Figure(list(traces))
+    """Return a figure of the traces that hold something; the page gives it colours and width."""
+    plot = go.Figure([trace for trace in traces if trace.x])
     plot.update_xaxes(title=x)
     plot.update_yaxes(title=y)
     return plain(plot, height=height)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.evaluation.compat import DEFAULT
+from refkd.evaluation.predictions import Frozen
+from refkd.training.export import open_student
+from refkd.training.teacher import find_teacher
+from refkd.training.validation import edges_to_seconds, predict_edges
 from tune.display.console import aliases_of
+from tune.study.folders import finalist_folder, trial_folder
 from tune.study.snapshot import StudySnapshot
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from refkd.data.dataset import Dataset
-    from refkd.data.pairs import Pairs
-    from refkd.evaluation.predictions import Frozen
 
 RULE = (
     "Chosen by rule, not by hand, in each validation role: the query where the champion gains "
@@ -73,9 +74,6 @@ def examples(study: StudySnapshot) -> Examples:
 
 
 def _answered(study: StudySnapshot) -> Examples:
-    from refkd.data.dataset import Dataset
-    from refkd.training.teacher import find_teacher
-
     dataset = Dataset.open(study.file.dataset)
     if dataset.fingerprint != study.attributes.get("dataset"):
         raise RefKDError(f"{dataset.path}: is another dataset than the one of the search")
@@ -99,9 +97,6 @@ def _answered(study: StudySnapshot) -> Examples:
 
 def _champion(study: StudySnapshot) -> tuple[int, Frozen]:
     """Return the champion that answers: the balanced one, else the best out of distribution."""
-    from refkd.training.export import open_student
-    from tune.study.folders import finalist_folder, trial_folder
-
     order = ("best-balanced", "best-ood", "best-id")
     alias = next(name for name in order if name in study.champions)
     number = study.champions[alias]
@@ -114,10 +109,7 @@ def _champion(study: StudySnapshot) -> tuple[int, Frozen]:
 def _of_role(
     dataset: Dataset, role: str, systems: Mapping[str, Frozen], names: Mapping[str, str]
 ) -> list[Example]:
-    from refkd.evaluation.compat import DEFAULT
-    from refkd.training.validation import edges_to_seconds, predict_edges
-
-    pairs: Pairs = dataset.role(role)  # type: ignore[arg-type]
+    pairs = dataset.role(role)  # type: ignore[arg-type]
     spans = {"truth": DEFAULT.moments(pairs)}
     overlaps = {}
     for kind, frozen in systems.items():
@@ -158,8 +150,6 @@ def choose_rows(
     >>> choose_rows(np.array([0.9, 0.5, 0.1]), [np.array([0.2, 0.5, 0.6])])
     {'largest gain': 0, 'median': 1, 'largest loss': 2}
     """
-    import numpy as np
-
     gain = champion - np.max(teachers, axis=0)
     by_gain = np.argsort(-gain, kind="stable").tolist()
     by_overlap = np.argsort(champion, kind="stable").tolist()

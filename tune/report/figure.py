@@ -38,17 +38,6 @@ class Section:
     tables: list[Table] = field(default_factory=list)
 
 
-def metric_name(metric: str) -> str:
-    """Return what a metric is called in tables.
-
-    >>> metric_name("val_ood/r1_iou0.5")
-    'OOD R1@0.5'
-    """
-    role, _, name = metric.partition("/")
-    shown = name.replace("miou", "mIoU").replace("r1_iou", "R1@")
-    return f"{role.removeprefix('val_').upper()} {shown}"
-
-
 def short_name(key: str) -> str:
     """Return a key of the space without its section.
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune.display.comparison import best_floor
-from tune.display.console import aliases_of, score
-from tune.display.plot import ID, OOD
+from tune.display.console import ID, OOD, aliases_of, score
+from tune.execution.progress import scores_text
 from tune.report import draw
 from tune.report.figure import Panel, Section, Table, plural, short_name, shown
 from tune.study.snapshot import StudySnapshot
@@ -45,24 +45,17 @@ def front(study: StudySnapshot) -> Section:
 
 
 def _point(metrics: Mapping[str, float]) -> tuple[float, float] | None:
-    """Return ID and OOD mIoU; None where one is not known."""
     return (metrics[ID], metrics[OOD]) if ID in metrics and OOD in metrics else None
 
 
-def _scores(point: Sequence[float]) -> str:
-    return f"ID mIoU {point[0]:.2f}, OOD mIoU {point[1]:.2f}"
-
-
 def _plot(study: StudySnapshot, states: Sequence[str]) -> Any:
-    """Return trials in some states, with front, champions and teachers."""
     traces = []
     points = [(v, p) for v in study.trials if (p := _point(v.kept))]
     for state in states:
         symbol, opacity, name = _STYLES[state]
-        held = [(*p, draw.hover(v, _scores(p))) for v, p in points if v.state == state]
+        held = [(*p, draw.hover(v, scores_text(v.kept))) for v, p in points if v.state == state]
         marker: dict[str, Any] = {"symbol": symbol, "size": 10, "color": draw.COLORS[state]}
-        if held:
-            traces.append(draw.scatter(held, name, mode="markers", marker=marker, opacity=opacity))
+        traces.append(draw.scatter(held, name, mode="markers", marker=marker, opacity=opacity))
     by_number = {v.number: p for v, p in points}
     line = sorted(by_number[number] for number in study.summary.front if number in by_number)
     if len(line) > 1:
@@ -71,38 +64,32 @@ def _plot(study: StudySnapshot, states: Sequence[str]) -> Any:
     names = aliases_of(study.champions)
     # Of finalists too: where the search had them.
     champions = {number: p for number, p in by_number.items() if number in names}
-    if champions:
-        marker = {"symbol": "circle-open", "size": 17, "color": draw.COLORS["champion"]}
-        marker["line"] = {"width": 3}
-        rings = {"mode": "markers", "marker": marker, "hoverinfo": "skip"}
-        traces.append(draw.scatter(champions.values(), "champion", **rings))
+    marker = {"symbol": "circle-open", "size": 17, "color": draw.COLORS["champion"]}
+    rings = {"mode": "markers", "marker": marker | {"line": {"width": 3}}, "hoverinfo": "skip"}
+    traces.append(draw.scatter(champions.values(), "champion", **rings))
     for role, metrics in study.summary.teachers.items():
         if p := _point(metrics):
             name = f"{role.upper()} teacher"
             marker = {"symbol": "star", "size": 15, "color": draw.COLORS.get(role)}
-            star = (*p, f"{name}<br>{_scores(p)}")
+            star = (*p, f"{name}<br>{scores_text(metrics)}")
             traces.append(draw.scatter([star], name, mode="markers", marker=marker))
     plot = draw.chart(traces, height=440, x="ID validation mIoU (%)", y="OOD validation mIoU (%)")
     for place, (number, p) in enumerate(champions.items()):
-        _add_name(plot, f"{names[number].replace(', ', '<br>')} ({number})", p, place)
+        # Above the cloud, and the one that is best in distribution alone below.
+        below = names[number] == "best-id"
+        plot.add_annotation(
+            x=p[0],
+            y=p[1],
+            text=f"{names[number].replace(', ', '<br>')} ({number})",
+            ax=-14 - 8 * place,
+            ay=58 if below else -26,
+            xanchor="right",
+            yanchor="top" if below else "bottom",
+            arrowhead=0,
+            arrowwidth=1,
+            standoff=9,
+        )
     return plot
-
-
-def _add_name(plot: Any, name: str, point: tuple[float, float], place: int) -> None:
-    """Name a champion: above the cloud, and the one that is best in distribution alone below."""
-    below = name.startswith("best-id (")
-    plot.add_annotation(
-        x=point[0],
-        y=point[1],
-        text=name,
-        ax=-14 - 8 * place,
-        ay=58 if below else -26,
-        xanchor="right",
-        yanchor="top" if below else "bottom",
-        arrowhead=0,
-        arrowwidth=1,
-        standoff=9,
-    )
 
 
 def _floors(study: StudySnapshot) -> dict[str, tuple[str, float]]:
@@ -125,7 +112,7 @@ def _add_floors(plot: Any, study: StudySnapshot) -> None:
 
 
 def _leave_room(plot: Any) -> None:
-    """Leave room above the highest trial for the names of the champions."""
+    """Leave it above the highest trial, for the names of the champions."""
     heights = [y for trace in plot.data for y in trace.y]
     heights += [shape.y0 for shape in plot.layout.shapes if shape.yref == "y"]
     plot.update_yaxes(range=draw.padded(heights, 0.05, 0.22))

@@ -1,19 +1,31 @@
-"""`refkd report`: gather, draw, write, and send to MLflow."""
+"""`refkd report`: gather what a study says, write it as one HTML file, and send it to MLflow.
+
+The page needs no network.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from plotly.offline import get_plotlyjs
 
 from refkd.errors import RefKDError
-from refkd.files import replaced, write_json
-from tune.report import curves, influence, scores, tables
-from tune.report.examples import examples
+from refkd.files import write_json, write_text
+from tune.display.comparison import CONVENTION
+from tune.report import curves, scores, tables, values
+from tune.report.examples import Examples, examples
+from tune.report.figure import Section, Table, plural
 from tune.report.front import front
-from tune.report.headline import caveats_of_test, headline
-from tune.report.page import Content, head_facts, ledger_text, plot_data, render
-from tune.report.parallel import parallel
+from tune.report.headline import Headline, caveats_of_test, headline
+from tune.report.tables import when
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import identity_of
 from tune.tracking.operations import STUDY_RUN, kept_file
@@ -37,13 +49,37 @@ class Report:
     """What became of the files on their way to MLflow, in words."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """Everything that stands on the page, in words and figures."""
+
+    study: str
+    state: str
+    """How far it has come, as `StudyState` has it."""
+    facts: list[str]
+    """Short facts below the title."""
+    headline: Headline
+    caveats: list[str]
+    """Why its systems are not what their names say: leakage, reconstructions."""
+    test_caveats: list[str]
+    """Reasons to trust a test result less."""
+    test_evaluations_text: str
+    test_evaluations: Table | None
+    figures: Sequence[Section]
+    examples: Examples
+    cost_text: str
+    cost: Table | None
+    teachers: Table
+    origin: Sequence[Table]
+    commands: Mapping[str, str]
+    """What to type next, by its purpose."""
+
+
 def report(where: Path | str, *, out: Path | None = None) -> Report:
     """Write the report of a study and send it to the study's MLflow run.
 
-    `where` is as for `open_snapshot`.
-
-    The study is only read, so a search may be at work. Raises `NoStudyError` where it was not
-    begun, `RefKDError` where `out` is a folder.
+    `where` is as for `open_snapshot`. The study is only read, so a search may be at work. Raises
+    `NoStudyError` where it was not begun, `RefKDError` where `out` is a folder.
     """
     study = open_snapshot(where)
     folder = study.folder / FOLDER
@@ -54,15 +90,11 @@ def report(where: Path | str, *, out: Path | None = None) -> Report:
     content = compose(study)
     page = render(content)
     for target in {path.absolute(), kept}:
-        with replaced(target) as temporary:
-            temporary.write_text(page, encoding="utf-8")
-    pictures = []
-    for panel in (panel for figure in content.figures for panel in figure.panels):
-        # `plotly.io.read_json` opens it again.
-        picture = folder / "figures" / f"{panel.name}.json"
-        write_json(picture, plot_data(panel.plot))
-        pictures.append(picture)
-    sent, mlflow = _send(study, kept, pictures)
+        write_text(target, page)
+    pictures = {folder / "figures" / f"{k}.json": plot for k, plot in _plots(content).items()}
+    for picture, plot in pictures.items():
+        write_json(picture, plot)  # `plotly.io.read_json` opens it again
+    sent, mlflow = _send(study, kept, list(pictures))
     return Report(path=path, headline=content.headline.text, sent=sent, mlflow=mlflow)
 
 
@@ -73,23 +105,23 @@ def compose(study: StudySnapshot) -> Content:
     return Content(
         study=study.name,
         state=study.state,
-        facts=head_facts(study),
+        facts=_head_facts(study),
         headline=headline(study),
         caveats=study.file.caveats(),
         test_caveats=caveats_of_test(study),
-        test_evaluations_text=ledger_text(study),
+        test_evaluations_text=_ledger_text(study),
         test_evaluations=tables.test_evaluations(study),
         figures=[
             *scores.final_scores(study),
             *(finalists if chosen else []),
             front(study),
-            scores.search_scores(study),
+            *scores.search_scores(study),
             *([] if chosen else finalists),
             scores.probes(study),
             curves.curves(study),
-            parallel(study),
-            influence.importance(study),
-            influence.slices(study),
+            values.parallel(study),
+            values.importance(study),
+            values.slices(study),
             curves.pruning(study),
             curves.reflection(study),
         ],
@@ -100,6 +132,73 @@ def compose(study: StudySnapshot) -> Content:
         origin=[tables.dataset_card(study), tables.provenance(study)],
         commands=tables.commands(study),
     )
+
+
+def _head_facts(study: StudySnapshot) -> list[str]:
+    facts = []
+    if study.launches:
+        ends = [stamp.time for trial in study.trials for stamp in trial.stamps.values()]
+        facts.append(f"begun {when(study.launches[0].begun)}")
+        facts.append(f"search last active {when(max([study.launches[-1].last, *ends]))}")
+    facts.append(f"{study.summary.ended} of {plural(study.summary.wanted, 'trial')} ended")
+    if study.driver is not None:
+        facts.append(f"{study.count('RUNNING')} at work now: {study.driver}")
+    return [*facts, f"report made {when(time.time())}"]
+
+
+def _ledger_text(study: StudySnapshot) -> str:
+    if study.ledger_fault is not None:
+        return "The ledger of looks at the test roles cannot be read."
+    if not study.looks:
+        return "Nobody has looked at the test roles: the ledger is empty."
+    times = "once" if len(study.looks) == 1 else f"{len(study.looks)} times"
+    return f"The test roles were looked at {times}."
+
+
+def render(content: Content) -> str:
+    """Return the page; whatever comes from a user is escaped."""
+    pages = Environment(
+        loader=PackageLoader("tune"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters |= {"code": _code, "kind": _kind}
+    pages.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
+    convention = (
+        f"{CONVENTION} ID: like the training data; OOD: moments lie elsewhere than in training."
+    )
+    plotly = Markup(get_plotlyjs())
+    page = pages.get_template("report.html")
+    return page.render(
+        content=content, convention=convention, plotly=plotly, plots=_plots(content)
+    )
+
+
+def _plots(content: Content) -> dict[str, Any]:
+    """Return every plot by its name as plain JSON data, without a theme."""
+    panels = [panel for figure in content.figures for panel in figure.panels]
+    plots = {panel.name: json.loads(panel.plot.to_json()) for panel in panels}
+    for plot in plots.values():
+        plot["layout"].pop("template", None)
+    return plots
+
+
+def _code(text: str) -> Markup:
+    """Return a sentence as HTML, what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _kind(cell: str) -> str:
+    """Return the class of a table's cell: `n` a number, with or without its interval, `w` words.
+
+    >>> _kind("+1.20 [+0.30, +2.00]"), _kind("best-id"), _kind("a long reason " * 3)
+    ('n', '', 'w')
+    """
+    if re.fullmatch(r"[+-]?[\d,]+(\.\d+)?(e[+-]?\d+)?( [\[±].*)?", cell):
+        return "n"
+    return "w" if len(cell) > 36 else ""
 
 
 def _send(study: StudySnapshot, page: Path, pictures: Sequence[Path]) -> tuple[bool, str]:

@@ -6,14 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from refkd.evaluation.comparison import Figure as Score
-from tune.display.comparison import (
-    DIFFERENCE_HEADS,
-    METRICS,
-    best_floor,
-    difference_rows,
-    floor_rows,
-    system_words,
-)
+from tune.display.comparison import METRICS, best_floor, difference_rows, floor_rows, system_words
 from tune.display.console import aliases_of, score
 from tune.report import draw
 from tune.report.figure import Panel, Section, Table, capitalised, plural
@@ -44,13 +37,13 @@ def search_comparison(study: StudySnapshot) -> Comparison:
     )
 
 
-def search_scores(study: StudySnapshot) -> Section:
+def search_scores(study: StudySnapshot) -> list[Section]:
     """Return the search's own champions beside the teachers, unpaired."""
     key, title = "search-scores", "Champions of the search"
     found = search_comparison(study)
     if not found.scores:
         text = "No intervals yet: they are made when the search ends with a complete trial."
-        return Section(key=key, title=title, text=text)
+        return [Section(key=key, title=title, text=text)]
     text = (
         f"{_champions(study.scored_champions)} Chosen for being the best on the search's seeds, "
         "so these scores flatter them."
@@ -81,8 +74,7 @@ def finalist_scores(study: StudySnapshot) -> list[Section]:
         f"{plural(len(found.seeds), 'seed')} that the search never used; validation. "
         f"{_champions(found.champions)}"
     )
-    scores = _scores(key, title, text, found.comparison, more=[each])
-    return [scores, _differences(key, title, found.comparison)]
+    return _scores(key, title, text, found.comparison, more=[each])
 
 
 def final_scores(study: StudySnapshot) -> list[Section]:
@@ -94,8 +86,7 @@ def final_scores(study: StudySnapshot) -> list[Section]:
         f"The sealed test roles: {report.look.title}. Features: {report.features}. "
         f"{_champions(report.look.trials)}"
     )
-    scores = _scores(key, title, text, report.comparison)
-    return [scores, _differences(key, title, report.comparison)]
+    return _scores(key, title, text, report.comparison)
 
 
 def _champions(champions: Mapping[str, int]) -> str:
@@ -112,8 +103,8 @@ def _scores(
     *,
     metrics: Sequence[str] = tuple(METRICS),
     more: Sequence[Table] = (),
-) -> Section:
-    """Return every score with its interval and spread, the gaps and the floors."""
+) -> list[Section]:
+    """Return every score with its interval and spread, gaps and floors, then the differences."""
     panels, rows, floors = [], list[list[str]](), list[list[str]]()
     for role, systems in comparison.scores.items():
         of_role = comparison.floors.get(role, {})
@@ -133,11 +124,11 @@ def _scores(
         Table(heads=["role", "system", *heads], rows=rows),
         Table(heads=["role", "bias floor", *heads], rows=floors),
     ]
-    return Section(key=key, title=title, text=text, panels=panels, tables=tables)
+    scores = Section(key=key, title=title, text=text, panels=panels, tables=tables)
+    return [scores, _differences(key, title, comparison)] if comparison.differences else [scores]
 
 
 def _differences(key: str, title: str, comparison: Comparison) -> Section:
-    """Return every student - teacher."""
     panels = []
     for role, students in comparison.differences.items():
         held = {
@@ -146,14 +137,14 @@ def _differences(key: str, title: str, comparison: Comparison) -> Section:
             for teacher, row in teachers.items()
         }
         panels.append(_panel(f"{key}-difference", role, held, 0.0, sign=True))
-    rows = list(difference_rows(comparison))
+    heads, *rows = difference_rows(comparison)
     return Section(
         key=f"{key}-differences",
         title=f"{title}: student − teacher",
         text="Paired over the same queries, in points of mIoU. Where an interval holds 0, no "
         "difference can be told.",
         panels=panels,
-        tables=[Table(heads=list(DIFFERENCE_HEADS), rows=rows)],
+        tables=[Table(heads=heads, rows=rows)],
     )
 
 

@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from refkd.data.local_copy import local_copy
-from refkd.data.manifest import Manifest, read_manifest
+from refkd.data.manifest import read_manifest
 from refkd.errors import DataError
 from tune.config.urls import without_password
-from tune.display.console import score
+from tune.display.console import ID, OOD, score
 from tune.display.cost import bill_cells
 from tune.display.dataset import ingredients
-from tune.display.plot import ID, OOD
 from tune.report.figure import Table, plural
 from tune.results.bill import make_bill
 from tune.study.environment import environment
@@ -81,10 +80,6 @@ def dataset_card(study: StudySnapshot) -> Table:
         return Table(heads=["dataset", ""], rows=[*rows, ["manifest", str(error)]])
     if manifest.fingerprint != fingerprint:
         rows.append(["beware", f"the folder now holds another dataset: {manifest.fingerprint}"])
-    return Table(heads=["dataset", ""], rows=[*rows, *_manifest_rows(manifest)])
-
-
-def _manifest_rows(manifest: Manifest) -> list[list[str]]:
     counts = "; ".join(
         f"{role}: {plural(count.pairs, 'pair')} of {plural(count.videos, 'video')}"
         for role, count in manifest.roles.items()
@@ -94,13 +89,10 @@ def _manifest_rows(manifest: Manifest) -> list[list[str]]:
         for split, held in manifest.repairs.items()
         if any(held.values())
     )
-    return [
-        ["name", manifest.name],
-        ["roles", counts],
-        *map(list, ingredients(manifest)),
-        ["repairs", repairs.replace("_", " ") or "none"],
-        ["simulated", "yes" if manifest.simulation else "no"],
-    ]
+    rows += [["name", manifest.name], ["roles", counts], *map(list, ingredients(manifest))]
+    rows.append(["repairs", repairs.replace("_", " ") or "none"])
+    rows.append(["simulated", "yes" if manifest.simulation else "no"])
+    return Table(heads=["dataset", ""], rows=rows)
 
 
 def provenance(study: StudySnapshot) -> Table:

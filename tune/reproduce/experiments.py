@@ -118,18 +118,13 @@ def _ablation(name: str, title: str, *variants: str) -> Experiment:
 
 
 def _family(prefix: str, backbone: str) -> list[System]:
-    """Return both teachers of a backbone and its student."""
     student = System(label=f"{prefix}RefKD", backbone=backbone)
     return [*teacher_systems(prefix, backbone).values(), student]
 
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "vslnet-rnn": {"name": "vslnet", "predictor": "rnn"},
-    "seqpan": {"name": "seqpan"},
-    "mrtnet": {"name": "mrtnet"},
-    "emb": {"name": "emb"},
-    "qave": {"name": "qave"},
-    "tan2d": {"name": "tan2d"},
+    **{name: {"name": name} for name in ("seqpan", "mrtnet", "emb", "qave", "tan2d")},
 }
 """The backbones by the name that tables and logs use."""
 

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
 from refkd.errors import RefKDError
-from refkd.files import replaced
+from refkd.files import write_text
 from refkd.training.validation import VALIDATION_ROLES
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import Workplace
@@ -60,14 +60,12 @@ def reproduce(
             record.begin(dataset, facts)
             record.keep([settings], None)
             _train(request, units, dataset, record, address, reporter)
-            if request.final:
-                pairs = _open_sealed(request, units, dataset)
-                looks = read_looks(request.home)
-            else:
-                pairs = (dataset.role(VALIDATION_ROLES[0]), dataset.role(VALIDATION_ROLES[1]))
+            pairs = _open_roles(request, units, dataset)
             roles = dict(zip(SIDES, pairs, strict=True))
             reporter.stage(f"scoring on {roles['id'].role} and {roles['ood'].role}")
             caveats = {label: ", ".join(row[0].caveats) for label, row in units.rows.items()}
+            splits = dataset.manifest.splits.values()
+            used, there = sum(s.pairs for s in splits), sum(s.annotated_pairs for s in splits)
             result = Result(
                 experiment=experiment,
                 scored=score_units(units, dataset, roles),
@@ -77,9 +75,11 @@ def reproduce(
                 scale=scale.name,
                 seeds=scale.seeds,
                 caveats={label: caveat for label, caveat in caveats.items() if caveat},
-                subset=_subset(dataset),
+                subset=None
+                if used == there
+                else f"{used:,} of {there:,} annotated pairs have features",
                 simulated=dataset.manifest.simulation is not None,
-                test_evaluations=[look.title for look in looks] if request.final else [],
+                test_evaluations=[x.title for x in read_looks(request.home) if request.final],
             )
             files = [settings, *_write(request, result, units, dataset, roles["ood"])]
             record.keep(files, "results")
@@ -117,8 +117,10 @@ def _train(
         record.trained(unit)
 
 
-def _open_sealed(request: Request, units: Units, dataset: Dataset) -> tuple[Pairs, Pairs]:
-    """Open the test roles; the ledger of the table holds from then on that they were."""
+def _open_roles(request: Request, units: Units, dataset: Dataset) -> tuple[Pairs, Pairs]:
+    """Open validation, or the test roles: the table's ledger then holds that they were."""
+    if not request.final:
+        return dataset.role(VALIDATION_ROLES[0]), dataset.role(VALIDATION_ROLES[1])
     systems = {
         label: Evaluated(students={unit.folder.name: unit.frozen().record.sha256 for unit in row})
         for label, row in units.rows.items()
@@ -136,12 +138,6 @@ def _open_sealed(request: Request, units: Units, dataset: Dataset) -> tuple[Pair
     return roles
 
 
-def _subset(dataset: Dataset) -> str | None:
-    counts = dataset.manifest.splits.values()
-    used, there = sum(c.pairs for c in counts), sum(c.annotated_pairs for c in counts)
-    return None if used == there else f"{used:,} of {there:,} annotated pairs have features"
-
-
 def _write_settings(
     folder: Path, experiment: Experiment, units: Units, origin: Mapping[str, str]
 ) -> Path:
@@ -155,7 +151,9 @@ def _write_settings(
         for label, row in units.rows.items()
     }
     content = {"experiment": experiment.name, "title": experiment.title, **origin, "rows": rows}
-    return _write_text(folder / "settings.yaml", yaml.safe_dump(content, sort_keys=False))
+    path = folder / "settings.yaml"
+    write_text(path, yaml.safe_dump(content, sort_keys=False))
+    return path
 
 
 def _write(
@@ -168,15 +166,18 @@ def _write(
         f"{name}.csv": table.comma_separated(result),
         f"{name}.tex": table.latex(result),
         f"{name}.json": result.scored.model_dump_json(indent=1) + "\n",
+        "runs.jsonl": "".join(json.dumps(_run(unit)) + "\n" for unit in units.all()),
     }
-    files = [_write_text(request.folder / file, text) for file, text in texts.items()]
+    for file, text in texts.items():
+        write_text(request.folder / file, text)
+    files = [request.folder / file for file in texts]
     if result.experiment.kind != "table":
         from tune.reproduce.figures import draw
 
-        files.append(request.folder / f"{name}.png")
-        draw(result, units, dataset, outside, files[-1])
-    lines = "".join(json.dumps(_run(unit)) + "\n" for unit in units.all())
-    return [*files, _write_text(request.folder / "runs.jsonl", lines)]
+        picture = request.folder / f"{name}.png"
+        draw(result, units, dataset, outside, picture)
+        files.insert(-1, picture)
+    return files
 
 
 def _run(unit: Unit) -> dict[str, object]:
@@ -189,9 +190,3 @@ def _run(unit: Unit) -> dict[str, object]:
         "epochs": unit.config.total_epochs(),
         "metrics": {k: round(v, 6) for k, v in sorted(record.metrics.items())},
     }
-
-
-def _write_text(path: Path, text: str) -> Path:
-    with replaced(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path

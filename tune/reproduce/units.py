@@ -95,12 +95,29 @@ def units_of(experiment: Experiment, scale: Scale, dataset: Dataset, workspace: 
 
     def unit(system: System, k: int) -> Unit:
         if system.recipe is not None:
-            config = _teacher_config(system, scale, k)
+            kept = {"select": "best", "select_by": f"val_{system.selects}/miou"}
+            config = TeacherConfig.model_validate(
+                {
+                    "backbone": {**scale.network(system.backbone), **system.network},
+                    "recipe": RecipeConfig.named(system.recipe),
+                    "training": {**scale.training_settings(system.backbone), **kept},
+                    "seed": _seed(k, system.recipe),
+                }
+            )
             folder = teacher_folder(workspace, config, dataset)
             return Unit(row=system.label, replicate=k, config=config, folder=folder)
         pair = teacher_systems(f"{system.backbone} ", system.backbone)
         teachers = {role: unit(teacher, k) for role, teacher in pair.items()}
-        student = _student_config(system, scale, k)
+        student = StudentConfig.model_validate(
+            {
+                "backbone": scale.network(system.backbone),
+                "distill": {"warmup_epochs": scale.warmup_epochs, **system.distill},
+                # The last epoch: the best one could be of the warm-up, which all variants share.
+                "training": {**scale.training_settings(system.backbone), "select": "last"},
+                # The same for all variants, so that they differ by the method alone.
+                "seed": _seed(k, "student"),
+            }
+        )
         parts = [
             dataset.fingerprint,
             student.model_dump(mode="json"),
@@ -114,32 +131,6 @@ def units_of(experiment: Experiment, scale: Scale, dataset: Dataset, workspace: 
 
     rows = {one.label: [unit(one, k) for k in range(scale.seeds)] for one in experiment.systems}
     return Units(rows=rows)
-
-
-def _teacher_config(system: System, scale: Scale, replicate: int) -> TeacherConfig:
-    assert system.recipe is not None
-    kept = {"select": "best", "select_by": f"val_{system.selects}/miou"}
-    return TeacherConfig.model_validate(
-        {
-            "backbone": {**scale.network(system.backbone), **system.network},
-            "recipe": RecipeConfig.named(system.recipe),
-            "training": {**scale.training_settings(system.backbone), **kept},
-            "seed": _seed(replicate, system.recipe),
-        }
-    )
-
-
-def _student_config(system: System, scale: Scale, replicate: int) -> StudentConfig:
-    return StudentConfig.model_validate(
-        {
-            "backbone": scale.network(system.backbone),
-            "distill": {"warmup_epochs": scale.warmup_epochs, **system.distill},
-            # The last epoch: the best one could be of the warm-up, which all variants share.
-            "training": {**scale.training_settings(system.backbone), "select": "last"},
-            # The same for all variants, so that they differ by the method alone.
-            "seed": _seed(replicate, "student"),
-        }
-    )
 
 
 def _seed(replicate: int, what: str) -> int:
