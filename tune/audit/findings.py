@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pydantic import Field, computed_field
+from pydantic.dataclasses import dataclass
 
-from refkd.config import Config
 
-
-class Finding(Config):
+@dataclass(frozen=True)
+class Finding:
     """Two places that disagree, or something half done."""
 
     check: str
