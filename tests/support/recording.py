@@ -11,7 +11,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
-from tune.tracking.delivery import Delivered
+from tune.tracking.delivery import Delivered, Delivery
 from tune.tracking.operations import (
     STUDY_RUN,
     BeginRun,
@@ -45,7 +45,7 @@ class Tracked:
         self._operations: list[Operation] = []
         self._settings = client_settings()
         self._settings.__enter__()
-        self._delivery = target(uri, folder, experiment).delivery(lambda: self.news)
+        self._delivery = Delivery(target(uri, folder, experiment), lambda: self.news)
 
     def news(self) -> list[Operation]:
         return self._operations.copy()

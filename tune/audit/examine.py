@@ -12,7 +12,7 @@ from refkd.errors import RefKDError
 from tune.audit.files import FILE_CHECKS
 from tune.audit.findings import Finding
 from tune.audit.study import STUDY_CHECKS, WHILE_STOPPED
-from tune.audit.tracking import RECORD_CHECKS
+from tune.audit.tracking import record
 from tune.study.lease import lease
 from tune.study.snapshot import StudyReader, StudySnapshot
 
@@ -21,7 +21,7 @@ ROUNDS = 3
 
 Check = Callable[[StudySnapshot], Iterator[Finding]]
 _AT_WORK: tuple[Check, ...] = STUDY_CHECKS
-_STOPPED: tuple[Check, ...] = (*STUDY_CHECKS, *WHILE_STOPPED, *FILE_CHECKS, *RECORD_CHECKS)
+_STOPPED: tuple[Check, ...] = (*STUDY_CHECKS, *WHILE_STOPPED, *FILE_CHECKS, record)
 
 
 class Diagnosis(Config):

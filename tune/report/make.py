@@ -16,6 +16,7 @@ from tune.report.page import Content, head_facts, ledger_text, plot_data, render
 from tune.report.parallel import parallel
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import identity_of
+from tune.tracking.delivery import send
 from tune.tracking.operations import STUDY_RUN, kept_file
 from tune.tracking.target import target_of
 
@@ -120,7 +121,7 @@ def _send(study: StudySnapshot, page: Path, pictures: Sequence[Path]) -> tuple[b
         kept_file(STUDY_RUN, path, folder, at=path.stat().st_mtime)
         for path, folder in folders.items()
     ]
-    done = target.send(files, SECONDS)
+    done = send(target, files, SECONDS)
     if done.left or done.refused:
         why = done.problem or f"see {target.refused}"
         return False, (

@@ -37,6 +37,7 @@ from tune.tracking.operations import (
     as_text,
     kept_file,
     kept_scores,
+    milliseconds,
 )
 from tune.tracking.record import CLOSE_SECONDS, warn_of
 from tune.tracking.target import Target, client_settings
@@ -60,7 +61,7 @@ def table_record(
         folder=request.home / "tracking",
     )
     with client_settings():
-        record = TableRecord(request.title, target, units, reporter)
+        record = TableRecord(target, units, reporter)
         status: Status = "KILLED"
         try:
             yield record
@@ -73,15 +74,13 @@ def table_record(
 class TableRecord(JobListener):
     """What should stand in MLflow by now, and the listener of the jobs that adds to it."""
 
-    def __init__(
-        self, name: str, target: Target, units: Sequence[Unit], reporter: Reporter
-    ) -> None:
-        self._name, self._reporter = name, reporter
+    def __init__(self, target: Target, units: Sequence[Unit], reporter: Reporter) -> None:
+        self._name, self._reporter = target.study, reporter
         self._units = {unit.key: unit for unit in units}
         self._lock = Lock()
         self._operations: dict[str, Operation] = {}
         self._tags: dict[str, str] = {}
-        self.delivery: Delivery = target.delivery(lambda: self.news)
+        self.delivery = Delivery(target, lambda: self.news)
 
     def news(self) -> list[Operation]:
         """Return all that should stand in MLflow by now."""
@@ -141,13 +140,14 @@ class TableRecord(JobListener):
         self, run: str, status: Status, tags: Mapping[str, str], metrics: Mapping[str, float]
     ) -> None:
         """Close a run."""
-        self._put(EndRun(run=run, time=_now(), status=status, tags=tags, metrics=metrics))
+        now = milliseconds(time.time())
+        self._put(EndRun(run=run, time=now, status=status, tags=tags, metrics=metrics))
 
     def _begin(
         self, run: str, name: str, params: Mapping[str, str], own: Mapping[str, str]
     ) -> None:
-        tags = {**self._tags, **own}
-        self._put(BeginRun(run=run, time=_now(), name=name, params=params, tags=tags))
+        now, tags = milliseconds(time.time()), {**self._tags, **own}
+        self._put(BeginRun(run=run, time=now, name=name, params=params, tags=tags))
 
     def _put(self, *operations: Operation) -> None:
         with self._lock:
@@ -161,10 +161,8 @@ def _identity(home: Path) -> str:
     """Return the identity of this table, by which its runs differ from a namesake's."""
     path = home / "identity"
     if not path.is_file():
-        older = home / "spool" / "identity"  # where an earlier version kept it
-        known = older.read_text(encoding="ascii") if older.is_file() else secrets.token_hex(6)
         with replaced(path) as temporary:
-            temporary.write_text(known, encoding="ascii")
+            temporary.write_text(secrets.token_hex(6), encoding="ascii")
     return path.read_text(encoding="ascii")
 
 
@@ -181,17 +179,13 @@ def _known_epochs(unit: Unit) -> dict[str, Any]:
 
 
 def _logged(unit: Unit, epochs: Mapping[str, Any]) -> list[LogEpoch]:
+    """Return the epochs as operations."""
+    run, numbered = _key(unit), {int(epoch): held for epoch, held in epochs.items()}
     return [
-        LogEpoch(
-            run=_key(unit), time=round(1000 * held["at"]), epoch=epoch, metrics=held["metrics"]
-        )
-        for epoch, held in sorted((int(epoch), held) for epoch, held in epochs.items())
+        LogEpoch(run=run, time=milliseconds(held["at"]), epoch=epoch, metrics=held["metrics"])
+        for epoch, held in sorted(numbered.items())
     ]
 
 
 def _key(unit: Unit) -> str:
     return f"unit/{unit.folder.name}"
-
-
-def _now() -> int:
-    return round(1000 * time.time())

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import (
@@ -23,10 +22,11 @@ from tenacity import (
 )
 from tenacity.nap import sleep_using_event
 
+from tune.config.urls import scrub
 from tune.tracking.operations import EndRun, LogEpoch, Operation, RefusedError
+from tune.tracking.target import Cursor, Target, client_settings
 
 if TYPE_CHECKING:
-    from tune.tracking.target import Cursor
     from tune.tracking.writer import Writer
 
 T = TypeVar("T")
@@ -62,26 +62,15 @@ class Delivered:
 class Delivery:
     """Sends what a server lacks of a source; retries an outage, puts refused operations aside.
 
-    `open_source` and `connect`, which makes the writer, are called in the thread: the source may
-    have a connection of its own, and the writer, made only when there is something to send,
-    imports MLflow. Refused operations are appended to the file `refused`. Texts of errors are
-    kept as `show` returns them.
+    `open_source` is called in the thread: the source may have a connection of its own. The writer
+    is made only when there is something to send. The caller sets `client_settings`.
     """
 
     def __init__(
-        self,
-        open_source: Callable[[], Source],
-        cursor: Cursor,
-        refused: Path,
-        connect: Callable[[], Writer],
-        *,
-        show: Callable[[str], str] = str,
+        self, target: Target, open_source: Callable[[], Source], cursor: Cursor | None = None
     ) -> None:
-        self._open = open_source
-        self._cursor = cursor
-        self._refused = refused
-        self._connect = connect
-        self._show = show
+        self._target, self._open = target, open_source
+        self._cursor = target.cursor() if cursor is None else cursor
         self._sent = self._rejected = 0
         self._problem: BaseException | None = None
         self._took: deque[float] = deque(maxlen=LATE)
@@ -117,7 +106,7 @@ class Delivery:
         lacking = len(self._cursor.pending(self._open()())) if behind else 0
         slow = TimeoutError("the server does not answer in time") if lacking else None
         problem = self._problem or slow
-        why = None if problem is None else self._show(str(problem))
+        why = None if problem is None else scrub(str(problem), self._target.uri)
         return Delivered(sent=self._sent, left=lacking, refused=self._rejected, problem=why)
 
     def _run(self) -> None:
@@ -131,7 +120,7 @@ class Delivery:
                 closing = self._closing.is_set()
                 queue = self._cursor.pending(self._retrying(source))
                 if queue and writer is None:
-                    writer = self._retrying(self._connect)
+                    writer = self._retrying(self._target.writer)
                     if writer.is_new:  # it has nothing, whatever the cursor says
                         self._cursor.clear()
                         source = self._retrying(self._open)
@@ -184,17 +173,18 @@ class Delivery:
             self._cursor.add(operations)
         except RefusedError as refusal:
             if len(operations) == 1:
-                self._reject(operations[0], self._show(str(refusal)))
+                self._reject(operations[0], str(refusal))
             else:
                 for one in operations:
                     self._deliver(writer, [one])
 
     def _reject(self, operation: Operation, reason: str) -> None:
         """Put aside what the server will never take, so that it is not sent again."""
+        reason = scrub(reason, self._target.uri)
         row = {"reason": reason, "operation": asdict(operation), "key": operation.key}
         with suppress(OSError):
-            self._refused.parent.mkdir(parents=True, exist_ok=True)
-            with self._refused.open("a", encoding="utf-8") as handle:
+            self._target.folder.mkdir(parents=True, exist_ok=True)
+            with self._target.refused.open("a", encoding="utf-8") as handle:
                 handle.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._rejected += 1
         self._cursor.add([operation])
@@ -216,6 +206,17 @@ class Delivery:
             sleep=sleep_using_event(self._given_up),
             before_sleep=note_failure,
         )(action)
+
+
+def send(
+    target: Target, operations: Sequence[Operation], seconds: float, *, again: bool = False
+) -> Delivered:
+    """Send operations for at most so many seconds; `again` also what the server has."""
+    cursor = target.cursor()
+    if again:
+        cursor.forget(operations)
+    with client_settings():
+        return Delivery(target, lambda: lambda: operations, cursor).close(seconds)
 
 
 def parcels(operations: Iterable[Operation]) -> Iterator[list[Operation]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from tune.tracking.operations import (
     Input,
     KeepFile,
     KeepModel,
-    LinkInputs,
     LogEpoch,
     Operation,
     as_text,
@@ -85,24 +84,28 @@ class Lineage:
             "context": "training and validation",
         }
 
-    def inputs(self, run: str, time: int) -> Iterator[Operation]:
-        """Yield the link from a student's run to its dataset, knowledge and teachers."""
-        if self.dataset is not None:
-            knowledge = [self._knowledge(role, self.dataset) for role in self.teachers]
-            teachers = [teacher.digest for teacher in self.teachers.values()]
-            datasets = [self.data, *knowledge]
-            yield LinkInputs(run=run, time=time, datasets=datasets, models=teachers)
+    def inputs(self) -> list[Input]:
+        """Return what a student learns from: the dataset, and the knowledge of its teachers."""
+        if self.dataset is None:
+            return []
+        folder, fingerprint = self.workspace.absolute() / "knowledge", self.dataset.fingerprint
+        knowledge = [
+            {
+                "name": f"knowledge-{role}",
+                "digest": address,
+                "source": f"{folder}/{address}.npy",
+                "profile": json.dumps(
+                    {"teacher": self.teachers[role].digest, "dataset": fingerprint}
+                ),
+                "context": f"logits of teacher-{role}",
+            }
+            for role, address in self._addresses.items()
+        ]
+        return [self.data, *knowledge]
 
-    def _knowledge(self, role: str, dataset: Dataset) -> Input:
-        address, folder = self._addresses[role], self.workspace.absolute() / "knowledge"
-        made_of = {"teacher": self.teachers[role].digest, "dataset": dataset.fingerprint}
-        return {
-            "name": f"knowledge-{role}",
-            "digest": address,
-            "source": f"{folder}/{address}.npy",
-            "profile": json.dumps(made_of),
-            "context": f"logits of teacher-{role}",
-        }
+    def models(self) -> list[str]:
+        """Return the digests of a student's teachers."""
+        return [teacher.digest for teacher in self.teachers.values()]
 
     def student(
         self, begun: BeginRun, folder: Path, epochs: Mapping[int, LogEpoch], *, ended: int
@@ -139,8 +142,8 @@ class Lineage:
         ended = (teacher.folder / TEACHER_RECORD).stat().st_mtime
         began, end = ended - max(took, default=0.0), milliseconds(ended)
         begun = milliseconds(began)
-        yield BeginRun(run=key, time=begun, name=name, params=parameters, tags=tags)
-        yield LinkInputs(run=key, time=begun, datasets=[self.data], models=[])
+        made = BeginRun(run=key, time=begun, name=name, params=parameters, tags=tags)
+        yield replace(made, datasets=[self.data])
         times = {}
         for past, seconds in zip(record.history, took, strict=True):
             times[past["epoch"]] = at = milliseconds(began + seconds)

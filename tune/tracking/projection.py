@@ -32,7 +32,6 @@ from tune.tracking.operations import (
     STUDY_RUN,
     BeginRun,
     EndRun,
-    LinkInputs,
     LogEpoch,
     Operation,
     Status,
@@ -91,7 +90,8 @@ class Projection:
         launched = datetime.fromtimestamp(begun, UTC)
         file = self._file_of(last.number)
         settings = file.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        run = BeginRun(
+        dataset = self._lineage.dataset
+        yield BeginRun(
             run=STUDY_RUN,
             time=milliseconds(first.begun),
             name=file.name,
@@ -102,17 +102,14 @@ class Projection:
                 "refkd.study": file.name,
                 "refkd.role": "study",
             },
+            datasets=[] if dataset is None else [self._lineage.data],
         )
-        yield run
-        dataset = self._lineage.dataset
         paths = [self._file.folder / "study.yaml"]
         paths += [] if dataset is None else [dataset.path / "manifest.json"]
         for path in paths:
             if path.is_file():
                 yield kept_file(STUDY_RUN, path, None, at=begun)
         if dataset is not None:
-            data = [self._lineage.data]
-            yield LinkInputs(run=STUDY_RUN, time=run.time, datasets=data, models=[])
             tags = self._tags(self._file_of(first.number), first.environment)
             for role in self._lineage.teachers:
                 yield from self._lineage.teacher(role, tags)
@@ -156,6 +153,8 @@ class Projection:
             name=f"trial-{view.number:04d}",
             params=as_text({**file.fixed(), **view.values}),
             tags=tags,
+            datasets=self._lineage.inputs(),
+            models=self._lineage.models(),
         )
         curve: Curve = {e: (view.time_of(e), metrics) for e, metrics in view.curve.items()}
         end, complete = None, view.state == "COMPLETE"
@@ -204,6 +203,8 @@ class Projection:
                 "refkd.role": "finalist",
             },
             parent=trial_key(number),
+            datasets=self._lineage.inputs(),
+            models=self._lineage.models(),
         )
         end = None
         if ended is not None:
@@ -218,7 +219,6 @@ class Projection:
     ) -> Iterator[Operation]:
         """Yield the run of a student; `folder` holds it once it is trained."""
         yield begun
-        yield from self._lineage.inputs(begun.run, begun.time)
         epochs = {
             epoch: LogEpoch(run=begun.run, time=milliseconds(at), epoch=epoch, metrics=metrics)
             for epoch, (at, metrics) in curve.items()

@@ -7,13 +7,12 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import yaml
 
-from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.files import replaced
@@ -24,7 +23,7 @@ from tune.study.lease import lease
 from tune.study.search_study import SearchStudy
 from tune.study.snapshot import open_snapshot
 from tune.study.stored_study import StoredStudy
-from tune.tracking.delivery import Delivered, Delivery
+from tune.tracking.delivery import Delivered, Delivery, Source
 from tune.tracking.lineage import Lineage, found_on_disk
 from tune.tracking.projection import StudySource
 from tune.tracking.target import Target, client_settings, target_of
@@ -78,13 +77,12 @@ class Record:
         self._target = target_of(self._file, study.identity())
         assert self._target is not None
         self._settings.enter_context(client_settings())
-        self._delivery = self._target.delivery(
-            lambda: (
-                StudySource(
-                    self._file, study.apart(), lambda: self._lineage, lambda: self._at_work
-                ).news
-            )
-        )
+
+        def open_source() -> Source:
+            lineage, at_work = lambda: self._lineage, lambda: self._at_work
+            return StudySource(self._file, study.apart(), lineage, at_work).news
+
+        self._delivery = Delivery(self._target, open_source)
 
     def teachers_ready(self, teachers: Mapping[str, Teacher]) -> None:
         """Send the runs of the teachers, and from now on the lineage of students.
@@ -113,19 +111,13 @@ def warn_of(delivery: Delivered, target: Target) -> None:
         _log.warning("MLflow refused %d events: see %s", delivery.refused, target.refused)
 
 
-class Synced(Config):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Synced(Delivered):
     """What `sync` has sent."""
 
     study: str
     server: str
     """Without its password."""
-    sent: int
-    left: int
-    """Operations that the server lacks; the next call or launch sends them."""
-    refused: int
-    """Operations put aside, since the server will never take them."""
-    problem: str | None
-    """Why operations are left."""
     refused_file: str
     """The file of refused operations of all times, with the reasons."""
 
@@ -147,29 +139,22 @@ def sync(study: Path, *, everything: bool = False) -> Synced:
         assert target is not None, "tracking is on"
         lineage = found_on_disk(file, stored.optuna.user_attrs)
 
-        def open_source() -> StudySource:
-            return StudySource(file, stored.apart(), lambda: lineage)
+        def open_source() -> Source:
+            return StudySource(file, stored.apart(), lambda: lineage).news
 
         cursor = target.cursor()
         if everything:
             cursor.clear()
             target.refused.unlink(missing_ok=True)
-        elif not cursor.pending(open_source().news()) and _is_lost(target):
+        elif not cursor.pending(open_source()()) and _is_lost(target):
             cursor.clear()
-        delivery = target.delivery(lambda: open_source().news, cursor)
+        delivery = Delivery(target, open_source, cursor)
         try:
             done = delivery.close(threading.TIMEOUT_MAX)
         except KeyboardInterrupt:  # the rest is left to the next call
             done = delivery.close(0)
-    return Synced(
-        study=file.name,
-        server=without_password(target.uri),
-        sent=done.sent,
-        left=done.left,
-        refused=done.refused,
-        problem=done.problem,
-        refused_file=str(target.refused),
-    )
+    server, refused = without_password(target.uri), str(target.refused)
+    return Synced(study=file.name, server=server, refused_file=refused, **asdict(done))
 
 
 def _is_lost(target: Target) -> bool:

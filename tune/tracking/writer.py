@@ -31,10 +31,8 @@ from tune.tracking.operations import (
     STUDY_RUN,
     BeginRun,
     EndRun,
-    Input,
     KeepFile,
     KeepModel,
-    LinkInputs,
     LogEpoch,
     Operation,
     RefusedError,
@@ -77,8 +75,6 @@ class Writer:
                 case KeepFile() as file:
                     path = _existing(file.path)
                     self._client.log_artifact(self._run(file.run), str(path), file.folder)
-                case LinkInputs() as inputs:
-                    self._inputs(inputs)
                 case KeepModel() as model:
                     self._model(model)
                 case _:
@@ -96,23 +92,22 @@ class Writer:
 
     def _begin(self, begin: BeginRun) -> None:
         """Create a run or find it again; a parameter that changed since becomes a tag."""
-        params, tags = dict(begin.params), dict(begin.tags)
-        known = begin.run in self._runs
+        known, held, tags = begin.run in self._runs, {}, {}
         run_id = self._run(begin.run, begin)
-        if not known and begin.run in self._fresh:
-            if params:
-                self._client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
-            return
-        run = self._client.get_run(run_id)
-        if run.info.status != "RUNNING":
-            self._client.update_run(run_id, status="RUNNING")
-        held = run.data.params
-        tags |= {f"refkd.now.{k}": v for k, v in params.items() if held.get(k, v) != v}
-        self._client.log_batch(
-            run_id,
-            params=[Param(k, v) for k, v in params.items() if k not in held],
-            tags=[RunTag(k, v) for k, v in tags.items()],
-        )
+        run = self._client.get_run(run_id) if known or begin.run not in self._fresh else None
+        if run is not None:
+            if run.info.status != "RUNNING":
+                self._client.update_run(run_id, status="RUNNING")
+            held, now = run.data.params, begin.params.items()
+            changed = {f"refkd.now.{k}": v for k, v in now if held.get(k, v) != v}
+            tags = {**begin.tags, **changed}
+        params = [Param(k, v) for k, v in begin.params.items() if k not in held]
+        if params or tags:
+            self._client.log_batch(
+                run_id, params=params, tags=[RunTag(k, v) for k, v in tags.items()]
+            )
+        if begin.datasets or begin.models:
+            self._inputs(begin, run_id, run)
 
     def _epochs(self, operations: Sequence[Operation]) -> None:
         """Log epochs, and close the run where its end comes last: a closed run is complete."""
@@ -153,7 +148,7 @@ class Writer:
             self._held[key] = {point.step: point.timestamp for point in known}
         return self._held.get(key, {})
 
-    def _inputs(self, inputs: LinkInputs) -> None:
+    def _inputs(self, inputs: BeginRun, run_id: str, run: Run | None) -> None:
         """Link a run to its datasets, and to those of its models that the store holds.
 
         MLflow takes a model but once.
@@ -162,9 +157,6 @@ class Writer:
             if model := self._store.model(digest):
                 self._models[digest] = model
         models = [self._models[digest] for digest in inputs.models if digest in self._models]
-        run_id = self._run(inputs.run)
-        run = None if inputs.run in self._fresh else self._client.get_run(run_id)
-        self._fresh.discard(inputs.run)
         held = {one.model_id for one in run.inputs.model_inputs} if run and run.inputs else set()
         self._client.log_inputs(
             run_id,
@@ -172,7 +164,7 @@ class Writer:
             models=[LoggedModelInput(m.model_id) for m in models if m.model_id not in held],
         )
         if models and (run is None or NOTE_TAG not in run.data.tags):
-            self._client.set_tag(run_id, NOTE_TAG, _note(inputs.datasets, models))
+            self._client.set_tag(run_id, NOTE_TAG, _note(inputs, models))
 
     def _model(self, made: KeepModel) -> None:
         """Store the network of a run as a logged model, with its scores.
@@ -240,13 +232,13 @@ class Writer:
         return self._store.run(key) if may_be_there else None
 
 
-def _note(datasets: Sequence[Input], models: Sequence[LoggedModel]) -> str:
+def _note(inputs: BeginRun, models: Sequence[LoggedModel]) -> str:
     """Describe a student by what it was made of, with links to the pages of both teachers."""
     teachers = [
         f"[{m.name}](#/{compat.model_page(m.experiment_id, m.model_id)})"
         for m in sorted(models, key=lambda model: str(model.name))
     ]
-    made_of = sorted((one["name"], one["digest"]) for one in datasets)
+    made_of = sorted((one["name"], one["digest"]) for one in inputs.datasets)
     return (
         f"Distilled from {' and '.join(teachers)}. Made of "
         f"{', '.join(f'{name} `{digest}`' for name, digest in made_of)}. The metrics `kept/...` "
