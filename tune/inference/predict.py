@@ -10,12 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refkd.config import Config
-from refkd.data.features import (
-    HDF5_SUFFIXES,
-    FolderFeatures,
-    Hdf5Features,
-    checked_rows,
-)
+from refkd.data.features import HDF5_SUFFIXES, FolderFeatures, Hdf5Features, checked_rows
 from refkd.errors import DataError
 from tune.inference.model import load_model
 from tune.inference.timeline import Answer
@@ -57,16 +52,16 @@ def predict(
     `RefKDError`, `CheckpointError` of the model and `DataError` of the features and queries.
     """
     rows = read_video(features, video)
-    found = load_model(model, tracking=tracking)
+    retriever, source, facts = load_model(model, tracking=tracking)
     seconds = float(len(rows)) if duration is None else duration
-    spans = found.retriever.retrieve(rows, list(queries), duration=seconds, top=top)
+    spans = retriever.retrieve(rows, list(queries), duration=seconds, top=top)
     return Prediction(
-        model=found.source,
-        facts=found.facts,
+        model=source,
+        facts=facts,
         clips=len(rows),
         duration=seconds,
         duration_given=duration is not None,
-        marks=found.retriever.marks,
+        marks=retriever.marks,
         answers=[Answer(query=q, spans=s) for q, s in zip(queries, spans, strict=True)],
     )
 

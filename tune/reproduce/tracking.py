@@ -40,7 +40,7 @@ from tune.tracking.operations import (
     milliseconds,
 )
 from tune.tracking.record import CLOSE_SECONDS, warn_of
-from tune.tracking.target import Target, client_settings
+from tune.tracking.target import Target
 
 EPOCHS = "epochs.json"
 """In a network's folder: metrics and time of each epoch."""
@@ -60,15 +60,14 @@ def table_record(
         workspace=request.workspace,
         folder=request.home / "tracking",
     )
-    with client_settings():
-        record = TableRecord(target, units, reporter)
-        status: Status = "KILLED"
-        try:
-            yield record
-            status = "FINISHED"
-        finally:
-            record.end(STUDY_RUN, status, {}, {})
-            warn_of(record.delivery.close(CLOSE_SECONDS), target)
+    record = TableRecord(target, units, reporter)
+    status: Status = "KILLED"
+    try:
+        yield record
+        status = "FINISHED"
+    finally:
+        record.end(STUDY_RUN, status)
+        warn_of(record.delivery.close(CLOSE_SECONDS), target)
 
 
 class TableRecord(JobListener):
@@ -128,20 +127,25 @@ class TableRecord(JobListener):
     def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
         """Close the run of a network that failed; the others are closed when all are trained."""
         if end.failed is not None:
-            self.end(_key(self._units[job.key]), "FAILED", {"refkd.reason": end.failed}, {})
+            self.end(_key(self._units[job.key]), "FAILED", failed=end.failed)
 
     def trained(self, unit: Unit) -> None:
         """Close the run of a network, which another table may have trained."""
         if f"{BeginRun.__name__}/{_key(unit)}" not in self._operations:
             self.job_started(unit.job())
-        self.end(_key(unit), "FINISHED", {}, kept_scores(unit.frozen().record.metrics))
+        self.end(_key(unit), "FINISHED", metrics=kept_scores(unit.frozen().record.metrics))
 
     def end(
-        self, run: str, status: Status, tags: Mapping[str, str], metrics: Mapping[str, float]
+        self,
+        run: str,
+        status: Status,
+        *,
+        failed: str | None = None,
+        metrics: Mapping[str, float] | None = None,
     ) -> None:
-        """Close a run."""
-        now = milliseconds(time.time())
-        self._put(EndRun(run=run, time=now, status=status, tags=tags, metrics=metrics))
+        """Close a run, which failed for a reason or has kept some metrics."""
+        now, tags = milliseconds(time.time()), {"refkd.reason": failed} if failed else {}
+        self._put(EndRun(run=run, time=now, status=status, tags=tags, metrics=metrics or {}))
 
     def _begin(
         self, run: str, name: str, params: Mapping[str, str], own: Mapping[str, str]

@@ -103,10 +103,6 @@ class Lineage:
         ]
         return [self.data, *knowledge]
 
-    def models(self) -> list[str]:
-        """Return the digests of a student's teachers."""
-        return [teacher.digest for teacher in self.teachers.values()]
-
     def student(
         self, begun: BeginRun, folder: Path, epochs: Mapping[int, LogEpoch], *, ended: int
     ) -> Iterator[Operation]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,7 @@ from tune.config.space import flat
 from tune.config.study_file import StudyFile
 from tune.study.budget import trials_left
 from tune.study.environment import Environment
-from tune.study.events import (
-    FinalistEpochEnded,
-    FinalistsBegun,
-    FinalistTrained,
-    study_events,
-)
+from tune.study.events import FinalistEpochEnded, FinalistsBegun, FinalistTrained, study_events
 from tune.study.folders import finalist_folder, trial_folder
 from tune.study.launches import read_launches
 from tune.study.view import ASKED, STAMP, TrialView, ViewCache, changed
@@ -76,7 +72,7 @@ class Projection:
 
     def operations(self) -> list[Operation]:
         """Return all of it: the study's run, teachers, trials, finalists."""
-        trials = [one for view in self._views for one in self.trial(view)]
+        trials = chain.from_iterable(map(self.trial, self._views))
         return [*self._study(), *trials, *self.finalists(), *self._end()]
 
     def _study(self) -> Iterator[Operation]:
@@ -131,16 +127,14 @@ class Projection:
             metrics={},
         )
 
-    def trial(self, view: TrialView) -> list[Operation]:
-        """Return the run of a trial that was begun, as far as it has come."""
+    def trial(self, view: TrialView) -> Iterator[Operation]:
+        """Yield the run of a trial that was begun, as far as it has come."""
         if ASKED not in view.stamps:
-            return []
+            return
         asked = view.stamps[ASKED]
-        launch = self._launches.get(asked.launch)
-        file = self._file if launch is None else self._file_of(launch.number)
+        file = self._file_of(asked.launch)
         tags = {
-            **self._tags(file, None if launch is None else launch.environment),
-            **self._lineage.tags(),
+            **self._tags(file, self._launches[asked.launch].environment),
             "refkd.trial": str(view.number),
             "refkd.role": "student",
             "refkd.attempt": str(view.attributes.get("attempt", 1)),
@@ -153,8 +147,6 @@ class Projection:
             name=f"trial-{view.number:04d}",
             params=as_text({**file.fixed(), **view.values}),
             tags=tags,
-            datasets=self._lineage.inputs(),
-            models=self._lineage.models(),
         )
         curve: Curve = {e: (view.time_of(e), metrics) for e, metrics in view.curve.items()}
         end, complete = None, view.state == "COMPLETE"
@@ -162,10 +154,10 @@ class Projection:
             kept = view.kept if complete else {}
             end = _end(begun.run, view.ended or asked.time, view.state, view.reason, kept)
         folder = trial_folder(self._file.folder, view.number) if complete else None
-        return [*self._student(begun, curve, end, folder)]
+        yield from self._student(begun, curve, end, folder)
 
-    def finalists(self) -> list[Operation]:
-        """Return the runs of students on fresh seeds, each below its trial's."""
+    def finalists(self) -> Iterator[Operation]:
+        """Yield the runs of students on fresh seeds, each below its trial's."""
         curves: dict[tuple[int, int], Curve] = defaultdict(dict)
         epochs = study_events(self._attributes, FinalistEpochEnded)
         for one in sorted(epochs, key=lambda one: one.epoch):
@@ -176,48 +168,39 @@ class Projection:
         for call in study_events(self._attributes, FinalistsBegun):
             for place in product(call.trials, range(len(call.seeds))):
                 calls.setdefault(place, call)
-        return [
-            one
-            for place in sorted(calls)
-            for one in self._finalist(*place, calls[place], curves[place], ended.get(place))
-        ]
-
-    def _finalist(
-        self,
-        number: int,
-        replicate: int,
-        call: FinalistsBegun,
-        curve: Curve,
-        ended: FinalistTrained | None,
-    ) -> Iterator[Operation]:
-        values = self._views[number].values
-        begun = BeginRun(
-            run=finalist_key(number, replicate),
-            time=milliseconds(call.begun),
-            name=f"finalist-{number:04d}-seed-{replicate}",
-            params=as_text({**self._file.fixed(), **values, "seed": call.seeds[replicate]}),
-            tags={
-                **self._tags(self._file, call.environment),
-                **self._lineage.tags(),
-                "refkd.finalist_of": str(number),
-                "refkd.role": "finalist",
-            },
-            parent=trial_key(number),
-            datasets=self._lineage.inputs(),
-            models=self._lineage.models(),
-        )
-        end = None
-        if ended is not None:
-            last = curve[max(curve)][0] if curve else call.begun
-            state = "FAIL" if ended.failed else "COMPLETE"
-            end = _end(begun.run, last, state, ended.failed, ended.metrics)
-        folder = finalist_folder(self._file.folder, number, replicate)
-        return self._student(begun, curve, end, folder)
+        for number, replicate in sorted(calls):
+            call, curve = calls[number, replicate], curves[number, replicate]
+            values = {**self._views[number].values, "seed": call.seeds[replicate]}
+            begun = BeginRun(
+                run=finalist_key(number, replicate),
+                time=milliseconds(call.begun),
+                name=f"finalist-{number:04d}-seed-{replicate}",
+                params=as_text({**self._file.fixed(), **values}),
+                tags={
+                    **self._tags(self._file, call.environment),
+                    "refkd.finalist_of": str(number),
+                    "refkd.role": "finalist",
+                },
+                parent=trial_key(number),
+            )
+            end, result = None, ended.get((number, replicate))
+            if result is not None:
+                last = curve[max(curve)][0] if curve else call.begun
+                state = "FAIL" if result.failed else "COMPLETE"
+                end = _end(begun.run, last, state, result.failed, result.metrics)
+            folder = finalist_folder(self._file.folder, number, replicate)
+            yield from self._student(begun, curve, end, folder)
 
     def _student(
         self, begun: BeginRun, curve: Curve, end: EndRun | None, folder: Path | None
     ) -> Iterator[Operation]:
         """Yield the run of a student; `folder` holds it once it is trained."""
+        begun = replace(
+            begun,
+            tags={**begun.tags, **self._lineage.tags()},
+            datasets=self._lineage.inputs(),
+            models=[teacher.digest for teacher in self._lineage.teachers.values()],
+        )
         yield begun
         epochs = {
             epoch: LogEpoch(run=begun.run, time=milliseconds(at), epoch=epoch, metrics=metrics)
@@ -278,7 +261,7 @@ class StudySource:
             return projection.operations()
         # Trials that run are read anew each time, also where nothing was written to them.
         numbers = [n for n in changed(views, before) if views[n : n + 1] != before[n : n + 1]]
-        trials = [one for number in numbers for one in projection.trial(views[number])]
+        trials = chain.from_iterable(projection.trial(views[number]) for number in numbers)
         return [*trials, *(projection.finalists() if new else [])]  # one event an epoch
 
 

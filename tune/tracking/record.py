@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -44,11 +43,9 @@ class Record:
 
     def __init__(self, file: StudyFile) -> None:
         self._file = file
-        self._target: Target | None = None
         self._delivery: Delivery | None = None
         self._at_work = True
         self._begun = time.monotonic()
-        self._settings = ExitStack()
         self._lineage = Lineage(workspace=file.workspace)
         self.delivery = Delivered()
         """What had not reached MLflow at the end."""
@@ -58,12 +55,10 @@ class Record:
 
     def __exit__(self, *_: object) -> None:
         self._at_work = False
-        if self._delivery is None or self._target is None:
-            return
-        struggling = STRUGGLING_SHARE * (time.monotonic() - self._begun)
-        with self._settings:
+        if self._delivery is not None:
+            struggling = STRUGGLING_SHARE * (time.monotonic() - self._begun)
             self.delivery = self._delivery.close(CLOSE_SECONDS, struggling=struggling)
-        warn_of(self.delivery, self._target)
+            warn_of(self.delivery, self._delivery.target)
 
     def study_started(self, study: SearchStudy, dataset: Dataset) -> None:
         """Write the study file as it is now beside the study, and begin to send."""
@@ -72,17 +67,14 @@ class Record:
         with replaced(path) as temporary:
             temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         self._lineage = found_on_disk(self._file, study.optuna.user_attrs, dataset)
-        if not self._file.tracking.enabled:
-            return
-        self._target = target_of(self._file, study.identity())
-        assert self._target is not None
-        self._settings.enter_context(client_settings())
 
         def open_source() -> Source:
             lineage, at_work = lambda: self._lineage, lambda: self._at_work
             return StudySource(self._file, study.apart(), lineage, at_work).news
 
-        self._delivery = Delivery(self._target, open_source)
+        target = target_of(self._file, study.identity()) if self._file.tracking.enabled else None
+        if target is not None:
+            self._delivery = Delivery(target, open_source)
 
     def teachers_ready(self, teachers: Mapping[str, Teacher]) -> None:
         """Send the runs of the teachers, and from now on the lineage of students.

@@ -34,13 +34,7 @@ from tune.tracking.card import Registration, model_card
 from tune.tracking.lineage import HASH_TAG, KNOWLEDGE_TAG, TEACHER_TAG
 from tune.tracking.projection import caveats_tag
 from tune.tracking.store import Store
-from tune.tracking.target import (
-    BEFORE,
-    Target,
-    client_settings,
-    registered_name,
-    target_of,
-)
+from tune.tracking.target import BEFORE, Target, client_settings, registered_name, target_of
 
 SERVED_TAG = "refkd.served"
 """Tag of a logged model whose files MLflow can load, not only weights and their record."""

@@ -54,8 +54,6 @@ class Writer:
         self._models: dict[str, LoggedModel] = {}
         self._doubtful: set[str] = set()
         """Runs whose creation seemed to fail: the server may create them later."""
-        self._fresh: set[str] = set()
-        """Runs that were created here and hold nothing yet but their tags."""
         self._held: dict[str, dict[int, int]] = {}
         """The epochs that a run holds, with their times."""
         self._before: set[str] | None = None
@@ -83,8 +81,6 @@ class Writer:
             if error.error_code in _FINAL:
                 raise RefusedError(str(error)) from error
             raise
-        except FileNotFoundError as error:
-            raise RefusedError(str(error)) from error
 
     def answers(self) -> bool:
         """Return whether the server answers at all; raises what the client raises otherwise."""
@@ -92,22 +88,18 @@ class Writer:
 
     def _begin(self, begin: BeginRun) -> None:
         """Create a run or find it again; a parameter that changed since becomes a tag."""
-        known, held, tags = begin.run in self._runs, {}, {}
-        run_id = self._run(begin.run, begin)
-        run = self._client.get_run(run_id) if known or begin.run not in self._fresh else None
-        if run is not None:
-            if run.info.status != "RUNNING":
-                self._client.update_run(run_id, status="RUNNING")
-            held, now = run.data.params, begin.params.items()
-            changed = {f"refkd.now.{k}": v for k, v in now if held.get(k, v) != v}
-            tags = {**begin.tags, **changed}
-        params = [Param(k, v) for k, v in begin.params.items() if k not in held]
-        if params or tags:
-            self._client.log_batch(
-                run_id, params=params, tags=[RunTag(k, v) for k, v in tags.items()]
-            )
+        run = self._client.get_run(self._run(begin.run, begin))
+        if run.info.status != "RUNNING":
+            self._client.update_run(run.info.run_id, status="RUNNING")
+        held, now = run.data.params, begin.params.items()
+        changed = {f"refkd.now.{k}": v for k, v in now if held.get(k, v) != v}
+        self._client.log_batch(
+            run.info.run_id,
+            params=[Param(k, v) for k, v in now if k not in held],
+            tags=[RunTag(k, v) for k, v in {**begin.tags, **changed}.items()],
+        )
         if begin.datasets or begin.models:
-            self._inputs(begin, run_id, run)
+            self._inputs(begin, run)
 
     def _epochs(self, operations: Sequence[Operation]) -> None:
         """Log epochs, and close the run where its end comes last: a closed run is complete."""
@@ -148,7 +140,7 @@ class Writer:
             self._held[key] = {point.step: point.timestamp for point in known}
         return self._held.get(key, {})
 
-    def _inputs(self, inputs: BeginRun, run_id: str, run: Run | None) -> None:
+    def _inputs(self, inputs: BeginRun, run: Run) -> None:
         """Link a run to its datasets, and to those of its models that the store holds.
 
         MLflow takes a model but once.
@@ -157,14 +149,14 @@ class Writer:
             if model := self._store.model(digest):
                 self._models[digest] = model
         models = [self._models[digest] for digest in inputs.models if digest in self._models]
-        held = {one.model_id for one in run.inputs.model_inputs} if run and run.inputs else set()
+        held = {one.model_id for one in run.inputs.model_inputs} if run.inputs else set()
         self._client.log_inputs(
-            run_id,
+            run.info.run_id,
             datasets=[_dataset(one) for one in inputs.datasets],
             models=[LoggedModelInput(m.model_id) for m in models if m.model_id not in held],
         )
-        if models and (run is None or NOTE_TAG not in run.data.tags):
-            self._client.set_tag(run_id, NOTE_TAG, _note(inputs, models))
+        if models and NOTE_TAG not in run.data.tags:
+            self._client.set_tag(run.info.run_id, NOTE_TAG, _note(inputs, models))
 
     def _model(self, made: KeepModel) -> None:
         """Store the network of a run as a logged model, with its scores.
@@ -207,7 +199,10 @@ class Writer:
             tags[RUN_TAG] = f"{self._store.target.owner}/{key}"
             if key != STUDY_RUN:
                 tags[PARENT_TAG] = self._run(STUDY_RUN if begin is None else begin.parent)
-            run = self._found(key)
+            if self._before is None:
+                self._before = set(self._store.runs(ViewType.ALL))
+            may_be_there = key in self._before or key in self._doubtful
+            run = self._store.run(key) if may_be_there else None
             if run is None:
                 known = key in self._doubtful
                 self._doubtful.add(key)
@@ -219,17 +214,9 @@ class Writer:
                 )
                 if not known:
                     self._doubtful.discard(key)
-                self._fresh.add(key)
                 self._held[key] = {}
             self._runs[key] = run.info.run_id
         return self._runs[key]
-
-    def _found(self, key: str) -> Run | None:
-        """Return the run with a key; the server is asked only for one that may be there."""
-        if self._before is None:
-            self._before = set(self._store.runs(ViewType.ALL))
-        may_be_there = key in self._before or key in self._doubtful
-        return self._store.run(key) if may_be_there else None
 
 
 def _note(inputs: BeginRun, models: Sequence[LoggedModel]) -> str:
@@ -261,5 +248,5 @@ def _dataset(facts: Mapping[str, str]) -> DatasetInput:
 
 def _existing(path: str) -> Path:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file; it was gone before it could be sent")
+        raise RefusedError(f"{path}: no such file; it was gone before it could be sent")
     return Path(path)
