@@ -13,17 +13,9 @@ from tune.config.urls import scrub
 from tune.study.snapshot import StudySnapshot
 from tune.study.stored_study import identity_of
 from tune.study.view import ENDED_STATES
+from tune.tracking import operations as op
 from tune.tracking.delivery import send
 from tune.tracking.lineage import found_on_disk
-from tune.tracking.operations import (
-    NOTE_TAG,
-    STUDY_RUN,
-    BeginRun,
-    EndRun,
-    KeepModel,
-    LogEpoch,
-    Operation,
-)
 from tune.tracking.projection import Projection
 from tune.tracking.record import CLOSE_SECONDS
 from tune.tracking.target import Target, client_settings, target_of
@@ -32,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _ALIKE = partial(math.isclose, rel_tol=1e-9, abs_tol=1e-12)
-_Fault = tuple[str, str, str, Sequence[Operation] | None]
+_Fault = tuple[str, str, str, Sequence[op.Operation] | None]
 """Check, what is wrong, the remedy, and the operations that put it right."""
 
 
@@ -61,7 +53,7 @@ def record(study: StudySnapshot) -> Iterator[Finding]:
 
 
 def _against_store(
-    study: StudySnapshot, target: Target, wanted: Sequence[Operation]
+    study: StudySnapshot, target: Target, wanted: Sequence[op.Operation]
 ) -> Iterator[Finding]:
     from mlflow.exceptions import MlflowException
 
@@ -88,13 +80,13 @@ def _against_store(
             what = f"{key} has {len(found)} runs in MLflow"
             remedy = "keep the fullest, of equals the oldest, and delete the others"
             yield Finding("duplicate", what, remedy, partial(store.run, key))
-    of_run: dict[str, list[Operation]] = defaultdict(list)
+    of_run: dict[str, list[op.Operation]] = defaultdict(list)
     for one in wanted:
         of_run[one.run].append(one)
     for key, own in of_run.items():
         run = runs[key][0] if key in runs else None
-        unkept = any(isinstance(one, KeepModel) and one.sha256 not in models for one in own)
-        end = next((one for one in own if isinstance(one, EndRun)), None)
+        unkept = any(isinstance(one, op.KeepModel) and one.sha256 not in models for one in own)
+        end = next((one for one in own if isinstance(one, op.EndRun)), None)
         faults: Iterator[_Fault] = iter(())
         if not key.startswith(("trial/", "finalist/")):
             faults = _of_other(key, run, end, unkept, wanted)
@@ -110,10 +102,14 @@ def _against_store(
 
 
 def _of_other(
-    key: str, run: Run | None, end: EndRun | None, unkept: bool, everything: Sequence[Operation]
+    key: str,
+    run: Run | None,
+    end: op.EndRun | None,
+    unkept: bool,
+    everything: Sequence[op.Operation],
 ) -> Iterator[_Fault]:
     """Compare the study's own run, or a teacher's, which students refer to."""
-    own, lacks = key == STUDY_RUN, "logged model" if unkept else None
+    own, lacks = key == op.STUDY_RUN, "logged model" if unkept else None
     if run is None or (not own and run.info.status != "FINISHED"):
         lacks = "finished run"
     if lacks is not None:
@@ -126,20 +122,20 @@ def _of_other(
 
 def _of_student(
     study: StudySnapshot,
-    wanted: Sequence[Operation],
-    end: EndRun,
+    wanted: Sequence[op.Operation],
+    end: op.EndRun,
     run: Run | None,
     there: Mapping[int, float],
     unkept: bool,
 ) -> Iterator[_Fault]:
     """Compare the run of a trial or a finalist that has ended; it holds the values `there`."""
     who, name = _named(end.run), study.file.objectives[0]
-    epochs = [one for one in wanted if isinstance(one, LogEpoch) and name in one.metrics]
+    epochs = [one for one in wanted if isinstance(one, op.LogEpoch) and name in one.metrics]
     steps = {one.epoch: one.metrics[name] for one in epochs}
     lacking = sorted(set(steps) - set(there))
-    taught = any(isinstance(one, BeginRun) and one.models for one in wanted)
+    taught = any(isinstance(one, op.BeginRun) and one.models for one in wanted)
     unlinked = "its student is no logged model in MLflow" if unkept else None
-    if run is not None and taught and NOTE_TAG not in run.data.tags:
+    if run is not None and taught and op.NOTE_TAG not in run.data.tags:
         unlinked = "its run in MLflow names no teachers"
     if run is None or lacking:
         lacks = "no run" if run is None else f"a run without the epochs {lacking}"
@@ -162,7 +158,7 @@ def _named(key: str) -> str:
     >>> _named("study"), _named("teacher/id"), _named("trial/0003"), _named("finalist/0003/seed-1")
     ('the study', 'teacher id', 'trial 3', 'finalist 3, seed 1')
     """
-    if key == STUDY_RUN:
+    if key == op.STUDY_RUN:
         return "the study"
     kind, _, rest = key.partition("/")
     which, _, seed = rest.partition("/seed-")

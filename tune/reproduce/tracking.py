@@ -26,19 +26,8 @@ from tune.reproduce.request import Request
 from tune.reproduce.units import Unit
 from tune.study.environment import environment
 from tune.study.locate import default_tracking
+from tune.tracking import operations as op
 from tune.tracking.delivery import Delivery
-from tune.tracking.operations import (
-    STUDY_RUN,
-    BeginRun,
-    EndRun,
-    LogEpoch,
-    Operation,
-    Status,
-    as_text,
-    kept_file,
-    kept_scores,
-    milliseconds,
-)
 from tune.tracking.record import CLOSE_SECONDS, warn_of
 from tune.tracking.target import Target
 
@@ -61,12 +50,12 @@ def table_record(
         folder=request.home / "tracking",
     )
     record = TableRecord(target, units, reporter)
-    status: Status = "KILLED"
+    status: op.Status = "KILLED"
     try:
         yield record
         status = "FINISHED"
     finally:
-        record.end(STUDY_RUN, status)
+        record.end(op.STUDY_RUN, status)
         warn_of(record.delivery.close(CLOSE_SECONDS), target)
 
 
@@ -77,11 +66,11 @@ class TableRecord(JobListener):
         self._name, self._reporter = target.study, reporter
         self._units = {unit.key: unit for unit in units}
         self._lock = Lock()
-        self._operations: dict[str, Operation] = {}
+        self._operations: dict[str, op.Operation] = {}
         self._tags: dict[str, str] = {}
         self.delivery = Delivery(target, lambda: self.news)
 
-    def news(self) -> list[Operation]:
+    def news(self) -> list[op.Operation]:
         """Return all that should stand in MLflow by now."""
         with self._lock:
             return list(self._operations.values())
@@ -95,17 +84,17 @@ class TableRecord(JobListener):
         }
         launched = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         own = {"refkd.study": self._name, "refkd.role": "study", "refkd.launched": launched}
-        self._begin(STUDY_RUN, self._name, parameters, own)
+        self._begin(op.STUDY_RUN, self._name, parameters, own)
 
     def keep(self, files: Sequence[Path], folder: str | None) -> None:
         """Keep files with the table's run, in a folder of it or at its top."""
-        self._put(*(kept_file(STUDY_RUN, path, folder, at=time.time()) for path in files))
+        self._put(*(op.kept_file(op.STUDY_RUN, path, folder, at=time.time()) for path in files))
 
     def job_started(self, job: TrainingJob) -> None:
         """Open a network's run, or go on with it."""
         unit = self._units[job.key]
         role = "student" if unit.teachers else "teacher"
-        params = as_text(flat(unit.config.model_dump(mode="json")))
+        params = op.as_text(flat(unit.config.model_dump(mode="json")))
         self._begin(_key(unit), unit.key, params, {"refkd.role": role, "refkd.row": unit.row})
         self._put(*_logged(unit, _known_epochs(unit)))
 
@@ -131,29 +120,29 @@ class TableRecord(JobListener):
 
     def trained(self, unit: Unit) -> None:
         """Close the run of a network, which another table may have trained."""
-        if f"{BeginRun.__name__}/{_key(unit)}" not in self._operations:
+        if f"{op.BeginRun.__name__}/{_key(unit)}" not in self._operations:
             self.job_started(unit.job())
-        self.end(_key(unit), "FINISHED", metrics=kept_scores(unit.frozen().record.metrics))
+        self.end(_key(unit), "FINISHED", metrics=op.kept_scores(unit.frozen().record.metrics))
 
     def end(
         self,
         run: str,
-        status: Status,
+        status: op.Status,
         *,
         failed: str | None = None,
         metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Close a run, which failed for a reason or has kept some metrics."""
-        now, tags = milliseconds(time.time()), {"refkd.reason": failed} if failed else {}
-        self._put(EndRun(run=run, time=now, status=status, tags=tags, metrics=metrics or {}))
+        now, tags = op.milliseconds(time.time()), {"refkd.reason": failed} if failed else {}
+        self._put(op.EndRun(run=run, time=now, status=status, tags=tags, metrics=metrics or {}))
 
     def _begin(
         self, run: str, name: str, params: Mapping[str, str], own: Mapping[str, str]
     ) -> None:
-        now, tags = milliseconds(time.time()), {**self._tags, **own}
-        self._put(BeginRun(run=run, time=now, name=name, params=params, tags=tags))
+        now, tags = op.milliseconds(time.time()), {**self._tags, **own}
+        self._put(op.BeginRun(run=run, time=now, name=name, params=params, tags=tags))
 
-    def _put(self, *operations: Operation) -> None:
+    def _put(self, *operations: op.Operation) -> None:
         with self._lock:
             for one in operations:
                 self._operations.pop(one.key, None)  # an end comes behind what was put before it
@@ -182,11 +171,13 @@ def _known_epochs(unit: Unit) -> dict[str, Any]:
         return {}
 
 
-def _logged(unit: Unit, epochs: Mapping[str, Any]) -> list[LogEpoch]:
+def _logged(unit: Unit, epochs: Mapping[str, Any]) -> list[op.LogEpoch]:
     """Return the epochs as operations."""
     run, numbered = _key(unit), {int(epoch): held for epoch, held in epochs.items()}
     return [
-        LogEpoch(run=run, time=milliseconds(held["at"]), epoch=epoch, metrics=held["metrics"])
+        op.LogEpoch(
+            run=run, time=op.milliseconds(held["at"]), epoch=epoch, metrics=held["metrics"]
+        )
         for epoch, held in sorted(numbered.items())
     ]
 

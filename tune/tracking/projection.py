@@ -23,28 +23,15 @@ from tune.study.events import FinalistEpochEnded, FinalistsBegun, FinalistTraine
 from tune.study.folders import finalist_folder, trial_folder
 from tune.study.launches import read_launches
 from tune.study.view import ASKED, STAMP, TrialView, ViewCache, changed
+from tune.tracking import operations as op
 from tune.tracking.lineage import Lineage
-from tune.tracking.operations import (
-    STUDY_RUN,
-    BeginRun,
-    EndRun,
-    LogEpoch,
-    Operation,
-    Status,
-    as_text,
-    finalist_key,
-    kept_file,
-    kept_scores,
-    milliseconds,
-    trial_key,
-)
 
 if TYPE_CHECKING:
     import optuna
 
 CAVEATS_TAG = "refkd.marks"
 """Tag of runs and models: why their scores are not to be taken at face value."""
-STATUS: Mapping[str, Status] = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
+STATUS: Mapping[str, op.Status] = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
 """MLflow's status of a run for each state in which a trial ends."""
 Curve = dict[int, tuple[float, Mapping[str, float]]]
 """Time in seconds and metrics by epoch."""
@@ -70,12 +57,12 @@ class Projection:
         self._file_of = cache(lambda launch: self._launches[launch].study_file())
         """The study file of a launch, checked once."""
 
-    def operations(self) -> list[Operation]:
+    def operations(self) -> list[op.Operation]:
         """Return all of it: the study's run, teachers, trials, finalists."""
         trials = chain.from_iterable(map(self.trial, self._views))
         return [*self._study(), *trials, *self.finalists(), *self._end()]
 
-    def _study(self) -> Iterator[Operation]:
+    def _study(self) -> Iterator[op.Operation]:
         """Yield the study's own run, still open, and those of its teachers."""
         if not self._launches:
             return
@@ -87,11 +74,11 @@ class Projection:
         file = self._file_of(last.number)
         settings = file.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         dataset = self._lineage.dataset
-        yield BeginRun(
-            run=STUDY_RUN,
-            time=milliseconds(first.begun),
+        yield op.BeginRun(
+            run=op.STUDY_RUN,
+            time=op.milliseconds(first.begun),
             name=file.name,
-            params=as_text(flat(settings)),
+            params=op.as_text(flat(settings)),
             tags={
                 **self._tags(file, code),
                 "refkd.launched": launched.isoformat(timespec="milliseconds"),
@@ -104,13 +91,13 @@ class Projection:
         paths += [] if dataset is None else [dataset.path / "manifest.json"]
         for path in paths:
             if path.is_file():
-                yield kept_file(STUDY_RUN, path, None, at=begun)
+                yield op.kept_file(op.STUDY_RUN, path, None, at=begun)
         if dataset is not None:
             tags = self._tags(self._file_of(first.number), first.environment)
             for role in self._lineage.teachers:
                 yield from self._lineage.teacher(role, tags)
 
-    def _end(self) -> Iterator[Operation]:
+    def _end(self) -> Iterator[op.Operation]:
         """Yield the end of the study's run, unless a driver is at work."""
         if self._at_work or not self._launches:
             return
@@ -119,15 +106,15 @@ class Projection:
         waiting = any(view.state == "WAITING" for view in self._views)
         done = not waiting and not trials_left(self._file, self._views, lambda: seconds)
         times = [stamp.time for view in self._views for stamp in view.stamps.values()]
-        yield EndRun(
-            run=STUDY_RUN,
-            time=milliseconds(max([*times, *(one.last for one in launches)])),
+        yield op.EndRun(
+            run=op.STUDY_RUN,
+            time=op.milliseconds(max([*times, *(one.last for one in launches)])),
             status="FINISHED" if done else "KILLED",
             tags={},
             metrics={},
         )
 
-    def trial(self, view: TrialView) -> Iterator[Operation]:
+    def trial(self, view: TrialView) -> Iterator[op.Operation]:
         """Yield the run of a trial that was begun, as far as it has come."""
         if ASKED not in view.stamps:
             return
@@ -141,11 +128,11 @@ class Projection:
         }
         if view.continues:
             tags["refkd.continues"] = str(view.attributes["continues"])
-        begun = BeginRun(
-            run=trial_key(view.number),
-            time=milliseconds(asked.time),
+        begun = op.BeginRun(
+            run=op.trial_key(view.number),
+            time=op.milliseconds(asked.time),
             name=f"trial-{view.number:04d}",
-            params=as_text({**file.fixed(), **view.values}),
+            params=op.as_text({**file.fixed(), **view.values}),
             tags=tags,
         )
         curve: Curve = {e: (view.time_of(e), metrics) for e, metrics in view.curve.items()}
@@ -156,7 +143,7 @@ class Projection:
         folder = trial_folder(self._file.folder, view.number) if complete else None
         yield from self._student(begun, curve, end, folder)
 
-    def finalists(self) -> Iterator[Operation]:
+    def finalists(self) -> Iterator[op.Operation]:
         """Yield the runs of students on fresh seeds, each below its trial's."""
         curves: dict[tuple[int, int], Curve] = defaultdict(dict)
         epochs = study_events(self._attributes, FinalistEpochEnded)
@@ -171,17 +158,17 @@ class Projection:
         for number, replicate in sorted(calls):
             call, curve = calls[number, replicate], curves[number, replicate]
             values = {**self._views[number].values, "seed": call.seeds[replicate]}
-            begun = BeginRun(
-                run=finalist_key(number, replicate),
-                time=milliseconds(call.begun),
+            begun = op.BeginRun(
+                run=op.finalist_key(number, replicate),
+                time=op.milliseconds(call.begun),
                 name=f"finalist-{number:04d}-seed-{replicate}",
-                params=as_text({**self._file.fixed(), **values}),
+                params=op.as_text({**self._file.fixed(), **values}),
                 tags={
                     **self._tags(self._file, call.environment),
                     "refkd.finalist_of": str(number),
                     "refkd.role": "finalist",
                 },
-                parent=trial_key(number),
+                parent=op.trial_key(number),
             )
             end, result = None, ended.get((number, replicate))
             if result is not None:
@@ -192,8 +179,8 @@ class Projection:
             yield from self._student(begun, curve, end, folder)
 
     def _student(
-        self, begun: BeginRun, curve: Curve, end: EndRun | None, folder: Path | None
-    ) -> Iterator[Operation]:
+        self, begun: op.BeginRun, curve: Curve, end: op.EndRun | None, folder: Path | None
+    ) -> Iterator[op.Operation]:
         """Yield the run of a student; `folder` holds it once it is trained."""
         begun = replace(
             begun,
@@ -203,7 +190,9 @@ class Projection:
         )
         yield begun
         epochs = {
-            epoch: LogEpoch(run=begun.run, time=milliseconds(at), epoch=epoch, metrics=metrics)
+            epoch: op.LogEpoch(
+                run=begun.run, time=op.milliseconds(at), epoch=epoch, metrics=metrics
+            )
             for epoch, (at, metrics) in curve.items()
         }
         yield from epochs.values()
@@ -244,7 +233,7 @@ class StudySource:
         self._events: frozenset[str] = frozenset()
         self._situation: tuple[Lineage, bool] | None = None
 
-    def news(self) -> Sequence[Operation]:
+    def news(self) -> Sequence[op.Operation]:
         """Return the operations of what has changed since the last call, all of them at first."""
         # Asked before the study is read: without a driver at work, what is read is the last state.
         situation = self._lineage(), self._at_work()
@@ -271,8 +260,12 @@ def caveats_tag(file: StudyFile) -> dict[str, str]:
     return {CAVEATS_TAG: "; ".join(caveats)} if caveats else {}
 
 
-def _end(run: str, at: float, state: str, reason: str | None, kept: Mapping[str, float]) -> EndRun:
+def _end(
+    run: str, at: float, state: str, reason: str | None, kept: Mapping[str, float]
+) -> op.EndRun:
     """Return the end of a student's run; `kept` are the metrics of its kept weights."""
     tags = {"refkd.state": state, **({"refkd.reason": reason} if reason else {})}
-    scores = kept_scores(kept)
-    return EndRun(run=run, time=milliseconds(at), status=STATUS[state], tags=tags, metrics=scores)
+    scores = op.kept_scores(kept)
+    return op.EndRun(
+        run=run, time=op.milliseconds(at), status=STATUS[state], tags=tags, metrics=scores
+    )
