@@ -33,8 +33,7 @@ def record(study: StudySnapshot) -> Iterator[Finding]:
     begun = any(view.state in (*ENDED_STATES, "RUNNING") for view in study.trials)
     if not study.file.tracking.enabled or not begun:
         return
-    identity = identity_of(study.attributes)
-    target = None if identity is None else target_of(study.file, identity)
+    target = target_of(study.file, identity_of(study.attributes))
     if target is None:
         what = "nothing of the study was ever sent to MLflow"
         yield Finding("delivery", what, f"send it: `refkd sync {study.path}`")

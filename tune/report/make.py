@@ -111,8 +111,7 @@ def _send(study: StudySnapshot, page: Path, pictures: Sequence[Path]) -> tuple[b
     file = study.file
     if not file.tracking.enabled:
         return True, "MLflow is switched off in the study file; nothing was sent"
-    identity = identity_of(study.attributes)
-    known = None if identity is None else target_of(file, identity)
+    known = target_of(file, identity_of(study.attributes))
     if known is None:
         return True, "the search has no run in MLflow yet; nothing was sent"
     target = replace(known, folder=file.folder / FOLDER / "tracking")

@@ -55,7 +55,7 @@ def table_record(
         yield record
         status = "FINISHED"
     finally:
-        record.end(op.STUDY_RUN, status)
+        record.end(op.STUDY_RUN, status, {}, {})
         warn_of(record.delivery.close(CLOSE_SECONDS), target)
 
 
@@ -116,25 +116,20 @@ class TableRecord(JobListener):
     def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
         """Close the run of a network that failed; the others are closed when all are trained."""
         if end.failed is not None:
-            self.end(_key(self._units[job.key]), "FAILED", failed=end.failed)
+            self.end(_key(self._units[job.key]), "FAILED", {"refkd.reason": end.failed}, {})
 
     def trained(self, unit: Unit) -> None:
         """Close the run of a network, which another table may have trained."""
         if f"{op.BeginRun.__name__}/{_key(unit)}" not in self._operations:
             self.job_started(unit.job())
-        self.end(_key(unit), "FINISHED", metrics=op.kept_scores(unit.frozen().record.metrics))
+        self.end(_key(unit), "FINISHED", {}, op.kept_scores(unit.frozen().record.metrics))
 
     def end(
-        self,
-        run: str,
-        status: op.Status,
-        *,
-        failed: str | None = None,
-        metrics: Mapping[str, float] | None = None,
+        self, run: str, status: op.Status, tags: Mapping[str, str], metrics: Mapping[str, float]
     ) -> None:
-        """Close a run, which failed for a reason or has kept some metrics."""
-        now, tags = op.milliseconds(time.time()), {"refkd.reason": failed} if failed else {}
-        self._put(op.EndRun(run=run, time=now, status=status, tags=tags, metrics=metrics or {}))
+        """Close a run."""
+        now = op.milliseconds(time.time())
+        self._put(op.EndRun(run=run, time=now, status=status, tags=tags, metrics=metrics))
 
     def _begin(
         self, run: str, name: str, params: Mapping[str, str], own: Mapping[str, str]

@@ -15,16 +15,23 @@ from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refkd.data.dataset import Dataset
 from tune.config.space import flat
 from tune.config.study_file import StudyFile
 from tune.study.budget import trials_left
 from tune.study.environment import Environment
-from tune.study.events import FinalistEpochEnded, FinalistsBegun, FinalistTrained, study_events
+from tune.study.events import (
+    FinalistEpochEnded,
+    FinalistsBegun,
+    FinalistTrained,
+    study_events,
+    teachers_of,
+)
 from tune.study.folders import finalist_folder, trial_folder
 from tune.study.launches import read_launches
 from tune.study.view import ASKED, STAMP, TrialView, ViewCache, changed
 from tune.tracking import operations as op
-from tune.tracking.lineage import Lineage
+from tune.tracking.lineage import Lineage, found_on_disk
 
 if TYPE_CHECKING:
     import optuna
@@ -222,30 +229,32 @@ class StudySource:
         self,
         file: StudyFile,
         study: optuna.Study,
-        lineage: Callable[[], Lineage],
+        dataset: Dataset | None = None,
         at_work: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`lineage` and `at_work` are called each time that the study is read."""
+        """`at_work` is called each time that the study is read."""
         self._file, self._study = file, study
-        self._lineage, self._at_work = lineage, at_work
+        self._dataset, self._at_work = dataset, at_work
+        self._lineage = Lineage(workspace=file.workspace)
         self._cache = ViewCache()
         self._views: Sequence[TrialView] = []
         self._events: frozenset[str] = frozenset()
-        self._situation: tuple[Lineage, bool] | None = None
+        self._situation: tuple[dict[str, str], bool] | None = None
 
     def news(self) -> Sequence[op.Operation]:
         """Return the operations of what has changed since the last call, all of them at first."""
         # Asked before the study is read: without a driver at work, what is read is the last state.
-        situation = self._lineage(), self._at_work()
-        attributes = self._study.user_attrs
+        at_work, attributes = self._at_work(), self._study.user_attrs
         views = self._cache.views(self._study.get_trials(deepcopy=False))
-        lineage, at_work = situation
-        projection = Projection(self._file, attributes, views, lineage, at_work=at_work)
+        situation = {role: one.digest for role, one in teachers_of(attributes).items()}, at_work
+        same, self._situation = situation == self._situation, situation
+        if not same:
+            self._lineage = found_on_disk(self._file, attributes, self._dataset)
+        projection = Projection(self._file, attributes, views, self._lineage, at_work=at_work)
         # An event never changes once it is stored.
         events = frozenset(k for k, v in attributes.items() if isinstance(v, dict) and STAMP in v)
         new, self._events = events - self._events, events
         before, self._views = self._views, views
-        same, self._situation = situation == self._situation, situation
         if not same or not all(key.startswith(_OF_FINALISTS) for key in new):
             return projection.operations()
         # Trials that run are read anew each time, also where nothing was written to them.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +14,6 @@ import yaml
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.files import replaced
-from refkd.training.teacher import Teacher
 from tune.config.study_file import StudyFile
 from tune.config.urls import without_password
 from tune.study.lease import lease
@@ -23,7 +21,6 @@ from tune.study.search_study import SearchStudy
 from tune.study.snapshot import open_snapshot
 from tune.study.stored_study import StoredStudy
 from tune.tracking.delivery import Delivered, Delivery, Source
-from tune.tracking.lineage import Lineage, found_on_disk
 from tune.tracking.projection import StudySource
 from tune.tracking.target import Target, client_settings, target_of
 
@@ -46,7 +43,6 @@ class Record:
         self._delivery: Delivery | None = None
         self._at_work = True
         self._begun = time.monotonic()
-        self._lineage = Lineage(workspace=file.workspace)
         self.delivery = Delivered()
         """What had not reached MLflow at the end."""
 
@@ -66,23 +62,13 @@ class Record:
         settings = self._file.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         with replaced(path) as temporary:
             temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-        self._lineage = found_on_disk(self._file, study.optuna.user_attrs, dataset)
 
         def open_source() -> Source:
-            lineage, at_work = lambda: self._lineage, lambda: self._at_work
-            return StudySource(self._file, study.apart(), lineage, at_work).news
+            return StudySource(self._file, study.apart(), dataset, lambda: self._at_work).news
 
         target = target_of(self._file, study.identity()) if self._file.tracking.enabled else None
         if target is not None:
             self._delivery = Delivery(target, open_source)
-
-    def teachers_ready(self, teachers: Mapping[str, Teacher]) -> None:
-        """Send the runs of the teachers, and from now on the lineage of students.
-
-        A teacher is sent once it is frozen, whichever launch trained it.
-        """
-        self._lineage = replace(self._lineage, teachers=dict(teachers))
-        self.wake()
 
     def wake(self, *_: object, **__: object) -> None:
         """Say that the study holds something new, whatever it is: the thread reads it there."""
@@ -129,10 +115,9 @@ def sync(study: Path, *, everything: bool = False) -> Synced:
         stored = StoredStudy(file, url)
         target = target_of(file, stored.identity())
         assert target is not None, "tracking is on"
-        lineage = found_on_disk(file, stored.optuna.user_attrs)
 
         def open_source() -> Source:
-            return StudySource(file, stored.apart(), lambda: lineage).news
+            return StudySource(file, stored.apart()).news
 
         cursor = target.cursor()
         if everything:

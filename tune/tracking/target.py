@@ -143,9 +143,9 @@ class Target:
         return Writer(self)
 
 
-def target_of(file: StudyFile, identity: str) -> Target | None:
-    """Return where the record of a study is kept; None where tracking is switched off."""
-    if not file.tracking.enabled:
+def target_of(file: StudyFile, identity: str | None) -> Target | None:
+    """Return where a study's record is kept; None where tracking is off, or it has no identity."""
+    if identity is None or not file.tracking.enabled:
         return None
     return Target(
         uri=place_of(file).tracking,
