@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from refkd.files import sha256_file, temporaries
-from tune.audit.findings import Finding
+from tune.audit.study import Finding
 from tune.execution.jobs import CHECKPOINTS
 from tune.study.events import teachers_of
 from tune.study.folders import trial_folder

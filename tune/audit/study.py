@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import Field, computed_field
+from pydantic.dataclasses import dataclass
+
 from refkd.errors import CheckpointError
 from refkd.files import sha256_file
-from tune.audit.findings import Finding
 from tune.study.event_log import broken
 from tune.study.events import looks_of, teachers_of
 from tune.study.ledger import LEDGER
@@ -21,6 +23,26 @@ if TYPE_CHECKING:
     from tune.study.view import TrialView
 
 COPY = "restore the study's storage from a copy, or give the study another name"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Two places that disagree, or something half done."""
+
+    check: str
+    """The check that found it, such as `student`."""
+    what: str
+    """What is wrong, and where."""
+    remedy: str
+    """What puts it right: what `fix` does, or what the user can do."""
+    fix: Callable[[], object] | None = Field(default=None, exclude=True, repr=False)
+    """Puts it right; None where there is more than one right answer."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def fixable(self) -> bool:
+        """Whether `--fix` puts it right."""
+        return self.fix is not None
 
 
 def running(study: StudySnapshot) -> Iterator[Finding]:
@@ -171,4 +193,3 @@ def _same(a: list[float], b: list[float]) -> bool:
 
 STUDY_CHECKS = (curves, order, outcomes, students, teachers, ledger)
 """Checks of what does not change while a driver is at work."""
-WHILE_STOPPED = (running,)

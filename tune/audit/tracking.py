@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tune.audit.findings import Finding
+from tune.audit.study import Finding
 from tune.config.urls import scrub
 from tune.study.snapshot import StudySnapshot
 from tune.study.stored_study import identity_of

@@ -11,11 +11,10 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Self
 
 from refkd.data.dataset import Dataset
 from refkd.files import replaced, write_json
@@ -36,39 +35,31 @@ EPOCHS = "epochs.json"
 _log = logging.getLogger(__name__)
 
 
-@contextmanager
-def table_record(
-    request: Request, units: Sequence[Unit], reporter: Reporter
-) -> Iterator[TableRecord]:
-    """Keep MLflow up to date while the networks of a table are trained."""
-    target = Target(
-        uri=request.tracking or default_tracking(request.workspace),
-        experiment="refkd/reproduce",
-        study=request.title,
-        identity=_identity(request.home),
-        workspace=request.workspace,
-        folder=request.home / "tracking",
-    )
-    record = TableRecord(target, units, reporter)
-    status: op.Status = "KILLED"
-    try:
-        yield record
-        status = "FINISHED"
-    finally:
-        record.end(op.STUDY_RUN, status, {}, {})
-        warn_of(record.delivery.close(CLOSE_SECONDS), target)
-
-
 class TableRecord(JobListener):
-    """What should stand in MLflow by now, and the listener of the jobs that adds to it."""
+    """Keeps MLflow up to date while the networks of a table are trained."""
 
-    def __init__(self, target: Target, units: Sequence[Unit], reporter: Reporter) -> None:
-        self._name, self._reporter = target.study, reporter
+    def __init__(self, request: Request, units: Sequence[Unit], reporter: Reporter) -> None:
+        target = Target(
+            uri=request.tracking or default_tracking(request.workspace),
+            experiment="refkd/reproduce",
+            study=request.title,
+            identity=_identity(request.home),
+            workspace=request.workspace,
+            folder=request.home / "tracking",
+        )
+        self._name, self._reporter = request.title, reporter
         self._units = {unit.key: unit for unit in units}
         self._lock = Lock()
         self._operations: dict[str, op.Operation] = {}
         self._tags: dict[str, str] = {}
-        self.delivery = Delivery(target, lambda: self.news)
+        self._delivery = Delivery(target, lambda: self.news)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._end(op.STUDY_RUN, "FINISHED" if kind is None else "KILLED", {}, {})
+        warn_of(self._delivery.close(CLOSE_SECONDS), self._delivery.target)
 
     def news(self) -> list[op.Operation]:
         """Return all that should stand in MLflow by now."""
@@ -116,18 +107,17 @@ class TableRecord(JobListener):
     def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
         """Close the run of a network that failed; the others are closed when all are trained."""
         if end.failed is not None:
-            self.end(_key(self._units[job.key]), "FAILED", {"refkd.reason": end.failed}, {})
+            self._end(_key(self._units[job.key]), "FAILED", {"refkd.reason": end.failed}, {})
 
     def trained(self, unit: Unit) -> None:
         """Close the run of a network, which another table may have trained."""
         if f"{op.BeginRun.__name__}/{_key(unit)}" not in self._operations:
             self.job_started(unit.job())
-        self.end(_key(unit), "FINISHED", {}, op.kept_scores(unit.frozen().record.metrics))
+        self._end(_key(unit), "FINISHED", {}, op.kept_scores(unit.frozen().record.metrics))
 
-    def end(
+    def _end(
         self, run: str, status: op.Status, tags: Mapping[str, str], metrics: Mapping[str, float]
     ) -> None:
-        """Close a run."""
         now = op.milliseconds(time.time())
         self._put(op.EndRun(run=run, time=now, status=status, tags=tags, metrics=metrics))
 
@@ -142,7 +132,7 @@ class TableRecord(JobListener):
             for one in operations:
                 self._operations.pop(one.key, None)  # an end comes behind what was put before it
                 self._operations[one.key] = one
-        self.delivery.wake()
+        self._delivery.wake()
 
 
 def _identity(home: Path) -> str:

@@ -101,9 +101,9 @@ class Delivery:
         behind = self._thread.is_alive() or self._problem is not None
         # Another source: the thread may be at work with its own.
         lacking = len(self._cursor.pending(self._open()())) if behind else 0
-        slow = TimeoutError("the server does not answer in time") if lacking else None
-        problem = self._problem or slow
-        why = None if problem is None else scrub(str(problem), self.target.uri)
+        why = "the server does not answer in time" if lacking else None
+        if self._problem is not None:
+            why = scrub(str(self._problem), self.target.uri)
         return Delivered(sent=self._sent, left=lacking, refused=self._rejected, problem=why)
 
     def _run(self) -> None:

@@ -7,7 +7,7 @@ states come out the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlflow import entities
@@ -132,7 +132,19 @@ class Writer:
         held = {one.model_id for one in run.inputs.model_inputs} if run.inputs else set()
         self._client.log_inputs(
             run.info.run_id,
-            datasets=[_dataset(one) for one in inputs.datasets],
+            datasets=[
+                entities.DatasetInput(
+                    entities.Dataset(
+                        name=one["name"],
+                        digest=one["digest"],
+                        source_type="local",
+                        source=json.dumps({"uri": one["source"]}),
+                        profile=one["profile"],
+                    ),
+                    [entities.InputTag(CONTEXT_TAG, one["context"])],
+                )
+                for one in inputs.datasets
+            ],
             models=[
                 entities.LoggedModelInput(m.model_id) for m in models if m.model_id not in held
             ],
@@ -212,19 +224,6 @@ def _note(inputs: op.BeginRun, models: Sequence[entities.LoggedModel]) -> str:
         f"Distilled from {' and '.join(teachers)}. Made of "
         f"{', '.join(f'{name} `{digest}`' for name, digest in made_of)}. The metrics `kept/...` "
         "are the validation scores of the epoch that was kept."
-    )
-
-
-def _dataset(facts: Mapping[str, str]) -> entities.DatasetInput:
-    return entities.DatasetInput(
-        entities.Dataset(
-            name=facts["name"],
-            digest=facts["digest"],
-            source_type="local",
-            source=json.dumps({"uri": facts["source"]}),
-            profile=facts["profile"],
-        ),
-        [entities.InputTag(CONTEXT_TAG, facts["context"])],
     )
 
 
