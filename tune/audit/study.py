@@ -89,7 +89,7 @@ def outcomes(study: StudySnapshot) -> Iterator[Finding]:
             final = ended.get("final", {})
             said = [final.get(name, math.nan) for name in study.file.objectives]
             for source, values in (("end", ended["values"]), ("final metrics", said)):
-                if not _same(values, view.objectives or []):
+                if not same(values, view.objectives or []):
                     yield _wrong_values(view, source, values)
 
 
@@ -166,12 +166,12 @@ def _scores(
         yield _bad_student(view, "its record lacks an objective")
         return
     means = [statistics.fmean(record.metrics[name] for record in records) for name in names]
-    if not _same(means, view.objectives or []):
+    if not same(means, view.objectives or []):
         yield _wrong_values(view, "student", means)
     if len(records) == 1:
         kept = view.curve.get(records[0].epoch, {})
         stored = [kept.get(name, math.nan) for name in names]
-        if not _same(stored, view.objectives or []):
+        if not same(stored, view.objectives or []):
             yield _wrong_values(view, f"curve at epoch {records[0].epoch}", stored)
 
 
@@ -185,7 +185,8 @@ def _bad_student(view: TrialView, what: str) -> Finding:
     return Finding("student", f"trial {view.number}: {what}", remedy)
 
 
-def _same(a: list[float], b: list[float]) -> bool:
+def same(a: list[float], b: list[float]) -> bool:
+    """Return whether values are equal up to rounding."""
     return len(a) == len(b) and all(
         math.isclose(x, y, rel_tol=1e-9, abs_tol=1e-12) for x, y in zip(a, b, strict=True)
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tune.audit.study import Finding
+from tune.audit.study import Finding, same
 from tune.config.urls import scrub
 from tune.study.snapshot import StudySnapshot
 from tune.study.stored_study import identity_of
@@ -23,7 +22,6 @@ from tune.tracking.target import Target, client_settings, target_of
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-_ALIKE = partial(math.isclose, rel_tol=1e-9, abs_tol=1e-12)
 _Fault = tuple[str, str, str, Sequence[op.Operation] | None]
 """Check, what is wrong, the remedy, and the operations that put it right."""
 
@@ -144,7 +142,7 @@ def _of_student(
         yield "status", what, f"close it as {end.status}", wanted
     elif unlinked is not None:
         yield "lineage", f"{who}: {unlinked}", "write what the study and its folder hold", wanted
-    wrong = sorted(e for e in set(steps) & set(there) if not _ALIKE(steps[e], there[e]))
+    wrong = sorted(e for e in set(steps) & set(there) if not same([steps[e]], [there[e]]))
     if wrong:
         what = f"{who}: MLflow and the study differ in {name} of epochs {wrong}"
         remedy = "the study is right: delete the run, purge it with `mlflow gc`, then run "
