@@ -54,7 +54,6 @@ def run(smoke: bool) -> Iterator[Row]:
             study.begin_launch()
             with Record(file) as record:
                 record.study_started(study, dataset)
-                record.teachers_ready({})
                 source = SearchJobs(jobs, study, Reporter(), record.wake)
                 run_jobs(source, jobs.place, train=report_nothing)
                 searched = wall_seconds() - begun

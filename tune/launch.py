@@ -126,7 +126,7 @@ class _Launch:
             )
             if held is None or event.content() != held.content():  # NaN is not equal to itself
                 self.study.append(event)
-        record.teachers_ready(found)
+        record.wake()
 
     def _train_students(self, record: Record) -> None:
         from tune.execution.training import run_jobs

@@ -11,7 +11,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
-from tune.tracking.delivery import Delivered
+from tune.tracking.delivery import Delivered, Delivery
 from tune.tracking.operations import (
     STUDY_RUN,
     BeginRun,
@@ -21,7 +21,7 @@ from tune.tracking.operations import (
     Operation,
     kept_file,
 )
-from tune.tracking.target import Target, client_settings
+from tune.tracking.target import Target
 
 EXPERIMENT = "refkd/quick"
 SECONDS = 120.0
@@ -43,9 +43,7 @@ class Tracked:
 
     def __init__(self, uri: str, folder: Path, experiment: str = EXPERIMENT) -> None:
         self._operations: list[Operation] = []
-        self._settings = client_settings()
-        self._settings.__enter__()
-        self._delivery = target(uri, folder, experiment).delivery(lambda: self.news)
+        self._delivery = Delivery(target(uri, folder, experiment), lambda: self.news)
 
     def news(self) -> list[Operation]:
         return self._operations.copy()
@@ -85,9 +83,7 @@ class Tracked:
         self.put(EndRun(run=run, time=_now(), status=status, tags=tags, metrics=metrics))
 
     def close(self, seconds: float, *, struggling: float = math.inf) -> Delivered:
-        delivered = self._delivery.close(seconds, struggling=struggling)
-        self._settings.__exit__(None, None, None)
-        return delivered
+        return self._delivery.close(seconds, struggling=struggling)
 
 
 def _now() -> int:

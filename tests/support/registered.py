@@ -9,7 +9,8 @@ from refkd.evaluation.comparison import Figure
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.retriever import export
 from tune.config.study_file import StudyFile
-from tune.tracking.registry import Registration, register_champions
+from tune.tracking.card import Registration
+from tune.tracking.registry import register_champions
 
 NAME = "refkd-quick"
 

@@ -42,7 +42,6 @@ def search(
     study.begin_launch()
     with Record(file) as record:
         record.study_started(study, dataset)
-        record.teachers_ready({})
         done = 0
         while done != trials and (ask := study.ask()) is not None:
             before(ask.number)

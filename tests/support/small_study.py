@@ -110,7 +110,6 @@ def _make(
         study.append(TeacherTrained(role=role, digest=teacher.digest))
     with Record(file) as record:
         record.study_started(study, dataset)
-        record.teachers_ready(teachers)
         for number in OUTCOMES:
             _trial(file, dataset, study, record, number)
     close_storage(study.optuna._storage)  # whoever copies the database finds all in one file

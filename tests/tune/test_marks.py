@@ -17,7 +17,7 @@ from refkd.retriever import Retriever, export
 from tune.config.study_file import StudyFile
 from tune.display.study import show_best, show_status
 from tune.study.summary import Cost, Summary, TrialSummary
-from tune.tracking.card import model_card
+from tune.tracking.card import Registration, model_card
 from tune.tracking.projection import CAVEATS_TAG, caveats_tag
 
 ORACLE = {"preset": "oracle", "oracle": True}
@@ -99,6 +99,10 @@ def test_a_model_tells_its_marks_wherever_it_is_taken(
     export(network, config, tiny_dataset, tmp_path / "plain")
     assert Retriever.load(tmp_path / "plain").marks == []
     scores: dict[str, Row] = {}
-    card = model_card("marked", 0, "trial/0000", tiny_dataset, scores, caveats=[LEAK])
-    assert card.index(f"**Beware.** {LEAK}.") < card.index("## Training data")
-    assert "Beware" not in model_card("marked", 0, "trial/0000", tiny_dataset, scores)
+    student = Registration(
+        alias="best-id", trial=0, run="trial/0000", folder=tmp_path, scores=scores, reason="best"
+    )
+    leaking = study(teachers={"ood": {"recipe": ORACLE}})
+    card = model_card(leaking, tiny_dataset, student)
+    assert card.index(f"**Beware.** {LEAK}") < card.index("## Training data")
+    assert "Beware" not in model_card(study(), tiny_dataset, student)

@@ -116,8 +116,8 @@ def test_the_promoted_student_answers_and_has_a_card(
     study: EndedStudy, tiny_dataset: Dataset, mlflow_store: str
 ) -> None:
     give(study, 2)
-    found = load_model(f"models:/{NAME}@best-ood", tracking=mlflow_store)
-    assert found.facts == {"version": "1", "trial": "2"}
+    _, _, facts = load_model(f"models:/{NAME}@best-ood", tracking=mlflow_store)
+    assert facts == {"version": "1", "trial": "2"}
     place = MlflowClient(mlflow_store).get_model_version_download_uri(NAME, "1")
     card = (Path(place.removeprefix("file://")) / "README.md").read_text()
     assert version(mlflow_store, "1").description.startswith(card.rstrip())

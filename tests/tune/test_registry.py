@@ -22,9 +22,10 @@ from refkd.models import VSLNetConfig, build_backbone
 from refkd.retriever import Retriever, export
 from tune.config.study_file import StudyFile
 from tune.study.events import AliasMoved
-from tune.tracking.delivery import Delivered
+from tune.tracking.card import Registration
+from tune.tracking.delivery import Delivered, send
 from tune.tracking.operations import BeginRun
-from tune.tracking.registry import Registration, register_champions, requirements
+from tune.tracking.registry import register_champions, requirements
 from tune.tracking.target import registered_name, target_of
 
 pytestmark = pytest.mark.filterwarnings(
@@ -166,7 +167,7 @@ def test_a_version_comes_from_the_trials_run(
     )
     target = target_of(file, IDENTITY)
     assert target is not None
-    assert target.send([run], 120) == Delivered()
+    assert send(target, [run], 120) == Delivered()
     register(file, tiny_dataset, folders)
     client = MlflowClient(mlflow_store)
     experiment = client.get_experiment_by_name("refkd/quick")

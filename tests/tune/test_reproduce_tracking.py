@@ -12,7 +12,7 @@ from refkd.training.config import TrainingConfig
 from refkd.training.teacher import TeacherConfig
 from tune.execution.progress import Reporter
 from tune.reproduce.request import Request
-from tune.reproduce.tracking import EPOCHS, table_record
+from tune.reproduce.tracking import EPOCHS, TableRecord
 from tune.reproduce.units import Unit
 from tune.tracking.operations import LogEpoch
 
@@ -39,7 +39,7 @@ def test_epochs_are_logged_whatever_lies_in_the_networks_folder(
     request = Request(
         name="table1", dataset=tmp_path / "data", workspace=tmp_path, tracking=mlflow_store
     )
-    with table_record(request, [unit], Reporter()) as record:
+    with TableRecord(request, [unit], Reporter()) as record:
         for epoch in (1, 2, 2):
             scores = {"val_id/miou": float(epoch), "val_ood/miou": 3.0, "lost": float("nan")}
             record.epoch_ended(unit.job(), epoch, scores)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -15,12 +16,12 @@ from tune.tracking.delivery import LATE, PATIENCE, Delivered, Delivery, Source, 
 from tune.tracking.operations import (
     BeginRun,
     EndRun,
-    LinkInputs,
+    KeepFile,
     LogEpoch,
     Operation,
     RefusedError,
 )
-from tune.tracking.target import REFUSED, Cursor
+from tune.tracking.target import REFUSED, Cursor, Target
 from tune.tracking.writer import Writer
 
 pytestmark = pytest.mark.filterwarnings(
@@ -77,9 +78,24 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "LONGEST_WAIT", 0.01)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Receiving(Target):
+    """A target whose writer is a receiver; None where nothing may ask for one."""
+
+    receiver: Receiver | None
+
+    def writer(self) -> Writer:
+        assert self.receiver is not None, "MLflow was imported for nothing"
+        return cast(Writer, self.receiver)
+
+
+def target(folder: Path, receiver: Receiver | None) -> Target:
+    names = {"uri": "there", "experiment": "experiment", "study": "study", "identity": "one"}
+    return Receiving(**names, workspace=folder, folder=folder, receiver=receiver)
+
+
 def begin(folder: Path, source: Source, receiver: Receiver) -> Delivery:
-    cursor = Cursor(folder, "there", "experiment")
-    return Delivery(lambda: source, cursor, folder / REFUSED, lambda: cast(Writer, receiver))
+    return Delivery(target(folder, receiver), lambda: source)
 
 
 def carry(folder: Path, receiver: Receiver, steps: range, *, seconds: float = 30) -> Delivered:
@@ -137,14 +153,8 @@ def test_a_receiver_that_is_new_gets_everything(tmp_path: Path) -> None:
 
 
 def test_nothing_to_send_makes_no_writer(tmp_path: Path) -> None:
-    def connect() -> Writer:
-        pytest.fail("MLflow was imported for nothing")
-
-    cursor = Cursor(tmp_path, "there", "experiment")
-    assert (
-        Delivery(lambda: Epochs().news, cursor, tmp_path / REFUSED, connect).close(30)
-        == Delivered()
-    )
+    done = Delivery(target(tmp_path, None), lambda: Epochs().news).close(30)
+    assert done == Delivered()
 
 
 def test_what_happens_while_the_thread_looks_is_not_missed_at_closing(tmp_path: Path) -> None:
@@ -194,10 +204,9 @@ def test_a_thread_that_dies_of_a_mistake_says_so_and_what_is_left(tmp_path: Path
             return super().pending(operations)
 
     cursor = Broken(tmp_path, "there", "experiment")
-    receiver = cast(Writer, Receiver(lambda *_: None))
+    receiver = Receiver(lambda *_: None)
     source = Epochs([epoch(1), epoch(2)])
-    refused = tmp_path / REFUSED
-    done = Delivery(lambda: source.news, cursor, refused, lambda: receiver).close(30)
+    done = Delivery(target(tmp_path, receiver), lambda: source.news, cursor).close(30)
     assert (done.left, done.problem) == (2, "'a mistake'")
 
 
@@ -223,7 +232,7 @@ def test_epochs_go_together_with_the_end_of_their_run_and_never_past_what_else_i
         "epoch a",
         "epoch b",
         "epoch a",
-        "inputs c",
+        "file c",
         "end a",
         "begin a",
         "epoch a",
@@ -236,8 +245,8 @@ def test_epochs_go_together_with_the_end_of_their_run_and_never_past_what_else_i
             queue.append(BeginRun(run=run, time=place, name=run, params={}, tags={}))
         elif kind == "epoch":
             queue.append(LogEpoch(run=run, time=place, epoch=place, metrics={}))
-        elif kind == "inputs":
-            queue.append(LinkInputs(run=run, time=place, datasets=[], models=[]))
+        elif kind == "file":
+            queue.append(KeepFile(run=run, time=place, path="p", folder=None, sha256="s"))
         else:
             queue.append(EndRun(run=run, time=place, status="FINISHED", tags={}, metrics={}))
     sent = [[one.time for one in parcel] for parcel in parcels(queue)]

@@ -19,7 +19,6 @@ from tune.tracking.operations import (
     BeginRun,
     EndRun,
     KeepModel,
-    LinkInputs,
     LogEpoch,
     Operation,
     finalist_key,
@@ -96,7 +95,8 @@ def test_without_the_files_the_curves_are_still_there(study: SmallStudy) -> None
     nothing = Lineage(workspace=study.file.workspace)
     views, attributes = opened.views(), opened.optuna.user_attrs
     found = Projection(study.file, attributes, views, nothing).operations()
-    assert not [one for one in found if isinstance(one, KeepModel | LinkInputs)]
+    assert not [one for one in found if isinstance(one, KeepModel)]
+    assert not [one for one in found if isinstance(one, BeginRun) and (one.datasets or one.models)]
     epochs = sum(count for _, count in OUTCOMES.values())
     assert len([one for one in found if isinstance(one, LogEpoch)]) == epochs
 
@@ -112,7 +112,9 @@ def test_finalists_stand_below_their_trials(study: SmallStudy) -> None:
     first, second = (
         of(projection(study).operations(), f"finalist/0000/seed-{k}") for k in range(2)
     )
-    assert [type(one) for one in first] == [BeginRun, LinkInputs], "begun, and not trained yet"
+    (only,) = first  # begun, and not trained yet
+    assert isinstance(only, BeginRun)
+    assert (len(only.datasets), len(only.models)) == (3, 2), "both teachers and their knowledge"
     begun, *_ = second
     assert isinstance(begun, BeginRun)
     assert (begun.parent, begun.params["seed"]) == ("trial/0000", "18")
@@ -155,8 +157,7 @@ def test_only_what_has_changed_is_news(tmp_path: Path, mlflow_store: str) -> Non
     file = recorded_file(tmp_path, mlflow_store, workers=2)
     study = SearchStudy(file, f"sqlite:///{tmp_path / 'study.db'}")
     study.begin_launch(environment())
-    lineage = Lineage(workspace=file.workspace)
-    source = StudySource(file, study.apart(), lambda: lineage, lambda: True)
+    source = StudySource(file, study.apart(), at_work=lambda: True)
     assert [one.run for one in source.news()] == ["study"]
     first, second = study.ask(), study.ask()
     assert first is not None
@@ -167,14 +168,13 @@ def test_only_what_has_changed_is_news(tmp_path: Path, mlflow_store: str) -> Non
     assert {one.run for one in news} == {"trial/0001"}
     assert [one.epoch for one in news if isinstance(one, LogEpoch)] == [1]
     assert source.news() == []
-    again = StudySource(file, study.apart(), lambda: lineage, lambda: True)
+    again = StudySource(file, study.apart(), at_work=lambda: True)
     assert {one.run for one in again.news()} == {"study", "trial/0000", "trial/0001"}
 
 
 def test_an_epoch_of_a_finalist_is_news_of_finalists_alone(study: SmallStudy) -> None:
     opened = study.open()
-    lineage = found_on_disk(study.file, opened.optuna.user_attrs)
-    source = StudySource(study.file, opened.apart(), lambda: lineage, lambda: True)
+    source = StudySource(study.file, opened.apart(), at_work=lambda: True)
     assert source.news()
     opened.append(FinalistsBegun(begun=1.0, trials=[1], seeds=[7], environment=environment()))
     assert {one.run for one in source.news()} >= {"study", "trial/0001", finalist_key(1, 0)}
@@ -204,8 +204,7 @@ def test_a_driver_that_ends_while_its_study_is_read_leaves_a_finished_run(
             study.complete(asked.number, metrics(asked.number, 1))
         return False
 
-    lineage = Lineage(workspace=file.workspace)
-    source = StudySource(file, study.apart(), lambda: lineage, ends_now)
+    source = StudySource(file, study.apart(), at_work=ends_now)
     news = [*source.news(), *source.news()]
     ends = {one.run: one.status for one in news if isinstance(one, EndRun)}
     assert ends == {"study": "FINISHED", "trial/0000": "FINISHED"}

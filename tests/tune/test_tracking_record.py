@@ -16,6 +16,7 @@ from refkd.training.config import TrainingConfig
 from refkd.training.teacher import Teacher, TeacherRecord
 from tune.config.study_file import StudyFile
 from tune.study.environment import environment
+from tune.study.events import TeacherTrained
 from tune.study.search_study import SearchStudy, TrialRequest
 from tune.tracking.record import Record
 from tune.tracking.target import experiment_name
@@ -99,7 +100,6 @@ def test_a_launch_is_recorded(
     study = launch()
     with Record(file) as record:
         record.study_started(study, tiny_dataset)
-        record.teachers_ready({})
         for _ in range(2):
             asked = ask(study)
             record.wake()
@@ -123,7 +123,6 @@ def test_what_a_killed_launch_left_untold_is_told_by_the_next(
     study = launch()
     with Record(file) as record:
         record.study_started(study, tiny_dataset)
-        record.teachers_ready({})
         asked = ask(study)
         record.wake()
     found = by_name(mlflow_store, experiment_name(file))
@@ -137,7 +136,6 @@ def test_what_a_killed_launch_left_untold_is_told_by_the_next(
     study = launch()
     with Record(file) as record:
         record.study_started(study, tiny_dataset)
-        record.teachers_ready({})
         again = ask(study)
         assert (again.number, again.attempt) == (other.number, 2)
         record.wake()
@@ -169,13 +167,17 @@ def test_failed_and_pruned_trials_say_so(
 
 
 def test_a_teacher_is_recorded_once_with_its_model(
-    file: StudyFile, launch: Launch, tiny_dataset: Dataset, mlflow_store: str, tmp_path: Path
+    file: StudyFile, launch: Launch, tiny_dataset: Dataset, mlflow_store: str
 ) -> None:
-    teacher = write_teacher(file, tiny_dataset, tmp_path / "teacher")
+    (file.workspace / "teachers").mkdir(parents=True)
+    teacher = write_teacher(file, tiny_dataset, file.workspace / "teachers" / "one")
     for _ in range(2):
+        study = launch()
+        study.bind("teachers", {"id": "one"})
         with Record(file) as record:
-            record.study_started(launch(), tiny_dataset)
-            record.teachers_ready({"id": teacher})
+            record.study_started(study, tiny_dataset)
+            study.append(TeacherTrained(role="id", digest=teacher.digest))
+            record.wake()
     client = MlflowClient(mlflow_store)
     run = by_name(mlflow_store, experiment_name(file))["teacher-id"]
     assert run.info.status == "FINISHED"
@@ -219,7 +221,7 @@ def test_an_outage_is_told_at_the_end(
     away = StudyFile.model_validate({**file.model_dump(by_alias=True), "tracking": tracking})
     with Record(away) as record:
         record.study_started(launch(), tiny_dataset)
-    assert "5 events did not reach MLflow" in caplog.text
+    assert "4 events did not reach MLflow" in caplog.text
     assert "the study keeps them and the next run of the same command sends them" in caplog.text
 
 
@@ -229,6 +231,5 @@ def test_tracking_that_is_off_writes_nothing(
     settings = {**file.model_dump(by_alias=True), "tracking": {"enabled": False}}
     with Record(StudyFile.model_validate(settings)) as record:
         record.study_started(launch(), tiny_dataset)
-        record.teachers_ready({})
     assert not (file.folder / "tracking").exists()
     assert MlflowClient(mlflow_store).get_experiment_by_name(experiment_name(file)) is None

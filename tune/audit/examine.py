@@ -10,9 +10,8 @@ from pydantic import Field
 from refkd.config import Config
 from refkd.errors import RefKDError
 from tune.audit.files import FILE_CHECKS
-from tune.audit.findings import Finding
-from tune.audit.study import STUDY_CHECKS, WHILE_STOPPED
-from tune.audit.tracking import RECORD_CHECKS
+from tune.audit.study import STUDY_CHECKS, Finding, running
+from tune.audit.tracking import record
 from tune.study.lease import lease
 from tune.study.snapshot import StudyReader, StudySnapshot
 
@@ -20,8 +19,7 @@ ROUNDS = 3
 """How often the study is examined again while fixes succeed: one may uncover another."""
 
 Check = Callable[[StudySnapshot], Iterator[Finding]]
-_AT_WORK: tuple[Check, ...] = STUDY_CHECKS
-_STOPPED: tuple[Check, ...] = (*STUDY_CHECKS, *WHILE_STOPPED, *FILE_CHECKS, *RECORD_CHECKS)
+_STOPPED: tuple[Check, ...] = (*STUDY_CHECKS, running, *FILE_CHECKS, record)
 
 
 class Diagnosis(Config):
@@ -45,7 +43,7 @@ def examine(where: Path | str, *, fix: bool = False) -> Diagnosis:
     reader = StudyReader(where)
     study = reader.read()
     if not fix:
-        findings = _diagnose(study, _STOPPED if study.driver is None else _AT_WORK)
+        findings = _diagnose(study, _STOPPED if study.driver is None else STUDY_CHECKS)
         driver = None if study.driver is None else str(study.driver)
         return Diagnosis(study=study.name, driver=driver, findings=findings)
     if study.place.path is None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from refkd.files import sha256_file, temporaries
-from tune.audit.findings import Finding
+from tune.audit.study import Finding
 from tune.execution.jobs import CHECKPOINTS
 from tune.study.events import teachers_of
 from tune.study.folders import trial_folder
@@ -31,12 +31,8 @@ def left_checkpoints(study: StudySnapshot) -> Iterator[Finding]:
         if (home / "teacher.json").is_file() and (home / CHECKPOINTS).is_dir():
             left.append((f"teacher {role} is trained", home / CHECKPOINTS))
     for why, folder in left:
-        yield Finding(
-            check="checkpoints",
-            what=f"{folder}: {why}, its checkpoints are still there",
-            remedy="remove them",
-            fix=functools.partial(shutil.rmtree, folder),
-        )
+        what = f"{folder}: {why}, its checkpoints are still there"
+        yield Finding("checkpoints", what, "remove them", partial(shutil.rmtree, folder))
 
 
 def damaged_checkpoints(study: StudySnapshot) -> Iterator[Finding]:
@@ -56,14 +52,10 @@ def damaged_checkpoints(study: StudySnapshot) -> Iterator[Finding]:
         whole = found.newest()
         last = 0 if whole is None else whole.epoch
         for epoch in (e for e in found.epochs() if e > last):
-            stem = folder / f"epoch-{epoch:04d}"
-            yield Finding(
-                check="checkpoint",
-                what=f"{stem}: is damaged",
-                remedy="remove it: training goes on from "
-                + (f"epoch {last}" if last else "the beginning"),
-                fix=functools.partial(found.remove, epoch),
-            )
+            what = f"{folder / f'epoch-{epoch:04d}'}: is damaged"
+            start = f"epoch {last}" if last else "the beginning"
+            remedy = f"remove it: training goes on from {start}"
+            yield Finding("checkpoint", what, remedy, partial(found.remove, epoch))
 
 
 def half_written(study: StudySnapshot) -> Iterator[Finding]:
@@ -73,12 +65,8 @@ def half_written(study: StudySnapshot) -> Iterator[Finding]:
     others = [(path, UNTOUCHED) for folder in shared for path in temporaries(folder)]
     for path, wait in own + others:
         if time.time() - path.stat().st_mtime >= wait:
-            yield Finding(
-                check="temporary",
-                what=f"{path}: was left half written",
-                remedy="remove it",
-                fix=functools.partial(_remove, path),
-            )
+            what = f"{path}: was left half written"
+            yield Finding("temporary", what, "remove it", partial(_remove, path))
 
 
 def knowledge(study: StudySnapshot) -> Iterator[Finding]:
@@ -92,12 +80,9 @@ def knowledge(study: StudySnapshot) -> Iterator[Finding]:
         except (ValueError, KeyError, TypeError):
             ours, expected = True, None
         if ours and not (logits.is_file() and sha256_file(logits) == expected):
-            yield Finding(
-                check="knowledge",
-                what=f"{logits}: is damaged or missing",
-                remedy="remove it and its record: the search computes it again",
-                fix=functools.partial(_remove, record, logits),
-            )
+            what = f"{logits}: is damaged or missing"
+            remedy = "remove it and its record: the search computes it again"
+            yield Finding("knowledge", what, remedy, partial(_remove, record, logits))
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -144,8 +144,12 @@ class _Rebuilt:
                     who = "nobody" if ask is None else f"trial {ask.number}"
                     what = f"{stored.key}, whom it promotes"
                     return Difference(number, what, "this trial", who)
+            case TrialEnded(state="COMPLETE"):
+                study.complete(number, event.final or {})
+            case TrialEnded(state="PRUNED"):
+                study.prune(number)
             case TrialEnded():
-                self._end(study, number, event)
+                study.fail(number, str(view(self._trials[number]).reason))
         return _compare(study, number, stored)
 
     def _ask(self, study: SearchStudy, number: int) -> int:
@@ -159,14 +163,6 @@ class _Rebuilt:
             }
             study.optuna.enqueue_trial(line, user_attrs=inherited)
         return study.begin().number
-
-    def _end(self, study: SearchStudy, number: int, event: TrialEnded) -> None:
-        if event.state == "COMPLETE":
-            study.complete(number, event.final or {})
-        elif event.state == "PRUNED":
-            study.prune(number)
-        else:
-            study.fail(number, str(view(self._trials[number]).reason))
 
 
 def _compare(study: SearchStudy, number: int, event: StoredEvent) -> Difference | None:

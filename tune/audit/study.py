@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import Field, computed_field
+from pydantic.dataclasses import dataclass
+
 from refkd.errors import CheckpointError
 from refkd.files import sha256_file
-from tune.audit.findings import Finding
 from tune.study.event_log import broken
 from tune.study.events import looks_of, teachers_of
 from tune.study.ledger import LEDGER
@@ -23,15 +25,32 @@ if TYPE_CHECKING:
 COPY = "restore the study's storage from a copy, or give the study another name"
 
 
+@dataclass(frozen=True)
+class Finding:
+    """Two places that disagree, or something half done."""
+
+    check: str
+    """The check that found it, such as `student`."""
+    what: str
+    """What is wrong, and where."""
+    remedy: str
+    """What puts it right: what `fix` does, or what the user can do."""
+    fix: Callable[[], object] | None = Field(default=None, exclude=True, repr=False)
+    """Puts it right; None where there is more than one right answer."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def fixable(self) -> bool:
+        """Whether `--fix` puts it right."""
+        return self.fix is not None
+
+
 def running(study: StudySnapshot) -> Iterator[Finding]:
     """Trials that run, though no driver is at work."""
     numbers = [view.number for view in study.trials if view.state == "RUNNING"]
     if numbers:
-        yield Finding(
-            check="running",
-            what=f"no driver works on the unfinished trials {', '.join(map(str, numbers))}",
-            remedy=f"continue them: refkd search {study.path}",
-        )
+        what = f"no driver works on the unfinished trials {', '.join(map(str, numbers))}"
+        yield Finding("running", what, f"continue them: refkd search {study.path}")
 
 
 def curves(study: StudySnapshot) -> Iterator[Finding]:
@@ -43,7 +62,7 @@ def curves(study: StudySnapshot) -> Iterator[Finding]:
         if gaps:
             lacking = ", ".join(map(str, gaps))
             what = f"trial {view.number}: its curve up to epoch {view.epoch} lacks {lacking}"
-            yield Finding(check="curve", what=what, remedy=COPY)
+            yield Finding("curve", what, COPY)
 
 
 def order(study: StudySnapshot) -> Iterator[Finding]:
@@ -55,7 +74,7 @@ def order(study: StudySnapshot) -> Iterator[Finding]:
             f"{where}: {event.key!r} does not follow from what was stored before it; something in "
             "the study was changed afterwards"
         )
-        yield Finding(check="order", what=what, remedy=COPY)
+        yield Finding("order", what, COPY)
 
 
 def outcomes(study: StudySnapshot) -> Iterator[Finding]:
@@ -65,12 +84,12 @@ def outcomes(study: StudySnapshot) -> Iterator[Finding]:
         if ended.get("state") != view.state:
             decided = ended.get("state", "nothing")
             what = f"trial {view.number} is {view.state}, the last thing decided about it is "
-            yield Finding(check="outcome", what=what + decided, remedy=COPY)
+            yield Finding("outcome", what + decided, COPY)
         elif view.state == "COMPLETE":
             final = ended.get("final", {})
             said = [final.get(name, math.nan) for name in study.file.objectives]
             for source, values in (("end", ended["values"]), ("final metrics", said)):
-                if not _same(values, view.objectives or []):
+                if not same(values, view.objectives or []):
                     yield _wrong_values(view, source, values)
 
 
@@ -107,7 +126,7 @@ def teachers(study: StudySnapshot) -> Iterator[Finding]:
         try:
             teacher = find_teacher(folder)
         except CheckpointError as error:
-            yield Finding(check="teacher", what=str(error), remedy=remedy)
+            yield Finding("teacher", str(error), remedy)
             continue
         if teacher is None:
             fault: str | None = f"{folder}: holds no finished teacher"
@@ -116,7 +135,7 @@ def teachers(study: StudySnapshot) -> Iterator[Finding]:
         else:
             fault = _weights_fault(folder / WEIGHTS, teacher.record.sha256)
         if fault is not None:
-            yield Finding(check="teacher", what=f"teacher {role}: {fault}", remedy=remedy)
+            yield Finding("teacher", f"teacher {role}: {fault}", remedy)
 
 
 def ledger(study: StudySnapshot) -> Iterator[Finding]:
@@ -124,14 +143,11 @@ def ledger(study: StudySnapshot) -> Iterator[Finding]:
     path, held, noted = study.folder / LEDGER, len(study.looks), looks_of(study.attributes)
     if study.ledger_fault is not None:
         what, _, remedy = study.ledger_fault.partition("; ")
-        yield Finding(check="ledger", what=what, remedy=remedy)
+        yield Finding("ledger", what, remedy)
     elif noted > held:
-        yield Finding(
-            check="ledger",
-            what=f"{path}: holds {held} looks, the study has noted {noted}",
-            remedy="restore the file from a copy: the ledger says how often the sealed test was "
-            "looked at",
-        )
+        what = f"{path}: holds {held} looks, the study has noted {noted}"
+        why = "the ledger says how often the sealed test was looked at"
+        yield Finding("ledger", what, f"restore the file from a copy: {why}")
 
 
 def _weights_fault(weights: Path, sha256: str) -> str | None:
@@ -150,29 +166,27 @@ def _scores(
         yield _bad_student(view, "its record lacks an objective")
         return
     means = [statistics.fmean(record.metrics[name] for record in records) for name in names]
-    if not _same(means, view.objectives or []):
+    if not same(means, view.objectives or []):
         yield _wrong_values(view, "student", means)
     if len(records) == 1:
         kept = view.curve.get(records[0].epoch, {})
         stored = [kept.get(name, math.nan) for name in names]
-        if not _same(stored, view.objectives or []):
+        if not same(stored, view.objectives or []):
             yield _wrong_values(view, f"curve at epoch {records[0].epoch}", stored)
 
 
 def _wrong_values(view: TrialView, source: str, values: list[float]) -> Finding:
     what = f"trial {view.number}: the study holds {view.objectives}, its {source} {values}"
-    return Finding(check="values", what=what, remedy=COPY)
+    return Finding("values", what, COPY)
 
 
 def _bad_student(view: TrialView, what: str) -> Finding:
-    return Finding(
-        check="student",
-        what=f"trial {view.number}: {what}",
-        remedy="restore the folder from a copy; a complete trial is not trained again",
-    )
+    remedy = "restore the folder from a copy; a complete trial is not trained again"
+    return Finding("student", f"trial {view.number}: {what}", remedy)
 
 
-def _same(a: list[float], b: list[float]) -> bool:
+def same(a: list[float], b: list[float]) -> bool:
+    """Return whether values are equal up to rounding."""
     return len(a) == len(b) and all(
         math.isclose(x, y, rel_tol=1e-9, abs_tol=1e-12) for x, y in zip(a, b, strict=True)
     )
@@ -180,4 +194,3 @@ def _same(a: list[float], b: list[float]) -> bool:
 
 STUDY_CHECKS = (curves, order, outcomes, students, teachers, ledger)
 """Checks of what does not change while a driver is at work."""
-WHILE_STOPPED = (running,)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -23,25 +22,16 @@ SCHEME = "models:/"
 _NAMED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
 
-@dataclass(frozen=True, kw_only=True)
-class FoundModel:
-    """A retriever, and where it came from."""
-
-    retriever: Retriever
-    source: str
-    facts: dict[str, str] = field(default_factory=dict)
-    """What the registry says of it: `version`, `trial`."""
-
-
-def load_model(model: str, *, tracking: str) -> FoundModel:
+def load_model(model: str, *, tracking: str) -> tuple[Retriever, str, dict[str, str]]:
     """Load `models:/NAME@ALIAS`, `models:/NAME/VERSION` from a tracking store, or a folder.
 
+    Returns the retriever, where it came from, and its `version` and `trial` in a registry.
     Safetensors and JSON are read and no code of the model is run. Raises `RefKDError` where there
     is none, `CheckpointError` where a byte is not the one that was registered or exported.
     """
     if not model.startswith(SCHEME):
         folder = _retriever_in(Path(model))
-        return FoundModel(retriever=Retriever.load(folder), source=str(folder))
+        return Retriever.load(folder), str(folder), {}
     named = _NAMED.fullmatch(model)
     if named is None:
         raise RefKDError(
@@ -54,18 +44,30 @@ def load_model(model: str, *, tracking: str) -> FoundModel:
             f"{store}: no MLflow store; run `refkd search` first, or say where it is with "
             "--tracking or --study"
         )
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
     with (
         client_settings(),
         compat.tracking_at(resolve(tracking)),
         TemporaryDirectory(prefix="refkd-") as scratch,
     ):
         version = _version(tracking, **named.groupdict())
-        folder = _retriever_in(_download(version, scratch, tracking))
-        _check_registered(version, folder)
+        try:
+            uri = f"{SCHEME}{version.name}/{version.version}"
+            saved = Path(download_artifacts(artifact_uri=uri, dst_path=scratch))
+        except (MlflowException, OSError) as error:
+            raise unanswered(tracking, error) from None
+        folder, expected = _retriever_in(saved), version.tags.get(HASH_TAG)
+        if sha256_file(folder / WEIGHTS) != expected:  # the retriever compares all else
+            raise CheckpointError(
+                f"{version.name} version {version.version}: {WEIGHTS} is not what was registered "
+                f"({HASH_TAG} {expected}); restore the artefact, or register the champion again"
+            )
         facts = {"version": str(version.version)}
         if trial := version.tags.get("refkd.trial"):
             facts["trial"] = trial
-        return FoundModel(retriever=Retriever.load(folder), source=model, facts=facts)
+        return Retriever.load(folder), model, facts
 
 
 def _version(tracking: str, name: str, alias: str | None, version: str | None) -> ModelVersion:
@@ -91,17 +93,6 @@ def _version(tracking: str, name: str, alias: str | None, version: str | None) -
     raise RefKDError(f"model {name!r} has no {wanted} in {without_password(tracking)}; {there}")
 
 
-def _download(version: ModelVersion, scratch: str, tracking: str) -> Path:
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    uri = f"{SCHEME}{version.name}/{version.version}"
-    try:
-        return Path(download_artifacts(artifact_uri=uri, dst_path=scratch))
-    except (MlflowException, OSError) as error:
-        raise unanswered(tracking, error) from None
-
-
 def unanswered(tracking: str, error: Exception) -> RefKDError:
     """Return the error to raise where a tracking server does not do what was asked."""
     return RefKDError(
@@ -122,13 +113,3 @@ def _retriever_in(folder: Path) -> Path:
         held = f"{len(found)} retrievers" if found else "no retriever"
         raise RefKDError(f"{folder}: holds {held} ({RECORD}); give the folder of one")
     return found[0]
-
-
-def _check_registered(version: ModelVersion, folder: Path) -> None:
-    """Compare the weights with what was registered; the retriever compares all else."""
-    expected = version.tags.get(HASH_TAG)
-    if sha256_file(folder / WEIGHTS) != expected:
-        raise CheckpointError(
-            f"{version.name} version {version.version}: {WEIGHTS} is not what was registered "
-            f"({HASH_TAG} {expected}); restore the artefact, or register the champion again"
-        )

@@ -17,6 +17,7 @@ from tune.study.launches import made_with
 from tune.study.lease import LeaseError, lease
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import StoredStudy, append_unordered, identity_of
+from tune.tracking.card import Registration
 from tune.tracking.operations import finalist_key, trial_key
 from tune.tracking.target import BEFORE, target_of
 
@@ -37,7 +38,7 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
     from requests import RequestException
 
     from tune.inference.model import unanswered
-    from tune.tracking.registry import Registration, register
+    from tune.tracking.registry import register
 
     check_alias(alias)
     reason = " ".join(reason.split())

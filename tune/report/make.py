@@ -28,6 +28,7 @@ from tune.report.headline import Headline, caveats_of_test, headline
 from tune.report.tables import when
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import identity_of
+from tune.tracking.delivery import send
 from tune.tracking.operations import STUDY_RUN, kept_file
 from tune.tracking.target import target_of
 
@@ -209,8 +210,7 @@ def _send(study: StudySnapshot, page: Path, pictures: Sequence[Path]) -> tuple[b
     file = study.file
     if not file.tracking.enabled:
         return True, "MLflow is switched off in the study file; nothing was sent"
-    identity = identity_of(study.attributes)
-    known = None if identity is None else target_of(file, identity)
+    known = target_of(file, identity_of(study.attributes))
     if known is None:
         return True, "the search has no run in MLflow yet; nothing was sent"
     target = replace(known, folder=file.folder / FOLDER / "tracking")
@@ -219,7 +219,7 @@ def _send(study: StudySnapshot, page: Path, pictures: Sequence[Path]) -> tuple[b
         kept_file(STUDY_RUN, path, folder, at=path.stat().st_mtime)
         for path, folder in folders.items()
     ]
-    done = target.send(files, SECONDS)
+    done = send(target, files, SECONDS)
     if done.left or done.refused:
         why = done.problem or f"see {target.refused}"
         return False, (

@@ -23,7 +23,7 @@ from tune.reproduce.experiments import Experiment
 from tune.reproduce.request import Request
 from tune.reproduce.scores import SIDES, score_units
 from tune.reproduce.table import Result
-from tune.reproduce.tracking import TableRecord, table_record
+from tune.reproduce.tracking import TableRecord
 from tune.reproduce.units import Unit, Units
 from tune.results.sealed_scores import check_sealed, open_test_roles
 from tune.study.ledger import Evaluated, check_look, read_looks
@@ -56,7 +56,7 @@ def reproduce(
         facts = {"table": request.name, "scale": scale.name, "seeds": str(scale.seeds)}
         origin = {"command": request.command, **facts, "dataset": dataset.name}
         settings = _write_settings(request.folder, experiment, units, origin)
-        with table_record(request, units.all(), reporter) as record:
+        with TableRecord(request, units.all(), reporter) as record:
             record.begin(dataset, facts)
             record.keep([settings], None)
             _train(request, units, dataset, record, address, reporter)

@@ -11,11 +11,10 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Self
 
 from refkd.data.dataset import Dataset
 from refkd.files import replaced, write_json
@@ -26,64 +25,43 @@ from tune.reproduce.request import Request
 from tune.reproduce.units import Unit
 from tune.study.environment import environment
 from tune.study.locate import default_tracking
+from tune.tracking import operations as op
 from tune.tracking.delivery import Delivery
-from tune.tracking.operations import (
-    STUDY_RUN,
-    BeginRun,
-    EndRun,
-    LogEpoch,
-    Operation,
-    Status,
-    as_text,
-    kept_file,
-    kept_scores,
-)
 from tune.tracking.record import CLOSE_SECONDS, warn_of
-from tune.tracking.target import Target, client_settings
+from tune.tracking.target import Target
 
 EPOCHS = "epochs.json"
 """In a network's folder: metrics and time of each epoch."""
 _log = logging.getLogger(__name__)
 
 
-@contextmanager
-def table_record(
-    request: Request, units: Sequence[Unit], reporter: Reporter
-) -> Iterator[TableRecord]:
-    """Keep MLflow up to date while the networks of a table are trained."""
-    target = Target(
-        uri=request.tracking or default_tracking(request.workspace),
-        experiment="refkd/reproduce",
-        study=request.title,
-        identity=_identity(request.home),
-        workspace=request.workspace,
-        folder=request.home / "tracking",
-    )
-    with client_settings():
-        record = TableRecord(request.title, target, units, reporter)
-        status: Status = "KILLED"
-        try:
-            yield record
-            status = "FINISHED"
-        finally:
-            record.end(STUDY_RUN, status, {}, {})
-            warn_of(record.delivery.close(CLOSE_SECONDS), target)
-
-
 class TableRecord(JobListener):
-    """What should stand in MLflow by now, and the listener of the jobs that adds to it."""
+    """Keeps MLflow up to date while the networks of a table are trained."""
 
-    def __init__(
-        self, name: str, target: Target, units: Sequence[Unit], reporter: Reporter
-    ) -> None:
-        self._name, self._reporter = name, reporter
+    def __init__(self, request: Request, units: Sequence[Unit], reporter: Reporter) -> None:
+        target = Target(
+            uri=request.tracking or default_tracking(request.workspace),
+            experiment="refkd/reproduce",
+            study=request.title,
+            identity=_identity(request.home),
+            workspace=request.workspace,
+            folder=request.home / "tracking",
+        )
+        self._name, self._reporter = request.title, reporter
         self._units = {unit.key: unit for unit in units}
         self._lock = Lock()
-        self._operations: dict[str, Operation] = {}
+        self._operations: dict[str, op.Operation] = {}
         self._tags: dict[str, str] = {}
-        self.delivery: Delivery = target.delivery(lambda: self.news)
+        self._delivery = Delivery(target, lambda: self.news)
 
-    def news(self) -> list[Operation]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._end(op.STUDY_RUN, "FINISHED" if kind is None else "KILLED", {}, {})
+        warn_of(self._delivery.close(CLOSE_SECONDS), self._delivery.target)
+
+    def news(self) -> list[op.Operation]:
         """Return all that should stand in MLflow by now."""
         with self._lock:
             return list(self._operations.values())
@@ -97,17 +75,17 @@ class TableRecord(JobListener):
         }
         launched = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         own = {"refkd.study": self._name, "refkd.role": "study", "refkd.launched": launched}
-        self._begin(STUDY_RUN, self._name, parameters, own)
+        self._begin(op.STUDY_RUN, self._name, parameters, own)
 
     def keep(self, files: Sequence[Path], folder: str | None) -> None:
         """Keep files with the table's run, in a folder of it or at its top."""
-        self._put(*(kept_file(STUDY_RUN, path, folder, at=time.time()) for path in files))
+        self._put(*(op.kept_file(op.STUDY_RUN, path, folder, at=time.time()) for path in files))
 
     def job_started(self, job: TrainingJob) -> None:
         """Open a network's run, or go on with it."""
         unit = self._units[job.key]
         role = "student" if unit.teachers else "teacher"
-        params = as_text(flat(unit.config.model_dump(mode="json")))
+        params = op.as_text(flat(unit.config.model_dump(mode="json")))
         self._begin(_key(unit), unit.key, params, {"refkd.role": role, "refkd.row": unit.row})
         self._put(*_logged(unit, _known_epochs(unit)))
 
@@ -129,42 +107,40 @@ class TableRecord(JobListener):
     def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
         """Close the run of a network that failed; the others are closed when all are trained."""
         if end.failed is not None:
-            self.end(_key(self._units[job.key]), "FAILED", {"refkd.reason": end.failed}, {})
+            self._end(_key(self._units[job.key]), "FAILED", {"refkd.reason": end.failed}, {})
 
     def trained(self, unit: Unit) -> None:
         """Close the run of a network, which another table may have trained."""
-        if f"{BeginRun.__name__}/{_key(unit)}" not in self._operations:
+        if f"{op.BeginRun.__name__}/{_key(unit)}" not in self._operations:
             self.job_started(unit.job())
-        self.end(_key(unit), "FINISHED", {}, kept_scores(unit.frozen().record.metrics))
+        self._end(_key(unit), "FINISHED", {}, op.kept_scores(unit.frozen().record.metrics))
 
-    def end(
-        self, run: str, status: Status, tags: Mapping[str, str], metrics: Mapping[str, float]
+    def _end(
+        self, run: str, status: op.Status, tags: Mapping[str, str], metrics: Mapping[str, float]
     ) -> None:
-        """Close a run."""
-        self._put(EndRun(run=run, time=_now(), status=status, tags=tags, metrics=metrics))
+        now = op.milliseconds(time.time())
+        self._put(op.EndRun(run=run, time=now, status=status, tags=tags, metrics=metrics))
 
     def _begin(
         self, run: str, name: str, params: Mapping[str, str], own: Mapping[str, str]
     ) -> None:
-        tags = {**self._tags, **own}
-        self._put(BeginRun(run=run, time=_now(), name=name, params=params, tags=tags))
+        now, tags = op.milliseconds(time.time()), {**self._tags, **own}
+        self._put(op.BeginRun(run=run, time=now, name=name, params=params, tags=tags))
 
-    def _put(self, *operations: Operation) -> None:
+    def _put(self, *operations: op.Operation) -> None:
         with self._lock:
             for one in operations:
                 self._operations.pop(one.key, None)  # an end comes behind what was put before it
                 self._operations[one.key] = one
-        self.delivery.wake()
+        self._delivery.wake()
 
 
 def _identity(home: Path) -> str:
     """Return the identity of this table, by which its runs differ from a namesake's."""
     path = home / "identity"
     if not path.is_file():
-        older = home / "spool" / "identity"  # where an earlier version kept it
-        known = older.read_text(encoding="ascii") if older.is_file() else secrets.token_hex(6)
         with replaced(path) as temporary:
-            temporary.write_text(known, encoding="ascii")
+            temporary.write_text(secrets.token_hex(6), encoding="ascii")
     return path.read_text(encoding="ascii")
 
 
@@ -180,18 +156,16 @@ def _known_epochs(unit: Unit) -> dict[str, Any]:
         return {}
 
 
-def _logged(unit: Unit, epochs: Mapping[str, Any]) -> list[LogEpoch]:
+def _logged(unit: Unit, epochs: Mapping[str, Any]) -> list[op.LogEpoch]:
+    """Return the epochs as operations."""
+    run, numbered = _key(unit), {int(epoch): held for epoch, held in epochs.items()}
     return [
-        LogEpoch(
-            run=_key(unit), time=round(1000 * held["at"]), epoch=epoch, metrics=held["metrics"]
+        op.LogEpoch(
+            run=run, time=op.milliseconds(held["at"]), epoch=epoch, metrics=held["metrics"]
         )
-        for epoch, held in sorted((int(epoch), held) for epoch, held in epochs.items())
+        for epoch, held in sorted(numbered.items())
     ]
 
 
 def _key(unit: Unit) -> str:
     return f"unit/{unit.folder.name}"
-
-
-def _now() -> int:
-    return round(1000 * time.time())

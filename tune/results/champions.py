@@ -21,6 +21,7 @@ from tune.results.comparison import compare, open_students, system_name
 from tune.study.events import ChampionsChosen, champions_of, finalists_code
 from tune.study.outcomes import Comparison, Finalist, Finalists, SeedResult
 from tune.study.summary import CHAMPIONS, FINALISTS
+from tune.tracking.card import Registration
 from tune.tracking.operations import finalist_key, trial_key
 
 BALANCED = "val/harmonic_miou"
@@ -56,7 +57,7 @@ def select_search_champions(
     if search.file.tracking.enabled and summary.crowned is None:
         if not register:
             return
-        from tune.tracking.registry import Registration, register_champions
+        from tune.tracking.registry import register_champions
 
         registrations = [
             Registration(
@@ -201,7 +202,7 @@ def _keep_all(
 
 def _register_finalists(search: OpenSearch, found: Finalists, folders: Mapping[str, Path]) -> None:
     """Point the registry's aliases at the kept students; their scores are the means."""
-    from tune.tracking.registry import Registration, register_champions
+    from tune.tracking.registry import register_champions
 
     study, scores = search.study, found.comparison.scores
     registrations = [

@@ -138,7 +138,6 @@ class _Finals(JobListener):
     def run(self, train: Callable[[Sequence[TrainingJob], Workplace, JobListener], None]) -> None:
         with Record(self._search.file) as self._record:
             self._record.study_started(self._search.study, self._search.dataset)
-            self._record.teachers_ready(self._search.teachers)
             left = self._left()
             self._reporter.stage(
                 f"{len(self._chosen)} finalists on {len(self._seeds)} fresh seeds: {len(left)} "

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from refkd.data.dataset import Dataset
 from refkd.data.manifest import Manifest
 from refkd.evaluation.comparison import MEANING, Row, means
 from refkd.evaluation.floors import bias_floors
 from refkd.training.validation import VALIDATION_ROLES
+from tune.config.study_file import StudyFile
 from tune.study.environment import Environment
 
 CONVENTION = (
@@ -16,42 +19,44 @@ CONVENTION = (
     f"video, a hit is tIoU >= m, every pair counts. {MEANING}"
 )
 _NAMES = {"miou": "mIoU", "r1_iou0.3": "R1@0.3", "r1_iou0.5": "R1@0.5", "r1_iou0.7": "R1@0.7"}
-Scores = Mapping[str, Row]
-"""By role and metric."""
 
 
-def model_card(
-    study: str,
-    number: int,
-    run: str,
-    dataset: Dataset,
-    scores: Scores,
-    *,
-    code: Environment | None = None,
-    caveats: Sequence[str] = (),
-) -> str:
-    """Return the card in Markdown of the student that a run of a study made.
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """A student to register, and the alias that is to point at it."""
 
-    `code` is what it was made with; `caveats`, why its scores are not to be taken at face value,
-    come first.
-    """
-    manifest = dataset.manifest
+    alias: str
+    trial: int
+    run: str
+    """Key of the run that made the student."""
+    folder: Path
+    """Of the exported retriever."""
+    scores: Mapping[str, Row]
+    """By role and metric."""
+    reason: str
+    code: Environment | None = None
+    """What the student was made with."""
+
+
+def model_card(file: StudyFile, dataset: Dataset, student: Registration) -> str:
+    """Return the card of a student of a study in Markdown; the study's caveats come first."""
+    manifest, code = dataset.manifest, student.code
     return "\n".join(
         [
-            f"# Student of trial {number}, study {study}",
+            f"# Student of trial {student.trial}, study {file.name}",
             "",
             "Finds the moment of a sentence in a video (RefKD: a student distilled from two "
-            f"frozen teachers). Made by the run `{run}`.",
+            f"frozen teachers). Made by the run `{student.run}`.",
             *([] if code is None else [f"Code: {code}."]),
             "",
-            *(f"**Beware.** {caveat}.\n" for caveat in caveats),
+            *(f"**Beware.** {caveat}.\n" for caveat in file.caveats()),
             "## Training data",
             *_data(manifest),
             "",
             "## Scores",
             CONVENTION,
             "",
-            *_table(scores, _floors(dataset)),
+            *_table(student.scores, dataset),
             "",
             "The bias floor is the best predictor that looks at no video (a constant, a decile, "
             "a random draw or one word of the query), fitted on `fit`.",
@@ -93,23 +98,13 @@ def _data(manifest: Manifest) -> list[str]:
     ]
 
 
-def _floors(dataset: Dataset) -> dict[str, dict[str, float]]:
-    """Return the best score of a predictor that sees no video, by role and metric."""
-    found: dict[str, dict[str, float]] = {}
-    for role in VALIDATION_ROLES:
-        floors = bias_floors(dataset.role("fit"), dataset.role(role)).values()
-        scores = [means(floor) for floor in floors]
-        found[role] = {metric: max(held[metric] for held in scores) for metric in _NAMES}
-    return found
-
-
-def _table(scores: Scores, floors: Mapping[str, Mapping[str, float]]) -> list[str]:
+def _table(scores: Mapping[str, Row], dataset: Dataset) -> list[str]:
     rows = ["| role | metric | student | bias floor |", "| --- | --- | --- | --- |"]
-    for role, row in scores.items():
+    for role in VALIDATION_ROLES:
+        row = scores.get(role, {})
+        fitted = bias_floors(dataset.role("fit"), dataset.role(role)).values()
+        floors = [means(floor) for floor in fitted]
         for metric in (name for name in _NAMES if name in row):
-            floor = floors.get(role, {}).get(metric)
-            rows.append(
-                f"| `{role}` | {_NAMES[metric]} | {row[metric].text()} | "
-                f"{'' if floor is None else f'{floor:.2f}'} |"
-            )
+            best, shown = max(floor[metric] for floor in floors), row[metric].text()
+            rows.append(f"| `{role}` | {_NAMES[metric]} | {shown} | {best:.2f} |")
     return rows

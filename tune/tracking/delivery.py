@@ -9,24 +9,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tenacity import (
-    RetryCallState,
-    RetryError,
-    Retrying,
-    retry_if_not_exception_type,
-    wait_exponential,
-)
+from tenacity import RetryCallState, Retrying, retry_if_not_exception_type, wait_exponential
 from tenacity.nap import sleep_using_event
 
+from tune.config.urls import scrub
 from tune.tracking.operations import EndRun, LogEpoch, Operation, RefusedError
+from tune.tracking.target import Cursor, Target, client_settings
 
 if TYPE_CHECKING:
-    from tune.tracking.target import Cursor
     from tune.tracking.writer import Writer
 
 T = TypeVar("T")
@@ -62,26 +56,15 @@ class Delivered:
 class Delivery:
     """Sends what a server lacks of a source; retries an outage, puts refused operations aside.
 
-    `open_source` and `connect`, which makes the writer, are called in the thread: the source may
-    have a connection of its own, and the writer, made only when there is something to send,
-    imports MLflow. Refused operations are appended to the file `refused`. Texts of errors are
-    kept as `show` returns them.
+    `open_source` is called in the thread: the source may have a connection of its own. The writer
+    is made only when there is something to send.
     """
 
     def __init__(
-        self,
-        open_source: Callable[[], Source],
-        cursor: Cursor,
-        refused: Path,
-        connect: Callable[[], Writer],
-        *,
-        show: Callable[[str], str] = str,
+        self, target: Target, open_source: Callable[[], Source], cursor: Cursor | None = None
     ) -> None:
-        self._open = open_source
-        self._cursor = cursor
-        self._refused = refused
-        self._connect = connect
-        self._show = show
+        self.target, self._open = target, open_source
+        self._cursor = target.cursor() if cursor is None else cursor
         self._sent = self._rejected = 0
         self._problem: BaseException | None = None
         self._took: deque[float] = deque(maxlen=LATE)
@@ -90,6 +73,8 @@ class Delivery:
         self._wake.set()
         self._closing = threading.Event()
         self._given_up = threading.Event()
+        self._settings = ExitStack()
+        self._settings.enter_context(client_settings())
         self._thread = threading.Thread(target=self._run, name="refkd-tracking", daemon=True)
         self._thread.start()
 
@@ -105,19 +90,20 @@ class Delivery:
         self._closing.set()
         self._wake.set()
         begun = time.monotonic()
-        while self._thread.is_alive():
-            limit = min(seconds, struggling) if self._struggles else seconds
-            left = begun + limit - time.monotonic()
-            if left <= 0:
-                break
-            self._thread.join(min(left, POLL))
+        with self._settings:
+            while self._thread.is_alive():
+                limit = min(seconds, struggling) if self._struggles else seconds
+                left = begun + limit - time.monotonic()
+                if left <= 0:
+                    break
+                self._thread.join(min(left, POLL))
         self._given_up.set()
         behind = self._thread.is_alive() or self._problem is not None
         # Another source: the thread may be at work with its own.
         lacking = len(self._cursor.pending(self._open()())) if behind else 0
-        slow = TimeoutError("the server does not answer in time") if lacking else None
-        problem = self._problem or slow
-        why = None if problem is None else self._show(str(problem))
+        why = "the server does not answer in time" if lacking else None
+        if self._problem is not None:
+            why = scrub(str(self._problem), self.target.uri)
         return Delivered(sent=self._sent, left=lacking, refused=self._rejected, problem=why)
 
     def _run(self) -> None:
@@ -131,7 +117,7 @@ class Delivery:
                 closing = self._closing.is_set()
                 queue = self._cursor.pending(self._retrying(source))
                 if queue and writer is None:
-                    writer = self._retrying(self._connect)
+                    writer = self._retrying(self.target.writer)
                     if writer.is_new:  # it has nothing, whatever the cursor says
                         self._cursor.clear()
                         source = self._retrying(self._open)
@@ -141,9 +127,7 @@ class Delivery:
                     self._closing.wait(GATHER)
                 if closing:
                     return
-        except RetryError as gave_up:
-            self._problem = gave_up.last_attempt.exception()
-        except Exception as error:  # a mistake of ours: what is left is counted, and sent later
+        except Exception as error:  # an outage, or a mistake of ours: the rest is sent later
             self._problem = error
 
     def _send(self, writer: Writer, queue: list[Operation]) -> None:
@@ -183,21 +167,19 @@ class Delivery:
             self._sent += len(operations)
             self._cursor.add(operations)
         except RefusedError as refusal:
-            if len(operations) == 1:
-                self._reject(operations[0], self._show(str(refusal)))
-            else:
+            if len(operations) > 1:
                 for one in operations:
                     self._deliver(writer, [one])
-
-    def _reject(self, operation: Operation, reason: str) -> None:
-        """Put aside what the server will never take, so that it is not sent again."""
-        row = {"reason": reason, "operation": asdict(operation), "key": operation.key}
-        with suppress(OSError):
-            self._refused.parent.mkdir(parents=True, exist_ok=True)
-            with self._refused.open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self._rejected += 1
-        self._cursor.add([operation])
+                return
+            # Put aside what the server will never take, so that it is not sent again.
+            (one,), reason = operations, scrub(str(refusal), self.target.uri)
+            row = {"reason": reason, "operation": asdict(one), "key": one.key}
+            with suppress(OSError):
+                self.target.folder.mkdir(parents=True, exist_ok=True)
+                with self.target.refused.open("a", encoding="utf-8") as handle:
+                    handle.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._rejected += 1
+            self._cursor.add(operations)
 
     def _retrying(self, action: Callable[[], T]) -> T:
         """Repeat what fails until it succeeds, is refused, or the launch gives up."""
@@ -215,7 +197,18 @@ class Delivery:
             stop=is_hopeless,
             sleep=sleep_using_event(self._given_up),
             before_sleep=note_failure,
+            reraise=True,
         )(action)
+
+
+def send(
+    target: Target, operations: Sequence[Operation], seconds: float, *, again: bool = False
+) -> Delivered:
+    """Send operations for at most so many seconds; `again` also what the server has."""
+    cursor = target.cursor()
+    if again:
+        cursor.forget(operations)
+    return Delivery(target, lambda: lambda: operations, cursor).close(seconds)
 
 
 def parcels(operations: Iterable[Operation]) -> Iterator[list[Operation]]:

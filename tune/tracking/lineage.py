@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,7 @@ from refkd.training.teacher import Teacher, find_teacher
 from tune.config.space import flat
 from tune.config.study_file import StudyFile
 from tune.study.events import teachers_of
-from tune.tracking.operations import (
-    BeginRun,
-    EndRun,
-    Input,
-    KeepFile,
-    KeepModel,
-    LinkInputs,
-    LogEpoch,
-    Operation,
-    as_text,
-    kept_scores,
-    milliseconds,
-    validation,
-)
+from tune.tracking import operations as op
 
 HASH_TAG = "refkd.sha256"
 """Tag of a student's model: the hash of its weights, by which a version is found again."""
@@ -72,7 +59,7 @@ class Lineage:
         return teachers | {f"{KNOWLEDGE_TAG}{r}": a for r, a in self._addresses.items()}
 
     @cached_property
-    def data(self) -> Input:
+    def data(self) -> op.Input:
         """The prepared dataset as an input of a run."""
         assert self.dataset is not None
         fingerprint = self.dataset.fingerprint
@@ -85,34 +72,34 @@ class Lineage:
             "context": "training and validation",
         }
 
-    def inputs(self, run: str, time: int) -> Iterator[Operation]:
-        """Yield the link from a student's run to its dataset, knowledge and teachers."""
-        if self.dataset is not None:
-            knowledge = [self._knowledge(role, self.dataset) for role in self.teachers]
-            teachers = [teacher.digest for teacher in self.teachers.values()]
-            datasets = [self.data, *knowledge]
-            yield LinkInputs(run=run, time=time, datasets=datasets, models=teachers)
-
-    def _knowledge(self, role: str, dataset: Dataset) -> Input:
-        address, folder = self._addresses[role], self.workspace.absolute() / "knowledge"
-        made_of = {"teacher": self.teachers[role].digest, "dataset": dataset.fingerprint}
-        return {
-            "name": f"knowledge-{role}",
-            "digest": address,
-            "source": f"{folder}/{address}.npy",
-            "profile": json.dumps(made_of),
-            "context": f"logits of teacher-{role}",
-        }
+    def inputs(self) -> list[op.Input]:
+        """Return what a student learns from: the dataset, and the knowledge of its teachers."""
+        if self.dataset is None:
+            return []
+        folder, fingerprint = self.workspace.absolute() / "knowledge", self.dataset.fingerprint
+        knowledge = [
+            {
+                "name": f"knowledge-{role}",
+                "digest": address,
+                "source": f"{folder}/{address}.npy",
+                "profile": json.dumps(
+                    {"teacher": self.teachers[role].digest, "dataset": fingerprint}
+                ),
+                "context": f"logits of teacher-{role}",
+            }
+            for role, address in self._addresses.items()
+        ]
+        return [self.data, *knowledge]
 
     def student(
-        self, begun: BeginRun, folder: Path, epochs: Mapping[int, LogEpoch], *, ended: int
-    ) -> Iterator[Operation]:
+        self, begun: op.BeginRun, folder: Path, epochs: Mapping[int, op.LogEpoch], *, ended: int
+    ) -> Iterator[op.Operation]:
         """Yield the model of a student's run, if its folder holds a finished student."""
         if self.dataset is None or not student_is_frozen(folder):
             return
         found = open_student(folder).record
         tags = {name: value for name, value in begun.tags.items() if name not in _OF_RUNS}
-        yield KeepModel(
+        yield op.KeepModel(
             run=begun.run,
             time=epochs[found.epoch].time if found.epoch in epochs else ended,
             name=f"student-{begun.name.partition('-')[2]}",
@@ -120,36 +107,36 @@ class Lineage:
             model_type="student",
             sha256=found.sha256,
             epoch=found.epoch,
-            metrics=validation(found.metrics),
+            metrics=op.validation(found.metrics),
             dataset=self.data,
-            params=as_text(flat(found.config.model_dump(mode="json"))),
+            params=op.as_text(flat(found.config.model_dump(mode="json"))),
             tags={**tags, "refkd.role": "student", HASH_TAG: found.sha256},
         )
 
-    def teacher(self, role: str, tags: Mapping[str, str]) -> Iterator[Operation]:
+    def teacher(self, role: str, tags: Mapping[str, str]) -> Iterator[op.Operation]:
         """Yield a teacher's run with its weights, config and scores, whichever launch trained it.
 
         The run ends when the teacher's record was written; an epoch has the time that it took.
         """
         key, name, teacher = f"teacher/{role}", f"teacher-{role}", self.teachers[role]
         record = teacher.record
-        parameters = as_text(flat(record.model_dump(mode="json", exclude=_NOT_PARAMETERS)))
+        parameters = op.as_text(flat(record.model_dump(mode="json", exclude=_NOT_PARAMETERS)))
         tags = {**tags, "refkd.role": name, "refkd.digest": teacher.digest}
         took = [past["metrics"].get("cost/wall_seconds", 0.0) for past in record.history]
         ended = (teacher.folder / TEACHER_RECORD).stat().st_mtime
-        began, end = ended - max(took, default=0.0), milliseconds(ended)
-        begun = milliseconds(began)
-        yield BeginRun(run=key, time=begun, name=name, params=parameters, tags=tags)
-        yield LinkInputs(run=key, time=begun, datasets=[self.data], models=[])
+        began, end = ended - max(took, default=0.0), op.milliseconds(ended)
+        begun = op.milliseconds(began)
+        made = op.BeginRun(run=key, time=begun, name=name, params=parameters, tags=tags)
+        yield replace(made, datasets=[self.data])
         times = {}
         for past, seconds in zip(record.history, took, strict=True):
-            times[past["epoch"]] = at = milliseconds(began + seconds)
-            yield LogEpoch(run=key, time=at, epoch=past["epoch"], metrics=past["metrics"])
+            times[past["epoch"]] = at = op.milliseconds(began + seconds)
+            yield op.LogEpoch(run=key, time=at, epoch=past["epoch"], metrics=past["metrics"])
         digests = {TEACHER_WEIGHTS: record.sha256, TEACHER_RECORD: teacher.digest}
         paths = {str((teacher.folder / file).absolute()): found for file, found in digests.items()}
         for path, digest in paths.items():
-            yield KeepFile(run=key, time=end, path=path, folder="teacher", sha256=digest)
-        yield KeepModel(
+            yield op.KeepFile(run=key, time=end, path=path, folder="teacher", sha256=digest)
+        yield op.KeepModel(
             run=key,
             time=times.get(record.epoch, end),
             name=name,
@@ -157,14 +144,14 @@ class Lineage:
             model_type="teacher",
             sha256=teacher.digest,
             epoch=record.epoch,
-            metrics=validation(record.metrics),
+            metrics=op.validation(record.metrics),
             dataset=self.data,
             params=parameters,
             tags=tags,
         )
         kept = {"refkd.kept_epoch": str(record.epoch)}
-        scores = kept_scores(record.metrics)
-        yield EndRun(run=key, time=end, status="FINISHED", tags=kept, metrics=scores)
+        scores = op.kept_scores(record.metrics)
+        yield op.EndRun(run=key, time=end, status="FINISHED", tags=kept, metrics=scores)
 
 
 def found_on_disk(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -59,12 +59,15 @@ class _Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class BeginRun(_Operation):
-    """Create a run, or continue it."""
+    """Create a run, or continue it, and name its inputs."""
 
     name: str
     params: Mapping[str, str]
     tags: Mapping[str, str]
     parent: str = STUDY_RUN
+    datasets: Sequence[Input] = ()
+    models: Sequence[str] = ()
+    """By their digests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +87,6 @@ class KeepFile(_Operation):
     path: str
     folder: str | None
     sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinkInputs(_Operation):
-    """Name the inputs of a run: datasets, and models by their digests."""
-
-    datasets: list[Input]
-    models: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +114,7 @@ class EndRun(_Operation):
     metrics: Mapping[str, float]
 
 
-Operation = BeginRun | LogEpoch | KeepFile | LinkInputs | KeepModel | EndRun
+Operation = BeginRun | LogEpoch | KeepFile | KeepModel | EndRun
 
 
 def kept_file(run: str, path: Path, folder: str | None, *, at: float) -> KeepFile:

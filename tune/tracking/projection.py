@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refkd.data.dataset import Dataset
 from tune.config.space import flat
 from tune.config.study_file import StudyFile
 from tune.study.budget import trials_left
@@ -23,33 +25,20 @@ from tune.study.events import (
     FinalistsBegun,
     FinalistTrained,
     study_events,
+    teachers_of,
 )
 from tune.study.folders import finalist_folder, trial_folder
 from tune.study.launches import read_launches
 from tune.study.view import ASKED, STAMP, TrialView, ViewCache, changed
-from tune.tracking.lineage import Lineage
-from tune.tracking.operations import (
-    STUDY_RUN,
-    BeginRun,
-    EndRun,
-    LinkInputs,
-    LogEpoch,
-    Operation,
-    Status,
-    as_text,
-    finalist_key,
-    kept_file,
-    kept_scores,
-    milliseconds,
-    trial_key,
-)
+from tune.tracking import operations as op
+from tune.tracking.lineage import Lineage, found_on_disk
 
 if TYPE_CHECKING:
     import optuna
 
 CAVEATS_TAG = "refkd.marks"
 """Tag of runs and models: why their scores are not to be taken at face value."""
-STATUS: Mapping[str, Status] = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
+STATUS: Mapping[str, op.Status] = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
 """MLflow's status of a run for each state in which a trial ends."""
 Curve = dict[int, tuple[float, Mapping[str, float]]]
 """Time in seconds and metrics by epoch."""
@@ -75,12 +64,12 @@ class Projection:
         self._file_of = cache(lambda launch: self._launches[launch].study_file())
         """The study file of a launch, checked once."""
 
-    def operations(self) -> list[Operation]:
+    def operations(self) -> list[op.Operation]:
         """Return all of it: the study's run, teachers, trials, finalists."""
-        trials = [one for view in self._views for one in self.trial(view)]
+        trials = chain.from_iterable(map(self.trial, self._views))
         return [*self._study(), *trials, *self.finalists(), *self._end()]
 
-    def _study(self) -> Iterator[Operation]:
+    def _study(self) -> Iterator[op.Operation]:
         """Yield the study's own run, still open, and those of its teachers."""
         if not self._launches:
             return
@@ -91,33 +80,31 @@ class Projection:
         launched = datetime.fromtimestamp(begun, UTC)
         file = self._file_of(last.number)
         settings = file.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        run = BeginRun(
-            run=STUDY_RUN,
-            time=milliseconds(first.begun),
+        dataset = self._lineage.dataset
+        yield op.BeginRun(
+            run=op.STUDY_RUN,
+            time=op.milliseconds(first.begun),
             name=file.name,
-            params=as_text(flat(settings)),
+            params=op.as_text(flat(settings)),
             tags={
                 **self._tags(file, code),
                 "refkd.launched": launched.isoformat(timespec="milliseconds"),
                 "refkd.study": file.name,
                 "refkd.role": "study",
             },
+            datasets=[] if dataset is None else [self._lineage.data],
         )
-        yield run
-        dataset = self._lineage.dataset
         paths = [self._file.folder / "study.yaml"]
         paths += [] if dataset is None else [dataset.path / "manifest.json"]
         for path in paths:
             if path.is_file():
-                yield kept_file(STUDY_RUN, path, None, at=begun)
+                yield op.kept_file(op.STUDY_RUN, path, None, at=begun)
         if dataset is not None:
-            data = [self._lineage.data]
-            yield LinkInputs(run=STUDY_RUN, time=run.time, datasets=data, models=[])
             tags = self._tags(self._file_of(first.number), first.environment)
             for role in self._lineage.teachers:
                 yield from self._lineage.teacher(role, tags)
 
-    def _end(self) -> Iterator[Operation]:
+    def _end(self) -> Iterator[op.Operation]:
         """Yield the end of the study's run, unless a driver is at work."""
         if self._at_work or not self._launches:
             return
@@ -126,35 +113,33 @@ class Projection:
         waiting = any(view.state == "WAITING" for view in self._views)
         done = not waiting and not trials_left(self._file, self._views, lambda: seconds)
         times = [stamp.time for view in self._views for stamp in view.stamps.values()]
-        yield EndRun(
-            run=STUDY_RUN,
-            time=milliseconds(max([*times, *(one.last for one in launches)])),
+        yield op.EndRun(
+            run=op.STUDY_RUN,
+            time=op.milliseconds(max([*times, *(one.last for one in launches)])),
             status="FINISHED" if done else "KILLED",
             tags={},
             metrics={},
         )
 
-    def trial(self, view: TrialView) -> list[Operation]:
-        """Return the run of a trial that was begun, as far as it has come."""
+    def trial(self, view: TrialView) -> Iterator[op.Operation]:
+        """Yield the run of a trial that was begun, as far as it has come."""
         if ASKED not in view.stamps:
-            return []
+            return
         asked = view.stamps[ASKED]
-        launch = self._launches.get(asked.launch)
-        file = self._file if launch is None else self._file_of(launch.number)
+        file = self._file_of(asked.launch)
         tags = {
-            **self._tags(file, None if launch is None else launch.environment),
-            **self._lineage.tags(),
+            **self._tags(file, self._launches[asked.launch].environment),
             "refkd.trial": str(view.number),
             "refkd.role": "student",
             "refkd.attempt": str(view.attributes.get("attempt", 1)),
         }
         if view.continues:
             tags["refkd.continues"] = str(view.attributes["continues"])
-        begun = BeginRun(
-            run=trial_key(view.number),
-            time=milliseconds(asked.time),
+        begun = op.BeginRun(
+            run=op.trial_key(view.number),
+            time=op.milliseconds(asked.time),
             name=f"trial-{view.number:04d}",
-            params=as_text({**file.fixed(), **view.values}),
+            params=op.as_text({**file.fixed(), **view.values}),
             tags=tags,
         )
         curve: Curve = {e: (view.time_of(e), metrics) for e, metrics in view.curve.items()}
@@ -163,10 +148,10 @@ class Projection:
             kept = view.kept if complete else {}
             end = _end(begun.run, view.ended or asked.time, view.state, view.reason, kept)
         folder = trial_folder(self._file.folder, view.number) if complete else None
-        return [*self._student(begun, curve, end, folder)]
+        yield from self._student(begun, curve, end, folder)
 
-    def finalists(self) -> list[Operation]:
-        """Return the runs of students on fresh seeds, each below its trial's."""
+    def finalists(self) -> Iterator[op.Operation]:
+        """Yield the runs of students on fresh seeds, each below its trial's."""
         curves: dict[tuple[int, int], Curve] = defaultdict(dict)
         epochs = study_events(self._attributes, FinalistEpochEnded)
         for one in sorted(epochs, key=lambda one: one.epoch):
@@ -177,50 +162,44 @@ class Projection:
         for call in study_events(self._attributes, FinalistsBegun):
             for place in product(call.trials, range(len(call.seeds))):
                 calls.setdefault(place, call)
-        return [
-            one
-            for place in sorted(calls)
-            for one in self._finalist(*place, calls[place], curves[place], ended.get(place))
-        ]
-
-    def _finalist(
-        self,
-        number: int,
-        replicate: int,
-        call: FinalistsBegun,
-        curve: Curve,
-        ended: FinalistTrained | None,
-    ) -> Iterator[Operation]:
-        values = self._views[number].values
-        begun = BeginRun(
-            run=finalist_key(number, replicate),
-            time=milliseconds(call.begun),
-            name=f"finalist-{number:04d}-seed-{replicate}",
-            params=as_text({**self._file.fixed(), **values, "seed": call.seeds[replicate]}),
-            tags={
-                **self._tags(self._file, call.environment),
-                **self._lineage.tags(),
-                "refkd.finalist_of": str(number),
-                "refkd.role": "finalist",
-            },
-            parent=trial_key(number),
-        )
-        end = None
-        if ended is not None:
-            last = curve[max(curve)][0] if curve else call.begun
-            state = "FAIL" if ended.failed else "COMPLETE"
-            end = _end(begun.run, last, state, ended.failed, ended.metrics)
-        folder = finalist_folder(self._file.folder, number, replicate)
-        return self._student(begun, curve, end, folder)
+        for number, replicate in sorted(calls):
+            call, curve = calls[number, replicate], curves[number, replicate]
+            values = {**self._views[number].values, "seed": call.seeds[replicate]}
+            begun = op.BeginRun(
+                run=op.finalist_key(number, replicate),
+                time=op.milliseconds(call.begun),
+                name=f"finalist-{number:04d}-seed-{replicate}",
+                params=op.as_text({**self._file.fixed(), **values}),
+                tags={
+                    **self._tags(self._file, call.environment),
+                    "refkd.finalist_of": str(number),
+                    "refkd.role": "finalist",
+                },
+                parent=op.trial_key(number),
+            )
+            end, result = None, ended.get((number, replicate))
+            if result is not None:
+                last = curve[max(curve)][0] if curve else call.begun
+                state = "FAIL" if result.failed else "COMPLETE"
+                end = _end(begun.run, last, state, result.failed, result.metrics)
+            folder = finalist_folder(self._file.folder, number, replicate)
+            yield from self._student(begun, curve, end, folder)
 
     def _student(
-        self, begun: BeginRun, curve: Curve, end: EndRun | None, folder: Path | None
-    ) -> Iterator[Operation]:
+        self, begun: op.BeginRun, curve: Curve, end: op.EndRun | None, folder: Path | None
+    ) -> Iterator[op.Operation]:
         """Yield the run of a student; `folder` holds it once it is trained."""
+        begun = replace(
+            begun,
+            tags={**begun.tags, **self._lineage.tags()},
+            datasets=self._lineage.inputs(),
+            models=[teacher.digest for teacher in self._lineage.teachers.values()],
+        )
         yield begun
-        yield from self._lineage.inputs(begun.run, begun.time)
         epochs = {
-            epoch: LogEpoch(run=begun.run, time=milliseconds(at), epoch=epoch, metrics=metrics)
+            epoch: op.LogEpoch(
+                run=begun.run, time=op.milliseconds(at), epoch=epoch, metrics=metrics
+            )
             for epoch, (at, metrics) in curve.items()
         }
         yield from epochs.values()
@@ -250,35 +229,37 @@ class StudySource:
         self,
         file: StudyFile,
         study: optuna.Study,
-        lineage: Callable[[], Lineage],
+        dataset: Dataset | None = None,
         at_work: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`lineage` and `at_work` are called each time that the study is read."""
+        """`at_work` is called each time that the study is read."""
         self._file, self._study = file, study
-        self._lineage, self._at_work = lineage, at_work
+        self._dataset, self._at_work = dataset, at_work
+        self._lineage = Lineage(workspace=file.workspace)
         self._cache = ViewCache()
         self._views: Sequence[TrialView] = []
         self._events: frozenset[str] = frozenset()
-        self._situation: tuple[Lineage, bool] | None = None
+        self._situation: tuple[dict[str, str], bool] | None = None
 
-    def news(self) -> Sequence[Operation]:
+    def news(self) -> Sequence[op.Operation]:
         """Return the operations of what has changed since the last call, all of them at first."""
         # Asked before the study is read: without a driver at work, what is read is the last state.
-        situation = self._lineage(), self._at_work()
-        attributes = self._study.user_attrs
+        at_work, attributes = self._at_work(), self._study.user_attrs
         views = self._cache.views(self._study.get_trials(deepcopy=False))
-        lineage, at_work = situation
-        projection = Projection(self._file, attributes, views, lineage, at_work=at_work)
+        situation = {role: one.digest for role, one in teachers_of(attributes).items()}, at_work
+        same, self._situation = situation == self._situation, situation
+        if not same:
+            self._lineage = found_on_disk(self._file, attributes, self._dataset)
+        projection = Projection(self._file, attributes, views, self._lineage, at_work=at_work)
         # An event never changes once it is stored.
         events = frozenset(k for k, v in attributes.items() if isinstance(v, dict) and STAMP in v)
         new, self._events = events - self._events, events
         before, self._views = self._views, views
-        same, self._situation = situation == self._situation, situation
         if not same or not all(key.startswith(_OF_FINALISTS) for key in new):
             return projection.operations()
         # Trials that run are read anew each time, also where nothing was written to them.
         numbers = [n for n in changed(views, before) if views[n : n + 1] != before[n : n + 1]]
-        trials = [one for number in numbers for one in projection.trial(views[number])]
+        trials = chain.from_iterable(projection.trial(views[number]) for number in numbers)
         return [*trials, *(projection.finalists() if new else [])]  # one event an epoch
 
 
@@ -288,8 +269,12 @@ def caveats_tag(file: StudyFile) -> dict[str, str]:
     return {CAVEATS_TAG: "; ".join(caveats)} if caveats else {}
 
 
-def _end(run: str, at: float, state: str, reason: str | None, kept: Mapping[str, float]) -> EndRun:
+def _end(
+    run: str, at: float, state: str, reason: str | None, kept: Mapping[str, float]
+) -> op.EndRun:
     """Return the end of a student's run; `kept` are the metrics of its kept weights."""
     tags = {"refkd.state": state, **({"refkd.reason": reason} if reason else {})}
-    scores = kept_scores(kept)
-    return EndRun(run=run, time=milliseconds(at), status=STATUS[state], tags=tags, metrics=scores)
+    scores = op.kept_scores(kept)
+    return op.EndRun(
+        run=run, time=op.milliseconds(at), status=STATUS[state], tags=tags, metrics=scores
+    )

@@ -5,27 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 import yaml
 
-from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.files import replaced
-from refkd.training.teacher import Teacher
 from tune.config.study_file import StudyFile
 from tune.config.urls import without_password
 from tune.study.lease import lease
 from tune.study.search_study import SearchStudy
 from tune.study.snapshot import open_snapshot
 from tune.study.stored_study import StoredStudy
-from tune.tracking.delivery import Delivered, Delivery
-from tune.tracking.lineage import Lineage, found_on_disk
+from tune.tracking.delivery import Delivered, Delivery, Source
 from tune.tracking.projection import StudySource
 from tune.tracking.target import Target, client_settings, target_of
 
@@ -45,12 +40,9 @@ class Record:
 
     def __init__(self, file: StudyFile) -> None:
         self._file = file
-        self._target: Target | None = None
         self._delivery: Delivery | None = None
         self._at_work = True
         self._begun = time.monotonic()
-        self._settings = ExitStack()
-        self._lineage = Lineage(workspace=file.workspace)
         self.delivery = Delivered()
         """What had not reached MLflow at the end."""
 
@@ -59,12 +51,10 @@ class Record:
 
     def __exit__(self, *_: object) -> None:
         self._at_work = False
-        if self._delivery is None or self._target is None:
-            return
-        struggling = STRUGGLING_SHARE * (time.monotonic() - self._begun)
-        with self._settings:
+        if self._delivery is not None:
+            struggling = STRUGGLING_SHARE * (time.monotonic() - self._begun)
             self.delivery = self._delivery.close(CLOSE_SECONDS, struggling=struggling)
-        warn_of(self.delivery, self._target)
+            warn_of(self.delivery, self._delivery.target)
 
     def study_started(self, study: SearchStudy, dataset: Dataset) -> None:
         """Write the study file as it is now beside the study, and begin to send."""
@@ -72,27 +62,13 @@ class Record:
         settings = self._file.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         with replaced(path) as temporary:
             temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-        self._lineage = found_on_disk(self._file, study.optuna.user_attrs, dataset)
-        if not self._file.tracking.enabled:
-            return
-        self._target = target_of(self._file, study.identity())
-        assert self._target is not None
-        self._settings.enter_context(client_settings())
-        self._delivery = self._target.delivery(
-            lambda: (
-                StudySource(
-                    self._file, study.apart(), lambda: self._lineage, lambda: self._at_work
-                ).news
-            )
-        )
 
-    def teachers_ready(self, teachers: Mapping[str, Teacher]) -> None:
-        """Send the runs of the teachers, and from now on the lineage of students.
+        def open_source() -> Source:
+            return StudySource(self._file, study.apart(), dataset, lambda: self._at_work).news
 
-        A teacher is sent once it is frozen, whichever launch trained it.
-        """
-        self._lineage = replace(self._lineage, teachers=dict(teachers))
-        self.wake()
+        target = target_of(self._file, study.identity()) if self._file.tracking.enabled else None
+        if target is not None:
+            self._delivery = Delivery(target, open_source)
 
     def wake(self, *_: object, **__: object) -> None:
         """Say that the study holds something new, whatever it is: the thread reads it there."""
@@ -113,19 +89,13 @@ def warn_of(delivery: Delivered, target: Target) -> None:
         _log.warning("MLflow refused %d events: see %s", delivery.refused, target.refused)
 
 
-class Synced(Config):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Synced(Delivered):
     """What `sync` has sent."""
 
     study: str
     server: str
     """Without its password."""
-    sent: int
-    left: int
-    """Operations that the server lacks; the next call or launch sends them."""
-    refused: int
-    """Operations put aside, since the server will never take them."""
-    problem: str | None
-    """Why operations are left."""
     refused_file: str
     """The file of refused operations of all times, with the reasons."""
 
@@ -145,31 +115,23 @@ def sync(study: Path, *, everything: bool = False) -> Synced:
         stored = StoredStudy(file, url)
         target = target_of(file, stored.identity())
         assert target is not None, "tracking is on"
-        lineage = found_on_disk(file, stored.optuna.user_attrs)
 
-        def open_source() -> StudySource:
-            return StudySource(file, stored.apart(), lambda: lineage)
+        def open_source() -> Source:
+            return StudySource(file, stored.apart()).news
 
         cursor = target.cursor()
         if everything:
             cursor.clear()
             target.refused.unlink(missing_ok=True)
-        elif not cursor.pending(open_source().news()) and _is_lost(target):
+        elif not cursor.pending(open_source()()) and _is_lost(target):
             cursor.clear()
-        delivery = target.delivery(lambda: open_source().news, cursor)
+        delivery = Delivery(target, open_source, cursor)
         try:
             done = delivery.close(threading.TIMEOUT_MAX)
         except KeyboardInterrupt:  # the rest is left to the next call
             done = delivery.close(0)
-    return Synced(
-        study=file.name,
-        server=without_password(target.uri),
-        sent=done.sent,
-        left=done.left,
-        refused=done.refused,
-        problem=done.problem,
-        refused_file=str(target.refused),
-    )
+    server, refused = without_password(target.uri), str(target.refused)
+    return Synced(study=file.name, server=server, refused_file=refused, **asdict(done))
 
 
 def _is_lost(target: Target) -> bool:

@@ -7,7 +7,6 @@ import logging
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,25 +24,17 @@ from requests import RequestException
 
 import refkd
 from refkd.data.dataset import Dataset
-from refkd.evaluation.comparison import Row
 from refkd.files import sha256_file
 from refkd.retriever import WEIGHTS
 from tune import compat
 from tune.config.study_file import StudyFile
 from tune.config.urls import resolve, scrub
-from tune.study.environment import Environment
 from tune.study.events import AliasMoved
-from tune.tracking.card import model_card
+from tune.tracking.card import Registration, model_card
 from tune.tracking.lineage import HASH_TAG, KNOWLEDGE_TAG, TEACHER_TAG
 from tune.tracking.projection import caveats_tag
 from tune.tracking.store import Store
-from tune.tracking.target import (
-    BEFORE,
-    Target,
-    client_settings,
-    registered_name,
-    target_of,
-)
+from tune.tracking.target import BEFORE, Target, client_settings, registered_name, target_of
 
 SERVED_TAG = "refkd.served"
 """Tag of a logged model whose files MLflow can load, not only weights and their record."""
@@ -51,23 +42,6 @@ HEADING = "## Aliases"
 LONGEST = 4_900
 """Characters of a description; MLflow's tables hold 5,000."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Registration:
-    """A student to register, and the alias that is to point at it."""
-
-    alias: str
-    trial: int
-    run: str
-    """Key of the run that made the student."""
-    folder: Path
-    """Of the exported retriever."""
-    scores: Mapping[str, Row]
-    """By role and metric."""
-    reason: str
-    code: Environment | None = None
-    """What the student was made with."""
 
 
 def register_champions(
@@ -174,15 +148,7 @@ class _RegisteredModel:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        card = model_card(
-            self._file.name,
-            student.trial,
-            student.run,
-            self._dataset,
-            student.scores,
-            code=student.code,
-            caveats=self._file.caveats(),
-        )
+        card = model_card(self._file, self._dataset, student)
         model = self._logged_model(student, tags, card)
         of = (TEACHER_TAG, KNOWLEDGE_TAG)
         made = self._client.create_model_version(

@@ -5,25 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refkd.files import write_json
 from refkd.scoped import log_levels, variables
 from tune.config.study_file import StudyFile
-from tune.config.urls import resolve, scrub, without_password
+from tune.config.urls import resolve, without_password
 from tune.study.locate import place_of
-from tune.tracking.delivery import Delivered, Delivery
 from tune.tracking.operations import BeginRun, EndRun, LogEpoch, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tune.tracking.delivery import Source
     from tune.tracking.writer import Writer
 
 CLIENT_SETTINGS = {
@@ -147,28 +142,10 @@ class Target:
 
         return Writer(self)
 
-    def delivery(
-        self, open_source: Callable[[], Source], cursor: Cursor | None = None
-    ) -> Delivery:
-        """Begin to send what a source returns; the caller sets `client_settings`."""
-        show = partial(scrub, url=self.uri)
-        held = self.cursor() if cursor is None else cursor
-        return Delivery(open_source, held, self.refused, self.writer, show=show)
 
-    def send(
-        self, operations: Sequence[Operation], seconds: float, *, again: bool = False
-    ) -> Delivered:
-        """Send operations for at most so many seconds; `again` also what the server has."""
-        cursor = self.cursor()
-        if again:
-            cursor.forget(operations)
-        with client_settings():
-            return self.delivery(lambda: lambda: operations, cursor).close(seconds)
-
-
-def target_of(file: StudyFile, identity: str) -> Target | None:
-    """Return where the record of a study is kept; None where tracking is switched off."""
-    if not file.tracking.enabled:
+def target_of(file: StudyFile, identity: str | None) -> Target | None:
+    """Return where a study's record is kept; None where tracking is off, or it has no identity."""
+    if identity is None or not file.tracking.enabled:
         return None
     return Target(
         uri=place_of(file).tracking,

@@ -7,38 +7,14 @@ states come out the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from mlflow.entities import (
-    Dataset,
-    DatasetInput,
-    InputTag,
-    LoggedModel,
-    LoggedModelInput,
-    LoggedModelOutput,
-    Metric,
-    Param,
-    Run,
-    RunTag,
-    ViewType,
-)
+from mlflow import entities
 from mlflow.exceptions import MlflowException
 
 from tune import compat
-from tune.tracking.operations import (
-    NOTE_TAG,
-    STUDY_RUN,
-    BeginRun,
-    EndRun,
-    Input,
-    KeepFile,
-    KeepModel,
-    LinkInputs,
-    LogEpoch,
-    Operation,
-    RefusedError,
-)
+from tune.tracking import operations as op
 from tune.tracking.store import RUN_TAG, Store
 from tune.tracking.target import Target
 
@@ -53,11 +29,9 @@ class Writer:
         self._store = Store.open(target)
         self._client = self._store.client
         self._runs: dict[str, str] = {}
-        self._models: dict[str, LoggedModel] = {}
+        self._models: dict[str, entities.LoggedModel] = {}
         self._doubtful: set[str] = set()
         """Runs whose creation seemed to fail: the server may create them later."""
-        self._fresh: set[str] = set()
-        """Runs that were created here and hold nothing yet but their tags."""
         self._held: dict[str, dict[int, int]] = {}
         """The epochs that a run holds, with their times."""
         self._before: set[str] | None = None
@@ -65,58 +39,49 @@ class Writer:
         self.is_new = self._store.is_new
         """Whether the experiment was not there: then it lacks what was sent before."""
 
-    def send(self, *operations: Operation) -> None:
+    def send(self, *operations: op.Operation) -> None:
         """Write an operation, or epochs of one run and perhaps its end at once.
 
         Raises `RefusedError` where no repetition can help, else MLflow's error.
         """
         try:
             match operations[0]:
-                case BeginRun() as begin:
+                case op.BeginRun() as begin:
                     self._begin(begin)
-                case KeepFile() as file:
+                case op.KeepFile() as file:
                     path = _existing(file.path)
                     self._client.log_artifact(self._run(file.run), str(path), file.folder)
-                case LinkInputs() as inputs:
-                    self._inputs(inputs)
-                case KeepModel() as model:
+                case op.KeepModel() as model:
                     self._model(model)
                 case _:
                     self._epochs(operations)
         except MlflowException as error:
             if error.error_code in _FINAL:
-                raise RefusedError(str(error)) from error
+                raise op.RefusedError(str(error)) from error
             raise
-        except FileNotFoundError as error:
-            raise RefusedError(str(error)) from error
 
     def answers(self) -> bool:
         """Return whether the server answers at all; raises what the client raises otherwise."""
         return self._client.get_experiment(self._store.experiment) is not None
 
-    def _begin(self, begin: BeginRun) -> None:
+    def _begin(self, begin: op.BeginRun) -> None:
         """Create a run or find it again; a parameter that changed since becomes a tag."""
-        params, tags = dict(begin.params), dict(begin.tags)
-        known = begin.run in self._runs
-        run_id = self._run(begin.run, begin)
-        if not known and begin.run in self._fresh:
-            if params:
-                self._client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
-            return
-        run = self._client.get_run(run_id)
+        run = self._client.get_run(self._run(begin.run, begin))
         if run.info.status != "RUNNING":
-            self._client.update_run(run_id, status="RUNNING")
-        held = run.data.params
-        tags |= {f"refkd.now.{k}": v for k, v in params.items() if held.get(k, v) != v}
+            self._client.update_run(run.info.run_id, status="RUNNING")
+        held, now = run.data.params, begin.params.items()
+        changed = {f"refkd.now.{k}": v for k, v in now if held.get(k, v) != v}
         self._client.log_batch(
-            run_id,
-            params=[Param(k, v) for k, v in params.items() if k not in held],
-            tags=[RunTag(k, v) for k, v in tags.items()],
+            run.info.run_id,
+            params=[entities.Param(k, v) for k, v in now if k not in held],
+            tags=[entities.RunTag(k, v) for k, v in {**begin.tags, **changed}.items()],
         )
+        if begin.datasets or begin.models:
+            self._inputs(begin, run)
 
-    def _epochs(self, operations: Sequence[Operation]) -> None:
+    def _epochs(self, operations: Sequence[op.Operation]) -> None:
         """Log epochs, and close the run where its end comes last: a closed run is complete."""
-        end = operations[-1] if isinstance(operations[-1], EndRun) else None
+        end = operations[-1] if isinstance(operations[-1], op.EndRun) else None
         key = operations[0].run
         if end is not None and key in self._doubtful:
             self._runs.pop(key, None)
@@ -124,25 +89,27 @@ class Writer:
             self._run(key)
             self._doubtful.discard(key)
         run_id = self._run(key)
-        epochs = [one for one in operations if isinstance(one, LogEpoch)]
+        epochs = [one for one in operations if isinstance(one, op.LogEpoch)]
         held = self._epochs_of(key, epochs)
         lacking = [one for one in epochs if one.epoch not in held]
         metrics = [
-            Metric(name, value, one.time, one.epoch)
+            entities.Metric(name, value, one.time, one.epoch)
             for one in lacking
             for name, value in one.metrics.items()
         ]
         if end is not None:
-            metrics += [Metric(name, value, end.time, 0) for name, value in end.metrics.items()]
+            metrics += [
+                entities.Metric(name, value, end.time, 0) for name, value in end.metrics.items()
+            ]
         tags = {} if end is None else end.tags
         self._client.log_batch(
-            run_id, metrics=metrics, tags=[RunTag(k, v) for k, v in tags.items()]
+            run_id, metrics=metrics, tags=[entities.RunTag(k, v) for k, v in tags.items()]
         )
         held |= {one.epoch: one.time for one in lacking}
         if end is not None:
             self._client.set_terminated(run_id, status=end.status, end_time=end.time)
 
-    def _epochs_of(self, key: str, asked: Sequence[LogEpoch | KeepModel]) -> dict[int, int]:
+    def _epochs_of(self, key: str, asked: Sequence[op.LogEpoch | op.KeepModel]) -> dict[int, int]:
         """Return the epochs that a run holds already, with their times.
 
         The metrics of an epoch are written together, so one of them is looked up.
@@ -153,7 +120,7 @@ class Writer:
             self._held[key] = {point.step: point.timestamp for point in known}
         return self._held.get(key, {})
 
-    def _inputs(self, inputs: LinkInputs) -> None:
+    def _inputs(self, inputs: op.BeginRun, run: entities.Run) -> None:
         """Link a run to its datasets, and to those of its models that the store holds.
 
         MLflow takes a model but once.
@@ -162,19 +129,30 @@ class Writer:
             if model := self._store.model(digest):
                 self._models[digest] = model
         models = [self._models[digest] for digest in inputs.models if digest in self._models]
-        run_id = self._run(inputs.run)
-        run = None if inputs.run in self._fresh else self._client.get_run(run_id)
-        self._fresh.discard(inputs.run)
-        held = {one.model_id for one in run.inputs.model_inputs} if run and run.inputs else set()
+        held = {one.model_id for one in run.inputs.model_inputs} if run.inputs else set()
         self._client.log_inputs(
-            run_id,
-            datasets=[_dataset(one) for one in inputs.datasets],
-            models=[LoggedModelInput(m.model_id) for m in models if m.model_id not in held],
+            run.info.run_id,
+            datasets=[
+                entities.DatasetInput(
+                    entities.Dataset(
+                        name=one["name"],
+                        digest=one["digest"],
+                        source_type="local",
+                        source=json.dumps({"uri": one["source"]}),
+                        profile=one["profile"],
+                    ),
+                    [entities.InputTag(CONTEXT_TAG, one["context"])],
+                )
+                for one in inputs.datasets
+            ],
+            models=[
+                entities.LoggedModelInput(m.model_id) for m in models if m.model_id not in held
+            ],
         )
-        if models and (run is None or NOTE_TAG not in run.data.tags):
-            self._client.set_tag(run_id, NOTE_TAG, _note(inputs.datasets, models))
+        if models and op.NOTE_TAG not in run.data.tags:
+            self._client.set_tag(run.info.run_id, op.NOTE_TAG, _note(inputs, models))
 
-    def _model(self, made: KeepModel) -> None:
+    def _model(self, made: op.KeepModel) -> None:
         """Store the network of a run as a logged model, with its scores.
 
         The scores have the time of their epoch in the run, so that MLflow adds no second row.
@@ -186,7 +164,7 @@ class Writer:
                 self._client.log_model_artifact(model_id, str(path))
 
         run = self._client.get_run(self._run(made.run))
-        note = {name: text for name, text in run.data.tags.items() if name == NOTE_TAG}
+        note = {name: text for name, text in run.data.tags.items() if name == op.NOTE_TAG}
         model = self._store.keep_model(
             made.sha256,
             fill,
@@ -198,24 +176,27 @@ class Writer:
         )
         outputs = run.outputs.model_outputs if run.outputs else []
         if model.model_id not in {one.model_id for one in outputs}:
-            output = LoggedModelOutput(model.model_id, made.epoch)
+            output = entities.LoggedModelOutput(model.model_id, made.epoch)
             self._client.log_outputs(run.info.run_id, [output])
         at = self._epochs_of(made.run, [made]).get(made.epoch, made.time)
         scored = {f"dataset_{part}": made.dataset[part] for part in ("name", "digest")}
         metrics = [
-            Metric(name, value, at, made.epoch, model_id=model.model_id, **scored)
+            entities.Metric(name, value, at, made.epoch, model_id=model.model_id, **scored)
             for name, value in made.metrics.items()
         ]
         self._client.log_batch(run.info.run_id, metrics=metrics)
 
-    def _run(self, key: str, begin: BeginRun | None = None) -> str:
+    def _run(self, key: str, begin: op.BeginRun | None = None) -> str:
         """Return the id of the run with a key: remembered, found by its tag, or created."""
         if key not in self._runs:
             tags = {} if begin is None else dict(begin.tags)
             tags[RUN_TAG] = f"{self._store.target.owner}/{key}"
-            if key != STUDY_RUN:
-                tags[PARENT_TAG] = self._run(STUDY_RUN if begin is None else begin.parent)
-            run = self._found(key)
+            if key != op.STUDY_RUN:
+                tags[PARENT_TAG] = self._run(op.STUDY_RUN if begin is None else begin.parent)
+            if self._before is None:
+                self._before = set(self._store.runs(entities.ViewType.ALL))
+            may_be_there = key in self._before or key in self._doubtful
+            run = self._store.run(key) if may_be_there else None
             if run is None:
                 known = key in self._doubtful
                 self._doubtful.add(key)
@@ -227,26 +208,18 @@ class Writer:
                 )
                 if not known:
                     self._doubtful.discard(key)
-                self._fresh.add(key)
                 self._held[key] = {}
             self._runs[key] = run.info.run_id
         return self._runs[key]
 
-    def _found(self, key: str) -> Run | None:
-        """Return the run with a key; the server is asked only for one that may be there."""
-        if self._before is None:
-            self._before = set(self._store.runs(ViewType.ALL))
-        may_be_there = key in self._before or key in self._doubtful
-        return self._store.run(key) if may_be_there else None
 
-
-def _note(datasets: Sequence[Input], models: Sequence[LoggedModel]) -> str:
+def _note(inputs: op.BeginRun, models: Sequence[entities.LoggedModel]) -> str:
     """Describe a student by what it was made of, with links to the pages of both teachers."""
     teachers = [
         f"[{m.name}](#/{compat.model_page(m.experiment_id, m.model_id)})"
         for m in sorted(models, key=lambda model: str(model.name))
     ]
-    made_of = sorted((one["name"], one["digest"]) for one in datasets)
+    made_of = sorted((one["name"], one["digest"]) for one in inputs.datasets)
     return (
         f"Distilled from {' and '.join(teachers)}. Made of "
         f"{', '.join(f'{name} `{digest}`' for name, digest in made_of)}. The metrics `kept/...` "
@@ -254,20 +227,7 @@ def _note(datasets: Sequence[Input], models: Sequence[LoggedModel]) -> str:
     )
 
 
-def _dataset(facts: Mapping[str, str]) -> DatasetInput:
-    return DatasetInput(
-        Dataset(
-            name=facts["name"],
-            digest=facts["digest"],
-            source_type="local",
-            source=json.dumps({"uri": facts["source"]}),
-            profile=facts["profile"],
-        ),
-        [InputTag(CONTEXT_TAG, facts["context"])],
-    )
-
-
 def _existing(path: str) -> Path:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file; it was gone before it could be sent")
+        raise op.RefusedError(f"{path}: no such file; it was gone before it could be sent")
     return Path(path)
