@@ -107,14 +107,14 @@ def lease(
     if not lock.acquire():
         raise _refusal(study, _lock_holder(url, study))
     try:
+        held = _HeldLease(url, study, lock, renewal=renewal, expiry=expiry)
         with _interrupts_heard():
-            holding = _Holding(url, study, lock, renewal=renewal, expiry=expiry)
-            holding.begin(objectives)
+            held.begin(objectives)
             try:
-                yield holding.me
+                yield held.me
             finally:
-                holding.end()
-        if holding.lost:
+                held.end()
+        if held.lost:
             raise _refusal(study, _lock_holder(url, study))
     finally:
         lock.release()
@@ -134,7 +134,7 @@ def _interrupts_heard() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-class _Holding:
+class _HeldLease:
     """A lease while it is held: renewed by a thread with its own connection to the storage."""
 
     def __init__(
@@ -149,17 +149,21 @@ class _Holding:
 
     def begin(self, objectives: int) -> None:
         """Take the study over from its last holder, unless that one may still be at work."""
+        from optuna.study import StudyDirection
+
         path = file_of(self._url)
         self._storage = open_storage(self._url)
         try:
-            study_id = _find(self._storage, self._study)
-            if study_id is not None:
-                self._check_predecessor(study_id)
+            found = _find(self._storage, self._study)
+            if found is not None:
+                self._check_predecessor(found)
             if path is not None and is_journal(self._url):
                 settle_journal(path)
-            if study_id is None:
-                study_id = _create(self._storage, self._study, objectives)
-            self._id = study_id
+            if found is None:
+                directions = [StudyDirection.MAXIMIZE] * objectives
+                with log_levels({"optuna": logging.WARNING}):
+                    found = self._storage.create_new_study(directions, self._study)
+            self._id = found
             self._write(self.me)
         except BaseException:
             close_storage(self._storage)
@@ -193,7 +197,11 @@ class _Holding:
         failing = False
         while not self._ended.wait(self._renewal):
             try:
-                self._renew()
+                found = self._holder(self._id)
+                successor = found is not None and found.launch != self.me.launch
+                self.lost = not self._lock.acquire() or successor
+                if not self.lost:
+                    self._write(replace(self.me, renewed=time.time()))
                 failing = False
             except Exception as error:  # whatever a storage raises: logged, and tried again
                 if not failing:
@@ -211,12 +219,6 @@ class _Holding:
                 break
         self._storage.remove_session()
 
-    def _renew(self) -> None:
-        found = self._holder(self._id)
-        self.lost = not self._lock.held() or (found is not None and found.launch != self.me.launch)
-        if not self.lost:
-            self._write(replace(self.me, renewed=time.time()))
-
     def _holder(self, study_id: int) -> Driver | None:
         return driver_of(self._storage.get_study_user_attrs(study_id))
 
@@ -227,16 +229,9 @@ class _Holding:
 
 def _find(storage: BaseStorage, study: str) -> int | None:
     try:
-        return int(storage.get_study_id_from_name(study))
+        return storage.get_study_id_from_name(study)
     except KeyError:
         return None
-
-
-def _create(storage: BaseStorage, study: str, objectives: int) -> int:
-    from optuna.study import StudyDirection
-
-    with log_levels({"optuna": logging.WARNING}):
-        return int(storage.create_new_study([StudyDirection.MAXIMIZE] * objectives, study))
 
 
 def _lock_holder(url: str, study: str) -> Driver | None:
