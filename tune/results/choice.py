@@ -8,8 +8,7 @@ from typing import Any
 
 from refkd.seeds import derive_seed
 from tune.config.study_file import StudyFile
-from tune.study.events import FinalistTrained, study_events
-from tune.study.outcomes import SeedResult
+from tune.study.events import FinalistTrained, SeedResult, study_events
 from tune.study.summary import CHAMPIONS
 from tune.study.view import TrialView, current
 
@@ -22,16 +21,7 @@ COST = "cost/cpu_seconds"
 
 def read_results(attributes: Mapping[str, Any]) -> dict[tuple[int, int], SeedResult]:
     """Return the results of the finalists' students, by trial and replicate."""
-    return {
-        (one.trial, one.replicate): SeedResult(
-            seed=one.seed,
-            epochs=one.epochs,
-            metrics=one.metrics,
-            sha256=one.sha256,
-            failed=one.failed,
-        )
-        for one in study_events(attributes, FinalistTrained)
-    }
+    return {(one.trial, one.replicate): one for one in study_events(attributes, FinalistTrained)}
 
 
 def choose(views: Sequence[TrialView], objectives: Sequence[str], *, top: int) -> list[TrialView]:

@@ -27,9 +27,9 @@ from tune.results.champions import select_finalist_champions
 from tune.results.choice import choose, fresh_seeds, read_results
 from tune.results.open_search import OpenSearch, open_ended_search
 from tune.study.environment import environment
-from tune.study.events import FinalistEpochEnded, FinalistsBegun, FinalistTrained
+from tune.study.events import FinalistEpochEnded, FinalistsBegun, FinalistTrained, SeedResult
 from tune.study.folders import finalist_folder
-from tune.study.outcomes import Finalist, Finalists, SeedResult
+from tune.study.outcomes import Finalist, Finalists
 from tune.tracking.operations import finalist_key
 from tune.tracking.record import Record
 

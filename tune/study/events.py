@@ -130,10 +130,11 @@ TrialEvent = TrialAsked | EpochEnded | RungJudged | TrialPromoted | TrialEnded
 # Events of the study -----------------------------------------------------------------------------
 
 
-class LaunchBegun(_Event, prefix="launch:", in_key=("launch",)):
+class LaunchBegun(_Event, prefix="launch:", in_key=("number",)):
     """A driver has begun to search; the stamps of all its events hold the launch's number."""
 
-    launch: int
+    number: int
+    """Counted from 1."""
     begun: float
     """In seconds since 1970."""
     file: dict[str, Any]
@@ -187,18 +188,26 @@ class FinalistEpochEnded(_Event, prefix="finalist-epoch:", in_key=("trial", "rep
     metrics: Metrics
 
 
-class FinalistTrained(_Event, prefix="finalist:", in_key=("trial", "replicate")):
-    """Training a student of a finalist has ended, with its metrics or the reason it failed."""
+@dataclass(frozen=True, kw_only=True)
+class SeedResult:
+    """The result of a finalist's student of one seed: metrics and weights, or why it failed."""
+
+    seed: int
+    epochs: int = 0
+    """Epochs it trained."""
+    metrics: Metrics = field(default_factory=dict)
+    """Of the epoch that was kept; its costs are those of the whole training."""
+    sha256: str | None = None
+    """Of its weights."""
+    failed: str | None = None
+
+
+class FinalistTrained(SeedResult, _Event, prefix="finalist:", in_key=("trial", "replicate")):
+    """Training a student of a finalist has ended."""
 
     trial: int
     replicate: int
     """Which of the fresh seeds, counted from 0."""
-    seed: int
-    epochs: int = 0
-    metrics: Metrics = field(default_factory=dict)
-    sha256: str | None = None
-    """Of its weights."""
-    failed: str | None = None
 
 
 class LookTaken(_Event, prefix="look:", in_key=("look",)):

@@ -12,6 +12,7 @@ from refkd.config import Config
 from refkd.evaluation.comparison import Figure, Row
 from refkd.evaluation.probes import Probes
 from tune.config.space import Values
+from tune.study.events import SeedResult
 from tune.study.ledger import Look
 from tune.study.summary import FINALISTS
 
@@ -31,19 +32,6 @@ class Comparison(Config):
     """Bias floors, fitted on the fit role, by role, predictor and metric."""
     probes: dict[str, Probes] = Field(default_factory=dict)
     """Scores of each system's first seed without query, video or order, and by place."""
-
-
-class SeedResult(Config):
-    """The result of a finalist's student of one seed: metrics and weights, or why it failed."""
-
-    seed: int
-    epochs: int = 0
-    """Epochs it trained."""
-    metrics: dict[str, float] = Field(default_factory=dict)
-    """Of the epoch that was kept; its costs are those of the whole training."""
-    sha256: str | None = None
-    """Of its weights."""
-    failed: str | None = None
 
 
 class Finalist(Config):
