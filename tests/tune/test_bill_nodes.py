@@ -55,28 +55,18 @@ def test_a_real_cluster_is_counted(ray_address: str) -> None:
 
 
 def bill(*launches: list[dict[str, Any]], prices: dict[str, Any]) -> Bill:
-    attributes = {
-        f"launch:{number:04d}": {
-            "begun": 0.0,
-            "last": 3600.0,
-            "file": {"prices": prices, "resources": {"gpu": 0.5}},
-            **({"nodes": nodes} if nodes else {}),
-        }
-        for number, nodes in enumerate(launches, start=1)
-    }
+    attributes: dict[str, Any] = {}
+    for number, nodes in enumerate(launches, start=1):
+        file = {"prices": prices, "resources": {"gpu": 0.5}}
+        attributes[f"launch:{number:04d}"] = {"begun": 0.0, "file": file}
+        attributes[f"worked:{number:04d}"] = {"last": 3600.0, "nodes": nodes}
     trial = TrialView(
         number=0,
         state="COMPLETE",
-        values={},
-        curve={1: {"cost/cpu_seconds": 900.0, "cost/wall_seconds": 900.0}},
-        stamps={},
-        decisions={},
-        promotions={},
-        objectives=None,
-        attributes={},
+        attributes={"epoch:0001": {"cost/cpu_seconds": 900.0, "cost/wall_seconds": 900.0}},
     )
     place = StudyPlace(name="billed", folder=Path(), storage="", tracking="")
-    return make_bill(StudySnapshot(place=place, stored=[], trials=[trial], attributes=attributes))
+    return make_bill(StudySnapshot(place=place, trials=[trial], attributes=attributes))
 
 
 def test_machines_are_added_up_by_type_and_priced() -> None:

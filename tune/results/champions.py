@@ -20,6 +20,7 @@ from tune.results.choice import ALIASES, best_seed, winners
 from tune.results.comparison import compare, open_students, system_name
 from tune.results.open_search import OpenSearch
 from tune.study.events import ChampionsChosen, champions_of, finalists_code
+from tune.study.launches import made_with
 from tune.study.outcomes import Comparison, Finalist, Finalists
 from tune.study.summary import FINALISTS
 from tune.tracking.operations import finalist_key, trial_key
@@ -62,7 +63,7 @@ def select_search_champions(
                 folder=folders[alias],
                 scores={role: systems[alias] for role, systems in made.scores.items()},
                 reason="best trial of the search, by one validation score",
-                code=study.made_with(number),
+                code=made_with(study.views()[number], study.launches.all()),
             )
             for alias, number in champions.items()
         ]

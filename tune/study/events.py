@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from tune.config.space import Values
 from tune.study.environment import Environment
-from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, STAMP, Action, read_stamp
+from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, STAMP, Action
 
 Metrics = dict[str, float]
 Chooser = Literal["search", "finalists"]
@@ -261,13 +261,9 @@ def trial_event(key: str, content: Mapping[str, Any]) -> TrialEvent:
 
 def study_events(attributes: Mapping[str, Any], kind: type[Kind]) -> list[Kind]:
     """Return the events of a kind among a study's attributes, in their order."""
-    held = [(key, value) for key, value in attributes.items() if key.startswith(kind.PREFIX)]
-
-    def place(item: tuple[str, Any]) -> tuple[float, str]:
-        key, value = item
-        return (read_stamp(value).place if STAMP in value else 0.0, key)
-
-    return [kind.read(key, value) for key, value in sorted(held, key=place)]
+    keys = [key for key in attributes if key.startswith(kind.PREFIX)]
+    keys.sort(key=lambda key: (attributes[key].get(STAMP, [0])[0], key))
+    return [kind.read(key, attributes[key]) for key in keys]
 
 
 def key_for(event: StudyEvent, keys: Iterable[str]) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from refkd.config import Config
 from refkd.evaluation.comparison import Figure, Row
@@ -99,14 +99,3 @@ def read_finalists(attributes: Mapping[str, Any]) -> Finalists | None:
 def final_path(folder: Path, look: int) -> Path:
     """Return the file of an evaluation's results; evaluations count from 1."""
     return folder / f"final-{look}.json"
-
-
-def read_final(folder: Path, looks: Sequence[Look]) -> FinalReport | None:
-    """Return the results of the last evaluation; None where they were not stored whole."""
-    path = final_path(folder, len(looks))
-    if not looks or not path.is_file():
-        return None
-    try:
-        return FinalReport.model_validate_json(path.read_bytes())
-    except ValidationError:
-        return None
