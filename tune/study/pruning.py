@@ -46,9 +46,7 @@ class RungPruner:
         self._objectives = objectives
         self._epochs = epochs
         self._asks_optuna = pruning.name in OPTUNA_PRUNERS
-        self._points: dict[int, dict[int, list[float]]] = {}
-        if not self._asks_optuna:
-            self._points = {epoch: {} for epoch in self.rungs()}
+        self._points: dict[int, dict[int, list[float]]] = {epoch: {} for epoch in self.rungs()}
         self._views: Sequence[TrialView] = []
 
     @property
