@@ -17,18 +17,15 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from refkd.errors import RefKDError
 from refkd.scoped import log_levels
 from tune.study.driver_lock import DriverLock, driver_lock, settle_journal
 from tune.study.storage import StorageError, close_storage, file_of, is_journal, open_storage
-
-if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
 
 DRIVER = "driver"
 """Key of the holder among the study's attributes; None while the lease is free."""
@@ -154,7 +151,9 @@ class _HeldLease:
         path = file_of(self._url)
         self._storage = open_storage(self._url)
         try:
-            found = _find(self._storage, self._study)
+            found: int | None = None
+            with suppress(KeyError):  # the study is not made yet
+                found = self._storage.get_study_id_from_name(self._study)
             if found is not None:
                 self._check_predecessor(found)
             if path is not None and is_journal(self._url):
@@ -227,24 +226,13 @@ class _HeldLease:
         self._storage.set_study_user_attr(self._id, DRIVER, facts)
 
 
-def _find(storage: BaseStorage, study: str) -> int | None:
-    try:
-        return storage.get_study_id_from_name(study)
-    except KeyError:
-        return None
-
-
 def _lock_holder(url: str, study: str) -> Driver | None:
     """Return the driver that has the lock; None where it has not written its name yet."""
-    try:
+    with suppress(StorageError, KeyError), ExitStack() as opened:  # it may be making the tables
         storage = open_storage(url, create=False)
-    except StorageError:  # its holder is making the tables at this moment
-        return None
-    try:
-        found = _find(storage, study)
-        return None if found is None else driver_of(storage.get_study_user_attrs(found))
-    finally:
-        close_storage(storage)
+        opened.callback(close_storage, storage)
+        return driver_of(storage.get_study_user_attrs(storage.get_study_id_from_name(study)))
+    return None
 
 
 def _refusal(study: str, driver: Driver | None) -> LeaseError:
