@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from itertools import count, islice
 from typing import Any
 
@@ -21,7 +22,11 @@ COST = "cost/cpu_seconds"
 
 def read_results(attributes: Mapping[str, Any]) -> dict[tuple[int, int], SeedResult]:
     """Return the results of the finalists' students, by trial and replicate."""
-    return {(one.trial, one.replicate): one for one in study_events(attributes, FinalistTrained)}
+    names = [one.name for one in fields(SeedResult)]
+    return {
+        (one.trial, one.replicate): SeedResult(**{name: getattr(one, name) for name in names})
+        for one in study_events(attributes, FinalistTrained)
+    }
 
 
 def choose(views: Sequence[TrialView], objectives: Sequence[str], *, top: int) -> list[TrialView]:
