@@ -27,13 +27,12 @@ from tune.results.champions import select_search_champions
 from tune.study.environment import environment
 from tune.study.events import TeacherTrained, teachers_of
 from tune.study.folders import trial_folder
-from tune.study.growth import check_growth, continue_survivors
+from tune.study.growth import check_growth, continue_survivors, warm_points
 from tune.study.lease import lease
 from tune.study.locate import place_of
 from tune.study.search_study import SearchStudy
 from tune.study.summary import Summary
 from tune.study.view import ENDED_STATES
-from tune.study.warm_start import warm_points
 from tune.tracking.record import Record
 
 

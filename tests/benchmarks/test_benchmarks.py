@@ -21,7 +21,7 @@ from benchmarks.peaks import Peaks, measure_peaks
 from benchmarks.rows import Aim, Row, row
 from benchmarks.run import Outcome, run
 from benchmarks.workers import epochs_a_second
-from tune.study.view import Stamp, TrialView
+from tune.study.view import STAMP, TrialView
 
 MINUTES = {"outage", "overhead", "student_epoch", "workers"}
 """Those that take whole searches, or compile, even with as little work as possible."""
@@ -124,20 +124,11 @@ def test_both_peaks_are_measured() -> None:
 
 def test_the_rate_of_workers_counts_what_was_stored_while_all_were_at_work() -> None:
     def trained(number: int, first: float, ended: float) -> TrialView:
-        def at(time: float) -> Stamp:
-            return Stamp(place=0, time=time, digest="", launch=1)
-
         times = {"epoch:0001": first, "epoch:0002": first + 1, "ended": ended}
         return TrialView(
             number=number,
             state="COMPLETE",
-            values={},
-            curve={1: {}, 2: {}},
-            stamps={key: at(time) for key, time in times.items()},
-            decisions={},
-            promotions={},
-            objectives=None,
-            attributes={},
+            attributes={key: {STAMP: [0, time, "", 1]} for key, time in times.items()},
         )
 
     views = [trained(0, 10.0, 11.5), trained(1, 10.5, 12.0), trained(2, 13.5, 15.0)]

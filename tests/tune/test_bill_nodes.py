@@ -62,16 +62,10 @@ def bill(*launches: list[dict[str, Any]], prices: dict[str, Any]) -> Bill:
     trial = TrialView(
         number=0,
         state="COMPLETE",
-        values={},
-        curve={1: {"cost/cpu_seconds": 900.0, "cost/wall_seconds": 900.0}},
-        stamps={},
-        decisions={},
-        promotions={},
-        objectives=None,
-        attributes={},
+        attributes={"epoch:0001": {"cost/cpu_seconds": 900.0, "cost/wall_seconds": 900.0}},
     )
     place = StudyPlace(name="billed", folder=Path(), storage="", tracking="")
-    return make_bill(StudySnapshot(place=place, stored=[], trials=[trial], attributes=attributes))
+    return make_bill(StudySnapshot(place=place, trials=[trial], attributes=attributes))
 
 
 def test_machines_are_added_up_by_type_and_priced() -> None:

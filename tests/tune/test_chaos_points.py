@@ -20,9 +20,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),  # of MLflow's
 ]
 EPOCHS = 3
-STUDY, STORED, CHECKPOINT = (
+STUDY, CHECKPOINT = (
     "tune.study.search_study:SearchStudy",
-    "tune.study.stored_study:StoredStudy",
     "refkd.training.checkpoint:CheckpointFolder",
 )
 RENAME, RESET = "pathlib:Path.replace", "ray.tune.trainable.function_trainable:FunctionTrainable"
@@ -31,7 +30,7 @@ DRIVER: dict[str, dict[str, Any]] = {
     "between a trial's creation and its values": {"before": f"{STUDY}._hand_out"},
     "between ask and start": {"after": f"{STUDY}.ask"},
     "between an epoch and its decision": {"before": f"{STUDY}.decide", "call": 2},
-    "between the decision to end a trial and tell": {"before": f"{STORED}.tell"},
+    "between the decision to end a trial and tell": {"before": "tune.compat:tell"},
     "between tell and MLflow": {"after": f"{STUDY}.complete"},
     "between registration and its note": {"after": "tune.tracking.registry:register_champions"},
 }

@@ -60,8 +60,8 @@ OF_TRIALS: list[Event] = [
     TrialEnded(state="COMPLETE", values=[41.5], final=SCORES, violations={"x>=1.00": -0.5}),
 ]
 OF_STUDIES: list[StudyEvent] = [
-    LaunchBegun(launch=7, begun=1.5, file={"name": "quick"}, environment=CODE),
-    LaunchBegun(launch=8, begun=1.5, file={}),
+    LaunchBegun(number=7, begun=1.5, file={"name": "quick"}, environment=CODE),
+    LaunchBegun(number=8, begun=1.5, file={}),
     TeacherTrained(role="id", digest="d", epoch=2, epochs=3, metrics=SCORES, cost=SCORES),
     ChampionsChosen(by="finalists", champions={"best-id": 3}, trials=8),
     FinalistsBegun(begun=2.5, trials=[3, 4], seeds=[17, 18], environment=CODE),
@@ -159,8 +159,8 @@ def test_trials_and_study_share_one_order(study: SmallStudy) -> None:
         opened.append(event)
     again = study.open()  # another driver goes on where the first one stopped
     again.append(ChampionsChosen(by="search", champions={}, trials=3))
-    trials, attributes = again.optuna.get_trials(deepcopy=False), again.optuna.user_attrs
-    found = sorted(events(trials, attributes), key=lambda e: e.stamp.place)
+    trials, attributes = again.views(), again.optuna.user_attrs
+    found = events(trials, attributes)
     assert [event.stamp.place for event in found] == list(range(1, len(found) + 1))
     assert [event.number for event in found[:3]] == [None, None, None], "launch, then teachers"
     assert broken(trials, attributes) is None

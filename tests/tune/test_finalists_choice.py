@@ -29,12 +29,6 @@ def trial(
     return TrialView(
         number=number,
         state=state,
-        values={},
-        curve={},
-        stamps={},
-        decisions={},
-        promotions={},
-        objectives=None,
         attributes={"ended": {"final": final, "violations": violations or {}}, **known},
     )
 

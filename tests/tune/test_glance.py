@@ -19,9 +19,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 from support.project import ROOT
 
-from tune.study.sqlite_reader import read_sqlite
 from tune.study.storage import close_storage, open_storage
-from tune.study.view import ASKED, EPOCH, STAMP, key_of, view
+from tune.study.view import ASKED, EPOCH, STAMP, key_of, read_sqlite, view
 
 RANGES = {
     "float": FloatDistribution(0.0, 1.0),
@@ -87,10 +86,10 @@ def test_every_view_is_the_one_that_optuna_gives(
     assert seen is not None
     assert seen[0] == attributes
     known = study.get_trials(deepcopy=False)
-    assert list(map(view, seen[1])) == list(map(view, known))
+    assert seen[1] == list(map(view, known))
     for ours, theirs in zip(seen[1], known, strict=True):
-        assert list(ours.params) == list(theirs.params)
-        assert list(map(type, ours.params.values())) == list(map(type, theirs.params.values()))
+        assert list(ours.values) == list(theirs.params)
+        assert list(map(type, ours.values.values())) == list(map(type, theirs.params.values()))
     close_storage(storage)
 
 
@@ -100,7 +99,7 @@ def test_an_infinite_value_is_read_as_one(tmp_path: Path) -> None:
     study.add_trial(create_trial(values=[-math.inf, math.inf]))
     seen = read_sqlite(url, "a")
     assert seen is not None
-    assert seen[1][0].values == [-math.inf, math.inf]
+    assert seen[1][0].objectives == [-math.inf, math.inf]
 
 
 def test_what_a_driver_has_just_written_is_seen(tmp_path: Path) -> None:
@@ -112,8 +111,8 @@ def test_what_a_driver_has_just_written_is_seen(tmp_path: Path) -> None:
         trial.set_user_attr("fact", value)
         seen = read_sqlite(url, "a")
         assert seen is not None
-        assert seen[1][0].user_attrs == {"fact": value}
-        assert seen[1][0].state.name == "RUNNING"
+        assert seen[1][0].attributes == {"fact": value}
+        assert seen[1][0].state == "RUNNING"
     close_storage(storage)
 
 

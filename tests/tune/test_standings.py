@@ -86,9 +86,9 @@ def test_the_rank_of_one_is_that_among_all(
 @pytest.mark.parametrize("tie", get_args(Tie))
 def test_equals_in_one_objective_have_one_rank(tie: Tie) -> None:
     found = ranks({0: [1.0], 1: [2.0], 2: [1.0]}, tie=tie)
-    assert [found[n].better for n in range(3)] == [1, 0, 1]
+    assert [found[n] for n in range(3)] == [1, 0, 1]
 
 
 def test_of_a_front_the_least_crowded_come_first() -> None:
     found = ranks({0: [0.0, 10.0], 1: [1.0, 9.0], 2: [5.0, 5.0], 3: [10.0, 0.0]})
-    assert [found[n].better for n in range(4)] == [0, 3, 2, 0]
+    assert [found[n] for n in range(4)] == [0, 3, 2, 0]

@@ -16,7 +16,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
 from tune import compat
-from tune.study.event_log import EventLog, StoredEvent, broken, events
+from tune.study.event_log import StoredEvent, broken, events
 from tune.study.events import (
     EpochEnded,
     RungJudged,
@@ -60,7 +60,7 @@ class Replay:
 def replay(study: optuna.Study) -> Replay:
     """Replay a whole study; the first difference ends it, since all after it would follow."""
     trials = study.get_trials(deepcopy=False)
-    ordered = sorted(events(trials), key=lambda event: event.stamp.place)
+    ordered = events(map(view, trials))
     differences = list(_altered(trials, study.user_attrs))
     if not differences:
         differences = _Rebuilt(study, trials).follow(ordered)
@@ -84,7 +84,7 @@ def _altered(trials: Sequence[FrozenTrial], attributes: Mapping[str, Any]) -> It
             yield Difference(trial.number, "the state", trial.state.name, ended["state"])
         elif trial.state.name == "COMPLETE" and trial.values != ended["values"]:
             yield Difference(trial.number, "the result", trial.values, ended["values"])
-    event = broken(trials, attributes)
+    event = broken(map(view, trials), attributes)
     if event is not None:
         what = f"{event.key} (or what stood just before it)"
         yield Difference(event.number, what, event.content, "something its hash fits")
@@ -98,7 +98,6 @@ class _Rebuilt:
         self._launches = {launch.number: launch for launch in read_launches(study.user_attrs)}
         self._teachers = list(teachers_of(study.user_attrs).values())
         self._storage = InMemoryStorage()
-        self._log = EventLog()
         self._study: SearchStudy | None = None
 
     def follow(self, ordered: Sequence[StoredEvent]) -> list[Difference]:
@@ -115,7 +114,7 @@ class _Rebuilt:
 
     def _enter(self, launch: Launch) -> SearchStudy:
         """Take up the space, sampler and pruning of a launch."""
-        study = SearchStudy(launch.study_file(), self._storage, log=self._log)
+        study = SearchStudy(launch.study_file(), self._storage)
         study.launches.number = launch.number
         if self._study is not None:
             study.take_over(self._study)

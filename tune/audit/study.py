@@ -67,7 +67,7 @@ def curves(study: StudySnapshot) -> Iterator[Finding]:
 
 def order(study: StudySnapshot) -> Iterator[Finding]:
     """Stored events that were changed or removed."""
-    event = broken(study.stored, study.attributes)
+    event = broken(study.trials, study.attributes)
     if event is not None:
         where = "the study" if event.number is None else f"trial {event.number}"
         what = (

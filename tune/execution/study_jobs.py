@@ -23,7 +23,6 @@ from tune.study.lease import lease
 from tune.study.locate import open_study, place_of
 from tune.study.search_study import SearchStudy, TrialRequest
 from tune.study.summary import Summary, summarise
-from tune.study.view import Action
 
 
 class StudyJobs:
@@ -167,8 +166,6 @@ class SearchJobs:
     ) -> None:
         self._jobs, self._study = jobs, study
         self._reporter, self._published = reporter, published
-        self._decided: dict[int, Action] = {}
-        """What the study decided where a trial does not go on."""
 
     def next_job(self) -> TrainingJob | None:
         """Ask the study for its next trial."""
@@ -191,8 +188,6 @@ class SearchJobs:
         action = self._study.record(number, epoch, metrics)
         self._published()
         self._reporter.trial_epoch(number, epoch, metrics)
-        if action != "go":
-            self._decided[number] = action
         return action == "go"
 
     def give_back(self, job: TrainingJob) -> None:
@@ -202,15 +197,10 @@ class SearchJobs:
     def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
         """Store the outcome of a trial; one that is paused stays open."""
         number = int(job.key)
-        action = self._decided.pop(number, None)
         if end.failed is not None:
             self._fail(number, end.failed)
-        elif action == "pause":
-            self._study.pause(number)
-        elif action == "stop":
-            self._ended(number, self._study.prune(number))
-        else:
-            self._ended(number, self._study.complete(number, end.metrics))
+        elif (state := self._study.end(number, end.metrics)) is not None:
+            self._ended(number, state)
 
     def close_paused(self) -> None:
         """End as pruned every trial that waits for a promotion which will never come."""

@@ -118,7 +118,7 @@ def _spent(study: StudySnapshot, limits: Limits) -> dict[str, Spent]:
 
     for view in study.trials:
         if view.state in NAMES:
-            spent[NAMES[view.state]] += spent_by(view, resources, prices, limits.replicates)
+            spent[NAMES[view.state]] += spent_by(view, limits)
     lost = _lost_seconds(study.trials, study.launches)
     if lost > 0:
         spent["lost"] = used(0, lost * resources.cpu, lost)

@@ -18,8 +18,9 @@ from tune.config.study_file import StudyFile
 from tune.execution.progress import Reporter
 from tune.execution.study_jobs import OpenSearch
 from tune.results.comparison import compare, open_students, system_name
-from tune.study.events import ChampionsChosen, champions_of, finalists_code
-from tune.study.outcomes import Comparison, Finalist, Finalists, SeedResult
+from tune.study.events import ChampionsChosen, SeedResult, champions_of, finalists_code
+from tune.study.launches import made_with
+from tune.study.outcomes import Comparison, Finalist, Finalists
 from tune.study.summary import CHAMPIONS, FINALISTS
 from tune.tracking.card import Registration
 from tune.tracking.operations import finalist_key, trial_key
@@ -67,7 +68,7 @@ def select_search_champions(
                 folder=folders[alias],
                 scores={role: systems[alias] for role, systems in made.scores.items()},
                 reason="best trial of the search, by one validation score",
-                code=study.made_with(number),
+                code=made_with(study.views()[number], study.launches.all()),
             )
             for alias, number in champions.items()
         ]

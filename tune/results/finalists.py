@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -34,10 +35,11 @@ from tune.study.events import (
     FinalistEpochEnded,
     FinalistsBegun,
     FinalistTrained,
+    SeedResult,
     study_events,
 )
 from tune.study.folders import finalist_folder
-from tune.study.outcomes import Finalist, Finalists, SeedResult
+from tune.study.outcomes import Finalist, Finalists
 from tune.study.view import TrialView, current
 from tune.tracking.operations import finalist_key
 from tune.tracking.record import Record
@@ -75,8 +77,9 @@ def finalists(
 
 def read_results(attributes: Mapping[str, Any]) -> dict[tuple[int, int], SeedResult]:
     """Return the results of the finalists' students, by trial and replicate."""
+    names = [field.name for field in fields(SeedResult)]
     return {
-        (one.trial, one.replicate): SeedResult.model_validate(one, from_attributes=True)
+        (one.trial, one.replicate): SeedResult(**{name: getattr(one, name) for name in names})
         for one in study_events(attributes, FinalistTrained)
     }
 

@@ -7,8 +7,6 @@ the same shape and random final values, and only the seconds of an epoch are mea
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,7 @@ from refkd.config import Config
 from refkd.seeds import generator
 from tune.config.space import Value
 from tune.simulation.curves import Curve, CurvesError, CurveTable, curves_of, read_curves
-from tune.simulation.simulator import Simulated, simulate_search
+from tune.simulation.simulator import simulate_search
 from tune.study.budget import priced
 from tune.study.locate import NoStudyError
 from tune.study.snapshot import open_snapshot
@@ -52,17 +50,46 @@ class Plan(Config):
 
 def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Plan:
     """Return what a search of `file`, read from `path`, would do from its beginning."""
-    source, table = _table(path, file, curves)
+    table: CurveTable | None = None
+    if curves is not None:
+        source, table = f"the curves of {curves}", read_curves(curves)
+    else:
+        try:
+            source, table = "the study's own curves", curves_of(open_snapshot(path))
+        except (NoStudyError, CurvesError):
+            source = "no curves yet: ends drawn at random, time measured on a few steps"
     if table is None:
         seconds = probe_epoch(file)
     else:
-        epochs = [(curve, e) for curve in table.curves for e in range(1, len(curve.metrics) + 1)]
-        seconds = float(np.mean([curve.seconds(epoch) for curve, epoch in epochs]))
+        known = [(curve, e) for curve in table.curves for e in range(1, len(curve.metrics) + 1)]
+        seconds = float(np.mean([curve.seconds(epoch) for curve, epoch in known]))
     runs = []
     for seed in range(SEARCHES):
         seeded = file.model_copy(update={"seed": file.seed + seed, "constraints": []})
         runs.append(simulate_search(seeded, table or _made_up(file, seed, seconds)))
-    return _planned(file, runs, source=source, seconds=seconds)
+    views = [view for run in runs for view in run.study.views()]
+    last = max((view.epoch for view in views), default=0)
+    reaching = {e: sum(v.epoch >= e for v in views) / len(runs) for e in range(1, last + 1)}
+    rungs = [
+        e for e in reaching if e in (1, file.training.epochs) or reaching[e] != reaching[e - 1]
+    ]
+    epochs = float(np.mean([run.epochs for run in runs]))
+    cpu = epochs * seconds * file.resources.cpu * file.replicates.race
+    gpu = epochs * seconds * file.resources.gpu * file.replicates.race
+    wall = float(np.mean([run.seconds for run in runs]))
+    return Plan(
+        study=file.name,
+        source=source,
+        epoch_seconds=seconds,
+        reaching={e: round(reaching[e], 1) for e in rungs},
+        trials=reaching.get(1, 0.0),
+        epochs=epochs,
+        full_epochs=file.budget.trials * file.training.epochs,
+        hours=wall / 3600,
+        cpu_hours=cpu / 3600,
+        money=priced(epochs=0, cpu_seconds=cpu, gpu_seconds=gpu, prices=file.prices).money,
+        currency=file.prices.currency,
+    )
 
 
 def probe_epoch(file: StudyFile) -> float:
@@ -73,15 +100,6 @@ def probe_epoch(file: StudyFile) -> float:
 
     with threads(file.resources.cpu):
         return epoch_of_student(file.student_config({}, seed=0), Dataset.open(file.dataset))
-
-
-def _table(path: Path, file: StudyFile, curves: Path | None) -> tuple[str, CurveTable | None]:
-    if curves is not None:
-        return f"the curves of {curves}", read_curves(curves)
-    try:
-        return "the study's own curves", curves_of(open_snapshot(path))
-    except (NoStudyError, CurvesError):
-        return "no curves yet: ends drawn at random, time measured on a few steps", None
 
 
 def _made_up(file: StudyFile, seed: int, seconds: float) -> CurveTable:
@@ -102,31 +120,3 @@ def _made_up(file: StudyFile, seed: int, seconds: float) -> CurveTable:
         values: dict[str, Value] = {name: float(draw.uniform()) for name in file.space}
         curves.append(Curve(values=values, metrics=metrics))
     return CurveTable(study="made-up", objectives=file.objectives, curves=curves)
-
-
-def _planned(file: StudyFile, runs: Sequence[Simulated], *, source: str, seconds: float) -> Plan:
-    trained = Counter(
-        epoch for run in runs for view in run.study.views() for epoch in range(1, view.epoch + 1)
-    )
-    counts = {epoch: trained[epoch] / len(runs) for epoch in sorted(trained)}
-    rungs = [
-        e for e in counts if e == 1 or e == file.training.epochs or counts[e] != counts[e - 1]
-    ]
-    epochs = float(np.mean([run.epochs for run in runs]))
-    cpu = epochs * seconds * file.resources.cpu * file.replicates.race
-    gpu = epochs * seconds * file.resources.gpu * file.replicates.race
-    money = priced(epochs=0, cpu_seconds=cpu, gpu_seconds=gpu, prices=file.prices).money
-    wall = float(np.mean([run.seconds for run in runs]))
-    return Plan(
-        study=file.name,
-        source=source,
-        epoch_seconds=seconds,
-        reaching={e: round(counts[e], 1) for e in rungs},
-        trials=counts.get(1, 0.0),
-        epochs=epochs,
-        full_epochs=file.budget.trials * file.training.epochs,
-        hours=wall / 3600,
-        cpu_hours=cpu / 3600,
-        money=money,
-        currency=file.prices.currency,
-    )

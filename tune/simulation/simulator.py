@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from optuna.exceptions import ExperimentalWarning
@@ -37,15 +37,8 @@ class World:
     """Of the crashes."""
 
 
-@dataclass(order=True, slots=True)
-class _Due:
-    """An epoch that a worker will have finished."""
-
-    time: float
-    order: int
-    ask: TrialRequest = field(compare=False)
-    curve: Curve = field(compare=False)
-    epoch: int = field(compare=False)
+_Due = tuple[float, int, "TrialRequest", "Curve", int]
+"""An epoch that a worker will have finished: when, in which order, of what."""
 
 
 class Simulated:
@@ -71,10 +64,10 @@ class Simulated:
         """Search to the end."""
         self._fill()
         while self._due:
-            if self._kills and self._kills[-1] <= self._due[0].time:
+            if self._kills and self._kills[-1] <= self._due[0][0]:
                 self._kill(self._kills.pop())
             else:
-                self._step(heapq.heappop(self._due))
+                self._step(*heapq.heappop(self._due))
             self._fill()
         self.study.close_paused()
         return self
@@ -100,34 +93,25 @@ class Simulated:
     ) -> None:
         self._order += 1
         time = self.seconds + delay + curve.seconds(epoch)
-        heapq.heappush(self._due, _Due(time, self._order, ask, curve, epoch))
+        heapq.heappush(self._due, (time, self._order, ask, curve, epoch))
 
-    def _step(self, due: _Due) -> None:
+    def _step(self, time: float, order: int, ask: TrialRequest, curve: Curve, epoch: int) -> None:
         """Finish an epoch, or lose it to a crash."""
-        self.seconds = due.time
+        self.seconds = time
         self.epochs += 1
-        number, epoch = due.ask.number, due.epoch
-        if self._crashes(due):
-            self._schedule(due.ask, due.curve, epoch, delay=self.world.restart)
-            return
+        if self.world.crash > 0:
+            draw = generator(self.world.seed, "crash", ask.number, epoch, order)
+            if draw.random() < self.world.crash:
+                self._schedule(ask, curve, epoch, delay=self.world.restart)
+                return
         self.events += 1
-        metrics = due.curve.at(epoch)
+        metrics = curve.at(epoch)
         self.points.append((self.epochs, [metrics[n] for n in self.file.objectives]))
-        action = self.study.record(number, epoch, metrics)
-        if action == "pause":
-            self.study.pause(number)
-        elif action == "stop":
-            self.study.prune(number)
-        elif epoch >= self.file.training.epochs:
-            self.study.complete(number, metrics)
+        action = self.study.record(ask.number, epoch, metrics)
+        if action == "go" and epoch < self.file.training.epochs:
+            self._schedule(ask, curve, epoch + 1)
         else:
-            self._schedule(due.ask, due.curve, epoch + 1)
-
-    def _crashes(self, due: _Due) -> bool:
-        if self.world.crash == 0:
-            return False
-        draw = generator(self.world.seed, "crash", due.ask.number, due.epoch, due.order)
-        return bool(draw.random() < self.world.crash)
+            self.study.end(ask.number, metrics)
 
     def _kill(self, time: float) -> None:
         """Lose the driver and every running epoch; a new driver goes on with the study."""

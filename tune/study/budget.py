@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from tune.config.limits import Bounded, Prices, Replicates, Resources
+    from tune.config.limits import Bounded, Prices
     from tune.study.view import TrialView
 
 
@@ -27,9 +27,7 @@ class Spent:
         return Spent(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-def spent_by(
-    view: TrialView, resources: Resources, prices: Prices, replicates: Replicates
-) -> Spent:
+def spent_by(view: TrialView, limits: Bounded) -> Spent:
     """Return what a trial used, without what it inherited from a trial that it continues.
 
     A complete trial has trained all its seeds, any other one those that race.
@@ -39,12 +37,12 @@ def spent_by(
     used = {**view.last, **view.kept} if complete else view.last
     cpu = used.get("cost/cpu_seconds", 0.0) - known.get("inherited_cpu_seconds", 0.0)
     wall = used.get("cost/wall_seconds", 0.0) - known.get("inherited_wall_seconds", 0.0)
-    students = replicates.seeds if complete else replicates.race
+    students = limits.replicates.seeds if complete else limits.replicates.race
     return priced(
         epochs=max(0, view.epoch - int(known.get("inherited", 0))) * students,
         cpu_seconds=max(0.0, cpu),
-        gpu_seconds=max(0.0, wall) * resources.gpu,
-        prices=prices,
+        gpu_seconds=max(0.0, wall) * limits.resources.gpu,
+        prices=limits.prices,
     )
 
 
@@ -56,8 +54,7 @@ def priced(*, epochs: int, cpu_seconds: float, gpu_seconds: float, prices: Price
 
 def total(views: Sequence[TrialView], limits: Bounded) -> Spent:
     """Return what all trials of a study used."""
-    settings = (limits.resources, limits.prices, limits.replicates)
-    return sum((spent_by(v, *settings) for v in views), Spent())
+    return sum((spent_by(v, limits) for v in views), Spent())
 
 
 def reached(

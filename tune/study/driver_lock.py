@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import filelock
+
 from tune import compat
 from tune.study.storage import StorageError, database_url, explain, file_of, mend_journal
 
@@ -42,18 +44,13 @@ class FileLock:
     """
 
     def __init__(self, path: Path) -> None:
-        import filelock
-
         self._path = path
         self._lock = filelock.FileLock(
             path, blocking=False, fallback_to_soft=False, thread_local=False
         )
-        self._unsupported = False
 
     def acquire(self) -> bool:
-        """Take the lock if it is free, and return whether this process holds it."""
-        import filelock
-
+        """Take the lock unless it is taken, and return whether this process holds it."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
@@ -65,16 +62,11 @@ class FileLock:
                     f"{self._path}: the driver's lock cannot be written beside the storage "
                     f"({error.strerror}); give a storage in a folder that can be written"
                 ) from None
-            self._unsupported = True
         return True
 
-    def held(self) -> bool:
-        """Return whether this process still holds the lock."""
-        return self._unsupported or self._lock.is_locked
-
     def release(self) -> None:
-        """Free the lock."""
-        self._lock.release()
+        """Free the lock, however often it was taken."""
+        self._lock.release(force=True)
 
 
 class ServerLock:
@@ -99,24 +91,13 @@ class ServerLock:
             explain(error, url)
 
     def acquire(self) -> bool:
-        """Take the lock if it is free, and return whether this process holds it.
+        """Take the lock unless it is taken, and return whether this process holds it.
 
-        Raises `StorageError` where the server does not answer.
-        """
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
-            return self._take()
-        except SQLAlchemyError as error:
-            explain(error, self._url)
-
-    def held(self) -> bool:
-        """Return whether this process still holds the lock.
-
-        A lost connection is made again and the lock taken again.
+        A lost connection is made again and the lock taken again. Raises `StorageError` where the
+        server does not answer.
         """
         from sqlalchemy import text
-        from sqlalchemy.exc import DBAPIError
+        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
         if self._connection is not None:
             try:
@@ -124,7 +105,19 @@ class ServerLock:
                 return True
             except DBAPIError:
                 self.release()
-        return self._take()
+        try:
+            connection = self._engine.connect()
+            # The server then notices within a minute that a holder's machine has lost its power.
+            for setting in _KEEPALIVE:
+                connection.execute(text(f"SET {setting}"))
+            lock = text("SELECT pg_try_advisory_lock(:key)")
+            taken = bool(connection.execute(lock, {"key": self._key}).scalar())
+        except SQLAlchemyError as error:
+            explain(error, self._url)
+        self._connection = connection
+        if not taken:
+            self.release()
+        return taken
 
     def release(self) -> None:
         """Close the connection: the server frees the lock."""
@@ -132,20 +125,6 @@ class ServerLock:
             self._connection.invalidate()
             self._connection.close()
             self._connection = None
-
-    def _take(self) -> bool:
-        from sqlalchemy import text
-
-        connection = self._engine.connect()
-        # The server then notices within a minute that a holder's machine has lost its power.
-        for setting in _KEEPALIVE:
-            connection.execute(text(f"SET {setting}"))
-        taken = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key})
-        self._connection = connection
-        if not taken.scalar():
-            self.release()
-            return False
-        return True
 
 
 DriverLock = FileLock | ServerLock
@@ -167,9 +146,9 @@ def settle_journal(path: Path) -> int:
     since, holder = time.monotonic(), _holder(link)
     while holder is not None and time.monotonic() - since < STALE:
         time.sleep(0.02)
-        now = _holder(link)
-        if now != holder:
-            since, holder = time.monotonic(), now
+        before, holder = holder, _holder(link)
+        if holder != before:
+            since = time.monotonic()
     if holder is not None:
         with suppress(RuntimeError):  # its holder lived after all and has just removed it
             own.release()

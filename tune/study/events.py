@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from tune.config.space import Values
 from tune.study.environment import Environment
-from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, STAMP, Action, read_stamp
+from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, STAMP, Action
 
 Metrics = dict[str, float]
 Chooser = Literal["search", "finalists"]
@@ -130,10 +130,11 @@ TrialEvent = TrialAsked | EpochEnded | RungJudged | TrialPromoted | TrialEnded
 # Events of the study -----------------------------------------------------------------------------
 
 
-class LaunchBegun(_Event, prefix="launch:", in_key=("launch",)):
+class LaunchBegun(_Event, prefix="launch:", in_key=("number",)):
     """A driver has begun to search; the stamps of all its events hold the launch's number."""
 
-    launch: int
+    number: int
+    """Counted from 1."""
     begun: float
     """In seconds since 1970."""
     file: dict[str, Any]
@@ -187,18 +188,26 @@ class FinalistEpochEnded(_Event, prefix="finalist-epoch:", in_key=("trial", "rep
     metrics: Metrics
 
 
-class FinalistTrained(_Event, prefix="finalist:", in_key=("trial", "replicate")):
-    """Training a student of a finalist has ended, with its metrics or the reason it failed."""
+@dataclass(frozen=True, kw_only=True)
+class SeedResult:
+    """The result of a finalist's student of one seed: metrics and weights, or why it failed."""
+
+    seed: int
+    epochs: int = 0
+    """Epochs it trained."""
+    metrics: Metrics = field(default_factory=dict)
+    """Of the epoch that was kept; its costs are those of the whole training."""
+    sha256: str | None = None
+    """Of its weights."""
+    failed: str | None = None
+
+
+class FinalistTrained(SeedResult, _Event, prefix="finalist:", in_key=("trial", "replicate")):
+    """Training a student of a finalist has ended."""
 
     trial: int
     replicate: int
     """Which of the fresh seeds, counted from 0."""
-    seed: int
-    epochs: int = 0
-    metrics: Metrics = field(default_factory=dict)
-    sha256: str | None = None
-    """Of its weights."""
-    failed: str | None = None
 
 
 class LookTaken(_Event, prefix="look:", in_key=("look",)):
@@ -252,13 +261,9 @@ def trial_event(key: str, content: Mapping[str, Any]) -> TrialEvent:
 
 def study_events(attributes: Mapping[str, Any], kind: type[Kind]) -> list[Kind]:
     """Return the events of a kind among a study's attributes, in their order."""
-    held = [(key, value) for key, value in attributes.items() if key.startswith(kind.PREFIX)]
-
-    def place(item: tuple[str, Any]) -> tuple[float, str]:
-        key, value = item
-        return (read_stamp(value).place if STAMP in value else 0.0, key)
-
-    return [kind.read(key, value) for key, value in sorted(held, key=place)]
+    keys = [key for key in attributes if key.startswith(kind.PREFIX)]
+    keys.sort(key=lambda key: (attributes[key].get(STAMP, [0])[0], key))
+    return [kind.read(key, attributes[key]) for key in keys]
 
 
 def key_for(event: StudyEvent, keys: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from tune.config.limits import Limits
@@ -26,20 +26,13 @@ TOUCH = 20.0
 """Seconds between two such writes: a killed launch has worked that much longer at most."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Launch:
-    """One run of the driver, as the study holds it; times are seconds since 1970."""
+class Launch(LaunchBegun, prefix=LaunchBegun.PREFIX, in_key=LaunchBegun.IN_KEY):
+    """One run of the driver, as the study holds it: its begin, and what was noted since."""
 
-    number: int
-    begun: float
     last: float
-    """When it was last known to work."""
-    file: dict[str, Any]
-    """The study file as it was."""
+    """When it was last known to work, in seconds since 1970."""
     nodes: list[dict[str, Any]] = field(default_factory=list)
     """Machines that were there meanwhile: `type`, `cpu`, `gpu`, `seconds`."""
-    environment: Environment | None = None
-    """Its code and versions; None in simulations."""
 
     @property
     def epochs(self) -> int:
@@ -76,7 +69,7 @@ class Launches:
         self.number = max((launch.number for launch in self.all()), default=0) + 1
         self._touched = self.clock()
         return LaunchBegun(
-            launch=self.number,
+            number=self.number,
             begun=self._touched,
             file=file.model_dump(mode="json", by_alias=True),
             environment=environment,
@@ -140,11 +133,8 @@ def read_launches(attributes: Mapping[str, Any]) -> list[Launch]:
     """Return the launches among a study's attributes, the first one first."""
     return [
         Launch(
-            number=event.launch,
-            begun=event.begun,
-            file=event.file,
-            environment=event.environment,
-            **{"last": event.begun, **attributes.get(f"{WORKED}{event.launch:04d}", {})},
+            **vars(begun),
+            **{"last": begun.begun, **attributes.get(f"{WORKED}{begun.number:04d}", {})},
         )
-        for event in study_events(attributes, LaunchBegun)
+        for begun in study_events(attributes, LaunchBegun)
     ]

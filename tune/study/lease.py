@@ -17,18 +17,15 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from refkd.errors import RefKDError
 from refkd.scoped import log_levels
 from tune.study.driver_lock import DriverLock, driver_lock, settle_journal
 from tune.study.storage import StorageError, close_storage, file_of, is_journal, open_storage
-
-if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
 
 DRIVER = "driver"
 """Key of the holder among the study's attributes; None while the lease is free."""
@@ -107,14 +104,14 @@ def lease(
     if not lock.acquire():
         raise _refusal(study, _lock_holder(url, study))
     try:
+        held = _HeldLease(url, study, lock, renewal=renewal, expiry=expiry)
         with _interrupts_heard():
-            holding = _Holding(url, study, lock, renewal=renewal, expiry=expiry)
-            holding.begin(objectives)
+            held.begin(objectives)
             try:
-                yield holding.me
+                yield held.me
             finally:
-                holding.end()
-        if holding.lost:
+                held.end()
+        if held.lost:
             raise _refusal(study, _lock_holder(url, study))
     finally:
         lock.release()
@@ -134,7 +131,7 @@ def _interrupts_heard() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-class _Holding:
+class _HeldLease:
     """A lease while it is held: renewed by a thread with its own connection to the storage."""
 
     def __init__(
@@ -149,17 +146,23 @@ class _Holding:
 
     def begin(self, objectives: int) -> None:
         """Take the study over from its last holder, unless that one may still be at work."""
+        from optuna.study import StudyDirection
+
         path = file_of(self._url)
         self._storage = open_storage(self._url)
         try:
-            study_id = _find(self._storage, self._study)
-            if study_id is not None:
-                self._check_predecessor(study_id)
+            found: int | None = None
+            with suppress(KeyError):  # the study is not made yet
+                found = self._storage.get_study_id_from_name(self._study)
+            if found is not None:
+                self._check_predecessor(found)
             if path is not None and is_journal(self._url):
                 settle_journal(path)
-            if study_id is None:
-                study_id = _create(self._storage, self._study, objectives)
-            self._id = study_id
+            if found is None:
+                directions = [StudyDirection.MAXIMIZE] * objectives
+                with log_levels({"optuna": logging.WARNING}):
+                    found = self._storage.create_new_study(directions, self._study)
+            self._id = found
             self._write(self.me)
         except BaseException:
             close_storage(self._storage)
@@ -193,7 +196,11 @@ class _Holding:
         failing = False
         while not self._ended.wait(self._renewal):
             try:
-                self._renew()
+                found = self._holder(self._id)
+                successor = found is not None and found.launch != self.me.launch
+                self.lost = not self._lock.acquire() or successor
+                if not self.lost:
+                    self._write(replace(self.me, renewed=time.time()))
                 failing = False
             except Exception as error:  # whatever a storage raises: logged, and tried again
                 if not failing:
@@ -211,12 +218,6 @@ class _Holding:
                 break
         self._storage.remove_session()
 
-    def _renew(self) -> None:
-        found = self._holder(self._id)
-        self.lost = not self._lock.held() or (found is not None and found.launch != self.me.launch)
-        if not self.lost:
-            self._write(replace(self.me, renewed=time.time()))
-
     def _holder(self, study_id: int) -> Driver | None:
         return driver_of(self._storage.get_study_user_attrs(study_id))
 
@@ -225,31 +226,13 @@ class _Holding:
         self._storage.set_study_user_attr(self._id, DRIVER, facts)
 
 
-def _find(storage: BaseStorage, study: str) -> int | None:
-    try:
-        return int(storage.get_study_id_from_name(study))
-    except KeyError:
-        return None
-
-
-def _create(storage: BaseStorage, study: str, objectives: int) -> int:
-    from optuna.study import StudyDirection
-
-    with log_levels({"optuna": logging.WARNING}):
-        return int(storage.create_new_study([StudyDirection.MAXIMIZE] * objectives, study))
-
-
 def _lock_holder(url: str, study: str) -> Driver | None:
     """Return the driver that has the lock; None where it has not written its name yet."""
-    try:
+    with suppress(StorageError, KeyError), ExitStack() as opened:  # it may be making the tables
         storage = open_storage(url, create=False)
-    except StorageError:  # its holder is making the tables at this moment
-        return None
-    try:
-        found = _find(storage, study)
-        return None if found is None else driver_of(storage.get_study_user_attrs(found))
-    finally:
-        close_storage(storage)
+        opened.callback(close_storage, storage)
+        return driver_of(storage.get_study_user_attrs(storage.get_study_id_from_name(study)))
+    return None
 
 
 def _refusal(study: str, driver: Driver | None) -> LeaseError:

@@ -51,7 +51,8 @@ def locate(path: Path | str) -> StudyPlace:
         raise NoStudyError(f"{path}: has no name; is it a study file?")
     folder = Path(content.get("workspace") or "runs").absolute() / "studies" / name
     tracking = content.get("tracking") or {}
-    return _place(name, folder, content.get("storage"), tracking.get("uri"), path=Path(path))
+    place = _place(name, folder, content.get("storage"), tracking.get("uri"))
+    return replace(place, path=Path(path))
 
 
 def place_of(file: StudyFile) -> StudyPlace:
@@ -161,13 +162,10 @@ def _place(
     folder: Path,
     storage: str | None = None,
     tracking: str | None = None,
-    *,
-    path: Path | None = None,
 ) -> StudyPlace:
     return StudyPlace(
         name=name,
         folder=folder,
         storage=storage or f"sqlite:///{folder / 'study.db'}",
         tracking=tracking or default_tracking(folder.parent.parent),
-        path=path,
     )

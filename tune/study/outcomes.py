@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from refkd.config import Config
 from refkd.evaluation.comparison import Figure, Row
 from refkd.evaluation.probes import Probes
 from tune.config.space import Values
+from tune.study.events import SeedResult
 from tune.study.ledger import Look
 from tune.study.summary import FINALISTS
 
@@ -31,19 +32,6 @@ class Comparison(Config):
     """Bias floors, fitted on the fit role, by role, predictor and metric."""
     probes: dict[str, Probes] = Field(default_factory=dict)
     """Scores of each system's first seed without query, video or order, and by place."""
-
-
-class SeedResult(Config):
-    """The result of a finalist's student of one seed: metrics and weights, or why it failed."""
-
-    seed: int
-    epochs: int = 0
-    """Epochs it trained."""
-    metrics: dict[str, float] = Field(default_factory=dict)
-    """Of the epoch that was kept; its costs are those of the whole training."""
-    sha256: str | None = None
-    """Of its weights."""
-    failed: str | None = None
 
 
 class Finalist(Config):
@@ -111,14 +99,3 @@ def read_finalists(attributes: Mapping[str, Any]) -> Finalists | None:
 def final_path(folder: Path, look: int) -> Path:
     """Return the file of an evaluation's results; evaluations count from 1."""
     return folder / f"final-{look}.json"
-
-
-def read_final(folder: Path, looks: Sequence[Look]) -> FinalReport | None:
-    """Return the results of the last evaluation; None where they were not stored whole."""
-    path = final_path(folder, len(looks))
-    if not looks or not path.is_file():
-        return None
-    try:
-        return FinalReport.model_validate_json(path.read_bytes())
-    except ValidationError:
-        return None

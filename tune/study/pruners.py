@@ -8,9 +8,7 @@ asynchronous successive halving (Li et al., ASHA) of the stopping or the promoti
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import moocore
@@ -21,16 +19,6 @@ Point = Sequence[float]
 Tie = Literal["crowding", "epsilon_net"]
 Fronts = NDArray[np.signedinteger]
 """Each row's non-dominated front, 0 the best; equal rows share one."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rank:
-    """The rank of a trial at a rung."""
-
-    better: int
-    """Trials ranked strictly before it."""
-    among: int
-    """Trials compared, itself included."""
 
 
 def rungs(*, min_epochs: int, reduction: int, max_epochs: int) -> list[int]:
@@ -48,12 +36,13 @@ def rungs(*, min_epochs: int, reduction: int, max_epochs: int) -> list[int]:
 
 def ranks(
     points: Mapping[int, Point], of: Iterable[int] | None = None, *, tie: Tie = "crowding"
-) -> dict[int, Rank]:
-    """Return the ranks of some trials, or of all, from the points of all at a rung (maximised).
+) -> dict[int, int]:
+    """Return how many trials rank strictly before some trials, or before each (maximised).
 
-    Within a front, only the fronts of the trials that are asked for are ordered.
+    `points` are of all trials at a rung. Within a front, only the fronts of the trials that are
+    asked for are ordered.
 
-    >>> {n: rank.better for n, rank in ranks({0: [1.0], 1: [3.0], 2: [2.0]}).items()}
+    >>> ranks({0: [1.0], 1: [3.0], 2: [2.0]})
     {0: 2, 1: 0, 2: 1}
     """
     numbers = sorted(points)
@@ -63,33 +52,15 @@ def ranks(
     rows = np.searchsorted(numbers, wanted)
     mates = np.isin(fronts, fronts[rows])
     inside = np.zeros(len(numbers))
-    inside[mates] = _inside(values[mates], fronts[mates], tie)
+    if tie == "epsilon_net" and values.shape[1] > 1:
+        inside[mates] = epsilon_net_places(values[mates], fronts[mates])
+    else:
+        inside[mates] = -crowding_distances(values[mates], fronts[mates])
     found = {}
     for number, row in zip(wanted, rows, strict=True):
         closer = (fronts == fronts[row]) & (inside < inside[row])
-        better = (fronts < fronts[row]).sum() + closer.sum()
-        found[number] = Rank(better=int(better), among=len(numbers))
+        found[number] = int((fronts < fronts[row]).sum() + closer.sum())
     return found
-
-
-def stays(rank: Rank, reduction: int) -> bool:
-    """Return whether the stopping type lets a trial go on: it is among the best ⌈n / η⌉.
-
-    The first trial at a rung always is, so no trial waits for others.
-    """
-    return rank.better < max(1, math.ceil(rank.among / reduction))
-
-
-def rises(rank: Rank, reduction: int) -> bool:
-    """Return whether the promotion type resumes a trial: it is among the best ⌊n / η⌋."""
-    return rank.better < rank.among // reduction
-
-
-def _inside(values: NDArray[np.float64], fronts: Fronts, tie: Tie) -> NDArray[np.float64]:
-    """Return what orders the rows of a front, the lowest first."""
-    if tie == "epsilon_net" and values.shape[1] > 1:
-        return epsilon_net_places(values, fronts)
-    return -crowding_distances(values, fronts)
 
 
 def crowding_distances(values: NDArray[np.float64], fronts: Fronts) -> NDArray[np.float64]:

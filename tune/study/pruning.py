@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -45,9 +46,7 @@ class RungPruner:
         self._objectives = objectives
         self._epochs = epochs
         self._asks_optuna = pruning.name in OPTUNA_PRUNERS
-        self._points: dict[int, dict[int, list[float]]] = {}
-        if not self._asks_optuna:
-            self._points = {epoch: {} for epoch in self.rungs()}
+        self._points: dict[int, dict[int, list[float]]] = {epoch: {} for epoch in self.rungs()}
         self._views: Sequence[TrialView] = []
 
     @property
@@ -81,9 +80,12 @@ class RungPruner:
             return None
         if self.promotes:
             return RungJudged(epoch=epoch, action="pause")
-        rank = pruners.ranks(points, [number], tie=self._pruning.tie)[number]
-        action: Action = "go" if pruners.stays(rank, self._pruning.reduction) else "stop"
-        return RungJudged(epoch=epoch, action=action, better=rank.better, among=rank.among)
+        better = pruners.ranks(points, [number], tie=self._pruning.tie)[number]
+        # The first trial at a rung is always among the best ⌈n / η⌉, so none waits for others.
+        action: Action = (
+            "go" if better < math.ceil(len(points) / self._pruning.reduction) else "stop"
+        )
+        return RungJudged(epoch=epoch, action=action, better=better, among=len(points))
 
     def ask_optuna(
         self, study: optuna.Study, number: int, epoch: int, views: Sequence[TrialView]
@@ -109,11 +111,11 @@ class RungPruner:
             waiting = [v.number for v in views if v.paused_at == rung]
             if not waiting:
                 continue
-            ranked = pruners.ranks(self._points_at(rung, views), waiting, tie=self._pruning.tie)
-            number = min(waiting, key=lambda n: (ranked[n].better, n))
-            best = ranked[number]
-            if pruners.rises(best, self._pruning.reduction):
-                return number, TrialPromoted(epoch=rung, better=best.better, among=best.among)
+            points = self._points_at(rung, views)
+            ranked = pruners.ranks(points, waiting, tie=self._pruning.tie)
+            better, number = min((ranked[number], number) for number in waiting)
+            if better < len(points) // self._pruning.reduction:
+                return number, TrialPromoted(epoch=rung, better=better, among=len(points))
         return None
 
     def _points_at(self, rung: int, views: Sequence[TrialView]) -> dict[int, list[float]]:

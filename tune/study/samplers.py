@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseSampler,
@@ -19,10 +18,15 @@ from optuna.samplers import (
     TPESampler,
 )
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 if TYPE_CHECKING:
     from tune.config.settings import Sampler
+
+
+def _inner(method: str) -> Any:
+    """Return a method that calls the same one of the sampler of this trial."""
+    return lambda self, *arguments: getattr(self.of_trial, method)(*arguments)
 
 
 class PerTrialSampler(BaseSampler):
@@ -32,42 +36,24 @@ class PerTrialSampler(BaseSampler):
     this one proposes what an undisturbed search would have proposed.
     """
 
+    infer_relative_search_space = _inner("infer_relative_search_space")
+    sample_relative = _inner("sample_relative")
+    sample_independent = _inner("sample_independent")
+    after_trial = _inner("after_trial")
+
     def __init__(self, make: Callable[[int], BaseSampler], *, seed: int) -> None:
         self._make = make
         self._seed = seed
-        self._inner: BaseSampler = RandomSampler(seed=seed)
+        self.of_trial: BaseSampler = RandomSampler(seed=seed)
+        """The sampler of the trial that was asked for last."""
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Seed for this trial."""
         words = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)
         with warnings.catch_warnings():  # some are experimental, as the documentation says
             warnings.simplefilter("ignore", ExperimentalWarning)
-            self._inner = self._make(int(words[0]))
-        self._inner.before_trial(study, trial)
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Delegate."""
-        return self._inner.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Delegate."""
-        return self._inner.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any
-    ) -> Any:
-        """Delegate."""
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        """Delegate."""
-        self._inner.after_trial(study, trial, state, values)
+            self.of_trial = self._make(int(words[0]))
+        self.of_trial.before_trial(study, trial)
 
 
 def make_sampler(config: Sampler, *, seed: int) -> PerTrialSampler:

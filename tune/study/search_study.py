@@ -17,7 +17,6 @@ from tune import compat
 from tune.config.space import Values, suggest
 from tune.study.budget import reached, trials_left, unbegun
 from tune.study.environment import Environment
-from tune.study.event_log import EventLog
 from tune.study.events import EpochEnded, TrialAsked, TrialEnded
 from tune.study.pruning import RungPruner
 from tune.study.stored_study import StoredStudy
@@ -31,7 +30,6 @@ from tune.study.view import (
     TrialView,
     key_of,
     last_epoch,
-    view,
 )
 
 if TYPE_CHECKING:
@@ -63,32 +61,31 @@ class SearchStudy(StoredStudy):
     `storage` is a URL, or an open storage such as the simulator's.
     """
 
-    def __init__(
-        self, file: StudyFile, storage: str | BaseStorage, *, log: EventLog | None = None
-    ) -> None:
-        super().__init__(file, storage, log=log)
+    def __init__(self, file: StudyFile, storage: str | BaseStorage) -> None:
+        super().__init__(file, storage)
         self._pruner = RungPruner(file.pruning, file.objectives, file.training.epochs)
         self._fixed = file.fixed()
         self._live: dict[int, Trial] = {}
-        running = [t for t in self.trials() if t.state == TrialState.RUNNING]
+        running = [v for v in self.views() if v.state == "RUNNING" and v.paused_at is None]
         # Trials that were killed before their values were stored come first: the sampler then
         # sees what it saw before.
-        waiting = sorted(
-            (t for t in running if view(t).paused_at is None),
-            key=lambda t: (ASKED in t.user_attrs, t.number),
-        )
-        self._interrupted = [t.number for t in waiting]
+        running.sort(key=lambda v: (ASKED in v.attributes, v.number))
+        self._interrupted = [v.number for v in running]
 
     def begin_launch(self, environment: Environment | None = None) -> None:
-        """Record a launch; first end in Optuna the trials whose stored end never reached it.
+        """Record a launch with its file and its code, and put in line what the file tries first.
 
-        The sampler then sees them as ended, as it would have without the kill.
+        Trials whose stored end never reached Optuna are ended there, so that the sampler sees them
+        as it would have without the kill.
         """
-        super().begin_launch(environment)
-        trials = self.trials()
-        for number in [n for n in self._interrupted if ENDED in trials[n].user_attrs]:
-            ended = trials[number].user_attrs[ENDED]
-            self.tell(number, TrialState[ended["state"]], ended.get("values"))
+        self.append(self.launches.begin(self.file, environment))
+        for point in self.file.start_from:
+            self.enqueue(point)
+        views = self.views()
+        for number in [n for n in self._interrupted if ENDED in views[n].attributes]:
+            ended = views[number].attributes[ENDED]
+            state = TrialState[ended["state"]]
+            compat.tell(self.optuna, number, ended.get("values"), state)
             self._interrupted.remove(number)
 
     # One trial, from its request to its end ------------------------------------------------------
@@ -162,6 +159,17 @@ class SearchStudy(StoredStudy):
         self.write(trial, decision)
         return decision.action
 
+    def end(self, number: int, final: Mapping[str, float]) -> str | None:
+        """Do what was decided about a trial at its last epoch; return its state, None if it waits.
+
+        A trial whose epochs are all done is completed with the metrics of what it kept.
+        """
+        action = self.decide(number, last_epoch(self.facts(self._live[number])))
+        if action == "pause":
+            self.pause(number)
+            return None
+        return self.prune(number) if action == "stop" else self.complete(number, final)
+
     def complete(self, number: int, final: Mapping[str, float]) -> str:
         """End a trial whose epochs are all done with the metrics of what it kept.
 
@@ -186,11 +194,12 @@ class SearchStudy(StoredStudy):
 
     def pause(self, number: int) -> None:
         """Let a trial wait at its rung: it stays open until it is promoted or the search ends."""
-        self._let_go(number)
+        del self._live[number]
+        self.forget(number)
 
     def give_back(self, number: int) -> None:
         """Hand a trial whose worker died out again, before any other."""
-        self._let_go(number)
+        self.pause(number)
         self._interrupted.append(number)
 
     def fail(self, number: int, reason: str) -> str:
@@ -223,10 +232,6 @@ class SearchStudy(StoredStudy):
         views = self.views() if views is None else views
         return reached(self.file, views, self.launches.wall_seconds)
 
-    def _let_go(self, number: int) -> None:
-        del self._live[number]
-        self.forget(number)
-
     def _hand_out(self, trial: Trial) -> TrialRequest:
         known = self.facts(trial)
         attempt = int(known.get("attempt", 0)) + 1
@@ -235,12 +240,12 @@ class SearchStudy(StoredStudy):
         before, times = known.get("taken_up_at", [reached, 0])
         self.set(trial, "taken_up_at", [reached, times + 1 if before == reached else 1])
         # One that was begun keeps its values, also where the space has changed since.
-        asked: Values | None = known[ASKED]["values"] if ASKED in known else None
-        if asked is None:
+        if ASKED in known:
+            asked: Values = known[ASKED]["values"]
+            values = {**self.launches.once_fixed(self.file.space, asked), **asked}
+        else:
             values = suggest(self.file.space, trial, self._fixed)
             self.write(trial, TrialAsked(values=values))
-        else:
-            values = {**self.launches.once_fixed(self.file.space, asked), **asked}
         self._live[trial.number] = trial
         return TrialRequest(
             number=trial.number,
@@ -265,7 +270,7 @@ class SearchStudy(StoredStudy):
     def _end(self, trial: Trial, event: TrialEnded) -> str:
         """Store the end of a trial, then end it in Optuna; return its state."""
         self.write(trial, event)
-        self.tell(trial, TrialState[event.state], event.values)
+        compat.tell(self.optuna, trial, event.values, TrialState[event.state])
         self._live.pop(trial.number, None)
         self.forget(trial.number)
         return event.state

@@ -1,14 +1,14 @@
 """What a study is at one moment: the one read model, opened by every command that only reads.
 
 Nothing is written and no lease is taken, so a search may be at work meanwhile. Where it can be,
-SQLite is read without Optuna (`tune.study.sqlite_reader`).
+SQLite is read without Optuna (`tune.study.view.read_sqlite`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -24,13 +24,11 @@ from tune.study.locate import (
     find_study,
     open_study,
 )
-from tune.study.sqlite_reader import StoredTrial, read_sqlite
 from tune.study.summary import Summary, summarise
-from tune.study.view import ENDED_STATES, TrialView, view
+from tune.study.view import ENDED_STATES, TrialView, read_sqlite, view
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.trial import FrozenTrial
 
     from tune.config.limits import Bounded
     from tune.config.study_file import StudyFile
@@ -98,10 +96,8 @@ class StudySnapshot:
     """A study at one moment."""
 
     place: StudyPlace
-    stored: Sequence[StoredTrial | FrozenTrial] = field(repr=False)
-    """Its trials as the storage holds them, in the order of their numbers."""
     trials: Sequence[TrialView]
-    """Views of the same trials."""
+    """In the order of their numbers."""
     attributes: Mapping[str, Any]
     """The study's own attributes."""
 
@@ -204,9 +200,15 @@ class StudySnapshot:
     @cached_property
     def final(self) -> FinalReport | None:
         """Results of the last evaluation on the test roles; None where they were not kept."""
-        from tune.study.outcomes import read_final
+        from pydantic import ValidationError
 
-        return read_final(self.folder, self.looks)
+        from tune.study.outcomes import FinalReport, final_path
+
+        path = final_path(self.folder, len(self.looks))
+        with suppress(ValidationError):  # an evaluation that was killed while it wrote them
+            if self.looks and path.is_file():
+                return FinalReport.model_validate_json(path.read_bytes())
+        return None
 
     @cached_property
     def wall_seconds(self) -> float:
@@ -320,21 +322,18 @@ class StudyReader:
     def read(self) -> StudySnapshot:
         """Return what the study is now; `NoStudyError` where it was not begun."""
         place = self._place
-        attributes: dict[str, Any]
-        stored: Sequence[StoredTrial | FrozenTrial]
         rows = read_sqlite(place.storage, place.name)
         if rows is not None:
-            attributes, stored = rows
+            attributes, trials = rows
             check_schema(place.name, attributes)
         else:
             try:
                 self._study = self._study or open_study(place)
                 attributes = dict(self._study.user_attrs)
-                stored = self._study.get_trials(deepcopy=False)
+                trials = [view(trial) for trial in self._study.get_trials(deepcopy=False)]
             except FileNotFoundError as gone:  # a journal that was removed since the last call
                 raise NoStudyError(f"study {place.name!r} is gone: {gone}") from None
-        trials = [view(trial) for trial in stored]
-        found = StudySnapshot(place=place, stored=stored, trials=trials, attributes=attributes)
+        found = StudySnapshot(place=place, trials=trials, attributes=attributes)
         if place.path is None and found.launches:
             found = replace(found, place=as_launched(place, found.launches[-1].file))
         return found

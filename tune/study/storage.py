@@ -94,16 +94,10 @@ def mend_journal(path: Path) -> int:
     The caller holds the journal's own lock where others may write. If it were left, the next
     record would be appended to the torn line and the whole journal could not be read.
     """
-    if not path.exists() or path.stat().st_size == 0:
-        return 0
-    with path.open("rb+") as handle:
-        size = handle.seek(0, os.SEEK_END)
-        block = min(size, 1 << 20)
-        handle.seek(size - block)
-        last_newline = handle.read(block).rfind(compat.JOURNAL_END)
-        end = size - block + last_newline + 1
-        handle.truncate(end)
-    return size - end
+    content = path.read_bytes()
+    end = content.rfind(compat.JOURNAL_END) + 1
+    os.truncate(path, end)
+    return len(content) - end
 
 
 def explain(error: Exception, url: str) -> NoReturn:

@@ -17,26 +17,26 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial
 
 from refkd.errors import RefKDError
 from refkd.scoped import log_levels
 from tune import compat
-from tune.study.environment import Environment
-from tune.study.event_log import EventLog
+from tune.study.event_log import START, events, link
 from tune.study.events import (
     AliasMoved,
+    Event,
     StudyEvent,
     TrialEvent,
     aliases_of,
     key_for,
     teachers_of,
 )
-from tune.study.launches import Launches, made_with
+from tune.study.launches import Launches
 from tune.study.locate import check_schema
 from tune.study.samplers import make_sampler
 from tune.study.storage import open_storage
-from tune.study.view import CONTINUES, SCHEMA, TrialView, ViewCache
+from tune.study.view import CONTINUES, SCHEMA, STAMP, TrialView, ViewCache
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -53,9 +53,7 @@ class StoredStudy:
     process alone, which holds the study's lease.
     """
 
-    def __init__(
-        self, file: StudyFile, storage: str | BaseStorage, *, log: EventLog | None = None
-    ) -> None:
+    def __init__(self, file: StudyFile, storage: str | BaseStorage) -> None:
         self.file = file
         self._url = storage if isinstance(storage, str) else None
         self._storage = open_storage(storage) if isinstance(storage, str) else storage
@@ -63,9 +61,10 @@ class StoredStudy:
         """The Optuna study itself."""
         self.launches = Launches(self.optuna)
         attributes = self.optuna.user_attrs
-        self._log = log or EventLog(self.trials(), attributes)
-        self._keys = set(attributes)  # reading all attributes for each event would grow with them
         self._views = ViewCache()
+        stamps = [event.stamp for event in events(self.views(), attributes)]
+        self._place, self._digest = (stamps[-1].place, stamps[-1].digest) if stamps else (0, START)
+        self._keys = set(attributes)  # reading all attributes for each event would grow with them
         self._facts: dict[int, dict[str, Any]] = {}
 
     def bind(self, key: str, value: Any) -> None:
@@ -105,8 +104,7 @@ class StoredStudy:
         key = key_for(event, self._keys)
         if event.IN_KEY and key in self._keys:
             return
-        stamped = self._log.stamp(None, key, event.content(), launch=self.launches.number)
-        self.optuna.set_user_attr(key, stamped)
+        self.optuna.set_user_attr(key, self._stamp(None, key, event))
         self._keys.add(key)
 
     def note_aliases(self, moves: Sequence[AliasMoved]) -> None:
@@ -116,16 +114,6 @@ class StoredStudy:
             known = held.get(move.alias)
             if known is None or (known.version, known.trial) != (move.version, move.trial):
                 self.append(move)
-
-    def made_with(self, number: int) -> Environment | None:
-        """Return the code and versions that a trial was ended with; None where not known."""
-        return made_with(self.views()[number], self.launches.all())
-
-    def begin_launch(self, environment: Environment | None = None) -> None:
-        """Record a launch with its space, its epochs and its code, and what is tried first."""
-        self.append(self.launches.begin(self.file, environment))
-        for point in self.file.start_from:
-            self.enqueue(point)
 
     def enqueue(self, values: Mapping[str, Any]) -> None:
         """Put a point in the queue, unless it was tried, is there already, or the budget is full.
@@ -173,17 +161,15 @@ class StoredStudy:
         A driver that was killed between the event and what follows from it leaves that to the
         next one.
         """
-        key, launch = event.key, self.launches.number
-        if key not in self.facts(trial):
-            self.set(
-                trial, key, self._log.stamp(trial.number, key, event.content(), launch=launch)
-            )
+        if event.key not in self.facts(trial):
+            self.set(trial, event.key, self._stamp(trial.number, event.key, event))
 
-    def tell(
-        self, trial: Trial | int, state: TrialState, values: Sequence[float] | None = None
-    ) -> None:
-        """End a trial in a state, complete ones with the values of their objectives."""
-        compat.tell(self.optuna, trial, values, state)
+    def _stamp(self, number: int | None, key: str, event: Event) -> dict[str, Any]:
+        """Return the content of a new event with its stamp, ready to be stored."""
+        content, launch = event.content(), self.launches.number
+        self._place += 1
+        self._digest = link(self._digest, [self._place, launch, number, key, content])
+        return {**content, STAMP: [self._place, time.time(), self._digest, launch]}
 
     def constrain(self, trial: Trial, metrics: Mapping[str, float]) -> dict[str, float]:
         """Store and return how far each bound is missed; above 0 is missed."""

@@ -7,18 +7,25 @@ and a hash over it and all events before it.
 
 from __future__ import annotations
 
+import json
+import re
+import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import compress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tune import compat
+from tune.config.urls import resolve
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from tune.config.space import Values
-    from tune.study.sqlite_reader import StoredTrial
 
 EPOCH, RUNG, PROMOTION = "epoch:", "rung:", "promotion:"
 ASKED, ENDED = "asked", "ended"
@@ -52,17 +59,38 @@ class TrialView:
 
     number: int
     state: str
-    values: Values
-    curve: dict[int, dict[str, float]]
-    """Metrics by epoch."""
-    stamps: dict[str, Stamp]
-    """Stamp of each event by its key."""
-    decisions: dict[int, dict[str, Any]]
-    """What was decided at each rung."""
-    promotions: dict[int, dict[str, Any]]
-    """Decisions to resume the trial from the rung it was paused at."""
-    objectives: list[float] | None
-    attributes: dict[str, Any] = field(repr=False)
+    """What became of it, by Optuna's name."""
+    values: Values = field(default_factory=dict)
+    objectives: list[float] | None = None
+    attributes: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Its events and other facts, by the key they are stored under."""
+
+    @cached_property
+    def curve(self) -> dict[int, dict[str, float]]:
+        """Metrics by epoch."""
+        held = self._by_epoch(EPOCH).items()
+        return {epoch: {k: v for k, v in row.items() if k != STAMP} for epoch, row in held}
+
+    @cached_property
+    def stamps(self) -> dict[str, Stamp]:
+        """Stamp of each event by its key."""
+        held = self.attributes.items()
+        return {k: Stamp(*v[STAMP]) for k, v in held if isinstance(v, dict) and STAMP in v}
+
+    @cached_property
+    def decisions(self) -> dict[int, dict[str, Any]]:
+        """What was decided at each rung."""
+        return self._by_epoch(RUNG)
+
+    @cached_property
+    def promotions(self) -> dict[int, dict[str, Any]]:
+        """Decisions to resume the trial from the rung it was paused at."""
+        return self._by_epoch(PROMOTION)
+
+    def _by_epoch(self, prefix: str) -> dict[int, dict[str, Any]]:
+        keys = [key for key in self.attributes if key.startswith(prefix)]
+        epochs = sorted((int(key.removeprefix(prefix)), key) for key in keys)
+        return {epoch: self.attributes[key] for epoch, key in epochs}
 
     @property
     def epoch(self) -> int:
@@ -127,39 +155,61 @@ def last_epoch(attributes: Mapping[str, Any]) -> int:
     return max((int(k.removeprefix(EPOCH)) for k in attributes if k.startswith(EPOCH)), default=0)
 
 
-def view(trial: FrozenTrial | StoredTrial) -> TrialView:
-    """Return the view of a trial as Optuna or the SQLite reader gives it."""
-    attributes: dict[str, Any] = {}
-    stamps: dict[str, Stamp] = {}
-    numbered: dict[str, dict[int, Any]] = {EPOCH: {}, RUNG: {}, PROMOTION: {}}
-    for key, value in trial.user_attrs.items():
-        if isinstance(value, dict) and STAMP in value:
-            stamps[key] = read_stamp(value)
-        prefix, colon, number = key.partition(":")
-        if not colon:
-            attributes[key] = value
-        elif prefix + colon in numbered:
-            numbered[prefix + colon][int(number)] = value
-    curve, decisions, promotions = (dict(sorted(found.items())) for found in numbered.values())
+def view(trial: FrozenTrial) -> TrialView:
+    """Return the view of a trial of Optuna's."""
     return TrialView(
         number=trial.number,
         state=trial.state.name,
         values=dict(trial.params),
-        curve={
-            epoch: {k: v for k, v in metrics.items() if k != STAMP}
-            for epoch, metrics in curve.items()
-        },
-        stamps=stamps,
-        decisions=decisions,
-        promotions=promotions,
         objectives=list(trial.values) if trial.values else None,
-        attributes=attributes,
+        attributes=dict(trial.user_attrs),
     )
 
 
-def read_stamp(event: Mapping[str, Any]) -> Stamp:
-    """Return the stamp of a stored event."""
-    return Stamp(*event[STAMP])
+def read_sqlite(url: str, name: str) -> tuple[dict[str, Any], list[TrialView]] | None:
+    """Return the attributes and trials of the study `name` of a storage at one moment.
+
+    The trials are in the order of their numbers. SQLite is read without Optuna, whose import takes
+    longer than all else of reading. None where Optuna is to read the study: from a journal, a
+    server, or a file whose tables are of another revision than the one that is known.
+    """
+    found = re.fullmatch(r"sqlite:///([^?%]+)", resolve(url))
+    if found is None:
+        return None
+    address = f"{Path(found[1]).absolute().as_uri()}?mode=rw"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
+            connection.execute("BEGIN")
+            if connection.execute(compat.SQL_REVISION).fetchall() != [(compat.REVISION,)]:
+                return None
+            study = connection.execute(compat.SQL_STUDY, [name]).fetchone()
+            return None if study is None else _read(connection, study)
+    except sqlite3.Error:
+        return None
+
+
+def _read(
+    connection: sqlite3.Connection, study: tuple[int]
+) -> tuple[dict[str, Any], list[TrialView]]:
+    values, facts = defaultdict[int, Any](dict), defaultdict[int, Any](dict)
+    objectives = defaultdict[int, list[float]](list)
+    for key, name, value, distribution in connection.execute(compat.SQL_PARAMS, study):
+        values[key][name] = compat.stored_param(value, distribution)
+    for key, value, kind in connection.execute(compat.SQL_VALUES, study):
+        objectives[key].append(compat.stored_value(value, kind))
+    for key, name, value in connection.execute(compat.SQL_TRIAL_FACTS, study):
+        facts[key][name] = json.loads(value)
+    trials = [
+        TrialView(
+            number=number,
+            state=state,
+            values=values[key],
+            objectives=objectives[key] or None,
+            attributes=facts[key],
+        )
+        for key, number, state in connection.execute(compat.SQL_TRIALS, study)
+    ]
+    return {k: json.loads(v) for k, v in connection.execute(compat.SQL_FACTS, study)}, trials
 
 
 def current(views: Sequence[TrialView]) -> list[TrialView]:
