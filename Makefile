@@ -102,10 +102,13 @@ tidy: $(INSTALLED) ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: $(INSTALLED) ## Resolve the ranges of pyproject.toml anew and write requirements.lock.
+lock: $(INSTALLED) ## Resolve the ranges of pyproject.toml anew and write both files of versions.
 	$(RESOLVE) --universal --generate-hashes -o build/resolved.txt
 	{ sed '/^[^#]/,$$d' requirements.lock; $(WITHOUT_TORCH) build/resolved.txt; } > build/requirements.lock
 	mv build/requirements.lock requirements.lock
+	{ sed '/^[^#]/,$$d' constraints.txt; \
+		sed -nE '/^(nvidia-|cuda-|triton=)/!s/^([a-zA-Z].*) \\$$/\1/p' build/resolved.txt; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt
 
 wheel: $(INSTALLED) ## Build the wheel that the machines of a cluster install, into dist/.
 	rm -rf dist

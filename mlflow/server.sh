@@ -5,7 +5,7 @@
 #
 # REFKD_WORKSPACE  folder of the store and the artefacts           (runs)
 # REFKD_STORE      store, such as postgresql+psycopg://USER:PASSWORD@HOST/mlflow
-#                  or sqlite:///FILE, relative to the workspace    (mlflow.db there)
+#                  or sqlite:////ABSOLUTE/PATH.db       (mlflow.db in the workspace)
 # REFKD_ARTIFACTS  where artefacts go: a folder or s3://BUCKET/PATH (mlartifacts in the workspace)
 # REFKD_PORT       port                                            (5000)
 # REFKD_AUTH       basic: every request needs a user and a password (none)
@@ -34,6 +34,10 @@ case $host in
   127.0.0.1 | localhost | ::1) ;;
   *) [ "$auth" = basic ] || refuse "REFKD_HOST is $host; without REFKD_AUTH=basic everybody there could write" ;;
 esac
+case ${REFKD_STORE:-} in
+  sqlite:////*) ;;
+  sqlite:*) refuse "REFKD_STORE is '$REFKD_STORE'; write sqlite:////ABSOLUTE/PATH.db" ;;
+esac
 
 mkdir -p "$workspace"
 workspace=$(cd "$workspace" && pwd)
@@ -42,7 +46,16 @@ case $artifacts in
   /* | *://*) ;;
   *) [ -z "${REFKD_ARTIFACTS:-}" ] || artifacts=$PWD/$artifacts ;;
 esac
-# What lies there is named from there: no URL holds a path with ?, # or % as it is.
+case ${MLFLOW_AUTH_CONFIG_PATH:-/} in
+  /*) ;;
+  *) MLFLOW_AUTH_CONFIG_PATH=$PWD/$MLFLOW_AUTH_CONFIG_PATH ;;
+esac
+# The server runs in its workspace, as no URL holds a path with ?, # or % as it is; what was relative
+# to the folder of the caller, among it entries of PATH, is named in full before.
+for program in python mlflow; do
+  found=$(command -v "$program") || refuse "$program is not on the PATH; run \`make install\` and use .venv"
+  PATH=$(cd "$(dirname "$found")" && pwd):$PATH
+done
 cd "$workspace"
 
 if [ "$auth" = basic ]; then

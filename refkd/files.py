@@ -7,11 +7,14 @@ import json
 import os
 import re
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from refkd.errors import DataError
 
 _TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.tmp")
 
@@ -52,14 +55,19 @@ def sync_directory(path: Path) -> None:
 def user_cache() -> Path:
     """Return the folder for what can be made again: `$XDG_CACHE_HOME/refkd`, `~/.cache/refkd`.
 
-    A user without a home has it among the temporary files.
+    A user without a home has it among the temporary files; `DataError` where others may write it.
     """
     if base := os.environ.get("XDG_CACHE_HOME"):
         return Path(base) / "refkd"
     try:
         return Path.home() / ".cache" / "refkd"
     except RuntimeError:
-        return Path(tempfile.gettempdir()) / f"refkd-{os.getuid()}"
+        folder = Path(tempfile.gettempdir()) / f"refkd-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    held = folder.lstat()
+    if not stat.S_ISDIR(held.st_mode) or held.st_uid != os.getuid() or held.st_mode & 0o077:
+        raise DataError(f"{folder}: may be written by others; set XDG_CACHE_HOME, or HOME")
+    return folder
 
 
 def write_text(path: Path, text: str) -> None:

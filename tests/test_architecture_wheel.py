@@ -17,6 +17,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from support.project import ROOT
 
+from tune.cluster.versions import read_lock
+
 FLOORS = {"ray": "2.54", "mlflow": "3.11", "torch": "2.6"}
 """The oldest releases without a known hole that matters here."""
 METHOD = {
@@ -95,6 +97,30 @@ def test_the_lock_is_exact_and_within_the_ranges() -> None:
         if name not in locked or not need.specifier.contains(locked[name])
     }
     assert wrong == {"torch": None}
+
+
+def test_the_constraints_are_the_lock_and_torch_without_hashes() -> None:
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert "--hash" not in text
+    constraints, lock = read_lock(ROOT / "constraints.txt"), read_lock(ROOT / "requirements.lock")
+    torch = constraints.pop("torch")
+    assert constraints == lock
+    assert declared()["torch"].specifier.contains(torch)
+
+
+def test_pip_takes_the_constraints_for_a_wheel_of_ours(tmp_path: Path) -> None:
+    wheel = tmp_path / "ours-1.0-py3-none-any.whl"
+    with ZipFile(wheel, "w") as archive:
+        for name, text in {
+            "METADATA": "Metadata-Version: 2.1\nName: ours\nVersion: 1.0\n",
+            "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            "RECORD": "",
+        }.items():
+            archive.writestr(f"ours-1.0.dist-info/{name}", text)
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--quiet"]
+    command += ["--target", str(tmp_path / "t"), "--constraint", str(ROOT / "constraints.txt")]
+    told = subprocess.run([*command, str(wheel)], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
 
 
 def declared() -> dict[str, Requirement]:

@@ -7,7 +7,9 @@ A video is found by its id with or without `v_`. Nothing is unpickled.
 
 from __future__ import annotations
 
+import lzma
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -25,6 +27,11 @@ from refkd.errors import DataError
 NPZ_KEYS = ("features", "arr", "image_embeddings")
 HDF5_KEYS = ("c3d_features", "c3d_fc6_features")
 HDF5_SUFFIXES = (".hdf5", ".h5")
+DAMAGED = (
+    *(ValueError, TypeError, OSError, EOFError, RuntimeError, SyntaxError, tokenize.TokenError),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
+"""What NumPy and `zipfile` raise for damaged files: a header is read as a Python literal."""
 LARGEST_UNPACKED, LARGEST_RATIO = 1 << 28, 100
 """Bytes that may be unpacked whatever they were packed into; beyond, bytes for one of the file."""
 
@@ -117,6 +124,8 @@ class Hdf5Features:
             entry = self._file[_find(self._keys, video) or video]
             if isinstance(entry, h5py.Group):
                 entry = _only(entry, HDF5_KEYS, self.where(video))
+            if not isinstance(entry, h5py.Dataset):
+                raise DataError(f"{self.where(video)}: is no array; save the features as one")
             require_plausible(entry.nbytes, entry.id.get_storage_size(), self.where(video))
             return np.asarray(entry[()])
         except (OSError, RuntimeError) as error:
@@ -168,7 +177,7 @@ def open_arrays(path: Path) -> Iterator[Any]:
                 _require_held(handle, path.stat().st_size, str(path))
             handle.seek(0)
             yield np.load(handle, allow_pickle=False)
-    except (ValueError, OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise DataError(
             f"{path}: cannot be read ({error}); it may be cut off or pickled, save it again as "
             f"plain arrays"
@@ -199,7 +208,7 @@ def _require_held(handle: IO[bytes], size: int, where: str) -> None:
         version = npy.read_magic(handle)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read(handle)
-    except ValueError:
+    except DAMAGED:
         return  # no array: `numpy.load` says so
     claimed = math.prod(shape) * dtype.itemsize
     if claimed > size and not dtype.hasobject:

@@ -34,10 +34,14 @@ def bring(folder: Path, *requirements: str) -> str | None:
     """Install packages into a folder of their own; return why that cannot be, None where done."""
     told = subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-         "--constraint", ROOT / "requirements.lock", "--target", folder, *requirements],
+         "--constraint", ROOT / "constraints.txt", "--target", folder, *requirements],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    return None if told.returncode == 0 else told.stderr.strip().splitlines()[-1]
+    if told.returncode == 0:
+        return None
+    reason = told.stderr.strip().splitlines()[-1]
+    assert "No matching distribution" in reason or "onnection" in reason, told.stderr
+    return reason
 
 
 @dataclass

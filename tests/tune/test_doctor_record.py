@@ -309,6 +309,18 @@ def test_a_study_that_was_never_sent_is_sent_by_sync(
     assert tags["refkd.git_commit"] == environment().git_commit
 
 
+def test_a_teacher_without_a_run_is_named_where_its_dataset_is_gone(
+    study: SmallStudy, tmp_path: Path
+) -> None:
+    no_teacher_run(study)
+    content = yaml.safe_load(study.path.read_text())
+    study.path.write_text(yaml.safe_dump({**content, "dataset": str(tmp_path / "gone")}))
+    told = [row for row in examine(study.path, fix=False).findings if row.check == "record"]
+    assert [(row.what, row.fixable) for row in told] == [
+        ("teacher id has no finished run in MLflow", False)
+    ]
+
+
 def test_what_mlflow_refused_is_told(study: SmallStudy) -> None:
     refused = target(study).folder / REFUSED
     refused.write_text("{}\n")

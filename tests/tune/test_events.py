@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 from support.recorded_curves import study_file
@@ -41,6 +42,7 @@ from tune.study.events import (
     trial_event,
 )
 from tune.study.launches import read_launches
+from tune.study.lease import lease
 from tune.study.locate import NoStudyError, locate, open_study
 from tune.study.search_study import SearchStudy
 from tune.study.snapshot import open_snapshot
@@ -208,3 +210,14 @@ def test_a_study_of_another_schema_is_refused(study: SmallStudy, schema: int) ->
             open_it()
     with pytest.raises(NoStudyError, match=f"stored in version {schema}"):
         open_snapshot(study.path)
+
+    def stored() -> dict[str, Any]:
+        return dict(optuna.load_study(study_name=study.file.name, storage=study.url).user_attrs)
+
+    before = stored()
+    with (
+        pytest.raises(NoStudyError, match=f"stored in version {schema}"),
+        lease(study.url, study.file.name, objectives=2),
+    ):
+        pytest.fail("a driver took it over")
+    assert stored() == before, "a study that is refused is left alone"

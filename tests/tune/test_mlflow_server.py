@@ -66,6 +66,7 @@ def test_a_server_on_postgresql_holds_the_record(
     [
         ({"REFKD_HOST": "0.0.0.0"}, "without REFKD_AUTH=basic everybody there could write"),
         ({"REFKD_AUTH": "token"}, "REFKD_AUTH is 'token'; say basic or none"),
+        ({"REFKD_STORE": "sqlite:///runs/x.db"}, "write sqlite:////ABSOLUTE/PATH.db"),
     ],
 )
 def test_an_open_server_is_refused(settings: dict[str, str], message: str, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -49,3 +52,26 @@ def test_epochs_are_logged_whatever_lies_in_the_networks_folder(
         (2, {"val_id/miou": 2.0, "val_ood/miou": 3.0}),
     ]
     assert f"{path} is damaged" in caplog.text
+
+
+def test_epochs_that_a_full_disk_did_not_take_are_kept_with_the_next_one(
+    tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = TeacherConfig(
+        backbone=VSLNetConfig(), recipe=RecipeConfig.named("id"), training=TrainingConfig(epochs=3)
+    )
+    unit = Unit(row="VSLNet", replicate=0, config=network, folder=tmp_path / "unit")
+    request = Request(
+        name="table1", dataset=tmp_path / "data", workspace=tmp_path, tracking=mlflow_store
+    )
+
+    def full(path: Path, value: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    scores = {"val_id/miou": 1.0, "val_ood/miou": 3.0}
+    with TableRecord(request, [unit], Reporter()) as record:
+        with monkeypatch.context() as patched:
+            patched.setattr("tune.reproduce.tracking.write_json", full)
+            record.epoch_ended(unit.job(), 1, scores)
+        record.epoch_ended(unit.job(), 2, scores)
+    assert list(json.loads((unit.folder / EPOCHS).read_text())) == ["1", "2"]

@@ -116,6 +116,8 @@ OWN = {"HTTP_HOST": "127.0.0.1:8080"}
         ({"HTTP_HOST": "127.0.0.1:8081"}, "403 Forbidden"),
         ({**OWN, "HTTP_ORIGIN": "http://rebound.example.org:8080"}, "403 Forbidden"),
         ({**OWN, "HTTP_ORIGIN": "null"}, "403 Forbidden"),
+        ({**OWN, "HTTP_ORIGIN": "http://[x"}, "403 Forbidden"),
+        ({**OWN, "HTTP_ORIGIN": "https://127.0.0.1:8080"}, "403 Forbidden"),
         *[({**OWN, "REQUEST_METHOD": m}, "read-only") for m in ("POST", "PUT", "DELETE", "PATCH")],
     ],
 )

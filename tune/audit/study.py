@@ -140,11 +140,12 @@ def teachers(study: StudySnapshot) -> Iterator[Finding]:
 
 def ledger(study: StudySnapshot) -> Iterator[Finding]:
     """A ledger of test evaluations that cannot be read, or lost rows; no program rewrites it."""
-    path, held, noted = study.folder / LEDGER, len(study.looks), looks_of(study.attributes)
+    path, noted = study.folder / LEDGER, looks_of(study.attributes)
+    held = len(path.read_bytes().splitlines()) if path.is_file() else 0
     if study.ledger_fault is not None:
         what, _, remedy = study.ledger_fault.partition("; ")
         yield Finding("ledger", what, remedy)
-    elif noted > held:
+    if noted > held:
         what = f"{path}: holds {held} looks, the study has noted {noted}"
         why = "the ledger says how often the sealed test was looked at"
         yield Finding("ledger", what, f"restore the file from a copy: {why}")

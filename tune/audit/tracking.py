@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tune.audit.study import Finding, same
 from tune.config.urls import scrub
+from tune.study.events import teachers_of
 from tune.study.snapshot import StudySnapshot
 from tune.study.stored_study import identity_of
 from tune.study.view import ENDED_STATES
@@ -80,13 +81,15 @@ def _against_store(
     of_run: dict[str, list[op.Operation]] = defaultdict(list)
     for one in wanted:
         of_run[one.run].append(one)
+    for role in teachers_of(study.attributes):  # also one that is not on this machine
+        of_run.setdefault(f"teacher/{role}", [])
     for key, own in of_run.items():
         run = runs[key][0] if key in runs else None
         unkept = any(isinstance(one, op.KeepModel) and one.sha256 not in models for one in own)
         end = next((one for one in own if isinstance(one, op.EndRun)), None)
         faults: Iterator[_Fault] = iter(())
         if not key.startswith(("trial/", "finalist/")):
-            faults = _of_other(key, run, end, unkept, wanted)
+            faults = _of_other(key, run, end, unkept, wanted if own else None)
         elif end is not None:
             name, there = study.file.objectives[0], {}
             if run is not None:  # all metrics of an epoch are written together: one is compared
@@ -103,15 +106,19 @@ def _of_other(
     run: Run | None,
     end: op.EndRun | None,
     unkept: bool,
-    everything: Sequence[op.Operation],
+    everything: Sequence[op.Operation] | None,
 ) -> Iterator[_Fault]:
-    """Compare the study's own run, or a teacher's, which students refer to."""
+    """Compare the study's own run, or a teacher's, which students refer to.
+
+    `everything` would mend it; None where what a teacher's run is made of is not on this machine.
+    """
     own, lacks = key == op.STUDY_RUN, "logged model" if unkept else None
     if run is None or (not own and run.info.status != "FINISHED"):
         lacks = "finished run"
     if lacks is not None:
         what = f"{_named(key)} has no {lacks} in MLflow"
-        yield "record", what, "send everything again", everything
+        remedy = "send everything again" if everything else "bring back what it was trained from"
+        yield "record", what, remedy, everything
     elif own and run is not None and run.info.status == "RUNNING" and end is not None:
         what = "the study's run is RUNNING in MLflow, but no driver is"
         yield "status", what, f"close it as {end.status}", [end]

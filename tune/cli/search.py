@@ -133,6 +133,6 @@ def share(
     file = load_study_file(study)
     with progress(as_json) as reporter:
         open_dataset(file, reporter)
-    with ray_session(file.resources.model_copy(update={"gpu": 0.0}), address=address):
-        coming = [] if address is None else machines_coming()
-        return Output(measure(file, [*machines_there(), *coming]), show_share)
+        with ray_session(file.resources.model_copy(update={"gpu": 0.0}), address=address):
+            coming = [] if address is None else machines_coming()
+            return Output(measure(file, [*machines_there(), *coming]), show_share)

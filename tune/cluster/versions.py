@@ -14,7 +14,7 @@ from tune.cluster.commands import Command, commands, split
 from tune.cluster.findings import Fault, Faults
 from tune.cluster.source import ClusterFile, section
 
-LOCK = "requirements.lock"
+LOCK = "constraints.txt"
 _FLAGS = {
     *("-q", "--quiet", "-U", "--upgrade", "--user", "--pre", "--no-cache-dir", "--no-deps"),
     *("--disable-pip-version-check", "--force-reinstall", "--no-build-isolation", "--no-index"),

@@ -40,7 +40,7 @@ class _Loader(yaml.SafeLoader):
         line = node.start_mark.line + 1
         try:
             value = super().construct_object(node, deep)
-        except (ValueError, KeyError, AttributeError):  # of dates, numbers and tags
+        except (ValueError, LookupError, AttributeError):  # of dates, numbers and tags
             kind = node.tag.rpartition(":")[2]
             raise YamlError(f"{line}: {node.value[:40]!r} is no valid {kind}") from None
         if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:

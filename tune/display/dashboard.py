@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def guarded(app: WSGIApplication, names: Collection[str], *, writable: bool) -> 
         origin = environ.get("HTTP_ORIGIN")
         asked = {environ.get("HTTP_HOST", "").lower()}
         if origin is not None:
-            asked.add(urlsplit(origin).netloc.lower())
+            asked.add(origin.removeprefix("http://").lower())
         if not asked <= set(names):
             return _refuse(start, f"this page answers {' and '.join(names)} alone")
         if not writable and environ["REQUEST_METHOD"] not in READING:
@@ -64,7 +63,9 @@ def serve(storage: str, host: str, port: int, *, writable: bool) -> None:
 
     from tune.study.storage import open_storage
 
-    names = (f"{host}:{port}", f"localhost:{port}")
+    names = [f"{host}:{port}", f"localhost:{port}"]
+    if port == 80:  # which no browser names
+        names += [host, "localhost"]
     app = guarded(wsgi(open_storage(storage, create=False)), names, writable=writable)
     with make_server(host, port, app, server_class=_Server, handler_class=_Quiet) as server:
         server.serve_forever()

@@ -51,6 +51,7 @@ class TableRecord(JobListener):
         self._units = {unit.key: unit for unit in units}
         self._lock = Lock()
         self._operations: dict[str, op.Operation] = {}
+        self._epochs: dict[str, dict[str, Any]] = {}
         self._tags: dict[str, str] = {}
         self._delivery = Delivery(target, lambda: self.news)
 
@@ -87,12 +88,12 @@ class TableRecord(JobListener):
         role = "student" if unit.teachers else "teacher"
         params = op.as_text(flat(unit.config.model_dump(mode="json")))
         self._begin(_key(unit), unit.key, params, {"refkd.role": role, "refkd.row": unit.row})
-        self._put(*_logged(unit, _known_epochs(unit)))
+        self._put(*_logged(unit, self._epochs_of(unit)))
 
     def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None:
         """Keep an epoch in the network's folder, once, and log it; a full disk stops nothing."""
         unit = self._units[job.key]
-        known = _known_epochs(unit)
+        known = self._epochs_of(unit)
         if str(epoch) not in known:
             finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
             known[str(epoch)] = {"at": time.time(), "metrics": finite}
@@ -100,9 +101,15 @@ class TableRecord(JobListener):
                 write_json(unit.folder / EPOCHS, known)
             except OSError as error:
                 _log.warning("%s; if this run is cut off, MLflow may lack epochs of it", error)
-            self._put(*_logged(unit, known))
+            self._put(*_logged(unit, {str(epoch): known[str(epoch)]}))
         if epoch == unit.config.total_epochs():
             self._reporter.stage(f"{unit.key}: {scores_text(metrics)}")
+
+    def _epochs_of(self, unit: Unit) -> dict[str, Any]:
+        """Return what is known of a network's epochs, also where its folder takes no file."""
+        if unit.key not in self._epochs:
+            self._epochs[unit.key] = _known_epochs(unit)
+        return self._epochs[unit.key]
 
     def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
         """Close the run of a network that failed; the others are closed when all are trained."""

@@ -25,6 +25,7 @@ from typing import Any
 from refkd.errors import RefKDError
 from refkd.scoped import log_levels
 from tune.study.driver_lock import DriverLock, driver_lock, settle_journal
+from tune.study.locate import check_schema
 from tune.study.storage import StorageError, close_storage, file_of, is_journal, open_storage
 
 DRIVER = "driver"
@@ -155,6 +156,7 @@ class _HeldLease:
             with suppress(KeyError):  # the study is not made yet
                 found = self._storage.get_study_id_from_name(self._study)
             if found is not None:
+                check_schema(self._study, self._storage.get_study_user_attrs(found))
                 self._check_predecessor(found)
             if path is not None and is_journal(self._url):
                 settle_journal(path)

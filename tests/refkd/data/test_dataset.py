@@ -346,4 +346,9 @@ def test_a_user_without_a_home_has_a_cache(
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", nowhere)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert user_cache() == tmp_path / f"refkd-{os.getuid()}"
+    folder = tmp_path / f"refkd-{os.getuid()}"
+    assert user_cache() == folder == user_cache()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    with pytest.raises(DataError, match="may be written by others; set XDG_CACHE_HOME"):
+        user_cache()

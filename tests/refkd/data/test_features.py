@@ -6,6 +6,7 @@ import multiprocessing
 import re
 import tracemalloc
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,48 @@ def test_a_file_that_lies_about_its_size_stops_before_memory_is_taken(
     finally:
         tracemalloc.stop()
     assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'shape': (1,",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (True,)}",
+        "{'descr': 5, 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 4)}",
+        "(" * 300,
+        "",
+    ],
+)
+def test_a_damaged_header_stops(tmp_path: Path, header: str) -> None:
+    text = header.encode("latin1") + b"\n"
+    (tmp_path / "a.npy").write_bytes(
+        b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64)
+    )
+    with pytest.raises(DataError, match=r"a\.npy: "):
+        checked_rows(open_features(tmp_path), "a")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_flipped_bits_in_an_archive_stop(tmp_path: Path, method: int) -> None:
+    np.save(tmp_path / "features.npy", rows_of("a"))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
+        archive.write(tmp_path / "features.npy", "features.npy")
+    (tmp_path / "features.npy").unlink()
+    whole = (tmp_path / "a.npz").read_bytes()
+    for position in range(40, len(whole) // 2, 7):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0xFF
+        (tmp_path / "a.npz").write_bytes(damaged)
+        with suppress(DataError):  # a flip in what is not read changes nothing
+            checked_rows(open_features(tmp_path), "a")
+
+
+def test_an_entry_of_groups_within_groups_stops(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file.create_group("a").create_group("c3d_features")
+    with pytest.raises(DataError, match="is no array"):
+        checked_rows(open_features(tmp_path / "f.h5"), "a")
 
 
 def test_features_of_real_sparsity_are_no_lie(tmp_path: Path) -> None:

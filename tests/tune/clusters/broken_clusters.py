@@ -157,7 +157,7 @@ BROKEN = {
     ),
     # Versions
     "version of its own": Broken(
-        AWS, "# - ~/refkd-env/bin/pip install --constraint ~/refkd-files/requirements.lock",
+        AWS, "# - ~/refkd-env/bin/pip install --constraint ~/refkd-files/constraints.txt",
         "- ~/refkd-env/bin/pip install 'ray[default]==2.50.0' #",
         "setup_commands[4]", "differs from 2.60.0", "ray==2.60.0",
     ),
@@ -166,8 +166,8 @@ BROKEN = {
         "head_setup_commands[0]", "no exact version", "boto3==VERSION",
     ),
     "without the lock": Broken(
-        FIXED, "    --constraint ~/refkd-files/requirements.lock\n    \"$", "    \"$",
-        "setup_commands[2]", "ranges allow", "requirements.lock",
+        FIXED, "    --constraint ~/refkd-files/constraints.txt\n    \"$", "    \"$",
+        "setup_commands[2]", "ranges allow", "constraints.txt",
     ),
     "a nightly": Broken(
         FIXED, '"$(ls ~/refkd-files/wheels/refkd-*.whl)[tune,postgres,auth]"',

@@ -144,7 +144,7 @@ BROKEN_FIXED = {
         "setup_commands", "as open to others", "chmod 600", "note",
     ),
     "another file for the token": Broken(
-        FIXED, ': "~/.ray/auth_token"', ': "./requirements.lock"', "file_mounts.~/.ray/auth_token",
+        FIXED, ': "~/.ray/auth_token"', ': "./constraints.txt"', "file_mounts.~/.ray/auth_token",
         "holds no token", '"~/.ray/auth_token": "~/.ray/auth_token"'
     ),
     # TLS

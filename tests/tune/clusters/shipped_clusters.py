@@ -17,7 +17,7 @@ def lay_out(folder: Path) -> Path:
         shutil.copy(ROOT / name, folder / name)
     shutil.copytree(ROOT / "mlflow", folder / "mlflow")
     shutil.copytree(ROOT / "studies", folder / "studies")
-    shutil.copy(ROOT / "requirements.lock", folder)
+    shutil.copy(ROOT / "constraints.txt", folder)
     (folder / "dist").mkdir()
     (folder / "dist" / "refkd-0.1.0-py3-none-any.whl").touch()
     for secret in (".ray/auth_token", ".ssh/refkd-cluster"):

@@ -85,7 +85,7 @@ def _images(file: ClusterFile, locked: Mapping[str, str]) -> Faults:
         yield Fault(
             ("spec", "rayVersion"),
             there,
-            f"differs from Ray {wanted} of requirements.lock",
+            f"differs from Ray {wanted} of constraints.txt",
             f"write rayVersion: {wanted}, and build the image with it",
         )
     head = ""
