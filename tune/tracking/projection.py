@@ -126,9 +126,10 @@ class Projection:
         if ASKED not in view.stamps:
             return
         asked = view.stamps[ASKED]
-        file = self._file_of(asked.launch)
+        launch = self._launches.get(asked.launch)
+        file = self._file if launch is None else self._file_of(launch.number)
         tags = {
-            **self._tags(file, self._launches[asked.launch].environment),
+            **self._tags(file, None if launch is None else launch.environment),
             "refkd.trial": str(view.number),
             "refkd.role": "student",
             "refkd.attempt": str(view.attributes.get("attempt", 1)),
