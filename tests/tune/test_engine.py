@@ -19,12 +19,13 @@ from tune.simulation.curves import read_curves, write_curves
 from tune.simulation.simulator import Simulated, World, simulate_search
 from tune.study.budget import stagnant, total
 from tune.study.event_log import START, events, link
-from tune.study.events import RungJudged, TeacherTrained
+from tune.study.events import TeacherTrained
 from tune.study.growth import check_growth, continue_survivors
 from tune.study.launches import TOUCH
 from tune.study.pruning import RungPruner
 from tune.study.search_study import MAX_STARTS, SearchStudy
 from tune.study.summary import summarise
+from tune.study.trial_events import RungJudged
 from tune.study.view import STAMP, current
 
 SETTINGS = [

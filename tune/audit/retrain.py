@@ -11,7 +11,7 @@ from refkd.training.student import student_trainer
 from refkd.training.teacher import find_teacher
 from refkd.training.threads import threads
 from refkd.training.trainer import Trainer
-from tune.audit.replay import Difference
+from tune.audit.difference import Difference
 from tune.config.study_file import TEACHER_ROLES
 from tune.execution.jobs import mean
 from tune.study.folders import teacher_folder

@@ -120,7 +120,7 @@ def sync(
 
     Example: `refkd sync studies/quickstart.yaml`
     """
-    from tune.tracking.record import sync as run
+    from tune.tracking.sync import sync as run
 
     found = run(study, everything=everything)
     lines = [f"study {found.study}: {found.sent} events sent to {found.server}"]

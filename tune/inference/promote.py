@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.export import FrozenStudent, open_student
+from tune.inference.alias_name import check_alias
 from tune.results.champions import ALIASES, BALANCED, best_seed, keep_retriever
 from tune.results.comparison import compare, open_students, system_name
-from tune.study.events import AliasMoved, finalists_code
+from tune.study.events import AliasMoved
+from tune.study.finalist_events import finalists_code
 from tune.study.folders import trial_folder
 from tune.study.launches import made_with
 from tune.study.lease import LeaseError, lease
@@ -19,11 +20,9 @@ from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import StoredStudy, append_unordered, identity_of
 from tune.tracking.card import Registration
 from tune.tracking.operations import finalist_key, trial_key
-from tune.tracking.target import BEFORE, target_of
+from tune.tracking.target import target_of
 
 LONGEST_REASON = 500
-_ALLOWED = re.compile(r"[A-Za-z0-9_-]{1,240}")
-_RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)
 
 
 def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
@@ -78,24 +77,6 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
         raise unanswered(target.uri, error) from None
     _store(opened, move)
     return move
-
-
-def check_alias(alias: str) -> None:
-    """Raise `RefKDError` where MLflow would refuse a name, or refkd gives it itself."""
-    if _ALLOWED.fullmatch(alias) is None:
-        raise RefKDError(
-            f"alias {alias!r} is no name that MLflow takes; use letters, digits, _ and -, such as "
-            "best-ood"
-        )
-    if _RESERVED.fullmatch(alias):
-        raise RefKDError(
-            f"alias {alias!r} is reserved by MLflow; use another, such as stable-{alias}"
-        )
-    if alias.endswith(BEFORE):
-        raise RefKDError(
-            f"alias {alias!r} is given to the earlier holder of {alias.removesuffix(BEFORE)!r}; "
-            "move that one"
-        )
 
 
 def _check_trial(study: StudySnapshot, trial: int) -> None:

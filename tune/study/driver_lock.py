@@ -8,25 +8,20 @@ connection: a pool that uses another connection for each statement does not keep
 from __future__ import annotations
 
 import errno
-import hashlib
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import filelock
 
 from tune import compat
-from tune.study.storage import StorageError, database_url, explain, file_of, mend_journal
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
+from tune.study.server_lock import ServerLock
+from tune.study.storage import StorageError, file_of, mend_journal
 
 STALE = 3.0
 """Seconds after which a journal's lock that does not change counts as a dead writer's. An append
 takes milliseconds; Optuna itself waits for 30 s."""
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
-_KEEPALIVE = ("tcp_keepalives_idle=30", "tcp_keepalives_interval=10", "tcp_keepalives_count=3")
 
 
 def driver_lock(url: str, study: str) -> DriverLock:
@@ -67,64 +62,6 @@ class FileLock:
     def release(self) -> None:
         """Free the lock, however often it was taken."""
         self._lock.release(force=True)
-
-
-class ServerLock:
-    """An advisory lock of PostgreSQL, on a connection of its own."""
-
-    def __init__(self, url: str, study: str) -> None:
-        from sqlalchemy import create_engine
-        from sqlalchemy.pool import NullPool
-
-        digest = hashlib.sha256(f"refkd/driver/{study}".encode()).digest()
-        self._key = int.from_bytes(digest[:8], "big", signed=True)
-        self._url = url
-        self._connection: Connection | None = None
-        try:
-            self._engine = create_engine(
-                database_url(url),
-                poolclass=NullPool,
-                isolation_level="AUTOCOMMIT",
-                connect_args={"connect_timeout": 10},
-            )
-        except ImportError as error:
-            explain(error, url)
-
-    def acquire(self) -> bool:
-        """Take the lock unless it is taken, and return whether this process holds it.
-
-        A lost connection is made again and the lock taken again. Raises `StorageError` where the
-        server does not answer.
-        """
-        from sqlalchemy import text
-        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-        if self._connection is not None:
-            try:
-                self._connection.execute(text("SELECT 1"))
-                return True
-            except DBAPIError:
-                self.release()
-        try:
-            connection = self._engine.connect()
-            # The server then notices within a minute that a holder's machine has lost its power.
-            for setting in _KEEPALIVE:
-                connection.execute(text(f"SET {setting}"))
-            lock = text("SELECT pg_try_advisory_lock(:key)")
-            taken = bool(connection.execute(lock, {"key": self._key}).scalar())
-        except SQLAlchemyError as error:
-            explain(error, self._url)
-        self._connection = connection
-        if not taken:
-            self.release()
-        return taken
-
-    def release(self) -> None:
-        """Close the connection: the server frees the lock."""
-        if self._connection is not None:
-            self._connection.invalidate()
-            self._connection.close()
-            self._connection = None
 
 
 DriverLock = FileLock | ServerLock

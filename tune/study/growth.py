@@ -107,7 +107,7 @@ def warm_points(file: StudyFile) -> list[Values]:
         points.append(_inside(file, flat(defaults)))
     for path in file.warm_start.studies:
         views = open_snapshot(path).trials
-        found = [p for trial in _best_first(views) if (p := _inside(file, trial.values))]
+        found = [p for trial in best_first(views) if (p := _inside(file, trial.values))]
         if views and not found:
             raise StudyFileError(
                 f"warm_start.studies: {path} has no complete trial with a value inside this "
@@ -117,7 +117,7 @@ def warm_points(file: StudyFile) -> list[Values]:
     return [p for n, p in enumerate(points) if p and p not in points[:n]]
 
 
-def _best_first(views: Sequence[TrialView]) -> list[TrialView]:
+def best_first(views: Sequence[TrialView]) -> list[TrialView]:
     """Order complete trials by their front, then by the sum of their objectives."""
     import moocore
     import numpy as np

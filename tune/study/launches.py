@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tune.config.limits import Limits
 from tune.study.environment import Environment
-from tune.study.events import LaunchBegun, study_events
+from tune.study.event_base import study_events
+from tune.study.events import LaunchBegun
 from tune.study.view import ENDED, TrialView
 
 if TYPE_CHECKING:

@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
 from tune.config.yaml_file import read_yaml
-from tune.study.view import SCHEMA
 
 if TYPE_CHECKING:
-    import optuna
-
     from tune.config.study_file import StudyFile
 
 
@@ -97,38 +94,6 @@ def as_launched(place: StudyPlace, launched: Mapping[str, Any]) -> StudyPlace:
     return replace(
         place, folder=folder, tracking=tracking or default_tracking(folder.parent.parent)
     )
-
-
-def open_study(place: StudyPlace) -> optuna.Study:
-    """Open a study for reading; `NoStudyError` says how to begin it."""
-    import optuna
-
-    from tune.study.storage import file_of, open_storage
-
-    file = file_of(place.storage)
-    if file is not None and not file.exists():
-        raise NoStudyError(
-            f"study {place.name!r} has not been begun: {file} does not exist; run `refkd search`"
-        )
-    try:
-        study = optuna.load_study(study_name=place.name, storage=open_storage(place.storage))
-    except KeyError:
-        raise NoStudyError(
-            f"study {place.name!r} is not in its storage; run `refkd search` to begin it, or name "
-            "its study file if its folder was renamed"
-        ) from None
-    check_schema(place.name, study.user_attrs)
-    return study
-
-
-def check_schema(name: str, attributes: Mapping[str, Any]) -> None:
-    """Raise `NoStudyError` where a study is stored in another version than this refkd reads."""
-    schema = attributes.get("schema", SCHEMA)
-    if schema != SCHEMA:
-        raise NoStudyError(
-            f"study {name!r} is stored in version {schema}, this refkd reads {SCHEMA}; use "
-            "the release that wrote it, or give the study file another name"
-        )
 
 
 def _at_url(where: str) -> StudyPlace:

@@ -22,8 +22,9 @@ from optuna.storages import InMemoryStorage
 from refkd.scoped import log_levels
 from tune import compat
 from tune.study import pruners
-from tune.study.events import RungJudged, TrialPromoted
-from tune.study.view import Action, TrialView, changed
+from tune.study.trial_events import RungJudged, TrialPromoted
+from tune.study.view import Action, TrialView
+from tune.study.view_cache import changed
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner

@@ -17,9 +17,9 @@ from tune import compat
 from tune.config.space import Values, suggest
 from tune.study.budget import reached, trials_left, unbegun
 from tune.study.environment import Environment
-from tune.study.events import EpochEnded, TrialAsked, TrialEnded
 from tune.study.pruning import RungPruner
 from tune.study.stored_study import StoredStudy
+from tune.study.trial_events import EpochEnded, TrialAsked, TrialEnded
 from tune.study.view import (
     ASKED,
     CONTINUES,

@@ -9,23 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
 from tune.study.folders import student_folders
-from tune.study.locate import (
-    NoStudyError,
-    StudyPlace,
-    as_launched,
-    check_schema,
-    find_study,
-    open_study,
-)
+from tune.study.locate import NoStudyError, StudyPlace, as_launched, find_study
+from tune.study.opening import check_schema, open_study
+from tune.study.sqlite_view import read_sqlite
+from tune.study.state import StudyState, state_of
 from tune.study.summary import Summary, summarise
-from tune.study.view import ENDED_STATES, TrialView, read_sqlite, view
+from tune.study.view import ENDED_STATES, TrialView, view
 
 if TYPE_CHECKING:
     import optuna
@@ -37,58 +32,6 @@ if TYPE_CHECKING:
     from tune.study.lease import Driver
     from tune.study.ledger import Look
     from tune.study.outcomes import Finalists, FinalReport
-
-
-class StudyState(StrEnum):
-    """How far a study has come; the values are the words that people read."""
-
-    NOT_BEGUN = "not begun"
-    """It has neither a launch nor a trial."""
-    SEARCHING = "searching"
-    """A driver is at work and trials are left."""
-    PAUSED = "paused"
-    """Trials are left and no driver is at work; the last one gave its lease back."""
-    STOPPED = "stopped"
-    """Trials are left and no driver is at work; the last one died with its lease."""
-    ENDED = "search ended"
-    FINALISTS = "finalists chosen"
-    EVALUATED = "evaluated on test"
-    OUT_OF_DATE = "out of date"
-    """Trials have ended since the finalists were chosen, or other champions were evaluated."""
-
-    @property
-    def has_trials_left(self) -> bool:
-        """Whether the search has not ended."""
-        return self in (self.NOT_BEGUN, self.SEARCHING, self.PAUSED, self.STOPPED)
-
-
-def state_of(
-    *,
-    begun: bool,
-    left: bool,
-    at_work: bool,
-    died: bool,
-    chosen: bool,
-    evaluated: bool,
-    up_to_date: bool,
-) -> StudyState:
-    """Return the state of a study from what is known of it.
-
-    `left`: trials are left under the budget; `at_work`: a driver is; `died`: the last driver left
-    its lease behind; `chosen`: there are finalists; `evaluated`: the test roles were evaluated;
-    `up_to_date`: finalists and evaluated champions are those of the present trials.
-    """
-    if at_work and (left or not begun):
-        return StudyState.SEARCHING
-    if not begun:
-        return StudyState.NOT_BEGUN
-    if left:
-        return StudyState.STOPPED if died else StudyState.PAUSED
-    if (chosen or evaluated) and not up_to_date:
-        return StudyState.OUT_OF_DATE
-    if evaluated:
-        return StudyState.EVALUATED
-    return StudyState.FINALISTS if chosen else StudyState.ENDED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +94,8 @@ class StudySnapshot:
 
     def environments(self) -> list[tuple[str, float, Environment]]:
         """Return what was begun when and with which code and versions, equals in a row once."""
-        from tune.study.events import FinalistsBegun, study_events
+        from tune.study.event_base import study_events
+        from tune.study.finalist_events import FinalistsBegun
 
         begun = [("launch", one.begun, one.environment) for one in self.launches]
         finals = study_events(self.attributes, FinalistsBegun)

@@ -23,20 +23,14 @@ from refkd.errors import RefKDError
 from refkd.scoped import log_levels
 from tune import compat
 from tune.study.event_log import START, events, link
-from tune.study.events import (
-    AliasMoved,
-    Event,
-    StudyEvent,
-    TrialEvent,
-    aliases_of,
-    key_for,
-    teachers_of,
-)
+from tune.study.events import AliasMoved, Event, StudyEvent, aliases_of, key_for, teachers_of
 from tune.study.launches import Launches
-from tune.study.locate import check_schema
+from tune.study.opening import check_schema
 from tune.study.samplers import make_sampler
 from tune.study.storage import open_storage
-from tune.study.view import CONTINUES, SCHEMA, STAMP, TrialView, ViewCache
+from tune.study.trial_events import TrialEvent
+from tune.study.view import CONTINUES, SCHEMA, STAMP, TrialView
+from tune.study.view_cache import ViewCache
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

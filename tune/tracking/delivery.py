@@ -17,8 +17,9 @@ from tenacity import RetryCallState, Retrying, retry_if_not_exception_type, wait
 from tenacity.nap import sleep_using_event
 
 from tune.config.urls import scrub
+from tune.tracking.cursor import Cursor
 from tune.tracking.operations import EndRun, LogEpoch, Operation, RefusedError
-from tune.tracking.target import Cursor, Target, client_settings
+from tune.tracking.target import Target, client_settings
 
 if TYPE_CHECKING:
     from tune.tracking.writer import Writer

@@ -1,0 +1,29 @@
+"""Which names an alias may have."""
+
+from __future__ import annotations
+
+import re
+
+from refkd.errors import RefKDError
+from tune.tracking.target import BEFORE
+
+_ALLOWED = re.compile(r"[A-Za-z0-9_-]{1,240}")
+_RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)
+
+
+def check_alias(alias: str) -> None:
+    """Raise `RefKDError` where MLflow would refuse a name, or refkd gives it itself."""
+    if _ALLOWED.fullmatch(alias) is None:
+        raise RefKDError(
+            f"alias {alias!r} is no name that MLflow takes; use letters, digits, _ and -, such as "
+            "best-ood"
+        )
+    if _RESERVED.fullmatch(alias):
+        raise RefKDError(
+            f"alias {alias!r} is reserved by MLflow; use another, such as stable-{alias}"
+        )
+    if alias.endswith(BEFORE):
+        raise RefKDError(
+            f"alias {alias!r} is given to the earlier holder of {alias.removesuffix(BEFORE)!r}; "
+            "move that one"
+        )
