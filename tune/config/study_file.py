@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +12,13 @@ from refkd.config import Config
 from refkd.data.simulate import SimulationConfig
 from refkd.distill.config import DistillConfig
 from refkd.errors import RefKDError
-from refkd.models import NETWORKS, BackboneConfig, VSLNetConfig
+from refkd.models import BackboneConfig, VSLNetConfig
 from refkd.seeds import derive_seed
 from refkd.training.config import TrainingConfig
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import TeacherConfig
-from tune.config.keys import check_keys, nearest
+from tune.config.faults import faults_of, keys_of
+from tune.config.keys import check_keys
 from tune.config.limits import Budget, Prices, Replicates, Resources
 from tune.config.settings import (
     Constraint,
@@ -31,7 +32,7 @@ from tune.config.settings import (
 from tune.config.space import Dimension, Value, Values, flat, lowest, put
 from tune.config.teachers import Teachers, TeacherSpec
 from tune.config.tuning import check_tuning, first_message
-from tune.config.yaml_file import YamlFile, read_yaml
+from tune.config.yaml_file import read_yaml
 
 SECTIONS = ("backbone", "distill", "training")
 TEACHER_ROLES = ("id", "ood")
@@ -195,7 +196,7 @@ def load_study_file(path: Path | str) -> StudyFile:
     try:
         return StudyFile.model_validate(file.content)
     except ValidationError as error:
-        raise StudyFileError("\n".join(faults_of(file, error))) from None
+        raise StudyFileError("\n".join(faults_of(file, error, StudyFile.model_fields))) from None
 
 
 def _check_teacher(study: StudyFile, role: str) -> None:
@@ -232,33 +233,3 @@ def _check_point(study: StudyFile, values: Mapping[str, Value]) -> None:
             f"distill.warmup_epochs can be {config.distill.warmup_epochs}, more than "
             f"training.epochs={config.training.epochs}: no epoch would be left after the warm-up"
         )
-
-
-def faults_of(file: YamlFile, error: ValidationError) -> list[str]:
-    faults = []
-    for fault in error.errors():
-        location = keys_of(fault["loc"])
-        line = file.line(location) or 1
-        where = ".".join(str(part) for part in location) or "the study"
-        faults.append(f"{file.path}:{line}: {where}: {_message(fault['msg'], location)}")
-    return faults
-
-
-def keys_of(location: Sequence[str | int]) -> tuple[str | int, ...]:
-    """Return the keys of a fault's place; behind `backbone` pydantic names its kind as well."""
-    return tuple(
-        part
-        for before, part in zip((None, *location), location, strict=False)
-        if before != "backbone" or part not in NETWORKS
-    )
-
-
-def _message(message: str, location: Sequence[str | int]) -> str:
-    message = message.removeprefix("Value error, ")
-    if message.startswith("Input tag"):
-        return f"no backbone has that name; the known ones are {', '.join(NETWORKS)}"
-    if message.startswith("Extra inputs"):
-        return "no such key" + nearest(str(location[-1]), StudyFile.model_fields)
-    if message == "Field required":
-        return "is missing; give it a value"
-    return message

@@ -40,7 +40,8 @@ from tune.study.finalist_events import (
 )
 from tune.study.folders import finalist_folder
 from tune.study.outcomes import Finalist, Finalists
-from tune.study.view import TrialView, current
+from tune.study.ranking import current
+from tune.study.view import TrialView
 from tune.tracking.operations import finalist_key
 from tune.tracking.record import Record
 

@@ -10,8 +10,9 @@ from refkd.errors import RefKDError
 from refkd.training.config import TrainingConfig
 from tune.config.space import Value, Values, flat
 from tune.config.study_file import StudyFileError
+from tune.study.ranking import best_first
 from tune.study.snapshot import open_snapshot
-from tune.study.view import CONTINUES, TrialView, current
+from tune.study.view import CONTINUES
 
 if TYPE_CHECKING:
     from tune.config.study_file import StudyFile
@@ -115,19 +116,6 @@ def warm_points(file: StudyFile) -> list[Values]:
             )
         points += found[: file.warm_start.top]
     return [p for n, p in enumerate(points) if p and p not in points[:n]]
-
-
-def best_first(views: Sequence[TrialView]) -> list[TrialView]:
-    """Order complete trials by their front, then by the sum of their objectives."""
-    import moocore
-    import numpy as np
-
-    complete = [v for v in current(views) if v.objectives]
-    if not complete:
-        return []
-    values = np.array([v.objectives for v in complete], dtype=np.float64)
-    order = np.lexsort((-values.sum(axis=1), moocore.pareto_rank(values, maximise=True)))
-    return [complete[i] for i in order]
 
 
 def _inside(file: StudyFile, values: Mapping[str, Value]) -> Values:

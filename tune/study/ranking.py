@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tune.study.view import TrialView
+from tune.study.view import CONTINUES, TrialView
 
 CHAMPIONS = {"best-id": "val_id/miou", "best-ood": "val_ood/miou"}
 
@@ -59,3 +59,37 @@ def champions_in(complete: Sequence[TrialView]) -> dict[str, int]:
         if scored:
             found[alias] = max(scored, key=lambda v: (v.kept[metric], -v.number)).number
     return found
+
+
+def best_first(views: Sequence[TrialView]) -> list[TrialView]:
+    """Order complete trials by their front, then by the sum of their objectives."""
+    import moocore
+
+    complete = [v for v in current(views) if v.objectives]
+    if not complete:
+        return []
+    values = np.array([v.objectives for v in complete], dtype=np.float64)
+    order = np.lexsort((-values.sum(axis=1), moocore.pareto_rank(values, maximise=True)))
+    return [complete[i] for i in order]
+
+
+def hypervolume(points: Sequence[Sequence[float]]) -> float:
+    """Return the volume that some points dominate above 0, objectives maximised.
+
+    >>> hypervolume([[1.0, 2.0], [2.0, 1.0]])
+    3.0
+    """
+    if not points:
+        return 0.0
+    import moocore
+
+    values = np.asarray(points, dtype=np.float64)
+    reference = np.zeros(values.shape[1])
+    return float(moocore.hypervolume(values, ref=reference, maximise=True))
+
+
+def current(views: Sequence[TrialView]) -> list[TrialView]:
+    """Return the complete trials that count: without those that a complete one continues."""
+    complete = [v for v in views if v.state == "COMPLETE"]
+    replaced = {v.attributes.get(CONTINUES) for v in complete}
+    return [v for v in complete if v.number not in replaced]

@@ -11,8 +11,8 @@ from pydantic import Field
 from refkd.config import Config
 from tune.config.space import Value
 from tune.study.events import teachers_of
-from tune.study.ranking import champions_in, front_of
-from tune.study.view import CONTINUES, TrialView, current
+from tune.study.ranking import champions_in, current, front_of
+from tune.study.view import CONTINUES, TrialView
 
 FINALISTS = "finalists"
 """The study's attribute that holds the results of its finalists."""

@@ -7,7 +7,7 @@ and a hash over it and all events before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -154,10 +154,3 @@ def view(trial: FrozenTrial) -> TrialView:
         objectives=list(trial.values) if trial.values else None,
         attributes=dict(trial.user_attrs),
     )
-
-
-def current(views: Sequence[TrialView]) -> list[TrialView]:
-    """Return the complete trials that count: without those that a complete one continues."""
-    complete = [v for v in views if v.state == "COMPLETE"]
-    replaced = {v.attributes.get(CONTINUES) for v in complete}
-    return [v for v in complete if v.number not in replaced]
