@@ -32,7 +32,7 @@ from tune.study.events import (
     teachers_of,
 )
 from tune.study.finalist_events import FinalistEpochEnded, FinalistsBegun, FinalistTrained
-from tune.study.launches import read_launches
+from tune.study.launch import read_launches
 from tune.study.locate import NoStudyError, locate
 from tune.study.opening import open_study
 from tune.study.search_study import SearchStudy

@@ -1,4 +1,4 @@
-"""What a replay finds to differ from what is stored."""
+"""What a replay has compared, and what differs from what is stored."""
 
 from __future__ import annotations
 
@@ -61,3 +61,13 @@ def compare(study: SearchStudy, number: int, event: StoredEvent) -> Difference |
 def _short(value: Any, limit: int = 160) -> str:
     text = str(value)
     return text if len(text) <= limit else text[:limit] + "…"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replay:
+    """What a replay has compared, and the differences found."""
+
+    suggestions: int
+    decisions: int
+    events: int
+    differences: list[Difference]

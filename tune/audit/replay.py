@@ -8,17 +8,16 @@ also for a search of many workers that was killed and continued, or the first di
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
 from tune import compat
-from tune.audit.difference import Difference, altered, compare
+from tune.audit.difference import Difference, Replay, altered, compare
 from tune.study.event_log import StoredEvent, events
 from tune.study.events import teachers_of
-from tune.study.launches import Launch, read_launches
+from tune.study.launch import Launch, read_launches
 from tune.study.search_study import SearchStudy
 from tune.study.trial_events import (
     EpochEnded,
@@ -29,16 +28,6 @@ from tune.study.trial_events import (
     trial_event,
 )
 from tune.study.view import ASKED, CONTINUES, PROMOTION, RUNG, view
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Replay:
-    """What a replay has compared, and the differences found."""
-
-    suggestions: int
-    decisions: int
-    events: int
-    differences: list[Difference]
 
 
 def replay(study: optuna.Study) -> Replay:

@@ -15,8 +15,8 @@ from tune.cli.command import AddressOption, Output, SnapshotArgument, StudyArgum
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tune.audit.difference import Replay
     from tune.audit.examine import Diagnosis
-    from tune.audit.replay import Replay
     from tune.audit.retrain import Retrained
     from tune.cluster.findings import Checked
 

@@ -1,9 +1,10 @@
-"""Checking the dotted keys of a space."""
+"""Dotted keys of the settings: checked, and put into place."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 from tune.config.space import Dimension
 
@@ -33,3 +34,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return the end of an error about an unknown key: the known one that is most like it."""
     close = get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def put(settings: dict[str, Any], path: str, value: Any) -> None:
+    """Set `settings["a"]["b"]` for the path `a.b`, making the levels on the way."""
+    *parents, last = path.split(".")
+    for parent in parents:
+        settings = settings.setdefault(parent, {})
+    settings[last] = value

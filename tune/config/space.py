@@ -109,21 +109,10 @@ def lowest(
     return {**drawn, **given}
 
 
-def put(settings: dict[str, Any], path: str, value: Any) -> None:
-    """Set `settings["a"]["b"]` for the path `a.b`, making the levels on the way."""
-    *parents, last = path.split(".")
-    for parent in parents:
-        settings = settings.setdefault(parent, {})
-    settings[last] = value
-
-
 def flat(settings: Mapping[str, Any], prefix: str = "") -> Values:
     """Return nested settings with dotted keys: what a run's parameters are called."""
     result: Values = {}
     for key, value in settings.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            result |= flat(value, f"{name}.")
-        else:
-            result[name] = value
+        result |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return result

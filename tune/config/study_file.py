@@ -18,7 +18,7 @@ from refkd.training.config import TrainingConfig
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import TeacherConfig
 from tune.config.faults import faults_of, keys_of
-from tune.config.keys import check_keys
+from tune.config.keys import check_keys, put
 from tune.config.limits import Budget, Prices, Replicates, Resources
 from tune.config.settings import (
     Constraint,
@@ -29,7 +29,7 @@ from tune.config.settings import (
     Tracking,
     WarmStart,
 )
-from tune.config.space import Dimension, Value, Values, flat, lowest, put
+from tune.config.space import Dimension, Value, Values, flat, lowest
 from tune.config.teachers import Teachers, TeacherSpec
 from tune.config.tuning import check_tuning, first_message
 from tune.config.yaml_file import read_yaml

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from refkd.training.teacher import TeacherConfig
-from tune.config.keys import check_keys
-from tune.config.space import Dimension, Value, Values, flat, lowest, put
+from tune.config.keys import check_keys, put
+from tune.config.space import Dimension, Value, Values, flat, lowest
 
 ORACLE, PRESET = "recipe.oracle", "recipe.preset"
 

@@ -8,21 +8,19 @@ from pathlib import Path
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.export import FrozenStudent, open_student
-from tune.inference.alias_name import check_alias
+from tune.inference.alias_name import check_alias, checked_reason
 from tune.results.champions import ALIASES, BALANCED, best_seed, keep_retriever
 from tune.results.comparison import compare, open_students, system_name
 from tune.study.events import AliasMoved
 from tune.study.finalist_events import finalists_code
 from tune.study.folders import trial_folder
-from tune.study.launches import made_with
+from tune.study.launch import made_with
 from tune.study.lease import LeaseError, lease
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import StoredStudy, append_unordered, identity_of
 from tune.tracking.card import Registration
 from tune.tracking.operations import finalist_key, trial_key
 from tune.tracking.target import target_of
-
-LONGEST_REASON = 500
 
 
 def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
@@ -40,12 +38,7 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
     from tune.tracking.registry import register
 
     check_alias(alias)
-    reason = " ".join(reason.split())
-    if not 0 < len(reason) <= LONGEST_REASON:
-        raise RefKDError(
-            f"the reason has {len(reason)} characters; say in 1 to {LONGEST_REASON} why this "
-            f"trial is to be {alias}"
-        )
+    reason = checked_reason(alias, reason)
     opened = open_snapshot(study)
     file = opened.file
     if not file.tracking.enabled:

@@ -16,7 +16,7 @@ from tune.study.budget import Spent, priced, spent_by
 from tune.study.event_base import study_events
 from tune.study.events import teachers_of
 from tune.study.finalist_events import FinalistTrained
-from tune.study.launches import Launch
+from tune.study.launch import Launch
 from tune.study.ranking import current, hypervolume
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView

@@ -20,7 +20,7 @@ from tune.execution.study_jobs import OpenSearch
 from tune.results.comparison import compare, open_students, system_name
 from tune.study.events import ChampionsChosen, champions_of
 from tune.study.finalist_events import SeedResult, finalists_code
-from tune.study.launches import made_with
+from tune.study.launch import made_with
 from tune.study.outcomes import Comparison, Finalist, Finalists
 from tune.study.ranking import CHAMPIONS
 from tune.study.summary import FINALISTS

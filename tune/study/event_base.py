@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
@@ -70,3 +70,11 @@ def study_events(attributes: Mapping[str, Any], kind: type[Kind]) -> list[Kind]:
     keys = [key for key in attributes if key.startswith(kind.PREFIX)]
     keys.sort(key=lambda key: (attributes[key].get(STAMP, [0])[0], key))
     return [kind.read(key, attributes[key]) for key in keys]
+
+
+def key_for(event: EventBase, keys: Iterable[str]) -> str:
+    """Return the attribute to hold an event, given the study's keys: its own or the next free."""
+    if event.IN_KEY:
+        return event.key
+    known = sum(key.startswith(event.PREFIX) for key in keys)
+    return f"{event.PREFIX}{known + 1:04d}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Literal
 
@@ -91,14 +91,6 @@ StudyEvent = (
     | AliasMoved
 )
 Event = TrialEvent | StudyEvent
-
-
-def key_for(event: StudyEvent, keys: Iterable[str]) -> str:
-    """Return the attribute to hold an event, given the study's keys: its own or the next free."""
-    if event.IN_KEY:
-        return event.key
-    known = sum(key.startswith(event.PREFIX) for key in keys)
-    return f"{event.PREFIX}{known + 1:04d}"
 
 
 def teachers_of(attributes: Mapping[str, Any]) -> dict[str, TeacherTrained]:

@@ -16,7 +16,7 @@ from tune.study.view import CONTINUES
 
 if TYPE_CHECKING:
     from tune.config.study_file import StudyFile
-    from tune.study.launches import Launch
+    from tune.study.launch import Launch
     from tune.study.search_study import SearchStudy
 
 

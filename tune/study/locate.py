@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from refkd.errors import RefKDError
 from tune.config.yaml_file import read_yaml
@@ -77,25 +76,6 @@ def find_study(where: Path | str) -> StudyPlace:
     return _place(folder.name, folder)
 
 
-def as_launched(place: StudyPlace, launched: Mapping[str, Any]) -> StudyPlace:
-    """Return a place that no study file gave, with the folder and tracking of its last launch.
-
-    `launched` is the content of the launch's study file. A folder that is laid out as a study's
-    own is believed, wherever it was moved.
-    """
-    folder, workspace = place.folder, Path(launched.get("workspace") or "runs")
-    if workspace.is_absolute():
-        from tune.study.storage import file_of
-
-        file = file_of(place.storage)
-        if file is None or file.parent != folder.resolve():
-            folder = workspace / "studies" / place.name
-    tracking = (launched.get("tracking") or {}).get("uri")
-    return replace(
-        place, folder=folder, tracking=tracking or default_tracking(folder.parent.parent)
-    )
-
-
 def _at_url(where: str) -> StudyPlace:
     from tune.config.urls import without_password
     from tune.study.storage import close_storage, file_of, open_storage
@@ -123,10 +103,7 @@ def _at_url(where: str) -> StudyPlace:
 
 
 def _place(
-    name: str,
-    folder: Path,
-    storage: str | None = None,
-    tracking: str | None = None,
+    name: str, folder: Path, storage: str | None = None, tracking: str | None = None
 ) -> StudyPlace:
     return StudyPlace(
         name=name,

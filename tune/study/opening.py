@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune.study.locate import NoStudyError, StudyPlace
+from tune.study.locate import NoStudyError, StudyPlace, default_tracking
 from tune.study.view import SCHEMA
 
 if TYPE_CHECKING:
@@ -42,3 +44,22 @@ def check_schema(name: str, attributes: Mapping[str, Any]) -> None:
             f"study {name!r} is stored in version {schema}, this refkd reads {SCHEMA}; use "
             "the release that wrote it, or give the study file another name"
         )
+
+
+def as_launched(place: StudyPlace, launched: Mapping[str, Any]) -> StudyPlace:
+    """Return a place that no study file gave, with the folder and tracking of its last launch.
+
+    `launched` is the content of the launch's study file. A folder that is laid out as a study's
+    own is believed, wherever it was moved.
+    """
+    folder, workspace = place.folder, Path(launched.get("workspace") or "runs")
+    if workspace.is_absolute():
+        from tune.study.storage import file_of
+
+        file = file_of(place.storage)
+        if file is None or file.parent != folder.resolve():
+            folder = workspace / "studies" / place.name
+    tracking = (launched.get("tracking") or {}).get("uri")
+    return replace(
+        place, folder=folder, tracking=tracking or default_tracking(folder.parent.parent)
+    )

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
 from tune.study.folders import student_folders
-from tune.study.locate import NoStudyError, StudyPlace, as_launched, find_study
-from tune.study.opening import check_schema, open_study
+from tune.study.locate import NoStudyError, StudyPlace, find_study
+from tune.study.opening import as_launched, check_schema, open_study
 from tune.study.sqlite_view import read_sqlite
 from tune.study.state import StudyState, state_of
 from tune.study.summary import Summary, summarise
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tune.config.limits import Bounded
     from tune.config.study_file import StudyFile
     from tune.study.environment import Environment
-    from tune.study.launches import Launch
+    from tune.study.launch import Launch
     from tune.study.lease import Driver
     from tune.study.ledger import Look
     from tune.study.outcomes import Finalists, FinalReport
@@ -88,7 +88,7 @@ class StudySnapshot:
     @cached_property
     def launches(self) -> list[Launch]:
         """Every run of a driver, the first one first."""
-        from tune.study.launches import read_launches
+        from tune.study.launch import read_launches
 
         return read_launches(self.attributes)
 

@@ -22,8 +22,9 @@ from optuna.trial import FrozenTrial, Trial
 from refkd.errors import RefKDError
 from refkd.scoped import log_levels
 from tune import compat
+from tune.study.event_base import key_for
 from tune.study.event_log import START, events, link
-from tune.study.events import AliasMoved, Event, StudyEvent, aliases_of, key_for, teachers_of
+from tune.study.events import AliasMoved, Event, StudyEvent, aliases_of, teachers_of
 from tune.study.launches import Launches
 from tune.study.opening import check_schema
 from tune.study.samplers import make_sampler

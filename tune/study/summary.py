@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic import Field
 
 from refkd.config import Config
 from tune.config.space import Value
+from tune.study.cost import Cost, cost_of
 from tune.study.events import teachers_of
 from tune.study.ranking import champions_in, current, front_of
 from tune.study.view import CONTINUES, TrialView
@@ -27,18 +27,6 @@ class TrialSummary(Config):
     values: dict[str, Value]
     metrics: dict[str, float]
     reason: str | None = None
-
-
-class Cost(Config):
-    """What the trials of a study have used, also by their state."""
-
-    trials: dict[str, int] = Field(default_factory=dict)
-    epochs: int = 0
-    cpu_seconds: float = 0.0
-    cpu_seconds_by_state: dict[str, float] = Field(default_factory=dict)
-    teacher_cpu_seconds: float = 0.0
-    epochs_saved: int = 0
-    """Epochs that pruned trials did not run."""
 
 
 class SelectedChampions(Config):
@@ -117,23 +105,9 @@ def summarise(name: str, views: Sequence[TrialView], attributes: Mapping[str, An
         champions=champions_in(complete),
         crowned=chosen
         and SelectedChampions(champions=chosen["champions"], trials=chosen["trials"]),
-        cost=_cost(views, int(attributes.get("epochs", 0)), teacher_seconds),
+        cost=cost_of(views, int(attributes.get("epochs", 0)), teacher_seconds),
         teachers=teachers,
         marks=attributes.get("marks", []),
         intervals=attributes.get("intervals", {}),
         probes=attributes.get("probes", {}),
-    )
-
-
-def _cost(views: Sequence[TrialView], epochs: int, teacher_seconds: float) -> Cost:
-    seconds: dict[str, float] = defaultdict(float)
-    for view in views:
-        seconds[view.state] += view.last.get("cost/cpu_seconds", 0.0)
-    return Cost(
-        trials=dict(Counter(v.state for v in views)),
-        epochs=sum(v.epoch for v in views),
-        cpu_seconds=sum(seconds.values()),
-        cpu_seconds_by_state=dict(seconds),
-        teacher_cpu_seconds=teacher_seconds,
-        epochs_saved=sum(max(0, epochs - v.epoch) for v in views if v.state == "PRUNED"),
     )

@@ -22,7 +22,7 @@ from tune.study.environment import Environment
 from tune.study.event_base import study_events
 from tune.study.finalist_events import FinalistEpochEnded, FinalistsBegun, FinalistTrained
 from tune.study.folders import finalist_folder, trial_folder
-from tune.study.launches import read_launches
+from tune.study.launch import read_launches
 from tune.study.view import ASKED, TrialView
 from tune.tracking import operations as op
 from tune.tracking.lineage import Lineage
