@@ -12,10 +12,7 @@ from tune.config.space import Dimension
 def check_keys(
     where: str, space: Mapping[str, Dimension], known: Iterable[str], what: str
 ) -> None:
-    """Raise `ValueError` where a key is not known, or depends on one that is drawn after it.
-
-    `where` names the space in messages, `what` that which has the known keys.
-    """
+    """Raise `ValueError` where a key of `where` is none of `what`, or depends on a later one."""
     names = set(known)
     earlier = names - set(space)
     for name, dimension in space.items():

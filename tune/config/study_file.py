@@ -148,20 +148,14 @@ class StudyFile(Config):
         return StudentConfig.model_validate({**settings, "seed": seed})
 
     def seeds(self) -> list[int]:
-        """Return the seeds of a trial's students, the same for all trials.
-
-        Trials then differ by their values alone (common random numbers).
-        """
+        """Return the seeds of a trial's students, the same for all (common random numbers)."""
         return [
             derive_seed(self.seed, "students", replicate) % (1 << 31)
             for replicate in range(self.replicates.seeds)
         ]
 
     def teacher_config(self, role: str, *, epochs: int | None = None) -> TeacherConfig:
-        """Return the configuration of the teacher `id` or `ood`.
-
-        `epochs` takes the place of the study's own, so that students may grow without it.
-        """
+        """Return the teacher `id` or `ood`, trained for `epochs` where they are given."""
         spec: TeacherSpec = getattr(self.teachers, role)
         training = self.training.model_dump(mode="json")
         training |= {"select": "best", "select_by": f"val_{role}/miou"}

@@ -107,11 +107,7 @@ def _students(
 
 
 def _store(study: StudySnapshot, move: AliasMoved) -> None:
-    """Store the move in the study.
-
-    Only the holder of the lease gives events their place in the order: while a driver is at work,
-    the move is stored without one.
-    """
+    """Store the move; without a place in the order of events while a driver is at work."""
     url = study.place.storage
     try:
         with lease(url, study.name, objectives=len(study.objectives)):

@@ -28,10 +28,7 @@ class Spent:
 
 
 def spent_by(view: TrialView, limits: Bounded) -> Spent:
-    """Return what a trial used, without what it inherited from a trial that it continues.
-
-    A complete trial has trained all its seeds, any other one those that race.
-    """
+    """Return what a trial used itself, in all its seeds or, unless complete, those that race."""
     known = view.attributes
     complete = view.state == "COMPLETE"
     used = {**view.last, **view.kept} if complete else view.last

@@ -33,10 +33,7 @@ def driver_lock(url: str, study: str) -> DriverLock:
 
 
 class FileLock:
-    """An operating system's lock on a file.
-
-    On a file system without such locks every process takes it, and the heartbeat decides.
-    """
+    """A lock on a file; where the file system has none every process takes it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

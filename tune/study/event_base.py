@@ -22,10 +22,7 @@ Metrics = dict[str, float]
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 class EventBase:
-    """Base of all kinds, which makes each a frozen dataclass.
-
-    The key of an event is the `PREFIX` of its kind, followed by the fields `IN_KEY`.
-    """
+    """Base of all kinds, frozen dataclasses; the key is `PREFIX` and the fields `IN_KEY`."""
 
     PREFIX: ClassVar[str]
     IN_KEY: ClassVar[tuple[str, ...]]
@@ -41,10 +38,7 @@ class EventBase:
         return self.PREFIX + ":".join([f"{n:04d}" for n in numbers[:1]] + [*map(str, numbers[1:])])
 
     def content(self) -> dict[str, Any]:
-        """Return the fields to store, as JSON values, without those that are None.
-
-        NaN and infinities become strings; among `Metrics` they are read as numbers again.
-        """
+        """Return the fields that are not None as JSON values; NaN and infinities are strings."""
         facts = {k: v for k, v in vars(self).items() if k not in self.IN_KEY and v is not None}
         return dict(json.loads(json.dumps(facts, default=asdict), parse_constant=str))
 

@@ -51,10 +51,7 @@ def events(
 def broken(
     trials: Iterable[TrialView], attributes: Mapping[str, Any] | None = None
 ) -> StoredEvent | None:
-    """Return the first event whose content does not match its hash; None where all do.
-
-    Where an event is missing, the one after it does not match.
-    """
+    """Return the first event that does not match its hash; None where all do."""
     before = START
     for event in events(trials, attributes):
         stamp = event.stamp

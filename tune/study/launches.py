@@ -73,10 +73,7 @@ class Launches:
         return read_launches(self._study.user_attrs)
 
     def once_fixed(self, names: Iterable[str], values: Mapping[str, Value]) -> dict[str, Value]:
-        """Return what keys that `values` lack were while they were no part of the space.
-
-        A trial that was begun before a key was searched was trained with its fixed value.
-        """
+        """Return what keys that `values` lack were while they were no part of the space."""
         found: dict[str, Value] = {}
         for launch in self.all():
             fixed = launch.study_file().fixed()

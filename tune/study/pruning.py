@@ -49,10 +49,7 @@ class RungPruner:
     def decide(
         self, study: optuna.Study, number: int, epoch: int, views: Sequence[TrialView]
     ) -> RungJudged | None:
-        """Return what becomes of a trial at a rung; None where it lacks an objective there.
-
-        `views` are of all trials of the study, here and below.
-        """
+        """Return what becomes of a trial at a rung; None where it lacks an objective there."""
         if self._asks_optuna:
             return ask_optuna(
                 self._pruning, self._objectives[0], self._epochs, study, number, epoch, views
@@ -70,10 +67,7 @@ class RungPruner:
         return RungJudged(epoch=epoch, action=action, better=better, among=len(points))
 
     def promotion(self, views: Sequence[TrialView]) -> tuple[int, TrialPromoted] | None:
-        """Return the paused trial to resume and its event; None where none may go on.
-
-        The highest rung comes first, there the trial that ranks best, then the lowest number.
-        """
+        """Return the paused trial that ranks best at the highest rung, and its event."""
         for rung in reversed(self.rungs()):
             waiting = [v.number for v in views if v.paused_at == rung]
             if not waiting:
@@ -86,10 +80,7 @@ class RungPruner:
         return None
 
     def _points_at(self, rung: int, views: Sequence[TrialView]) -> dict[int, list[float]]:
-        """Return the objectives at a rung by trial, of those that have them and have not failed.
-
-        They are kept; only trials that changed since the last call are read again.
-        """
+        """Return the objectives at a rung by trial; only trials that changed are read again."""
         for trial in (views[number] for number in changed(views, self._views)):
             for epoch, points in self._points.items():
                 metrics = trial.curve.get(epoch, {})

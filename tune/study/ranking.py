@@ -25,10 +25,7 @@ def front_of(complete: Sequence[TrialView]) -> list[int]:
 def best_by_objective(
     objectives: Sequence[str], complete: Sequence[TrialView]
 ) -> dict[str, tuple[int, float]]:
-    """Return number and value of the feasible trial that is best in each objective.
-
-    Ties go to the lower number.
-    """
+    """Return number and value of the best feasible trial, the lower number first, by objective."""
     scored = [v for v in complete if v.feasible and v.objectives]
     found = {}
     for place, name in enumerate(objectives if scored else ()):
@@ -38,11 +35,7 @@ def best_by_objective(
 
 
 def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which rows of (N, objectives) no other dominates, objectives maximised.
-
-    They are those of rank 0 by `moocore.pareto_rank`, whose import takes longer than all else
-    that reading a study needs.
-    """
+    """Return which rows no other dominates; importing moocore for it takes longer than reading."""
     best = np.ones(len(values), dtype=np.bool_)
     # A row that dominates another has the higher sum: few but the front are compared with all.
     for row in np.argsort(-values.sum(axis=1), kind="stable"):

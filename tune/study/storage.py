@@ -50,10 +50,7 @@ def is_journal(url: str) -> bool:
 
 
 def file_of(url: str) -> Path | None:
-    """Return the file that a storage is, resolved; None for a database server.
-
-    Two spellings of one file give the same path, so that they share one lock.
-    """
+    """Return the file that a storage is, however it is spelt; None for a database server."""
     if is_journal(url):
         return Path(resolve(url).removeprefix(JOURNAL)).resolve()
     parsed = database_url(url)
@@ -63,10 +60,7 @@ def file_of(url: str) -> Path | None:
 
 
 def database_url(url: str) -> URL:
-    """Parse the URL of a database; PostgreSQL without a driver means psycopg 3.
-
-    Raises `StorageError` for a URL that no study can live at.
-    """
+    """Parse the URL of a database, PostgreSQL with psycopg 3; `StorageError` if none fits."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 

@@ -91,11 +91,7 @@ class StoredStudy:
         return str(self.optuna.user_attrs[IDENTITY])
 
     def append(self, event: StudyEvent) -> None:
-        """Store an event of the study with the next place in the order, unless it is there.
-
-        A driver that is started again after a kill may repeat an event, such as an epoch of a
-        finalist; the one stored first is kept.
-        """
+        """Store an event of the study, unless a driver that was killed stored it already."""
         key = key_for(event, self._keys)
         if event.IN_KEY and key in self._keys:
             return
@@ -111,10 +107,7 @@ class StoredStudy:
                 self.append(move)
 
     def enqueue(self, values: Mapping[str, Any]) -> None:
-        """Put a point in the queue, unless it was tried, is there already, or the budget is full.
-
-        A later launch with a larger budget puts it there then.
-        """
+        """Put a point in the queue, unless it was tried or is there, or the budget is full."""
         trials = self.trials()
         room = sum(CONTINUES not in t.user_attrs for t in trials) < self.file.budget.trials
         if room and not any(_same_point(trial, values) for trial in trials):
@@ -151,11 +144,7 @@ class StoredStudy:
             self._facts[trial.number][key] = value
 
     def write(self, trial: Trial, event: TrialEvent) -> None:
-        """Store an event of a trial with the next place in the order, unless it is there.
-
-        A driver that was killed between the event and what follows from it leaves that to the
-        next one.
-        """
+        """Store an event of a trial with the next place in the order, unless it is there."""
         if event.key not in self.facts(trial):
             self.set(trial, event.key, self._stamp(trial.number, event.key, event))
 

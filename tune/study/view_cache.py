@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 class ViewCache:
-    """The views of a study's trials; only trials that have changed are read again.
-
-    Optuna replaces a trial that it holds in memory whenever something is written to it, so the
-    same object holds the same facts.
-    """
+    """The views of a study's trials; Optuna makes a new object of each trial that changes."""
 
     def __init__(self) -> None:
         self._trials: list[FrozenTrial] = []

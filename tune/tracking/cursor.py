@@ -16,10 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class Cursor:
-    """The operations that one experiment of one server has, in one small file.
-
-    The file may be lost or outdated: then operations are sent again, which does no harm.
-    """
+    """What one experiment has, in a small file; if it is lost, all is sent again, to no harm."""
 
     def __init__(self, folder: Path, uri: str, experiment: str) -> None:
         # A digest: an address may hold a password, and is too long for a file's name.

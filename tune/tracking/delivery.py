@@ -84,10 +84,7 @@ class Delivery:
         self._wake.set()
 
     def close(self, seconds: float, *, struggling: float = math.inf) -> Delivered:
-        """Send what is left for at most so many seconds, then return what became of it.
-
-        `struggling` bounds them while the server is down or slow.
-        """
+        """Send for at most so many seconds, or `struggling` while the server is down or slow."""
         self._closing.set()
         self._wake.set()
         begun = time.monotonic()
@@ -213,11 +210,7 @@ def send(
 
 
 def parcels(operations: Iterable[Operation]) -> Iterator[list[Operation]]:
-    """Yield what is sent at once.
-
-    The epochs of a run go together, and with its end, as far as no other operation of that run
-    comes between them.
-    """
+    """Yield what is sent at once: the epochs of a run that nothing comes between, and its end."""
     found: list[list[Operation]] = []
     growing: dict[str, list[Operation]] = {}
     for one in operations:

@@ -17,10 +17,7 @@ import refkd
 
 
 def save_served(retriever: Path, folder: Path, *, feature_dim: int) -> None:
-    """Write an exported retriever as an MLflow model: its code, safetensors and JSON.
-
-    It carries refkd's own source, and asks for the versions installed here.
-    """
+    """Write an exported retriever as an MLflow model that carries refkd's own source."""
     features = [np.zeros((4, feature_dim)).tolist()]
     question = {"features": features, "duration": [12.0], "query": ["a person opens the door"]}
     numbers = Array(DataType.double)

@@ -1,8 +1,4 @@
-"""What MLflow should hold of a study: a function of its events and of its files.
-
-Nothing is written here and no server is asked. The same study always gives the same operations,
-with the same times.
-"""
+"""What MLflow should hold of a study: a function of its events and files, times included."""
 
 from __future__ import annotations
 

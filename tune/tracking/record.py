@@ -24,11 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class Record:
-    """Keeps MLflow up to date with a study while a driver is at work, and never holds it up.
-
-    A thread reads the study's storage and sends what is new, also what an earlier launch left;
-    `wake` only says that there is something to read.
-    """
+    """Keeps MLflow up to date, in a thread that reads the storage, while a driver is at work."""
 
     def __init__(self, file: StudyFile) -> None:
         self._file = file

@@ -128,10 +128,7 @@ class Store:
     def keep_model(
         self, digest: str, fill: Callable[[str], None], *, tags: Mapping[str, str], **facts: Any
     ) -> LoggedModel:
-        """Return the logged model with a digest; make it, with its files, if needed.
-
-        `fill` is given the id and uploads the files; `facts` are those of `create_logged_model`.
-        """
+        """Return the logged model with a digest; `fill` uploads its files where it is made now."""
         label = {MODEL_TAG: f"{self.target.owner}/{digest}"}
         model = self.model(digest) or self.client.create_logged_model(
             self.experiment, tags={**tags, **label}, **facts

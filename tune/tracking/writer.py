@@ -40,10 +40,7 @@ class Writer:
         """Whether the experiment was not there: then it lacks what was sent before."""
 
     def send(self, *operations: op.Operation) -> None:
-        """Write an operation, or epochs of one run and perhaps its end at once.
-
-        Raises `RefusedError` where no repetition can help, else MLflow's error.
-        """
+        """Write an operation, or epochs and end of a run; `RefusedError` is final."""
         try:
             match operations[0]:
                 case op.BeginRun() as begin:
@@ -110,10 +107,7 @@ class Writer:
             self._client.set_terminated(run_id, status=end.status, end_time=end.time)
 
     def _epochs_of(self, key: str, asked: Sequence[op.LogEpoch | op.KeepModel]) -> dict[int, int]:
-        """Return the epochs that a run holds already, with their times.
-
-        The metrics of an epoch are written together, so one of them is looked up.
-        """
+        """Return the epochs that a run holds, with their times, by one of their metrics."""
         names = sorted({name for one in asked for name in one.metrics})
         if key not in self._held and names:
             known = self._client.get_metric_history(self._run(key), names[0])
@@ -121,10 +115,7 @@ class Writer:
         return self._held.get(key, {})
 
     def _inputs(self, inputs: op.BeginRun, run: entities.Run) -> None:
-        """Link a run to its datasets, and to those of its models that the store holds.
-
-        MLflow takes a model but once.
-        """
+        """Link a run to its datasets and, once, to those of its models that the store holds."""
         for digest in set(inputs.models) - set(self._models):
             if model := self._store.model(digest):
                 self._models[digest] = model
@@ -153,10 +144,7 @@ class Writer:
             self._client.set_tag(run.info.run_id, op.NOTE_TAG, _note(inputs, models))
 
     def _model(self, made: op.KeepModel) -> None:
-        """Store the network of a run as a logged model, with its scores.
-
-        The scores have the time of their epoch in the run, so that MLflow adds no second row.
-        """
+        """Store the network of a run as a logged model, its scores at the time of their epoch."""
         paths = [_existing(path) for path in made.paths]
 
         def fill(model_id: str) -> None:
