@@ -24,14 +24,13 @@ from refkd.evaluation.comparison import MEANING
 from tune import finalists
 from tune.audit.examine import examine
 from tune.cli import app
-from tune.inference.alias_name import check_alias
 from tune.inference.model import load_model
 from tune.inference.promote import promote
 from tune.study.environment import environment
 from tune.study.events import AliasMoved, aliases_of
 from tune.study.lease import DRIVER, lease
 from tune.study.stored_study import IDENTITY
-from tune.tracking.aliases import move_alias
+from tune.tracking.aliases import check_alias, move_alias
 from tune.tracking.target import registered_name
 
 pytestmark = pytest.mark.filterwarnings(

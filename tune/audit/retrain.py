@@ -29,13 +29,7 @@ class Retrained:
 
 
 def retrain(where: Path | str, number: int) -> Retrained:
-    """Train a trial again from its first epoch and compare every metric but its cost.
-
-    `where` is as for `open_snapshot`.
-
-    Nothing is written. Equal bit for bit on the same type of CPU with the same libraries. Raises
-    `RefKDError` where the study has no such trial, or it continues another one.
-    """
+    """Train a trial again, writing nothing, and compare every metric but its cost bit for bit."""
     study = open_snapshot(where)
     file, trial = study.file, _find(study, number)
     first = study.launches[0]

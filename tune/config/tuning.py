@@ -16,11 +16,7 @@ ORACLE, PRESET = "recipe.oracle", "recipe.preset"
 
 
 def tuned(config: TeacherConfig, values: Mapping[str, Value]) -> TeacherConfig:
-    """Return a teacher with some values in the place of its own, by dotted key.
-
-    Another `recipe.preset` brings its own switches; those that the recipe changed stay changed.
-    Raises pydantic's `ValidationError` where the values do not go together.
-    """
+    """Return a teacher with some values, by dotted key, in the place of its own."""
     settings: dict[str, Any] = config.model_dump(mode="json")
     if PRESET in values:
         settings["recipe"] = config.recipe.changes()

@@ -8,7 +8,6 @@ from pathlib import Path
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.export import FrozenStudent, open_student
-from tune.inference.alias_name import check_alias, checked_reason
 from tune.results.champions import ALIASES, BALANCED, best_seed, keep_retriever
 from tune.results.comparison import compare, open_students, system_name
 from tune.study.events import AliasMoved
@@ -18,19 +17,14 @@ from tune.study.launch import made_with
 from tune.study.lease import LeaseError, lease
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import StoredStudy, append_unordered, identity_of
+from tune.tracking.aliases import check_alias, checked_reason
 from tune.tracking.card import Registration
 from tune.tracking.operations import finalist_key, trial_key
 from tune.tracking.target import target_of
 
 
 def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
-    """Register a complete trial's student and move an alias of the study's model to it.
-
-    Of a finalist, the student of its best fresh seed is registered, with the scores of the mean
-    over all of them. The move is stored in the study, nothing else of it changes. Raises
-    `RefKDError` where the trial is not complete, MLflow does not take the alias's name, or the
-    tracking server does not take the model.
-    """
+    """Register a complete trial's student, a finalist's best one, and move an alias to it."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 

@@ -1,9 +1,4 @@
-"""The lock of a study's driver, which the system frees when its holder dies, however it dies.
-
-SQLite and journal: a lock of the operating system on a file beside the storage. PostgreSQL: an
-advisory lock of the server, which lives as long as the connection that took it. It needs a direct
-connection: a pool that uses another connection for each statement does not keep it.
-"""
+"""The lock of a study's driver, which the system or PostgreSQL frees when its holder dies."""
 
 from __future__ import annotations
 

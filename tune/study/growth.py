@@ -69,12 +69,7 @@ def _conflicts(file: StudyFile, launch: Launch) -> Iterator[str]:
 
 
 def continue_survivors(study: SearchStudy) -> list[int]:
-    """Put every complete trial of fewer epochs in the queue again, to go on from its checkpoint.
-
-    Optuna's finished trials never change, so the rest of the training is a trial of its own that
-    says which one it continues; on the front it takes that one's place. Trials that continue
-    others do not count against the budget of trials.
-    """
+    """Queue complete trials of fewer epochs again: Optuna's own never change once they ended."""
     views = study.views()
     known = {v.attributes.get(CONTINUES) for v in views}
     grown = []
@@ -96,11 +91,7 @@ def continue_survivors(study: SearchStudy) -> list[int]:
 
 
 def warm_points(file: StudyFile) -> list[Values]:
-    """Return the points of `warm_start`, those of the paper first; inside the space, each once.
-
-    Of another study its best trials are taken, those on its front first, with the values of the
-    keys that both spaces have. Raises `StudyFileError` where such a study shares none.
-    """
+    """Return the points of `warm_start` inside the space, each once; the paper's come first."""
     points: list[Values] = []
     if file.warm_start.paper:
         sections = {"distill": DistillConfig(), "training": TrainingConfig()}

@@ -85,10 +85,7 @@ def read_looks(folder: Path) -> list[Look]:
 def check_look(
     looks: list[Look], *, study: str, again: bool, reason: str | None, noted: int = 0
 ) -> None:
-    """Refuse an evaluation that is not allowed: every one after the first needs a reason.
-
-    `noted` is how many the study knows of; a ledger with fewer rows has lost some.
-    """
+    """Refuse a further evaluation without a reason, or where more were `noted` than are there."""
     if noted > len(looks):
         raise LedgerError(
             f"the ledger of study {study!r} holds {len(looks)} looks, but {noted} were taken: "

@@ -57,11 +57,7 @@ def place_of(file: StudyFile) -> StudyPlace:
 
 
 def find_study(where: Path | str) -> StudyPlace:
-    """Return where a study lives, from its study file, its folder, or the URL of its storage.
-
-    Where a storage holds several studies, its URL ends with `#NAME`. Raises `NoStudyError` where
-    no study is there.
-    """
+    """Return where the study of a study file, folder or storage's URL (`URL#NAME`) lives."""
     if not str(where):
         raise NoStudyError("no study is named; give a study file, its folder or its storage's URL")
     if isinstance(where, str) and ("://" in where or where.startswith("journal:")):

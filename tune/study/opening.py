@@ -47,11 +47,7 @@ def check_schema(name: str, attributes: Mapping[str, Any]) -> None:
 
 
 def as_launched(place: StudyPlace, launched: Mapping[str, Any]) -> StudyPlace:
-    """Return a place that no study file gave, with the folder and tracking of its last launch.
-
-    `launched` is the content of the launch's study file. A folder that is laid out as a study's
-    own is believed, wherever it was moved.
-    """
+    """Return a place that no study file gave, with the folder and tracking of its last launch."""
     folder, workspace = place.folder, Path(launched.get("workspace") or "runs")
     if workspace.is_absolute():
         from tune.study.storage import file_of

@@ -1,8 +1,4 @@
-"""The one place that decides what a search knows and what becomes of each trial.
-
-A decision is stored before it is carried out, so a crash in between repeats it instead of taking
-another.
-"""
+"""The one place that decides what becomes of each trial; a decision is stored first."""
 
 from __future__ import annotations
 
@@ -70,11 +66,7 @@ class SearchStudy(StoredStudy):
         self._interrupted = [v.number for v in running]
 
     def begin_launch(self, environment: Environment | None = None) -> None:
-        """Record a launch with its file and its code, and put in line what the file tries first.
-
-        Trials whose stored end never reached Optuna are ended there, so that the sampler sees them
-        as it would have without the kill.
-        """
+        """Record a launch, queue what its file tries first, and end trials whose end is stored."""
         self.append(self.launches.begin(self.file, environment))
         for point in self.file.start_from:
             self.enqueue(point)

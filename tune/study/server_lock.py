@@ -35,11 +35,7 @@ class ServerLock:
             explain(error, url)
 
     def acquire(self) -> bool:
-        """Take the lock unless it is taken, and return whether this process holds it.
-
-        A lost connection is made again and the lock taken again. Raises `StorageError` where the
-        server does not answer.
-        """
+        """Take the lock, over a new connection if need be; return whether it is held now."""
         from sqlalchemy import text
         from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 

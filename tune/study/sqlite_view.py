@@ -16,12 +16,7 @@ from tune.study.view import TrialView
 
 
 def read_sqlite(url: str, name: str) -> tuple[dict[str, Any], list[TrialView]] | None:
-    """Return the attributes and trials of the study `name` of a storage at one moment.
-
-    The trials are in the order of their numbers. SQLite is read without Optuna, whose import takes
-    longer than all else of reading. None where Optuna is to read the study: from a journal, a
-    server, or a file whose tables are of another revision than the one that is known.
-    """
+    """Return a study's attributes and ordered trials; None where only Optuna can read them."""
     found = re.fullmatch(r"sqlite:///([^?%]+)", resolve(url))
     if found is None:
         return None

@@ -38,12 +38,7 @@ def state_of(
     evaluated: bool,
     up_to_date: bool,
 ) -> StudyState:
-    """Return the state of a study from what is known of it.
-
-    `left`: trials are left under the budget; `at_work`: a driver is; `died`: the last driver left
-    its lease behind; `chosen`: there are finalists; `evaluated`: the test roles were evaluated;
-    `up_to_date`: finalists and evaluated champions are those of the present trials.
-    """
+    """Return a study's state; `left` are trials, and a driver that `died` kept its lease."""
     if at_work and (left or not begun):
         return StudyState.SEARCHING
     if not begun:

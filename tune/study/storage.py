@@ -1,8 +1,4 @@
-"""Optuna storages, opened so that they survive a crash.
-
-There are three kinds: SQLite on a local disk, PostgreSQL for several machines, and a journal file
-for a folder that several machines share.
-"""
+"""Optuna storages that survive a crash: SQLite, PostgreSQL, or a journal in a shared folder."""
 
 from __future__ import annotations
 
@@ -28,11 +24,7 @@ class StorageError(RefKDError):
 
 
 def open_storage(url: str, *, create: bool = True) -> BaseStorage:
-    """Open an SQLAlchemy URL or `journal:PATH`; `StorageError` says what is wrong with it.
-
-    A variable of the environment replaces `${NAME}` in it (`tune.config.urls`), here and in all
-    that takes the URL of a storage. Without `create` a database must have its tables.
-    """
+    """Open an SQLAlchemy URL or `journal:PATH`; without `create` a database has its tables."""
     return _open_journal(url) if is_journal(url) else _open_rdb(url, create=create)
 
 

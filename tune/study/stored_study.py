@@ -1,8 +1,4 @@
-"""A study as its storage holds it: facts of the whole, and the events of each trial.
-
-Everything is stored as user attributes of Optuna's study and trials. A trial's curve is one
-attribute an epoch, because Optuna refuses intermediate values for several objectives.
-"""
+"""A study as its storage holds it: attributes of the whole, and of each trial its events."""
 
 from __future__ import annotations
 
@@ -42,11 +38,7 @@ IDENTITY = "identity"
 
 
 class StoredStudy:
-    """Reads and writes the storage of one study, and decides nothing.
-
-    `storage` is a URL, or an open storage such as the simulator's. Events are written by one
-    process alone, which holds the study's lease.
-    """
+    """Reads and writes one study, by a URL or an open storage; its driver alone writes."""
 
     def __init__(self, file: StudyFile, storage: str | BaseStorage) -> None:
         self.file = file

@@ -1,9 +1,4 @@
-"""What the storage holds of a trial, by the study's own names.
-
-A trial's events are user attributes of it: `asked`, one `epoch:NNNN` an epoch, one `rung:NNNN` a
-decision, `ended`. Each carries a stamp: its place in the order of the study's events, its time,
-and a hash over it and all events before it.
-"""
+"""What the storage holds of a trial: its stamped events and other facts, by their keys."""
 
 from __future__ import annotations
 
@@ -122,8 +117,7 @@ class TrialView:
     @property
     def reason(self) -> str | None:
         """Why the trial failed."""
-        reason: str | None = self.attributes.get("reason")
-        return reason
+        return self.attributes.get("reason")
 
     @property
     def ended(self) -> float | None:

@@ -1,7 +1,4 @@
-"""What an experiment of a tracking server holds of one study; imports MLflow.
-
-Runs and models are found by tags that are the same in every launch, so every call may be repeated.
-"""
+"""What an experiment of a tracking server holds of one study, by its tags; imports MLflow."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Writing operations to a tracking server; imports MLflow: import it off the main path.
-
-Every call may be repeated: an epoch that a run holds is left as it is, and tags, parameters and
-states come out the same.
-"""
+"""Writing operations, which may all be repeated, to a tracking server; imports MLflow."""
 
 from __future__ import annotations
 
