@@ -1,9 +1,4 @@
-"""Replay: run a study's recorded events through the code that made them, and compare.
-
-Nothing is trained. Every epoch is taken from the storage; proposals of the sampler and decisions
-are computed again, in their order, on an empty study in memory. They are the same bit for bit,
-also for a search of many workers that was killed and continued, or the first difference is named.
-"""
+"""Replay: run a study's recorded events through the code that made them, and compare."""
 
 from __future__ import annotations
 

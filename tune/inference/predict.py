@@ -55,11 +55,7 @@ def predict(
     duration: float | None = None,
     top: int = 1,
 ) -> Prediction:
-    """Return the `top` spans of each query in the video of a feature file.
-
-    `duration` is the video's length in seconds; without it a row counts as one second. Raises
-    `RefKDError`, `CheckpointError` of the model and `DataError` of the features and queries.
-    """
+    """Return the `top` spans of each query; without `duration` a row counts as one second."""
     rows = read_video(features, video)
     retriever, source, facts = load_model(model, tracking=tracking)
     seconds = float(len(rows)) if duration is None else duration
@@ -76,11 +72,7 @@ def predict(
 
 
 def read_video(path: Path, video: str | None = None) -> NDArray[np.floating]:
-    """Return the rows (T, V) of a video, a row a clip in order of time; nothing is unpickled.
-
-    An HDF5 file holds an entry a video: `video` says which, where there are several. Raises
-    `DataError` where the file is of another kind, cannot be read or holds no such features.
-    """
+    """Return the rows (T, V) of a feature file, in HDF5 those of the entry `video`."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; give the features of one video")
     if path.suffix in FILE_SUFFIXES:

@@ -1,8 +1,4 @@
-"""What a search will probably do, before anything runs: the simulator on curves.
-
-The curves are the study's own where it has some, those of a file, or made-up ones: these all have
-the same shape and random final values, and only the seconds of an epoch are measured.
-"""
+"""What a search will probably do: the simulator on recorded curves, or on made-up ones."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""The order of a study's events, and the hashes that protect it.
-
-Only the driver writes events, so they have one order. Each event is stamped with its place and
-with a hash over itself and the previous event's hash. What a decision was based on is everything
-with a lower place, and a value that is changed afterwards no longer matches its hash.
-"""
+"""The order of a study's events, and the hash of each over itself and the one before it."""
 
 from __future__ import annotations
 

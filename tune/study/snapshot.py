@@ -1,8 +1,4 @@
-"""What a study is at one moment: the one read model, opened by every command that only reads.
-
-Nothing is written and no lease is taken, so a search may be at work meanwhile. Where it can be,
-SQLite is read without Optuna (`tune.study.sqlite_view`).
-"""
+"""What a study is at one moment: the one read model of every command that only reads."""
 
 from __future__ import annotations
 
@@ -24,7 +20,6 @@ from tune.study.events import champions_of
 from tune.study.finalist_events import FinalistsBegun
 from tune.study.folders import student_folders
 from tune.study.launch import Launch, read_launches
-from tune.study.lease import Driver, driver_of
 from tune.study.ledger import LedgerError, Look, read_looks
 from tune.study.locate import NoStudyError, StudyPlace, find_study
 from tune.study.opening import as_launched, check_schema, open_study
@@ -38,6 +33,7 @@ if TYPE_CHECKING:
 
     from tune.config.study_file import StudyFile
     from tune.study.environment import Environment
+    from tune.study.lease import Driver
     from tune.study.outcomes import Finalists, FinalReport
 
 
@@ -113,6 +109,8 @@ class StudySnapshot:
     @cached_property
     def last_driver(self) -> Driver | None:
         """The driver that holds the lease, or died with it; None where it was given back."""
+        from tune.study.lease import driver_of
+
         return driver_of(self.attributes)
 
     @cached_property

@@ -75,11 +75,7 @@ def database_url(url: str) -> URL:
 
 
 def mend_journal(path: Path) -> int:
-    """Cut a half-written last line off a journal; return the number of bytes removed.
-
-    The caller holds the journal's own lock where others may write. If it were left, the next
-    record would be appended to the torn line and the whole journal could not be read.
-    """
+    """Cut a torn last line off a journal whose lock is held; return how many bytes it had."""
     content = path.read_bytes()
     end = content.rfind(compat.JOURNAL_END) + 1
     os.truncate(path, end)

@@ -55,11 +55,7 @@ class Delivered:
 
 
 class Delivery:
-    """Sends what a server lacks of a source; retries an outage, puts refused operations aside.
-
-    `open_source` is called in the thread: the source may have a connection of its own. The writer
-    is made only when there is something to send.
-    """
+    """Sends in a thread what a server lacks of a source; puts refused operations aside."""
 
     def __init__(
         self, target: Target, open_source: Callable[[], Source], cursor: Cursor | None = None

@@ -111,10 +111,7 @@ class Lineage:
         )
 
     def teacher(self, role: str, tags: Mapping[str, str]) -> Iterator[op.Operation]:
-        """Yield a teacher's run with its weights, config and scores, whichever launch trained it.
-
-        The run ends when the teacher's record was written; an epoch has the time that it took.
-        """
+        """Yield a teacher's run, which ends when its record was written, whoever trained it."""
         key, name, teacher = f"teacher/{role}", f"teacher-{role}", self.teachers[role]
         record = teacher.record
         parameters = op.as_text(flat(record.model_dump(mode="json", exclude=_NOT_PARAMETERS)))

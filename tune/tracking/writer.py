@@ -90,14 +90,11 @@ class Writer:
             for one in lacking
             for name, value in one.metrics.items()
         ]
+        tags = []
         if end is not None:
-            metrics += [
-                entities.Metric(name, value, end.time, 0) for name, value in end.metrics.items()
-            ]
-        tags = {} if end is None else end.tags
-        self._client.log_batch(
-            run_id, metrics=metrics, tags=[entities.RunTag(k, v) for k, v in tags.items()]
-        )
+            metrics += [entities.Metric(k, v, end.time, 0) for k, v in end.metrics.items()]
+            tags = [entities.RunTag(k, v) for k, v in end.tags.items()]
+        self._client.log_batch(run_id, metrics=metrics, tags=tags)
         held |= {one.epoch: one.time for one in lacking}
         if end is not None:
             self._client.set_terminated(run_id, status=end.status, end_time=end.time)
