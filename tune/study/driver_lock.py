@@ -60,12 +60,7 @@ DriverLock = FileLock | ServerLock
 
 
 def settle_journal(path: Path) -> int:
-    """Repair a journal whose writer died in an append; return the bytes that were cut off.
-
-    The dead writer's lock is removed once it has not changed for `STALE` seconds; the next append
-    would wait for 30. The torn line is cut under the journal's lock, because drivers of other
-    studies may be writing to the same journal.
-    """
+    """Repair a journal whose writer died in an append; return the bytes that were cut off."""
     from optuna.storages.journal import JournalFileSymlinkLock
 
     if not path.exists():
@@ -81,7 +76,7 @@ def settle_journal(path: Path) -> int:
     if holder is not None:
         with suppress(RuntimeError):  # its holder lived after all and has just removed it
             own.release()
-    own.acquire()
+    own.acquire()  # drivers of other studies may be writing to the same journal
     try:
         return mend_journal(path)
     finally:

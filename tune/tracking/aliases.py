@@ -52,12 +52,7 @@ def checked_reason(alias: str, reason: str) -> str:
 def move_alias(
     client: MlflowClient, name: str, alias: str, version: str, reason: str
 ) -> str | None:
-    """Point an alias at a version and return its earlier holder, None where there was none.
-
-    The reason is added to the version's description, and the earlier holder gets the alias with
-    `-before`. Nothing is done where the alias points there already. The alias moves last, so that
-    a call that was cut short is repeated without harm.
-    """
+    """Point an alias at a version, which gets the reason; return its earlier holder."""
     held = client.get_registered_model(name).aliases
     earlier = str(held[alias]) if alias in held else None
     if earlier == version:
@@ -68,6 +63,7 @@ def move_alias(
     description = _with_reason(before, alias, reason)
     if description != before:
         client.update_model_version(name, version, description)
+    # Last, so that a call that was cut short is repeated without harm.
     client.set_registered_model_alias(name, alias, version)
     return earlier
 

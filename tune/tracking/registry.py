@@ -40,12 +40,7 @@ def register_champions(
     identity: str,
     move: bool = True,
 ) -> list[AliasMoved] | None:
-    """Register champions and point their aliases at them; `identity` is the study's own.
-
-    Without `move` an alias that is set stays where it is. Weights that are registered already make
-    no new version. Returns where the aliases point now; None, with a warning, where the tracking
-    server does not take them: a search does not fail for that.
-    """
+    """Register champions and point their aliases at them; without `move` only where unset."""
     target = target_of(file, identity)
     if target is None:
         return []
@@ -57,7 +52,7 @@ def register_champions(
             scrub(str(error), target.uri),
             champions[0].folder.parent,
         )
-        return None
+        return None  # a search does not fail for that
 
 
 def register(

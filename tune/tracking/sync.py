@@ -28,12 +28,7 @@ class Synced(Delivered):
 
 
 def sync(study: Path, *, everything: bool = False) -> Synced:
-    """Send what a study holds and its tracking server lacks, until all is there or it is down.
-
-    Repeated calls do no harm. `everything` sends all of it again, what was refused too, such as
-    after a server was mended. Raises `RefKDError` where tracking is off, `NoStudyError` where the
-    study was not begun, `LeaseError` where a driver is at work: it sends by itself.
-    """
+    """Send what a study holds and its server lacks; `everything` sends all of it again."""
     opened = open_snapshot(study)
     file, url = opened.file, opened.place.storage
     if not file.tracking.enabled:
