@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tune.config.study_file import StudyFile
 
 TOUCH = 20.0
-"""Seconds between two notes that a driver works: a killed launch has worked that much longer at most."""
+"""Seconds between two such notes: a killed launch has worked that much longer at most."""
 
 
 class Launches:

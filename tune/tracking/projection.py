@@ -103,8 +103,6 @@ class Projection:
             run=op.STUDY_RUN,
             time=op.milliseconds(max([*times, *(one.last for one in launches)])),
             status="FINISHED" if done else "KILLED",
-            tags={},
-            metrics={},
         )
 
     def trial(self, view: TrialView) -> Iterator[op.Operation]:

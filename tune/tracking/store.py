@@ -86,7 +86,7 @@ class Store:
         return {key: sorted(runs, key=_fullness) for key, runs in found.items()}
 
     def run(self, key: str) -> Run | None:
-        """Return the run with a key, restored, of several the fullest; None where there is none."""
+        """Return the run with a key, restored, the fullest of several; None if there is none."""
         asked = f"tags.`{RUN_TAG}` = '{self.target.owner}/{key}'"
         runs = self.client.search_runs([self.experiment], asked, ViewType.ALL)
         if not runs:
