@@ -15,7 +15,7 @@ START = "0" * 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredEvent:
-    """An event as an attribute holds it; `tune.study.events` declares its kinds and fields."""
+    """An event as an attribute holds it; every subclass of `EventBase` declares a kind."""
 
     number: int | None
     """The trial; None for an event of the study."""
