@@ -14,7 +14,7 @@ from tune.config.space import suggest
 from tune.config.study_file import StudyFile, load_study_file
 from tune.simulation.curves import Curve, CurveTable, read_curves
 from tune.simulation.simulator import simulate_search
-from tune.study.budget import hypervolume
+from tune.study.ranking import hypervolume
 
 RECORDED = Path(__file__).parent / "curves" / "charades-cd-clip.yaml"
 SHARE = 0.95

@@ -15,9 +15,10 @@ from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.teacher import find_teacher
-from tune.config.settings import TeacherTuning
 from tune.config.space import Value, flat, suggest
-from tune.config.study_file import StudyFile, tuned
+from tune.config.study_file import StudyFile
+from tune.config.teachers import TeacherTuning
+from tune.config.tuning import tuned
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import Workplace, teacher_job
 from tune.execution.progress import Reporter

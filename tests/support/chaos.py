@@ -28,7 +28,8 @@ from refkd.training.teacher import freeze_teacher, teacher_trainer
 from tune.audit.examine import examine
 from tune.audit.replay import replay
 from tune.config.study_file import TEACHER_ROLES, load_study_file
-from tune.study.locate import locate, open_study
+from tune.study.locate import locate
+from tune.study.opening import open_study
 from tune.study.view import STAMP, TrialView, view
 
 REFKD = Path(sys.executable).parent / "refkd"

@@ -16,8 +16,8 @@ from refkd.data.dataset import Dataset
 from tune.audit.examine import Diagnosis, examine
 from tune.config.study_file import load_study_file
 from tune.study.environment import environment
-from tune.tracking.record import sync
 from tune.tracking.store import RUN_TAG
+from tune.tracking.sync import sync
 from tune.tracking.target import REFUSED, Target, target_of
 
 pytestmark = pytest.mark.filterwarnings(

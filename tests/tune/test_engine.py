@@ -19,13 +19,15 @@ from tune.simulation.curves import read_curves, write_curves
 from tune.simulation.simulator import Simulated, World, simulate_search
 from tune.study.budget import stagnant, total
 from tune.study.event_log import START, events, link
-from tune.study.events import RungJudged, TeacherTrained
+from tune.study.events import TeacherTrained
 from tune.study.growth import check_growth, continue_survivors
 from tune.study.launches import TOUCH
-from tune.study.pruning import RungPruner
+from tune.study.optuna_pruning import ask_optuna
+from tune.study.ranking import current
 from tune.study.search_study import MAX_STARTS, SearchStudy
 from tune.study.summary import summarise
-from tune.study.view import STAMP, current
+from tune.study.trial_events import RungJudged
+from tune.study.view import STAMP
 
 SETTINGS = [
     {},
@@ -106,13 +108,13 @@ def test_a_pruner_asked_again_after_a_kill_decides_the_same(
     """A driver killed before its decision is stored asks once more; these pruners write."""
     settings = {"objectives": ["val_id/miou"], "pruning": {"name": pruner}}
     calm = run(**settings)
-    once = RungPruner.ask_optuna
+    once = ask_optuna
 
-    def twice(pruner: RungPruner, *asked: Any) -> RungJudged:
-        once(pruner, *asked)
-        return once(pruner, *asked)
+    def twice(*asked: Any) -> RungJudged:
+        once(*asked)
+        return once(*asked)
 
-    monkeypatch.setattr(RungPruner, "ask_optuna", twice)
+    monkeypatch.setattr("tune.study.pruning.ask_optuna", twice)
     again = run(**settings)
     assert ended(calm).count("PRUNED") > 0
     assert decisions(again) == decisions(calm)

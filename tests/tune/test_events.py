@@ -19,33 +19,34 @@ from tune.audit.examine import examine
 from tune.audit.replay import replay
 from tune.report.tables import provenance
 from tune.study.environment import Environment, environment
+from tune.study.event_base import study_events
 from tune.study.event_log import broken, events
 from tune.study.events import (
     AliasMoved,
     ChampionsChosen,
-    EpochEnded,
     Event,
-    FinalistEpochEnded,
-    FinalistsBegun,
-    FinalistTrained,
     LaunchBegun,
     LookTaken,
-    RungJudged,
     StudyEvent,
     TeacherTrained,
+    champions_of,
+    teachers_of,
+)
+from tune.study.finalist_events import FinalistEpochEnded, FinalistsBegun, FinalistTrained
+from tune.study.launch import read_launches
+from tune.study.lease import lease
+from tune.study.locate import NoStudyError, locate
+from tune.study.opening import open_study
+from tune.study.search_study import SearchStudy
+from tune.study.snapshot import open_snapshot
+from tune.study.trial_events import (
+    EpochEnded,
+    RungJudged,
     TrialAsked,
     TrialEnded,
     TrialPromoted,
-    champions_of,
-    study_events,
-    teachers_of,
     trial_event,
 )
-from tune.study.launches import read_launches
-from tune.study.lease import lease
-from tune.study.locate import NoStudyError, locate, open_study
-from tune.study.search_study import SearchStudy
-from tune.study.snapshot import open_snapshot
 from tune.study.view import SCHEMA
 
 CODE = Environment(

@@ -12,8 +12,9 @@ from refkd.data.dataset import Dataset
 from tune import finalists
 from tune.audit.examine import examine
 from tune.execution.jobs import InterruptedSearchError
-from tune.tracking.record import Record, sync
+from tune.tracking.record import Record
 from tune.tracking.store import RUN_TAG
+from tune.tracking.sync import sync
 from tune.tracking.target import registered_name
 
 pytestmark = pytest.mark.filterwarnings(

@@ -19,8 +19,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 from support.project import ROOT
 
+from tune.study.sqlite_view import read_sqlite
 from tune.study.storage import close_storage, open_storage
-from tune.study.view import ASKED, EPOCH, STAMP, key_of, read_sqlite, view
+from tune.study.view import ASKED, EPOCH, STAMP, key_of, view
 
 RANGES = {
     "float": FloatDistribution(0.0, 1.0),

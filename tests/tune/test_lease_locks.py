@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tune.study.driver_lock import STALE, ServerLock, settle_journal
+from tune.study.driver_lock import STALE, settle_journal
 from tune.study.lease import lease
+from tune.study.server_lock import ServerLock
 
 STUDY = "quick"
 

@@ -38,7 +38,8 @@ from tune import evaluate_final, finalists, load_study_file, read_summary, searc
 from tune.audit.replay import replay
 from tune.simulation.plan import probe_epoch
 from tune.study.lease import lease
-from tune.study.locate import locate, open_study
+from tune.study.locate import locate
+from tune.study.opening import open_study
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 SCORES = {0: [(40.0, 10.0)], 1: [(32.0, 20.0)], 2: [(10.0, 35.0)]}

@@ -17,7 +17,7 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.retriever import Retriever, Span
 from tune.cli import app
-from tune.inference.predict import bar
+from tune.inference.timeline import bar
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",

@@ -25,12 +25,12 @@ from tune import finalists
 from tune.audit.examine import examine
 from tune.cli import app
 from tune.inference.model import load_model
-from tune.inference.promote import check_alias, promote
+from tune.inference.promote import promote
 from tune.study.environment import environment
 from tune.study.events import AliasMoved, aliases_of
 from tune.study.lease import DRIVER, lease
 from tune.study.stored_study import IDENTITY
-from tune.tracking.registry import move_alias
+from tune.tracking.aliases import check_alias, move_alias
 from tune.tracking.target import registered_name
 
 pytestmark = pytest.mark.filterwarnings(

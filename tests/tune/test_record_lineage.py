@@ -13,7 +13,7 @@ from support.small_study import EPOCHS, SmallStudy, make_study, metrics
 
 from refkd.data.dataset import Dataset
 from tune.tracking.delivery import Delivered
-from tune.tracking.record import sync
+from tune.tracking.sync import sync
 from tune.tracking.target import experiment_name
 
 pytestmark = pytest.mark.filterwarnings(

@@ -24,8 +24,9 @@ from tune.config.study_file import StudyFile
 from tune.study.events import AliasMoved
 from tune.tracking.card import Registration
 from tune.tracking.delivery import Delivered, send
+from tune.tracking.model_files import requirements
 from tune.tracking.operations import BeginRun
-from tune.tracking.registry import register_champions, requirements
+from tune.tracking.registry import register_champions
 from tune.tracking.target import registered_name, target_of
 
 pytestmark = pytest.mark.filterwarnings(

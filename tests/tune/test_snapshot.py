@@ -19,7 +19,8 @@ from tune.config.study_file import StudyFile
 from tune.study.lease import DRIVER, lease
 from tune.study.locate import NoStudyError
 from tune.study.search_study import SearchStudy
-from tune.study.snapshot import StudyReader, StudyState, open_snapshot, state_of
+from tune.study.snapshot import StudyReader, open_snapshot
+from tune.study.state import StudyState, state_of
 
 S = StudyState
 

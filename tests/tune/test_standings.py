@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tune.study.pruners import Tie, crowding_distances, ranks
-from tune.study.summary import non_dominated
+from tune.study.ranking import non_dominated
 
 few = st.integers(0, 5).map(float)
 """Of few values, so that rows are equal in one objective or in all."""

@@ -18,12 +18,12 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from tune.cli import app
 from tune.study.environment import environment
-from tune.study.events import FinalistEpochEnded, FinalistsBegun
+from tune.study.finalist_events import FinalistEpochEnded, FinalistsBegun
 from tune.study.lease import LeaseError, lease
 from tune.tracking import delivery
 from tune.tracking.lineage import found_on_disk
 from tune.tracking.projection import Projection
-from tune.tracking.record import sync
+from tune.tracking.sync import sync
 from tune.tracking.target import experiment_name
 
 AWAY = "http://127.0.0.1:9"  # nobody listens there

@@ -14,7 +14,8 @@ from refkd.errors import RefKDError
 from refkd.recipes import RecipeConfig
 from refkd.training.teacher import find_teacher
 from tune.config.space import flat, suggest
-from tune.config.study_file import StudyFile, StudyFileError, load_study_file, tuned
+from tune.config.study_file import StudyFile, StudyFileError, load_study_file
+from tune.config.tuning import tuned
 from tune.display.console import make_console
 from tune.display.study import show_tuned
 from tune.execution.progress import Reporter

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tune.tracking.cursor import Cursor
 from tune.tracking.operations import BeginRun, EndRun, KeepFile, LogEpoch, Operation
-from tune.tracking.target import Cursor
 
 RUNS = st.sampled_from(["study", "trial/0000", "trial/0001"])
 TAGS = st.dictionaries(st.sampled_from(["attempt", "state"]), st.sampled_from(["1", "2"]))

@@ -12,6 +12,7 @@ from typing import cast
 import pytest
 
 from tune.tracking import delivery
+from tune.tracking.cursor import Cursor
 from tune.tracking.delivery import LATE, PATIENCE, Delivered, Delivery, Source, parcels
 from tune.tracking.operations import (
     BeginRun,
@@ -21,7 +22,7 @@ from tune.tracking.operations import (
     Operation,
     RefusedError,
 )
-from tune.tracking.target import REFUSED, Cursor, Target
+from tune.tracking.target import REFUSED, Target
 from tune.tracking.writer import Writer
 
 pytestmark = pytest.mark.filterwarnings(

@@ -12,7 +12,7 @@ from support.small_study import EPOCHS, OUTCOMES, SmallStudy, make_study, metric
 
 from refkd.data.dataset import Dataset
 from tune.study.environment import environment
-from tune.study.events import FinalistEpochEnded, FinalistsBegun, FinalistTrained
+from tune.study.finalist_events import FinalistEpochEnded, FinalistsBegun, FinalistTrained
 from tune.study.search_study import SearchStudy
 from tune.tracking.lineage import Lineage, found_on_disk
 from tune.tracking.operations import (
@@ -23,7 +23,8 @@ from tune.tracking.operations import (
     Operation,
     finalist_key,
 )
-from tune.tracking.projection import Projection, StudySource
+from tune.tracking.projection import Projection
+from tune.tracking.source import StudySource
 
 
 @pytest.fixture

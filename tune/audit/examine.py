@@ -35,11 +35,7 @@ class Diagnosis(Config):
 
 
 def examine(where: Path | str, *, fix: bool = False) -> Diagnosis:
-    """Compare everything that is stored of a study; with `fix`, mend what has one right answer.
-
-    `where` is as for `open_snapshot`. `LeaseError` names the driver where one is at work and
-    `fix` is wanted.
-    """
+    """Compare all that is stored of a study; `fix`, under the lease, mends what it can."""
     reader = StudyReader(where)
     study = reader.read()
     if not fix:

@@ -1,67 +1,35 @@
-"""Replay: run a study's recorded events through the code that made them, and compare.
-
-Nothing is trained. Every epoch is taken from the storage; proposals of the sampler and decisions
-are computed again, in their order, on an empty study in memory. They are the same bit for bit,
-also for a search of many workers that was killed and continued, or the first difference is named.
-"""
+"""Replay: run a study's recorded events through the code that made them, and compare."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
 from tune import compat
-from tune.study.event_log import StoredEvent, broken, events
-from tune.study.events import (
+from tune.audit.difference import Difference, Replay, altered, compare
+from tune.study.event_log import StoredEvent, events
+from tune.study.events import teachers_of
+from tune.study.launch import Launch, read_launches
+from tune.study.search_study import SearchStudy
+from tune.study.trial_events import (
     EpochEnded,
     RungJudged,
     TrialAsked,
     TrialEnded,
     TrialPromoted,
-    teachers_of,
     trial_event,
 )
-from tune.study.launches import Launch, read_launches
-from tune.study.search_study import SearchStudy
-from tune.study.view import ASKED, CONTINUES, ENDED, PROMOTION, RUNG, STAMP, view
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Something stored that does not follow from what was stored before it."""
-
-    trial: int | None
-    """None where it is of the study itself."""
-    what: str
-    stored: Any
-    replayed: Any
-
-    def __str__(self) -> str:
-        stored, replayed = _short(self.stored), _short(self.replayed)
-        where = "the study" if self.trial is None else f"trial {self.trial}"
-        return f"{where}: {self.what} is {stored}, replayed it is {replayed}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Replay:
-    """What a replay has compared, and the differences found."""
-
-    suggestions: int
-    decisions: int
-    events: int
-    differences: list[Difference]
+from tune.study.view import ASKED, CONTINUES, PROMOTION, RUNG, view
 
 
 def replay(study: optuna.Study) -> Replay:
     """Replay a whole study; the first difference ends it, since all after it would follow."""
     trials = study.get_trials(deepcopy=False)
     ordered = events(map(view, trials))
-    differences = list(_altered(trials, study.user_attrs))
+    differences = list(altered(trials, study.user_attrs))
     if not differences:
         differences = _Rebuilt(study, trials).follow(ordered)
     return Replay(
@@ -70,24 +38,6 @@ def replay(study: optuna.Study) -> Replay:
         events=len(ordered),
         differences=differences,
     )
-
-
-def _altered(trials: Sequence[FrozenTrial], attributes: Mapping[str, Any]) -> Iterator[Difference]:
-    """Yield what was changed after it was written."""
-    for trial in trials:
-        asked, ended = (trial.user_attrs.get(key) for key in (ASKED, ENDED))
-        if asked is not None and asked["values"] != trial.params:
-            yield Difference(trial.number, "the set of values", trial.params, asked["values"])
-        if ended is None or not trial.state.is_finished():
-            continue
-        if trial.state.name != ended["state"]:
-            yield Difference(trial.number, "the state", trial.state.name, ended["state"])
-        elif trial.state.name == "COMPLETE" and trial.values != ended["values"]:
-            yield Difference(trial.number, "the result", trial.values, ended["values"])
-    event = broken(map(view, trials), attributes)
-    if event is not None:
-        what = f"{event.key} (or what stood just before it)"
-        yield Difference(event.number, what, event.content, "something its hash fits")
 
 
 class _Rebuilt:
@@ -149,7 +99,7 @@ class _Rebuilt:
                 study.prune(number)
             case TrialEnded():
                 study.fail(number, str(view(self._trials[number]).reason))
-        return _compare(study, number, stored)
+        return compare(study, number, stored)
 
     def _ask(self, study: SearchStudy, number: int) -> int:
         original = self._trials[number]
@@ -162,18 +112,3 @@ class _Rebuilt:
             }
             study.optuna.enqueue_trial(line, user_attrs=inherited)
         return study.begin().number
-
-
-def _compare(study: SearchStudy, number: int, event: StoredEvent) -> Difference | None:
-    made = study.optuna.get_trials(deepcopy=False)[number].user_attrs.get(event.key)
-    if made is None:
-        return Difference(number, event.key, event.content, "not there")
-    content = {key: value for key, value in made.items() if key != STAMP}
-    if content != event.content:
-        return Difference(number, event.key, event.content, content)
-    return None
-
-
-def _short(value: Any, limit: int = 160) -> str:
-    text = str(value)
-    return text if len(text) <= limit else text[:limit] + "…"

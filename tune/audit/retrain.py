@@ -11,7 +11,7 @@ from refkd.training.student import student_trainer
 from refkd.training.teacher import find_teacher
 from refkd.training.threads import threads
 from refkd.training.trainer import Trainer
-from tune.audit.replay import Difference
+from tune.audit.difference import Difference
 from tune.config.study_file import TEACHER_ROLES
 from tune.execution.jobs import mean
 from tune.study.folders import teacher_folder
@@ -29,13 +29,7 @@ class Retrained:
 
 
 def retrain(where: Path | str, number: int) -> Retrained:
-    """Train a trial again from its first epoch and compare every metric but its cost.
-
-    `where` is as for `open_snapshot`.
-
-    Nothing is written. Equal bit for bit on the same type of CPU with the same libraries. Raises
-    `RefKDError` where the study has no such trial, or it continues another one.
-    """
+    """Train a trial again, writing nothing, and compare every metric but its cost bit for bit."""
     study = open_snapshot(where)
     file, trial = study.file, _find(study, number)
     first = study.launches[0]

@@ -15,8 +15,8 @@ from tune.cli.command import AddressOption, Output, SnapshotArgument, StudyArgum
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tune.audit.difference import Replay
     from tune.audit.examine import Diagnosis
-    from tune.audit.replay import Replay
     from tune.audit.retrain import Retrained
     from tune.cluster.findings import Checked
 
@@ -120,7 +120,7 @@ def sync(
 
     Example: `refkd sync studies/quickstart.yaml`
     """
-    from tune.tracking.record import sync as run
+    from tune.tracking.sync import sync as run
 
     found = run(study, everything=everything)
     lines = [f"study {found.study}: {found.sent} events sent to {found.server}"]

@@ -180,8 +180,8 @@ def predict(
     Example: `refkd predict --model models:/refkd-quickstart@best-ood --features video.npy
     --query "a person opens the door" --duration 30.5 --png spans.png`
     """
-    from tune.inference.predict import draw_answers
     from tune.inference.predict import predict as run
+    from tune.inference.timeline import draw_answers
     from tune.study.locate import default_tracking, locate
 
     if tracking is None and study is not None:
@@ -196,7 +196,7 @@ def predict(
 
 def _show_prediction(console: Console, found: Prediction, *, png: Path | None) -> None:
     from tune.display.console import say, say_caveats
-    from tune.inference.predict import show_answers
+    from tune.inference.timeline import show_answers
 
     show_answers(console, found.answers, found.duration)
     say(console, ", ".join([found.model, *(f"{k} {v}" for k, v in found.facts.items())]), "dim")

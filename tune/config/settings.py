@@ -8,47 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, model_validator
 
 from refkd.config import Config
-from refkd.models import BackboneConfig
-from refkd.recipes.config import RecipeConfig
-from tune.config.space import Dimension
 from tune.config.urls import without_password
 
 Metric = Annotated[str, Field(pattern=r"^val_(id|ood)/(miou|d?r1_iou0\.[13579])$")]
 ShownUrl = Annotated[str, PlainSerializer(without_password)]
 """A URL that is written to studies, runs and workers without a password."""
-
-
-class TeacherTuning(Config):
-    """What `refkd teach --tune` searches of a teacher; a search of students leaves it alone."""
-
-    space: dict[str, Dimension] = Field(min_length=1)
-    """Dotted keys of a teacher: backbone, recipe, training."""
-    trials: int = Field(default=12, ge=1)
-    """Teachers to train."""
-
-
-class TeacherSpec(Config):
-    """How one teacher is made; what is not given is as in the study's own sections."""
-
-    recipe: RecipeConfig
-    """A preset by name, or a preset with switches changed."""
-    backbone: BackboneConfig | None = None
-    """Another network than the student's."""
-    training: dict[str, Any] = Field(default_factory=dict)
-    """Keys of the training section that differ for this teacher."""
-    seed: int | None = None
-    """Another seed than the study's."""
-    tune: TeacherTuning | None = None
-    """Its own hyperparameters, for `refkd teach --tune`."""
-
-
-class Teachers(Config):
-    """The two frozen teachers; each keeps the epoch that was best on its own validation role."""
-
-    id: TeacherSpec = TeacherSpec(recipe=RecipeConfig.named("id"))
-    """Good in distribution: ordinary training, kept by `val_id/miou`."""
-    ood: TeacherSpec = TeacherSpec(recipe=RecipeConfig.named("refkd_text"))
-    """Good out of distribution, kept by `val_ood/miou`."""
 
 
 class Sampler(Config):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations_with_replacement
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +12,13 @@ from refkd.config import Config
 from refkd.data.simulate import SimulationConfig
 from refkd.distill.config import DistillConfig
 from refkd.errors import RefKDError
-from refkd.models import NETWORKS, BackboneConfig, VSLNetConfig
+from refkd.models import BackboneConfig, VSLNetConfig
 from refkd.seeds import derive_seed
 from refkd.training.config import TrainingConfig
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import TeacherConfig
+from tune.config.faults import faults_of, keys_of
+from tune.config.keys import check_keys, put
 from tune.config.limits import Budget, Prices, Replicates, Resources
 from tune.config.settings import (
     Constraint,
@@ -25,15 +26,14 @@ from tune.config.settings import (
     Pruning,
     Sampler,
     ShownUrl,
-    Teachers,
-    TeacherSpec,
     Tracking,
     WarmStart,
 )
-from tune.config.space import Dimension, Value, Values, check_keys, flat, lowest, nearest, put
-from tune.config.yaml_file import YamlFile, read_yaml
+from tune.config.space import Dimension, Value, Values, flat, lowest
+from tune.config.teachers import Teachers, TeacherSpec
+from tune.config.tuning import check_tuning, first_message
+from tune.config.yaml_file import read_yaml
 
-ORACLE, PRESET = "recipe.oracle", "recipe.preset"
 SECTIONS = ("backbone", "distill", "training")
 TEACHER_ROLES = ("id", "ood")
 CAVEATS = {
@@ -148,20 +148,14 @@ class StudyFile(Config):
         return StudentConfig.model_validate({**settings, "seed": seed})
 
     def seeds(self) -> list[int]:
-        """Return the seeds of a trial's students, the same for all trials.
-
-        Trials then differ by their values alone (common random numbers).
-        """
+        """Return the seeds of a trial's students, the same for all (common random numbers)."""
         return [
             derive_seed(self.seed, "students", replicate) % (1 << 31)
             for replicate in range(self.replicates.seeds)
         ]
 
     def teacher_config(self, role: str, *, epochs: int | None = None) -> TeacherConfig:
-        """Return the configuration of the teacher `id` or `ood`.
-
-        `epochs` takes the place of the study's own, so that students may grow without it.
-        """
+        """Return the teacher `id` or `ood`, trained for `epochs` where they are given."""
         spec: TeacherSpec = getattr(self.teachers, role)
         training = self.training.model_dump(mode="json")
         training |= {"select": "best", "select_by": f"val_{role}/miou"}
@@ -196,51 +190,7 @@ def load_study_file(path: Path | str) -> StudyFile:
     try:
         return StudyFile.model_validate(file.content)
     except ValidationError as error:
-        raise StudyFileError("\n".join(_faults(file, error))) from None
-
-
-def tuned(config: TeacherConfig, values: Mapping[str, Value]) -> TeacherConfig:
-    """Return a teacher with some values in the place of its own, by dotted key.
-
-    Another `recipe.preset` brings its own switches; those that the recipe changed stay changed.
-    Raises pydantic's `ValidationError` where the values do not go together.
-    """
-    settings: dict[str, Any] = config.model_dump(mode="json")
-    if PRESET in values:
-        settings["recipe"] = config.recipe.changes()
-    for path, value in values.items():
-        put(settings, path, value)
-    return TeacherConfig.model_validate(settings)
-
-
-def _check_tuning(where: str, config: TeacherConfig, space: Mapping[str, Dimension]) -> None:
-    """Build the teachers at the ends of every two ranges; `ValueError` names what fails."""
-    if config.recipe.oracle or ORACLE in space:
-        raise ValueError(
-            f"{where}: an oracle learns of the pairs that it is judged by, so there is nothing to "
-            f"tune; remove `tune`, or `oracle` from the recipe and {ORACLE} from the space"
-        )
-    known = flat(config.model_dump(mode="json"))
-    check_keys(where, space, known, "a teacher")
-    for values in _corners(space, known):
-        try:
-            tuned(config, values)
-        except ValidationError as error:
-            raise ValueError(
-                f"{where}: {values} is not valid: {_first_message(error)}; or let a key depend on "
-                "another by `when: {KEY: VALUES}`, without which it keeps its fixed value"
-            ) from None
-
-
-def _corners(space: Mapping[str, Dimension], fixed: Values) -> Iterator[Values]:
-    """Yield points with every two ranges at each of their ends, where both are in use."""
-    ends = [(name, value) for name, dimension in space.items() for value in dimension.examples()]
-    for pair in combinations_with_replacement(ends, 2):
-        given = dict(pair)
-        held = {k: v for name in given for k, v in space[name].conditions().items()}
-        point = lowest(space, {**held, **given}, fixed)
-        if all(space[name].active({**fixed, **point}) for name in given):
-            yield {name: value for name, value in point.items() if name in space}
+        raise StudyFileError("\n".join(faults_of(file, error, StudyFile.model_fields))) from None
 
 
 def _check_teacher(study: StudyFile, role: str) -> None:
@@ -248,10 +198,10 @@ def _check_teacher(study: StudyFile, role: str) -> None:
     try:
         config = study.teacher_config(role)
     except ValidationError as error:
-        raise ValueError(f"teachers.{role}: {_first_message(error)}") from None
+        raise ValueError(f"teachers.{role}: {first_message(error)}") from None
     tuning = getattr(study.teachers, role).tune
     if tuning is not None:
-        _check_tuning(f"teachers.{role}.tune.space", config, tuning.space)
+        check_tuning(f"teachers.{role}.tune.space", config, tuning.space)
 
 
 def _check_points(study: StudyFile) -> None:
@@ -270,44 +220,10 @@ def _check_point(study: StudyFile, values: Mapping[str, Value]) -> None:
         config = study.student_config(lowest(study.space, values, study.fixed()), seed=0)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in _keys(first["loc"]))
+        where = ".".join(str(part) for part in keys_of(first["loc"]))
         raise ValueError(f"space: {dict(values)} is not valid: {where}: {first['msg']}") from None
     if config.distill.warmup_epochs > config.training.epochs:
         raise ValueError(
             f"distill.warmup_epochs can be {config.distill.warmup_epochs}, more than "
             f"training.epochs={config.training.epochs}: no epoch would be left after the warm-up"
         )
-
-
-def _first_message(error: ValidationError) -> str:
-    return error.errors()[0]["msg"].removeprefix("Value error, ")
-
-
-def _faults(file: YamlFile, error: ValidationError) -> list[str]:
-    faults = []
-    for fault in error.errors():
-        location = _keys(fault["loc"])
-        line = file.line(location) or 1
-        where = ".".join(str(part) for part in location) or "the study"
-        faults.append(f"{file.path}:{line}: {where}: {_message(fault['msg'], location)}")
-    return faults
-
-
-def _keys(location: Sequence[str | int]) -> tuple[str | int, ...]:
-    """Return the keys of a fault's place; behind `backbone` pydantic names its kind as well."""
-    return tuple(
-        part
-        for before, part in zip((None, *location), location, strict=False)
-        if before != "backbone" or part not in NETWORKS
-    )
-
-
-def _message(message: str, location: Sequence[str | int]) -> str:
-    message = message.removeprefix("Value error, ")
-    if message.startswith("Input tag"):
-        return f"no backbone has that name; the known ones are {', '.join(NETWORKS)}"
-    if message.startswith("Extra inputs"):
-        return "no such key" + nearest(str(location[-1]), StudyFile.model_fields)
-    if message == "Field required":
-        return "is missing; give it a value"
-    return message

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from refkd.evaluation.comparison import MEANING, Figure
-from tune.config.space import put
+from tune.config.keys import put
 from tune.config.urls import without_password
 from tune.display.console import SCORES, aliases_of, make_table, say, say_caveats, score, states
 from tune.results.probe_rows import MEANING as PROBES_MEANING

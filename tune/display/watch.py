@@ -16,9 +16,10 @@ from rich.text import Text
 
 from refkd.config import Config
 from tune.display.console import ID, OOD, make_table, say, score, states
-from tune.study.budget import hypervolume
-from tune.study.snapshot import StudyReader, StudySnapshot, StudyState
-from tune.study.summary import Summary, best_by_objective
+from tune.study.ranking import best_by_objective, hypervolume
+from tune.study.snapshot import StudyReader, StudySnapshot
+from tune.study.state import StudyState
+from tune.study.summary import Summary
 from tune.study.view import ENDED, EPOCH, TrialView, key_of
 
 LATEST = 5

@@ -20,7 +20,8 @@ from tune.execution.progress import Reporter
 from tune.study.folders import trial_folder
 from tune.study.growth import check_growth
 from tune.study.lease import lease
-from tune.study.locate import open_study, place_of
+from tune.study.locate import place_of
+from tune.study.opening import open_study
 from tune.study.search_study import SearchStudy, TrialRequest
 from tune.study.summary import Summary, summarise
 

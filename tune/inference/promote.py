@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,29 +10,21 @@ from refkd.errors import RefKDError
 from refkd.training.export import FrozenStudent, open_student
 from tune.results.champions import ALIASES, BALANCED, best_seed, keep_retriever
 from tune.results.comparison import compare, open_students, system_name
-from tune.study.events import AliasMoved, finalists_code
+from tune.study.events import AliasMoved
+from tune.study.finalist_events import finalists_code
 from tune.study.folders import trial_folder
-from tune.study.launches import made_with
+from tune.study.launch import made_with
 from tune.study.lease import LeaseError, lease
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import StoredStudy, append_unordered, identity_of
+from tune.tracking.aliases import check_alias, checked_reason
 from tune.tracking.card import Registration
 from tune.tracking.operations import finalist_key, trial_key
-from tune.tracking.target import BEFORE, target_of
-
-LONGEST_REASON = 500
-_ALLOWED = re.compile(r"[A-Za-z0-9_-]{1,240}")
-_RESERVED = re.compile(r"latest|v\d+", re.IGNORECASE)
+from tune.tracking.target import target_of
 
 
 def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
-    """Register a complete trial's student and move an alias of the study's model to it.
-
-    Of a finalist, the student of its best fresh seed is registered, with the scores of the mean
-    over all of them. The move is stored in the study, nothing else of it changes. Raises
-    `RefKDError` where the trial is not complete, MLflow does not take the alias's name, or the
-    tracking server does not take the model.
-    """
+    """Register a complete trial's student, a finalist's best one, and move an alias to it."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 
@@ -41,12 +32,7 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
     from tune.tracking.registry import register
 
     check_alias(alias)
-    reason = " ".join(reason.split())
-    if not 0 < len(reason) <= LONGEST_REASON:
-        raise RefKDError(
-            f"the reason has {len(reason)} characters; say in 1 to {LONGEST_REASON} why this "
-            f"trial is to be {alias}"
-        )
+    reason = checked_reason(alias, reason)
     opened = open_snapshot(study)
     file = opened.file
     if not file.tracking.enabled:
@@ -78,24 +64,6 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
         raise unanswered(target.uri, error) from None
     _store(opened, move)
     return move
-
-
-def check_alias(alias: str) -> None:
-    """Raise `RefKDError` where MLflow would refuse a name, or refkd gives it itself."""
-    if _ALLOWED.fullmatch(alias) is None:
-        raise RefKDError(
-            f"alias {alias!r} is no name that MLflow takes; use letters, digits, _ and -, such as "
-            "best-ood"
-        )
-    if _RESERVED.fullmatch(alias):
-        raise RefKDError(
-            f"alias {alias!r} is reserved by MLflow; use another, such as stable-{alias}"
-        )
-    if alias.endswith(BEFORE):
-        raise RefKDError(
-            f"alias {alias!r} is given to the earlier holder of {alias.removesuffix(BEFORE)!r}; "
-            "move that one"
-        )
 
 
 def _check_trial(study: StudySnapshot, trial: int) -> None:
@@ -133,11 +101,7 @@ def _students(
 
 
 def _store(study: StudySnapshot, move: AliasMoved) -> None:
-    """Store the move in the study.
-
-    Only the holder of the lease gives events their place in the order: while a driver is at work,
-    the move is stored without one.
-    """
+    """Store the move; without a place in the order of events while a driver is at work."""
     url = study.place.storage
     try:
         with lease(url, study.name, objectives=len(study.objectives)):

@@ -18,7 +18,8 @@ from tune.report.figure import Table, plural
 from tune.results.bill import make_bill
 from tune.study.environment import environment
 from tune.study.events import teachers_of
-from tune.study.snapshot import StudySnapshot, StudyState
+from tune.study.snapshot import StudySnapshot
+from tune.study.state import StudyState
 from tune.tracking.target import registered_name
 
 

@@ -18,8 +18,9 @@ from optuna.visualization import plot_param_importances, plot_slice
 from tune.display.console import metric_name
 from tune.report import draw
 from tune.report.figure import Panel, Section, Table, plural, short_name, shown, too_few
+from tune.study.ranking import current
 from tune.study.snapshot import StudySnapshot
-from tune.study.view import TrialView, current
+from tune.study.view import TrialView
 
 FEW = 30
 """Complete trials below which a ranking of the values is called a hint."""

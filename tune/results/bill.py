@@ -12,11 +12,14 @@ from pydantic import Field
 
 from refkd.config import Config
 from tune.config.limits import Limits, Prices
-from tune.study.budget import Spent, hypervolume, priced, spent_by
-from tune.study.events import FinalistTrained, study_events, teachers_of
-from tune.study.launches import Launch
+from tune.study.budget import Spent, priced, spent_by
+from tune.study.event_base import study_events
+from tune.study.events import teachers_of
+from tune.study.finalist_events import FinalistTrained
+from tune.study.launch import Launch
+from tune.study.ranking import current, hypervolume
 from tune.study.snapshot import StudySnapshot
-from tune.study.view import TrialView, current
+from tune.study.view import TrialView
 
 NAMES = {"COMPLETE": "useful", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 

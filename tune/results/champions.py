@@ -18,10 +18,12 @@ from tune.config.study_file import StudyFile
 from tune.execution.progress import Reporter
 from tune.execution.study_jobs import OpenSearch
 from tune.results.comparison import compare, open_students, system_name
-from tune.study.events import ChampionsChosen, SeedResult, champions_of, finalists_code
-from tune.study.launches import made_with
+from tune.study.events import ChampionsChosen, champions_of
+from tune.study.finalist_events import SeedResult, finalists_code
+from tune.study.launch import made_with
 from tune.study.outcomes import Comparison, Finalist, Finalists
-from tune.study.summary import CHAMPIONS, FINALISTS
+from tune.study.ranking import CHAMPIONS
+from tune.study.summary import FINALISTS
 from tune.tracking.card import Registration
 from tune.tracking.operations import finalist_key, trial_key
 

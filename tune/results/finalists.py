@@ -31,16 +31,17 @@ from tune.execution.progress import Reporter, scores_text
 from tune.execution.study_jobs import OpenSearch, open_ended_search
 from tune.results.champions import BALANCED, place_by, select_finalist_champions
 from tune.study.environment import environment
-from tune.study.events import (
+from tune.study.event_base import study_events
+from tune.study.finalist_events import (
     FinalistEpochEnded,
     FinalistsBegun,
     FinalistTrained,
     SeedResult,
-    study_events,
 )
 from tune.study.folders import finalist_folder
 from tune.study.outcomes import Finalist, Finalists
-from tune.study.view import TrialView, current
+from tune.study.ranking import current
+from tune.study.view import TrialView
 from tune.tracking.operations import finalist_key
 from tune.tracking.record import Record
 

@@ -14,10 +14,8 @@ from refkd.evaluation.predictions import measure
 from refkd.training.export import FrozenStudent
 from refkd.training.validation import VALIDATION_ROLES
 from tune.results.comparison import open_students
-from tune.study.budget import hypervolume
+from tune.study.ranking import best_by_objective, current, hypervolume
 from tune.study.snapshot import StudySnapshot, open_snapshot
-from tune.study.summary import best_by_objective
-from tune.study.view import current
 
 
 class StudyRow(Config):

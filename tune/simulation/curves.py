@@ -45,8 +45,8 @@ class Curve(Config):
     @cached_property
     def _walls(self) -> list[float]:
         """Wall seconds at the end of each epoch, from 0 before the first."""
-        known = (m.get("cost/wall_seconds", float(i)) for i, m in enumerate(self.metrics, 1))
-        return [0.0, *known]
+        known = enumerate(self.metrics, start=1)
+        return [0.0, *(row.get("cost/wall_seconds", float(epoch)) for epoch, row in known)]
 
 
 class CurveTable(Config):
@@ -72,11 +72,7 @@ class CurveTable(Config):
         return points, np.array([-len(curve.metrics) for curve in self.curves])
 
     def nearest(self, values: Mapping[str, Value]) -> Curve:
-        """Return the curve of the recorded point nearest to some values.
-
-        Numbers are compared by their place in the recorded range, positive ones by logarithm; a
-        choice is near itself alone. Ties go to the longer curve, then to the earlier one.
-        """
+        """Return the curve of the nearest recorded point; of equals the longer, then the first."""
         points, lengths = self._points
         distance = np.square(points - np.array(self._point(values))).sum(axis=1)
         return self.curves[int(np.lexsort((lengths, distance))[0])]

@@ -1,8 +1,4 @@
-"""What a search will probably do, before anything runs: the simulator on curves.
-
-The curves are the study's own where it has some, those of a file, or made-up ones: these all have
-the same shape and random final values, and only the seconds of an epoch are measured.
-"""
+"""What a search will probably do: the simulator on recorded curves, or on made-up ones."""
 
 from __future__ import annotations
 
@@ -58,11 +54,9 @@ def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Pla
             source, table = "the study's own curves", curves_of(open_snapshot(path))
         except (NoStudyError, CurvesError):
             source = "no curves yet: ends drawn at random, time measured on a few steps"
-    if table is None:
-        seconds = probe_epoch(file)
-    else:
-        known = [(curve, e) for curve in table.curves for e in range(1, len(curve.metrics) + 1)]
-        seconds = float(np.mean([curve.seconds(epoch) for curve, epoch in known]))
+    held = [] if table is None else table.curves
+    known = [curve.seconds(e) for curve in held for e in range(1, len(curve.metrics) + 1)]
+    seconds = float(np.mean(known)) if known else probe_epoch(file)
     runs = []
     for seed in range(SEARCHES):
         seeded = file.model_copy(update={"seed": file.seed + seed, "constraints": []})
@@ -76,7 +70,6 @@ def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Pla
     epochs = float(np.mean([run.epochs for run in runs]))
     cpu = epochs * seconds * file.resources.cpu * file.replicates.race
     gpu = epochs * seconds * file.resources.gpu * file.replicates.race
-    wall = float(np.mean([run.seconds for run in runs]))
     return Plan(
         study=file.name,
         source=source,
@@ -85,7 +78,7 @@ def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Pla
         trials=reaching.get(1, 0.0),
         epochs=epochs,
         full_epochs=file.budget.trials * file.training.epochs,
-        hours=wall / 3600,
+        hours=float(np.mean([run.seconds for run in runs])) / 3600,
         cpu_hours=cpu / 3600,
         money=priced(epochs=0, cpu_seconds=cpu, gpu_seconds=gpu, prices=file.prices).money,
         currency=file.prices.currency,

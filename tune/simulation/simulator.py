@@ -1,9 +1,4 @@
-"""A search on recorded curves: the same study, sampler and pruner, with a clock of its own.
-
-Workers, time, costs, crashed workers and killed drivers are simulated; whatever is asked, decided
-and stored is what a real search would ask, decide and store. Algorithms are compared on it, and a
-plan is made with it.
-"""
+"""A search on recorded curves by a clock of its own, asked and stored as a real one is."""
 
 from __future__ import annotations
 
@@ -80,10 +75,7 @@ class Simulated:
 
     def _fill(self) -> None:
         """Give every idle worker something to do."""
-        while len(self._due) < self.file.workers:
-            ask = self.study.ask()
-            if ask is None:
-                return
+        while len(self._due) < self.file.workers and (ask := self.study.ask()):
             self.events += 1
             view = self.study.views()[ask.number]
             self._schedule(ask, self.table.nearest(ask.values), view.epoch + 1)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-import numpy as np
+from tune.study.ranking import hypervolume
 
 if TYPE_CHECKING:
     from tune.config.limits import Bounded, Prices
@@ -28,10 +28,7 @@ class Spent:
 
 
 def spent_by(view: TrialView, limits: Bounded) -> Spent:
-    """Return what a trial used, without what it inherited from a trial that it continues.
-
-    A complete trial has trained all its seeds, any other one those that race.
-    """
+    """Return what a trial used itself, in all its seeds or, unless complete, those that race."""
     known = view.attributes
     complete = view.state == "COMPLETE"
     used = {**view.last, **view.kept} if complete else view.last
@@ -108,18 +105,3 @@ def stagnant(views: Sequence[TrialView]) -> int:
         since = 0 if volume > best else since + 1
         best = max(best, volume)
     return since
-
-
-def hypervolume(points: Sequence[Sequence[float]]) -> float:
-    """Return the volume that some points dominate above 0, objectives maximised.
-
-    >>> hypervolume([[1.0, 2.0], [2.0, 1.0]])
-    3.0
-    """
-    if not points:
-        return 0.0
-    import moocore
-
-    values = np.asarray(points, dtype=np.float64)
-    reference = np.zeros(values.shape[1])
-    return float(moocore.hypervolume(values, ref=reference, maximise=True))

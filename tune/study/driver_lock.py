@@ -1,32 +1,22 @@
-"""The lock of a study's driver, which the system frees when its holder dies, however it dies.
-
-SQLite and journal: a lock of the operating system on a file beside the storage. PostgreSQL: an
-advisory lock of the server, which lives as long as the connection that took it. It needs a direct
-connection: a pool that uses another connection for each statement does not keep it.
-"""
+"""The lock of a study's driver, which the system or PostgreSQL frees when its holder dies."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import filelock
 
 from tune import compat
-from tune.study.storage import StorageError, database_url, explain, file_of, mend_journal
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
+from tune.study.server_lock import ServerLock
+from tune.study.storage import StorageError, file_of, mend_journal
 
 STALE = 3.0
 """Seconds after which a journal's lock that does not change counts as a dead writer's. An append
 takes milliseconds; Optuna itself waits for 30 s."""
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
-_KEEPALIVE = ("tcp_keepalives_idle=30", "tcp_keepalives_interval=10", "tcp_keepalives_count=3")
 
 
 def driver_lock(url: str, study: str) -> DriverLock:
@@ -38,10 +28,7 @@ def driver_lock(url: str, study: str) -> DriverLock:
 
 
 class FileLock:
-    """An operating system's lock on a file.
-
-    On a file system without such locks every process takes it, and the heartbeat decides.
-    """
+    """A lock on a file; where the file system has none every process takes it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -69,74 +56,11 @@ class FileLock:
         self._lock.release(force=True)
 
 
-class ServerLock:
-    """An advisory lock of PostgreSQL, on a connection of its own."""
-
-    def __init__(self, url: str, study: str) -> None:
-        from sqlalchemy import create_engine
-        from sqlalchemy.pool import NullPool
-
-        digest = hashlib.sha256(f"refkd/driver/{study}".encode()).digest()
-        self._key = int.from_bytes(digest[:8], "big", signed=True)
-        self._url = url
-        self._connection: Connection | None = None
-        try:
-            self._engine = create_engine(
-                database_url(url),
-                poolclass=NullPool,
-                isolation_level="AUTOCOMMIT",
-                connect_args={"connect_timeout": 10},
-            )
-        except ImportError as error:
-            explain(error, url)
-
-    def acquire(self) -> bool:
-        """Take the lock unless it is taken, and return whether this process holds it.
-
-        A lost connection is made again and the lock taken again. Raises `StorageError` where the
-        server does not answer.
-        """
-        from sqlalchemy import text
-        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-        if self._connection is not None:
-            try:
-                self._connection.execute(text("SELECT 1"))
-                return True
-            except DBAPIError:
-                self.release()
-        try:
-            connection = self._engine.connect()
-            # The server then notices within a minute that a holder's machine has lost its power.
-            for setting in _KEEPALIVE:
-                connection.execute(text(f"SET {setting}"))
-            lock = text("SELECT pg_try_advisory_lock(:key)")
-            taken = bool(connection.execute(lock, {"key": self._key}).scalar())
-        except SQLAlchemyError as error:
-            explain(error, self._url)
-        self._connection = connection
-        if not taken:
-            self.release()
-        return taken
-
-    def release(self) -> None:
-        """Close the connection: the server frees the lock."""
-        if self._connection is not None:
-            self._connection.invalidate()
-            self._connection.close()
-            self._connection = None
-
-
 DriverLock = FileLock | ServerLock
 
 
 def settle_journal(path: Path) -> int:
-    """Repair a journal whose writer died in an append; return the bytes that were cut off.
-
-    The dead writer's lock is removed once it has not changed for `STALE` seconds; the next append
-    would wait for 30. The torn line is cut under the journal's lock, because drivers of other
-    studies may be writing to the same journal.
-    """
+    """Repair a journal whose writer died in an append; return the bytes that were cut off."""
     from optuna.storages.journal import JournalFileSymlinkLock
 
     if not path.exists():
@@ -152,7 +76,7 @@ def settle_journal(path: Path) -> int:
     if holder is not None:
         with suppress(RuntimeError):  # its holder lived after all and has just removed it
             own.release()
-    own.acquire()
+    own.acquire()  # drivers of other studies may be writing to the same journal
     try:
         return mend_journal(path)
     finally:

@@ -1,9 +1,4 @@
-"""The order of a study's events, and the hashes that protect it.
-
-Only the driver writes events, so they have one order. Each event is stamped with its place and
-with a hash over itself and the previous event's hash. What a decision was based on is everything
-with a lower place, and a value that is changed afterwards no longer matches its hash.
-"""
+"""The order of a study's events, and the hash of each over itself and the one before it."""
 
 from __future__ import annotations
 
@@ -20,7 +15,7 @@ START = "0" * 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredEvent:
-    """An event as an attribute holds it; `tune.study.events` declares its kinds and fields."""
+    """An event as an attribute holds it; every subclass of `EventBase` declares a kind."""
 
     number: int | None
     """The trial; None for an event of the study."""
@@ -51,10 +46,7 @@ def events(
 def broken(
     trials: Iterable[TrialView], attributes: Mapping[str, Any] | None = None
 ) -> StoredEvent | None:
-    """Return the first event whose content does not match its hash; None where all do.
-
-    Where an event is missing, the one after it does not match.
-    """
+    """Return the first event that does not match its hash; None where all do."""
     before = START
     for event in events(trials, attributes):
         stamp = event.stamp

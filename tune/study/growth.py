@@ -10,12 +10,13 @@ from refkd.errors import RefKDError
 from refkd.training.config import TrainingConfig
 from tune.config.space import Value, Values, flat
 from tune.config.study_file import StudyFileError
+from tune.study.ranking import best_first
 from tune.study.snapshot import open_snapshot
-from tune.study.view import CONTINUES, TrialView, current
+from tune.study.view import CONTINUES
 
 if TYPE_CHECKING:
     from tune.config.study_file import StudyFile
-    from tune.study.launches import Launch
+    from tune.study.launch import Launch
     from tune.study.search_study import SearchStudy
 
 
@@ -68,12 +69,7 @@ def _conflicts(file: StudyFile, launch: Launch) -> Iterator[str]:
 
 
 def continue_survivors(study: SearchStudy) -> list[int]:
-    """Put every complete trial of fewer epochs in the queue again, to go on from its checkpoint.
-
-    Optuna's finished trials never change, so the rest of the training is a trial of its own that
-    says which one it continues; on the front it takes that one's place. Trials that continue
-    others do not count against the budget of trials.
-    """
+    """Queue complete trials of fewer epochs again: Optuna's own never change once they ended."""
     views = study.views()
     known = {v.attributes.get(CONTINUES) for v in views}
     grown = []
@@ -95,11 +91,7 @@ def continue_survivors(study: SearchStudy) -> list[int]:
 
 
 def warm_points(file: StudyFile) -> list[Values]:
-    """Return the points of `warm_start`, those of the paper first; inside the space, each once.
-
-    Of another study its best trials are taken, those on its front first, with the values of the
-    keys that both spaces have. Raises `StudyFileError` where such a study shares none.
-    """
+    """Return the points of `warm_start` inside the space, each once; the paper's come first."""
     points: list[Values] = []
     if file.warm_start.paper:
         sections = {"distill": DistillConfig(), "training": TrainingConfig()}
@@ -107,7 +99,7 @@ def warm_points(file: StudyFile) -> list[Values]:
         points.append(_inside(file, flat(defaults)))
     for path in file.warm_start.studies:
         views = open_snapshot(path).trials
-        found = [p for trial in _best_first(views) if (p := _inside(file, trial.values))]
+        found = [p for trial in best_first(views) if (p := _inside(file, trial.values))]
         if views and not found:
             raise StudyFileError(
                 f"warm_start.studies: {path} has no complete trial with a value inside this "
@@ -115,19 +107,6 @@ def warm_points(file: StudyFile) -> list[Values]:
             )
         points += found[: file.warm_start.top]
     return [p for n, p in enumerate(points) if p and p not in points[:n]]
-
-
-def _best_first(views: Sequence[TrialView]) -> list[TrialView]:
-    """Order complete trials by their front, then by the sum of their objectives."""
-    import moocore
-    import numpy as np
-
-    complete = [v for v in current(views) if v.objectives]
-    if not complete:
-        return []
-    values = np.array([v.objectives for v in complete], dtype=np.float64)
-    order = np.lexsort((-values.sum(axis=1), moocore.pareto_rank(values, maximise=True)))
-    return [complete[i] for i in order]
 
 
 def _inside(file: StudyFile, values: Mapping[str, Value]) -> Values:

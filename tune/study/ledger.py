@@ -63,10 +63,7 @@ class Look(Config):
 
 
 def read_looks(folder: Path) -> list[Look]:
-    """Return the evaluations of a study, the first one first.
-
-    Raises `LedgerError` where a row cannot be read, so that they cannot be counted.
-    """
+    """Return the evaluations of a study in order; `LedgerError` where a row cannot be read."""
     path = folder / LEDGER
     if not path.is_file():
         return []
@@ -88,21 +85,17 @@ def read_looks(folder: Path) -> list[Look]:
 def check_look(
     looks: list[Look], *, study: str, again: bool, reason: str | None, noted: int = 0
 ) -> None:
-    """Refuse an evaluation that is not allowed: every one after the first needs a reason.
-
-    `noted` is how many the study knows of; a ledger with fewer rows has lost some.
-    """
+    """Refuse a further evaluation without a reason, or where more were `noted` than are there."""
     if noted > len(looks):
         raise LedgerError(
             f"the ledger of study {study!r} holds {len(looks)} looks, but {noted} were taken: "
             f"restore {LEDGER} from a copy, then look again"
         )
-    given = reason is not None and bool(reason.strip())
     if not looks and (again or reason is not None):
         raise LedgerError(
             f"study {study!r} has not been looked at yet; leave out --again and --reason"
         )
-    if looks and not (again and given):
+    if looks and not (again and reason and reason.strip()):
         last, times = looks[-1], "once" if len(looks) == 1 else f"{len(looks)} times"
         raise LedgerError(
             f"study {study!r} was looked at {times}, last by {last.user} on "
@@ -113,14 +106,15 @@ def check_look(
 
 def append_look(folder: Path, look: Look) -> None:
     """Add a row; it is on disk when this returns."""
-    path = folder / LEDGER
     row = canonical_json(look.model_dump(mode="json")) + b"\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    descriptor = os.open(folder / LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         written = os.write(descriptor, row)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
     if written != len(row):
-        raise LedgerError(f"{path}: the row could not be written whole; is the disk full?")
+        raise LedgerError(
+            f"{folder / LEDGER}: the row could not be written whole; is the disk full?"
+        )
     sync_directory(folder)

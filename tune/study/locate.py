@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from refkd.errors import RefKDError
 from tune.config.yaml_file import read_yaml
-from tune.study.view import SCHEMA
 
 if TYPE_CHECKING:
-    import optuna
-
     from tune.config.study_file import StudyFile
 
 
@@ -61,11 +57,7 @@ def place_of(file: StudyFile) -> StudyPlace:
 
 
 def find_study(where: Path | str) -> StudyPlace:
-    """Return where a study lives, from its study file, its folder, or the URL of its storage.
-
-    Where a storage holds several studies, its URL ends with `#NAME`. Raises `NoStudyError` where
-    no study is there.
-    """
+    """Return where the study of a study file, folder or storage's URL (`URL#NAME`) lives."""
     if not str(where):
         raise NoStudyError("no study is named; give a study file, its folder or its storage's URL")
     if isinstance(where, str) and ("://" in where or where.startswith("journal:")):
@@ -78,57 +70,6 @@ def find_study(where: Path | str) -> StudyPlace:
             f"{folder}: holds no study.db; name the study file, or the URL of the study's storage"
         )
     return _place(folder.name, folder)
-
-
-def as_launched(place: StudyPlace, launched: Mapping[str, Any]) -> StudyPlace:
-    """Return a place that no study file gave, with the folder and tracking of its last launch.
-
-    `launched` is the content of the launch's study file. A folder that is laid out as a study's
-    own is believed, wherever it was moved.
-    """
-    folder, workspace = place.folder, Path(launched.get("workspace") or "runs")
-    if workspace.is_absolute():
-        from tune.study.storage import file_of
-
-        file = file_of(place.storage)
-        if file is None or file.parent != folder.resolve():
-            folder = workspace / "studies" / place.name
-    tracking = (launched.get("tracking") or {}).get("uri")
-    return replace(
-        place, folder=folder, tracking=tracking or default_tracking(folder.parent.parent)
-    )
-
-
-def open_study(place: StudyPlace) -> optuna.Study:
-    """Open a study for reading; `NoStudyError` says how to begin it."""
-    import optuna
-
-    from tune.study.storage import file_of, open_storage
-
-    file = file_of(place.storage)
-    if file is not None and not file.exists():
-        raise NoStudyError(
-            f"study {place.name!r} has not been begun: {file} does not exist; run `refkd search`"
-        )
-    try:
-        study = optuna.load_study(study_name=place.name, storage=open_storage(place.storage))
-    except KeyError:
-        raise NoStudyError(
-            f"study {place.name!r} is not in its storage; run `refkd search` to begin it, or name "
-            "its study file if its folder was renamed"
-        ) from None
-    check_schema(place.name, study.user_attrs)
-    return study
-
-
-def check_schema(name: str, attributes: Mapping[str, Any]) -> None:
-    """Raise `NoStudyError` where a study is stored in another version than this refkd reads."""
-    schema = attributes.get("schema", SCHEMA)
-    if schema != SCHEMA:
-        raise NoStudyError(
-            f"study {name!r} is stored in version {schema}, this refkd reads {SCHEMA}; use "
-            "the release that wrote it, or give the study file another name"
-        )
 
 
 def _at_url(where: str) -> StudyPlace:
@@ -158,10 +99,7 @@ def _at_url(where: str) -> StudyPlace:
 
 
 def _place(
-    name: str,
-    folder: Path,
-    storage: str | None = None,
-    tracking: str | None = None,
+    name: str, folder: Path, storage: str | None = None, tracking: str | None = None
 ) -> StudyPlace:
     return StudyPlace(
         name=name,

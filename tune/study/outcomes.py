@@ -12,7 +12,7 @@ from refkd.config import Config
 from refkd.evaluation.comparison import Figure, Row
 from refkd.evaluation.probes import Probes
 from tune.config.space import Values
-from tune.study.events import SeedResult
+from tune.study.finalist_events import SeedResult
 from tune.study.ledger import Look
 from tune.study.summary import FINALISTS
 

@@ -64,10 +64,7 @@ def ranks(
 
 
 def crowding_distances(values: NDArray[np.float64], fronts: Fronts) -> NDArray[np.float64]:
-    """Return each row's crowding distance within its front; the ends of a front are infinite.
-
-    With one objective a front holds equal values only, and all of them are equally crowded.
-    """
+    """Return each row's crowding distance within its front; the ends are infinite."""
     distances = np.zeros(len(values))
     if values.shape[1] == 1:
         return distances

@@ -1,41 +1,21 @@
-"""Decisions at rungs: what becomes of a trial, from what the storage holds and nothing else.
-
-Optuna's pruners are asked on a copy of the study in memory, made of its events alone. A pruner
-such as successive halving writes to the study while it decides. If it wrote to the study itself, a
-driver that dies before the decision's event is stored would decide otherwise when it is started
-again, and so would a replay. What the pruner wrote to the copy becomes part of the event.
-"""
+"""Decisions at rungs: what becomes of a trial, from what the storage holds and nothing else."""
 
 from __future__ import annotations
 
-import copy
-import logging
 import math
-import warnings
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
-from optuna.storages import InMemoryStorage
 
-from refkd.scoped import log_levels
-from tune import compat
 from tune.study import pruners
-from tune.study.events import RungJudged, TrialPromoted
-from tune.study.view import Action, TrialView, changed
+from tune.study.optuna_pruning import OPTUNA_PRUNERS, ask_optuna
+from tune.study.trial_events import RungJudged, TrialPromoted
+from tune.study.view import Action, TrialView
+from tune.study.view_cache import changed
 
 if TYPE_CHECKING:
-    from optuna.pruners import BasePruner
-
     from tune.config.settings import Pruning
-
-OPTUNA_PRUNERS: Mapping[str, type[BasePruner]] = {
-    "median": optuna.pruners.MedianPruner,
-    "percentile": optuna.pruners.PercentilePruner,
-    "successive_halving": optuna.pruners.SuccessiveHalvingPruner,
-    "hyperband": optuna.pruners.HyperbandPruner,
-}
 
 
 class RungPruner:
@@ -69,12 +49,11 @@ class RungPruner:
     def decide(
         self, study: optuna.Study, number: int, epoch: int, views: Sequence[TrialView]
     ) -> RungJudged | None:
-        """Return what becomes of a trial at a rung; None where it lacks an objective there.
-
-        `views` are of all trials of the study, here and below.
-        """
+        """Return what becomes of a trial at a rung; None where it lacks an objective there."""
         if self._asks_optuna:
-            return self.ask_optuna(study, number, epoch, views)
+            return ask_optuna(
+                self._pruning, self._objectives[0], self._epochs, study, number, epoch, views
+            )
         points = self._points_at(epoch, views)
         if number not in points:
             return None
@@ -87,26 +66,8 @@ class RungPruner:
         )
         return RungJudged(epoch=epoch, action=action, better=better, among=len(points))
 
-    def ask_optuna(
-        self, study: optuna.Study, number: int, epoch: int, views: Sequence[TrialView]
-    ) -> RungJudged:
-        """Return what a pruner of Optuna's decides on a copy of the study."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            pruner = self._optuna_pruner()
-        copied = _copy(study, views, self._objectives[0])
-        trial = copied.get_trials(deepcopy=True)[number]
-        stops = pruner.prune(copied, trial)
-        after = compat.internal_attributes(copied.get_trials(deepcopy=False)[number])
-        known = compat.internal_attributes(trial)
-        written = {key: value for key, value in after.items() if key not in known}
-        return RungJudged(epoch=epoch, action="stop" if stops else "go", written=written or None)
-
     def promotion(self, views: Sequence[TrialView]) -> tuple[int, TrialPromoted] | None:
-        """Return the paused trial to resume and its event; None where none may go on.
-
-        The highest rung comes first, there the trial that ranks best, then the lowest number.
-        """
+        """Return the paused trial that ranks best at the highest rung, and its event."""
         for rung in reversed(self.rungs()):
             waiting = [v.number for v in views if v.paused_at == rung]
             if not waiting:
@@ -119,10 +80,7 @@ class RungPruner:
         return None
 
     def _points_at(self, rung: int, views: Sequence[TrialView]) -> dict[int, list[float]]:
-        """Return the objectives at a rung by trial, of those that have them and have not failed.
-
-        They are kept; only trials that changed since the last call are read again.
-        """
+        """Return the objectives at a rung by trial; only trials that changed are read again."""
         for trial in (views[number] for number in changed(views, self._views)):
             for epoch, points in self._points.items():
                 metrics = trial.curve.get(epoch, {})
@@ -131,37 +89,3 @@ class RungPruner:
                     points[trial.number] = [metrics[name] for name in self._objectives]
         self._views = views
         return self._points[rung]
-
-    def _optuna_pruner(self) -> BasePruner:
-        pruning = self._pruning
-        options = dict(pruning.options)
-        if pruning.name == "percentile":
-            options.setdefault("percentile", 50.0)
-        if pruning.name in ("median", "percentile"):
-            options.setdefault("n_warmup_steps", pruning.min_epochs - 1)
-        else:
-            options.setdefault("min_resource", pruning.min_epochs)
-            options.setdefault("reduction_factor", pruning.reduction)
-        if pruning.name == "hyperband":
-            options.setdefault("max_resource", self._epochs)
-        return OPTUNA_PRUNERS[pruning.name](**options)
-
-
-def _copy(study: optuna.Study, views: Sequence[TrialView], objective: str) -> optuna.Study:
-    """Return a copy in memory whose trials report `objective` as their events have it."""
-    storage = InMemoryStorage()
-    with log_levels({"optuna": logging.WARNING}):
-        study_id = storage.create_new_study(study.directions, study.study_name)
-    for trial, view in zip(study.get_trials(deepcopy=False), views, strict=True):
-        copied = copy.copy(trial)
-        copied.intermediate_values = {
-            epoch: metrics[objective]
-            for epoch, metrics in view.curve.items()
-            if objective in metrics
-        }
-        written: dict[str, Any] = {}
-        for decision in view.decisions.values():
-            written |= decision.get("written", {})
-        compat.set_internal_attributes(copied, written)
-        storage.create_new_trial(study_id, template_trial=copied)
-    return optuna.Study(study.study_name, storage)

@@ -30,11 +30,7 @@ def _inner(method: str) -> Any:
 
 
 class PerTrialSampler(BaseSampler):
-    """Makes its inner sampler anew for each trial, seeded by the trial's number.
-
-    A sampler made with one seed at each launch would propose the same points after every restart;
-    this one proposes what an undisturbed search would have proposed.
-    """
+    """Makes its sampler anew for each trial, so that a restart changes no proposal."""
 
     infer_relative_search_space = _inner("infer_relative_search_space")
     sample_relative = _inner("sample_relative")

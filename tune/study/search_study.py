@@ -1,8 +1,4 @@
-"""The one place that decides what a search knows and what becomes of each trial.
-
-A decision is stored before it is carried out, so a crash in between repeats it instead of taking
-another.
-"""
+"""The one place that decides what becomes of each trial; a decision is stored first."""
 
 from __future__ import annotations
 
@@ -17,9 +13,9 @@ from tune import compat
 from tune.config.space import Values, suggest
 from tune.study.budget import reached, trials_left, unbegun
 from tune.study.environment import Environment
-from tune.study.events import EpochEnded, TrialAsked, TrialEnded
 from tune.study.pruning import RungPruner
 from tune.study.stored_study import StoredStudy
+from tune.study.trial_events import EpochEnded, TrialAsked, TrialEnded
 from tune.study.view import (
     ASKED,
     CONTINUES,
@@ -56,10 +52,7 @@ class TrialRequest:
 
 
 class SearchStudy(StoredStudy):
-    """A study opened by the driver that holds its lease.
-
-    `storage` is a URL, or an open storage such as the simulator's.
-    """
+    """A study opened, by URL or as an open storage, by the driver that holds its lease."""
 
     def __init__(self, file: StudyFile, storage: str | BaseStorage) -> None:
         super().__init__(file, storage)
@@ -73,11 +66,7 @@ class SearchStudy(StoredStudy):
         self._interrupted = [v.number for v in running]
 
     def begin_launch(self, environment: Environment | None = None) -> None:
-        """Record a launch with its file and its code, and put in line what the file tries first.
-
-        Trials whose stored end never reached Optuna are ended there, so that the sampler sees them
-        as it would have without the kill.
-        """
+        """Record a launch, queue what its file tries first, and end trials whose end is stored."""
         self.append(self.launches.begin(self.file, environment))
         for point in self.file.start_from:
             self.enqueue(point)
@@ -95,10 +84,7 @@ class SearchStudy(StoredStudy):
         return trials_left(self.file, self.views(), self.launches.wall_seconds)
 
     def ask(self) -> TrialRequest | None:
-        """Return the next trial: interrupted ones, then promotions, then new ones.
-
-        None where there is nothing to hand out now; `may_ask_later` tells whether that can change.
-        """
+        """Return an interrupted trial, a promoted or a new one; None where there is none now."""
         while self._interrupted:
             trial = self.adopt(self._interrupted.pop(0))
             if self.facts(trial).get("taken_up_at", [0, 0])[1] < MAX_STARTS:
@@ -124,10 +110,7 @@ class SearchStudy(StoredStudy):
         return bool(self._live)
 
     def record(self, number: int, epoch: int, metrics: Mapping[str, float]) -> Action:
-        """Store an epoch and return what is to become of the trial.
-
-        An epoch the storage already holds is left as it is, and so is a decision.
-        """
+        """Store an epoch, unless it is there, and return what is to become of the trial."""
         self.store(number, epoch, metrics)
         return self.decide(number, epoch)
 
@@ -160,10 +143,7 @@ class SearchStudy(StoredStudy):
         return decision.action
 
     def end(self, number: int, final: Mapping[str, float]) -> str | None:
-        """Do what was decided about a trial at its last epoch; return its state, None if it waits.
-
-        A trial whose epochs are all done is completed with the metrics of what it kept.
-        """
+        """Complete, prune or pause a trial at its last epoch; return its state, None if paused."""
         action = self.decide(number, last_epoch(self.facts(self._live[number])))
         if action == "pause":
             self.pause(number)
@@ -171,10 +151,7 @@ class SearchStudy(StoredStudy):
         return self.prune(number) if action == "stop" else self.complete(number, final)
 
     def complete(self, number: int, final: Mapping[str, float]) -> str:
-        """End a trial whose epochs are all done with the metrics of what it kept.
-
-        Returns its state: FAIL where an objective is missing or not finite.
-        """
+        """End a trial with the metrics of what it kept; FAIL where an objective is not finite."""
         missing = [n for n in self.file.objectives if not math.isfinite(final.get(n, math.nan))]
         if missing:
             return self.fail(number, f"{missing[0]} of the kept weights is not finite")
@@ -225,10 +202,7 @@ class SearchStudy(StoredStudy):
         self._interrupted = []
 
     def stop_reason(self, views: Sequence[TrialView] | None = None) -> str | None:
-        """Return which part of the budget is used up, None where the search may go on.
-
-        `views` are those of all trials, where they are at hand.
-        """
+        """Return which part of the budget is used up; None where the search may go on."""
         views = self.views() if views is None else views
         return reached(self.file, views, self.launches.wall_seconds)
 

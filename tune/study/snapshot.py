@@ -1,94 +1,40 @@
-"""What a study is at one moment: the one read model, opened by every command that only reads.
-
-Nothing is written and no lease is taken, so a search may be at work meanwhile. Where it can be,
-SQLite is read without Optuna (`tune.study.view.read_sqlite`).
-"""
+"""What a study is at one moment: the one read model of every command that only reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from refkd.errors import RefKDError
+from tune.config.limits import Bounded, Limits
+from tune.config.yaml_file import read_yaml
+from tune.study.budget import trials_left
+from tune.study.event_base import study_events
+from tune.study.events import champions_of
+from tune.study.finalist_events import FinalistsBegun
 from tune.study.folders import student_folders
-from tune.study.locate import (
-    NoStudyError,
-    StudyPlace,
-    as_launched,
-    check_schema,
-    find_study,
-    open_study,
-)
+from tune.study.launch import Launch, read_launches
+from tune.study.ledger import LedgerError, Look, read_looks
+from tune.study.locate import NoStudyError, StudyPlace, find_study
+from tune.study.opening import as_launched, check_schema, open_study
+from tune.study.sqlite_view import read_sqlite
+from tune.study.state import StudyState, state_of
 from tune.study.summary import Summary, summarise
-from tune.study.view import ENDED_STATES, TrialView, read_sqlite, view
+from tune.study.view import ENDED_STATES, TrialView, view
 
 if TYPE_CHECKING:
     import optuna
 
-    from tune.config.limits import Bounded
     from tune.config.study_file import StudyFile
     from tune.study.environment import Environment
-    from tune.study.launches import Launch
     from tune.study.lease import Driver
-    from tune.study.ledger import Look
     from tune.study.outcomes import Finalists, FinalReport
-
-
-class StudyState(StrEnum):
-    """How far a study has come; the values are the words that people read."""
-
-    NOT_BEGUN = "not begun"
-    """It has neither a launch nor a trial."""
-    SEARCHING = "searching"
-    """A driver is at work and trials are left."""
-    PAUSED = "paused"
-    """Trials are left and no driver is at work; the last one gave its lease back."""
-    STOPPED = "stopped"
-    """Trials are left and no driver is at work; the last one died with its lease."""
-    ENDED = "search ended"
-    FINALISTS = "finalists chosen"
-    EVALUATED = "evaluated on test"
-    OUT_OF_DATE = "out of date"
-    """Trials have ended since the finalists were chosen, or other champions were evaluated."""
-
-    @property
-    def has_trials_left(self) -> bool:
-        """Whether the search has not ended."""
-        return self in (self.NOT_BEGUN, self.SEARCHING, self.PAUSED, self.STOPPED)
-
-
-def state_of(
-    *,
-    begun: bool,
-    left: bool,
-    at_work: bool,
-    died: bool,
-    chosen: bool,
-    evaluated: bool,
-    up_to_date: bool,
-) -> StudyState:
-    """Return the state of a study from what is known of it.
-
-    `left`: trials are left under the budget; `at_work`: a driver is; `died`: the last driver left
-    its lease behind; `chosen`: there are finalists; `evaluated`: the test roles were evaluated;
-    `up_to_date`: finalists and evaluated champions are those of the present trials.
-    """
-    if at_work and (left or not begun):
-        return StudyState.SEARCHING
-    if not begun:
-        return StudyState.NOT_BEGUN
-    if left:
-        return StudyState.STOPPED if died else StudyState.PAUSED
-    if (chosen or evaluated) and not up_to_date:
-        return StudyState.OUT_OF_DATE
-    if evaluated:
-        return StudyState.EVALUATED
-    return StudyState.FINALISTS if chosen else StudyState.ENDED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +65,7 @@ class StudySnapshot:
 
     @cached_property
     def file(self) -> StudyFile:
-        """The study file that was given, checked; that of the last launch where none was.
-
-        Raises `StudyFileError` for a wrong file, `NoStudyError` where there is none.
-        """
+        """The study file that was given, checked; that of the last launch where none was."""
         from tune.config.study_file import load_study_file
 
         if self.place.path is not None:
@@ -145,14 +88,10 @@ class StudySnapshot:
     @cached_property
     def launches(self) -> list[Launch]:
         """Every run of a driver, the first one first."""
-        from tune.study.launches import read_launches
-
         return read_launches(self.attributes)
 
     def environments(self) -> list[tuple[str, float, Environment]]:
         """Return what was begun when and with which code and versions, equals in a row once."""
-        from tune.study.events import FinalistsBegun, study_events
-
         begun = [("launch", one.begun, one.environment) for one in self.launches]
         finals = study_events(self.attributes, FinalistsBegun)
         begun += [("finalists", one.begun, one.environment) for one in finals]
@@ -200,8 +139,6 @@ class StudySnapshot:
     @cached_property
     def final(self) -> FinalReport | None:
         """Results of the last evaluation on the test roles; None where they were not kept."""
-        from pydantic import ValidationError
-
         from tune.study.outcomes import FinalReport, final_path
 
         path = final_path(self.folder, len(self.looks))
@@ -221,8 +158,6 @@ class StudySnapshot:
     @cached_property
     def trials_left(self) -> int:
         """Trials that are still to begin or to finish, by the study file as it is now."""
-        from tune.study.budget import trials_left
-
         return trials_left(self._limits, self.trials, lambda: self.wall_seconds)
 
     @property
@@ -233,8 +168,6 @@ class StudySnapshot:
     @property
     def scored_champions(self) -> dict[str, int]:
         """Trial by alias of the champions that the search's intervals were computed for."""
-        from tune.study.events import champions_of
-
         chosen = champions_of(self.attributes, "search")
         return dict((chosen or self.summary).champions)
 
@@ -287,8 +220,6 @@ class StudySnapshot:
 
     @cached_property
     def _ledger(self) -> tuple[list[Look], str | None]:
-        from tune.study.ledger import LedgerError, read_looks
-
         try:
             return read_looks(self.folder), None
         except LedgerError as error:
@@ -297,11 +228,6 @@ class StudySnapshot:
     @property
     def _limits(self) -> Bounded:
         """The limits of the search: the study file's, else the last launch's."""
-        from pydantic import ValidationError
-
-        from tune.config.limits import Limits
-        from tune.config.yaml_file import read_yaml
-
         if self.place.path is not None:
             with suppress(RefKDError, ValidationError):  # `file` says what is wrong with it
                 return Limits.of(read_yaml(self.place.path).content)
@@ -312,10 +238,7 @@ class StudyReader:
     """Reads one study as often as it is asked; what Optuna has read once is kept."""
 
     def __init__(self, where: Path | str) -> None:
-        """`where` is a study file, the folder of a study, or the URL of a storage.
-
-        Raises `NoStudyError` where no study is there.
-        """
+        """`where` is a study file, a study's folder or a storage's URL; `NoStudyError` if none."""
         self._place = find_study(where)
         self._study: optuna.Study | None = None
 
@@ -340,11 +263,7 @@ class StudyReader:
 
 
 def open_snapshot(where: Path | str) -> StudySnapshot:
-    """Return what a study is now, from its study file, its folder, or its storage's URL.
-
-    A URL of a storage with several studies ends with `#NAME`. Raises `NoStudyError` where there
-    is none.
-    """
+    """Return what a study is now, from its file, its folder or its storage's URL (`URL#NAME`)."""
     return StudyReader(where).read()
 
 

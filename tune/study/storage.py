@@ -1,8 +1,4 @@
-"""Optuna storages, opened so that they survive a crash.
-
-There are three kinds: SQLite on a local disk, PostgreSQL for several machines, and a journal file
-for a folder that several machines share.
-"""
+"""Optuna storages that survive a crash: SQLite, PostgreSQL, or a journal in a shared folder."""
 
 from __future__ import annotations
 
@@ -28,11 +24,7 @@ class StorageError(RefKDError):
 
 
 def open_storage(url: str, *, create: bool = True) -> BaseStorage:
-    """Open an SQLAlchemy URL or `journal:PATH`; `StorageError` says what is wrong with it.
-
-    A variable of the environment replaces `${NAME}` in it (`tune.config.urls`), here and in all
-    that takes the URL of a storage. Without `create` a database must have its tables.
-    """
+    """Open an SQLAlchemy URL or `journal:PATH`; without `create` a database has its tables."""
     return _open_journal(url) if is_journal(url) else _open_rdb(url, create=create)
 
 
@@ -50,10 +42,7 @@ def is_journal(url: str) -> bool:
 
 
 def file_of(url: str) -> Path | None:
-    """Return the file that a storage is, resolved; None for a database server.
-
-    Two spellings of one file give the same path, so that they share one lock.
-    """
+    """Return the file that a storage is, however it is spelt; None for a database server."""
     if is_journal(url):
         return Path(resolve(url).removeprefix(JOURNAL)).resolve()
     parsed = database_url(url)
@@ -63,10 +52,7 @@ def file_of(url: str) -> Path | None:
 
 
 def database_url(url: str) -> URL:
-    """Parse the URL of a database; PostgreSQL without a driver means psycopg 3.
-
-    Raises `StorageError` for a URL that no study can live at.
-    """
+    """Parse the URL of a database, PostgreSQL with psycopg 3; `StorageError` if none fits."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -89,11 +75,7 @@ def database_url(url: str) -> URL:
 
 
 def mend_journal(path: Path) -> int:
-    """Cut a half-written last line off a journal; return the number of bytes removed.
-
-    The caller holds the journal's own lock where others may write. If it were left, the next
-    record would be appended to the torn line and the whole journal could not be read.
-    """
+    """Cut a torn last line off a journal whose lock is held; return how many bytes it had."""
     content = path.read_bytes()
     end = content.rfind(compat.JOURNAL_END) + 1
     os.truncate(path, end)

@@ -1,8 +1,4 @@
-"""A study as its storage holds it: facts of the whole, and the events of each trial.
-
-Everything is stored as user attributes of Optuna's study and trials. A trial's curve is one
-attribute an epoch, because Optuna refuses intermediate values for several objectives.
-"""
+"""A study as its storage holds it: attributes of the whole, and of each trial its events."""
 
 from __future__ import annotations
 
@@ -22,21 +18,16 @@ from optuna.trial import FrozenTrial, Trial
 from refkd.errors import RefKDError
 from refkd.scoped import log_levels
 from tune import compat
+from tune.study.event_base import key_for
 from tune.study.event_log import START, events, link
-from tune.study.events import (
-    AliasMoved,
-    Event,
-    StudyEvent,
-    TrialEvent,
-    aliases_of,
-    key_for,
-    teachers_of,
-)
+from tune.study.events import AliasMoved, Event, StudyEvent, aliases_of, teachers_of
 from tune.study.launches import Launches
-from tune.study.locate import check_schema
+from tune.study.opening import check_schema
 from tune.study.samplers import make_sampler
 from tune.study.storage import open_storage
-from tune.study.view import CONTINUES, SCHEMA, STAMP, TrialView, ViewCache
+from tune.study.trial_events import TrialEvent
+from tune.study.view import CONTINUES, SCHEMA, STAMP, TrialView
+from tune.study.view_cache import ViewCache
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -47,11 +38,7 @@ IDENTITY = "identity"
 
 
 class StoredStudy:
-    """Reads and writes the storage of one study, and decides nothing.
-
-    `storage` is a URL, or an open storage such as the simulator's. Events are written by one
-    process alone, which holds the study's lease.
-    """
+    """Reads and writes one study, by a URL or an open storage; its driver alone writes."""
 
     def __init__(self, file: StudyFile, storage: str | BaseStorage) -> None:
         self.file = file
@@ -96,11 +83,7 @@ class StoredStudy:
         return str(self.optuna.user_attrs[IDENTITY])
 
     def append(self, event: StudyEvent) -> None:
-        """Store an event of the study with the next place in the order, unless it is there.
-
-        A driver that is started again after a kill may repeat an event, such as an epoch of a
-        finalist; the one stored first is kept.
-        """
+        """Store an event of the study, unless a driver that was killed stored it already."""
         key = key_for(event, self._keys)
         if event.IN_KEY and key in self._keys:
             return
@@ -116,10 +99,7 @@ class StoredStudy:
                 self.append(move)
 
     def enqueue(self, values: Mapping[str, Any]) -> None:
-        """Put a point in the queue, unless it was tried, is there already, or the budget is full.
-
-        A later launch with a larger budget puts it there then.
-        """
+        """Put a point in the queue, unless it was tried or is there, or the budget is full."""
         trials = self.trials()
         room = sum(CONTINUES not in t.user_attrs for t in trials) < self.file.budget.trials
         if room and not any(_same_point(trial, values) for trial in trials):
@@ -156,11 +136,7 @@ class StoredStudy:
             self._facts[trial.number][key] = value
 
     def write(self, trial: Trial, event: TrialEvent) -> None:
-        """Store an event of a trial with the next place in the order, unless it is there.
-
-        A driver that was killed between the event and what follows from it leaves that to the
-        next one.
-        """
+        """Store an event of a trial with the next place in the order, unless it is there."""
         if event.key not in self.facts(trial):
             self.set(trial, event.key, self._stamp(trial.number, event.key, event))
 

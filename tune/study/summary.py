@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from refkd.config import Config
 from tune.config.space import Value
+from tune.study.cost import Cost, cost_of
 from tune.study.events import teachers_of
-from tune.study.view import CONTINUES, TrialView, current
+from tune.study.ranking import champions_in, current, front_of
+from tune.study.view import CONTINUES, TrialView
 
-CHAMPIONS = {"best-id": "val_id/miou", "best-ood": "val_ood/miou"}
 FINALISTS = "finalists"
 """The study's attribute that holds the results of its finalists."""
 
@@ -29,18 +27,6 @@ class TrialSummary(Config):
     values: dict[str, Value]
     metrics: dict[str, float]
     reason: str | None = None
-
-
-class Cost(Config):
-    """What the trials of a study have used, also by their state."""
-
-    trials: dict[str, int] = Field(default_factory=dict)
-    epochs: int = 0
-    cpu_seconds: float = 0.0
-    cpu_seconds_by_state: dict[str, float] = Field(default_factory=dict)
-    teacher_cpu_seconds: float = 0.0
-    epochs_saved: int = 0
-    """Epochs that pruned trials did not run."""
 
 
 class SelectedChampions(Config):
@@ -115,75 +101,13 @@ def summarise(name: str, views: Sequence[TrialView], attributes: Mapping[str, An
             )
             for v in views
         ],
-        front=_front(complete),
-        champions=_champions(complete),
+        front=front_of(complete),
+        champions=champions_in(complete),
         crowned=chosen
         and SelectedChampions(champions=chosen["champions"], trials=chosen["trials"]),
-        cost=_cost(views, int(attributes.get("epochs", 0)), teacher_seconds),
+        cost=cost_of(views, int(attributes.get("epochs", 0)), teacher_seconds),
         teachers=teachers,
         marks=attributes.get("marks", []),
         intervals=attributes.get("intervals", {}),
         probes=attributes.get("probes", {}),
-    )
-
-
-def _front(complete: Sequence[TrialView]) -> list[int]:
-    if not complete:
-        return []
-    values = np.array([v.objectives for v in complete], dtype=np.float64)
-    best = non_dominated(values)
-    order = np.argsort(-values[:, 0], kind="stable")
-    return [complete[i].number for i in order if best[i]]
-
-
-def best_by_objective(
-    objectives: Sequence[str], complete: Sequence[TrialView]
-) -> dict[str, tuple[int, float]]:
-    """Return number and value of the feasible trial that is best in each objective.
-
-    Ties go to the lower number.
-    """
-    scored = [v for v in complete if v.feasible and v.objectives]
-    found = {}
-    for place, name in enumerate(objectives if scored else ()):
-        value, number = max(((v.objectives or [])[place], -v.number) for v in scored)
-        found[name] = (-number, value)
-    return found
-
-
-def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which rows of (N, objectives) no other dominates, objectives maximised.
-
-    They are those of rank 0 by `moocore.pareto_rank`, whose import takes longer than all else
-    that reading a study needs.
-    """
-    best = np.ones(len(values), dtype=np.bool_)
-    # A row that dominates another has the higher sum: few but the front are compared with all.
-    for row in np.argsort(-values.sum(axis=1), kind="stable"):
-        if best[row]:
-            best &= ~((values <= values[row]).all(axis=1) & (values < values[row]).any(axis=1))
-    return best
-
-
-def _champions(complete: Sequence[TrialView]) -> dict[str, int]:
-    """Return the best of each validation role; ties go to the lower number."""
-    found = {}
-    for alias, metric in CHAMPIONS.items():
-        scored = [v for v in complete if metric in v.kept]
-        if scored:
-            found[alias] = max(scored, key=lambda v: (v.kept[metric], -v.number)).number
-    return found
-
-
-def _cost(views: Sequence[TrialView], epochs: int, teacher_seconds: float) -> Cost:
-    seconds: dict[str, float] = defaultdict(float)
-    for view in views:
-        seconds[view.state] += view.last.get("cost/cpu_seconds", 0.0)
-    return Cost(
-        trials=dict(Counter(v.state for v in views)),
-        epochs=sum(v.epoch for v in views),
-        cpu_seconds=sum(seconds.values()),
-        cpu_seconds_by_state=dict(seconds),
-        teacher_cpu_seconds=teacher_seconds,
-        epochs_saved=sum(max(0, epochs - v.epoch) for v in views if v.state == "PRUNED"),
     )

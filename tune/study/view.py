@@ -1,26 +1,11 @@
-"""What the storage holds of a trial, by the study's own names.
-
-A trial's events are user attributes of it: `asked`, one `epoch:NNNN` an epoch, one `rung:NNNN` a
-decision, `ended`. Each carries a stamp: its place in the order of the study's events, its time,
-and a hash over it and all events before it.
-"""
+"""What the storage holds of a trial: its stamped events and other facts, by their keys."""
 
 from __future__ import annotations
 
-import json
-import re
-import sqlite3
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import compress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
-from tune import compat
-from tune.config.urls import resolve
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -132,8 +117,7 @@ class TrialView:
     @property
     def reason(self) -> str | None:
         """Why the trial failed."""
-        reason: str | None = self.attributes.get("reason")
-        return reason
+        return self.attributes.get("reason")
 
     @property
     def ended(self) -> float | None:
@@ -164,86 +148,3 @@ def view(trial: FrozenTrial) -> TrialView:
         objectives=list(trial.values) if trial.values else None,
         attributes=dict(trial.user_attrs),
     )
-
-
-def read_sqlite(url: str, name: str) -> tuple[dict[str, Any], list[TrialView]] | None:
-    """Return the attributes and trials of the study `name` of a storage at one moment.
-
-    The trials are in the order of their numbers. SQLite is read without Optuna, whose import takes
-    longer than all else of reading. None where Optuna is to read the study: from a journal, a
-    server, or a file whose tables are of another revision than the one that is known.
-    """
-    found = re.fullmatch(r"sqlite:///([^?%]+)", resolve(url))
-    if found is None:
-        return None
-    address = f"{Path(found[1]).absolute().as_uri()}?mode=rw"
-    try:
-        with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
-            connection.execute("BEGIN")
-            if connection.execute(compat.SQL_REVISION).fetchall() != [(compat.REVISION,)]:
-                return None
-            study = connection.execute(compat.SQL_STUDY, [name]).fetchone()
-            return None if study is None else _read(connection, study)
-    except sqlite3.Error:
-        return None
-
-
-def _read(
-    connection: sqlite3.Connection, study: tuple[int]
-) -> tuple[dict[str, Any], list[TrialView]]:
-    values, facts = defaultdict[int, Any](dict), defaultdict[int, Any](dict)
-    objectives = defaultdict[int, list[float]](list)
-    for key, name, value, distribution in connection.execute(compat.SQL_PARAMS, study):
-        values[key][name] = compat.stored_param(value, distribution)
-    for key, value, kind in connection.execute(compat.SQL_VALUES, study):
-        objectives[key].append(compat.stored_value(value, kind))
-    for key, name, value in connection.execute(compat.SQL_TRIAL_FACTS, study):
-        facts[key][name] = json.loads(value)
-    trials = [
-        TrialView(
-            number=number,
-            state=state,
-            values=values[key],
-            objectives=objectives[key] or None,
-            attributes=facts[key],
-        )
-        for key, number, state in connection.execute(compat.SQL_TRIALS, study)
-    ]
-    return {k: json.loads(v) for k, v in connection.execute(compat.SQL_FACTS, study)}, trials
-
-
-def current(views: Sequence[TrialView]) -> list[TrialView]:
-    """Return the complete trials that count: without those that a complete one continues."""
-    complete = [v for v in views if v.state == "COMPLETE"]
-    replaced = {v.attributes.get(CONTINUES) for v in complete}
-    return [v for v in complete if v.number not in replaced]
-
-
-class ViewCache:
-    """The views of a study's trials; only trials that have changed are read again.
-
-    Optuna replaces a trial that it holds in memory whenever something is written to it, so the
-    same object holds the same facts.
-    """
-
-    def __init__(self) -> None:
-        self._trials: list[FrozenTrial] = []
-        self._views: list[TrialView] = []
-
-    def views(self, trials: list[FrozenTrial]) -> list[TrialView]:
-        """Return the views of all trials of the study, given in the order of their numbers."""
-        for number in changed(trials, self._trials):
-            self._views[number : number + 1] = [view(trials[number])]
-        self._trials = trials.copy()
-        return self._views.copy()
-
-
-def changed(now: Sequence[object], before: Sequence[object]) -> Iterator[int]:
-    """Yield the indices at which `now` holds another object than `before`, new ones last.
-
-    >>> kept = object()
-    >>> list(changed([kept, object(), object()], [kept, object()]))
-    [1, 2]
-    """
-    yield from compress(range(len(before)), map(compat.trial_changed, now, before))
-    yield from range(len(before), len(now))

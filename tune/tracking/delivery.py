@@ -17,8 +17,9 @@ from tenacity import RetryCallState, Retrying, retry_if_not_exception_type, wait
 from tenacity.nap import sleep_using_event
 
 from tune.config.urls import scrub
+from tune.tracking.cursor import Cursor
 from tune.tracking.operations import EndRun, LogEpoch, Operation, RefusedError
-from tune.tracking.target import Cursor, Target, client_settings
+from tune.tracking.target import Target, client_settings
 
 if TYPE_CHECKING:
     from tune.tracking.writer import Writer
@@ -54,11 +55,7 @@ class Delivered:
 
 
 class Delivery:
-    """Sends what a server lacks of a source; retries an outage, puts refused operations aside.
-
-    `open_source` is called in the thread: the source may have a connection of its own. The writer
-    is made only when there is something to send.
-    """
+    """Sends in a thread what a server lacks of a source; puts refused operations aside."""
 
     def __init__(
         self, target: Target, open_source: Callable[[], Source], cursor: Cursor | None = None
@@ -83,10 +80,7 @@ class Delivery:
         self._wake.set()
 
     def close(self, seconds: float, *, struggling: float = math.inf) -> Delivered:
-        """Send what is left for at most so many seconds, then return what became of it.
-
-        `struggling` bounds them while the server is down or slow.
-        """
+        """Send for at most so many seconds, or `struggling` while the server is down or slow."""
         self._closing.set()
         self._wake.set()
         begun = time.monotonic()
@@ -212,11 +206,7 @@ def send(
 
 
 def parcels(operations: Iterable[Operation]) -> Iterator[list[Operation]]:
-    """Yield what is sent at once.
-
-    The epochs of a run go together, and with its end, as far as no other operation of that run
-    comes between them.
-    """
+    """Yield what is sent at once: the epochs of a run that nothing comes between, and its end."""
     found: list[list[Operation]] = []
     growing: dict[str, list[Operation]] = {}
     for one in operations:

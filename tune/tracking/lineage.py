@@ -1,7 +1,4 @@
-"""The dataset, teachers and students of a study, as far as they lie on disk.
-
-A dataset, a teacher and its knowledge are each identified by a digest.
-"""
+"""The dataset, teachers and students of a study on disk, each identified by a digest."""
 
 from __future__ import annotations
 
@@ -114,10 +111,7 @@ class Lineage:
         )
 
     def teacher(self, role: str, tags: Mapping[str, str]) -> Iterator[op.Operation]:
-        """Yield a teacher's run with its weights, config and scores, whichever launch trained it.
-
-        The run ends when the teacher's record was written; an epoch has the time that it took.
-        """
+        """Yield a teacher's run, which ends when its record was written, whoever trained it."""
         key, name, teacher = f"teacher/{role}", f"teacher-{role}", self.teachers[role]
         record = teacher.record
         parameters = op.as_text(flat(record.model_dump(mode="json", exclude=_NOT_PARAMETERS)))
@@ -157,11 +151,7 @@ class Lineage:
 def found_on_disk(
     file: StudyFile, attributes: Mapping[str, Any], dataset: Dataset | None = None
 ) -> Lineage:
-    """Return the dataset and the teachers of a study that are still where they were.
-
-    What is there but is not the study's own is left out. A `dataset` that is given is not looked
-    for.
-    """
+    """Return the dataset, unless it is given, and teachers of a study that are still there."""
     workspace = file.workspace.absolute()
     if dataset is None:
         with suppress(RefKDError, OSError):

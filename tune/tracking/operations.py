@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -110,8 +110,8 @@ class EndRun(_Operation):
     """Close a run; `metrics` describe the run as a whole."""
 
     status: Status
-    tags: Mapping[str, str]
-    metrics: Mapping[str, float]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 Operation = BeginRun | LogEpoch | KeepFile | KeepModel | EndRun

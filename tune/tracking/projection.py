@@ -1,40 +1,27 @@
-"""What MLflow should hold of a study: a function of its events and of its files.
-
-Nothing is written here and no server is asked. The same study always gives the same operations,
-with the same times.
-"""
+"""What MLflow should hold of a study: a function of its events and files, times included."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import chain, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from refkd.data.dataset import Dataset
 from tune.config.space import flat
 from tune.config.study_file import StudyFile
 from tune.study.budget import trials_left
 from tune.study.environment import Environment
-from tune.study.events import (
-    FinalistEpochEnded,
-    FinalistsBegun,
-    FinalistTrained,
-    study_events,
-    teachers_of,
-)
+from tune.study.event_base import study_events
+from tune.study.finalist_events import FinalistEpochEnded, FinalistsBegun, FinalistTrained
 from tune.study.folders import finalist_folder, trial_folder
-from tune.study.launches import read_launches
-from tune.study.view import ASKED, STAMP, TrialView, ViewCache, changed
+from tune.study.launch import read_launches
+from tune.study.view import ASKED, TrialView
 from tune.tracking import operations as op
-from tune.tracking.lineage import Lineage, found_on_disk
-
-if TYPE_CHECKING:
-    import optuna
+from tune.tracking.lineage import Lineage
 
 CAVEATS_TAG = "refkd.marks"
 """Tag of runs and models: why their scores are not to be taken at face value."""
@@ -42,7 +29,6 @@ STATUS: Mapping[str, op.Status] = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED",
 """MLflow's status of a run for each state in which a trial ends."""
 Curve = dict[int, tuple[float, Mapping[str, float]]]
 """Time in seconds and metrics by epoch."""
-_OF_FINALISTS = (FinalistEpochEnded.PREFIX, FinalistTrained.PREFIX)
 
 
 class Projection:
@@ -117,8 +103,6 @@ class Projection:
             run=op.STUDY_RUN,
             time=op.milliseconds(max([*times, *(one.last for one in launches)])),
             status="FINISHED" if done else "KILLED",
-            tags={},
-            metrics={},
         )
 
     def trial(self, view: TrialView) -> Iterator[op.Operation]:
@@ -221,47 +205,6 @@ class Projection:
             **caveats_tag(file),
             **({} if code is None else code.tags()),
         }
-
-
-class StudySource:
-    """Reads a study over a connection of its own; only what has changed is projected again."""
-
-    def __init__(
-        self,
-        file: StudyFile,
-        study: optuna.Study,
-        dataset: Dataset | None = None,
-        at_work: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """`at_work` is called each time that the study is read."""
-        self._file, self._study = file, study
-        self._dataset, self._at_work = dataset, at_work
-        self._lineage = Lineage(workspace=file.workspace)
-        self._cache = ViewCache()
-        self._views: Sequence[TrialView] = []
-        self._events: frozenset[str] = frozenset()
-        self._situation: tuple[dict[str, str], bool] | None = None
-
-    def news(self) -> Sequence[op.Operation]:
-        """Return the operations of what has changed since the last call, all of them at first."""
-        # Asked before the study is read: without a driver at work, what is read is the last state.
-        at_work, attributes = self._at_work(), self._study.user_attrs
-        views = self._cache.views(self._study.get_trials(deepcopy=False))
-        situation = {role: one.digest for role, one in teachers_of(attributes).items()}, at_work
-        same, self._situation = situation == self._situation, situation
-        if not same:
-            self._lineage = found_on_disk(self._file, attributes, self._dataset)
-        projection = Projection(self._file, attributes, views, self._lineage, at_work=at_work)
-        # An event never changes once it is stored.
-        events = frozenset(k for k, v in attributes.items() if isinstance(v, dict) and STAMP in v)
-        new, self._events = events - self._events, events
-        before, self._views = self._views, views
-        if not same or not all(key.startswith(_OF_FINALISTS) for key in new):
-            return projection.operations()
-        # Trials that run are read anew each time, also where nothing was written to them.
-        numbers = [n for n in changed(views, before) if views[n : n + 1] != before[n : n + 1]]
-        trials = chain.from_iterable(projection.trial(views[number]) for number in numbers)
-        return [*trials, *(projection.finalists() if new else [])]  # one event an epoch
 
 
 def caveats_tag(file: StudyFile) -> dict[str, str]:

@@ -1,28 +1,20 @@
-"""Keeping MLflow up to date with a study: beside a launch, and later by `refkd sync`."""
+"""Keeping MLflow up to date with a study while it is searched."""
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Self
 
 import yaml
 
 from refkd.data.dataset import Dataset
-from refkd.errors import RefKDError
 from refkd.files import replaced
 from tune.config.study_file import StudyFile
-from tune.config.urls import without_password
-from tune.study.lease import lease
 from tune.study.search_study import SearchStudy
-from tune.study.snapshot import open_snapshot
-from tune.study.stored_study import StoredStudy
 from tune.tracking.delivery import Delivered, Delivery, Source
-from tune.tracking.projection import StudySource
-from tune.tracking.target import Target, client_settings, target_of
+from tune.tracking.source import StudySource
+from tune.tracking.target import Target, target_of
 
 CLOSE_SECONDS = 30.0
 """How long the end of a launch waits for the tracking server."""
@@ -32,11 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class Record:
-    """Keeps MLflow up to date with a study while a driver is at work, and never holds it up.
-
-    A thread reads the study's storage and sends what is new, also what an earlier launch left;
-    `wake` only says that there is something to read.
-    """
+    """Keeps MLflow up to date, in a thread that reads the storage, while a driver is at work."""
 
     def __init__(self, file: StudyFile) -> None:
         self._file = file
@@ -87,59 +75,3 @@ def warn_of(delivery: Delivered, target: Target) -> None:
         )
     if delivery.refused:
         _log.warning("MLflow refused %d events: see %s", delivery.refused, target.refused)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Synced(Delivered):
-    """What `sync` has sent."""
-
-    study: str
-    server: str
-    """Without its password."""
-    refused_file: str
-    """The file of refused operations of all times, with the reasons."""
-
-
-def sync(study: Path, *, everything: bool = False) -> Synced:
-    """Send what a study holds and its tracking server lacks, until all is there or it is down.
-
-    Repeated calls do no harm. `everything` sends all of it again, what was refused too, such as
-    after a server was mended. Raises `RefKDError` where tracking is off, `NoStudyError` where the
-    study was not begun, `LeaseError` where a driver is at work: it sends by itself.
-    """
-    opened = open_snapshot(study)
-    file, url = opened.file, opened.place.storage
-    if not file.tracking.enabled:
-        raise RefKDError(f"{study}: tracking is off (tracking.enabled), so nothing waits")
-    with lease(url, file.name, objectives=len(file.objectives)), client_settings():
-        stored = StoredStudy(file, url)
-        target = target_of(file, stored.identity())
-        assert target is not None, "tracking is on"
-
-        def open_source() -> Source:
-            return StudySource(file, stored.apart()).news
-
-        cursor = target.cursor()
-        if everything:
-            cursor.clear()
-            target.refused.unlink(missing_ok=True)
-        elif not cursor.pending(open_source()()) and _is_lost(target):
-            cursor.clear()
-        delivery = Delivery(target, open_source, cursor)
-        try:
-            done = delivery.close(threading.TIMEOUT_MAX)
-        except KeyboardInterrupt:  # the rest is left to the next call
-            done = delivery.close(0)
-    server, refused = without_password(target.uri), str(target.refused)
-    return Synced(study=file.name, server=server, refused_file=refused, **asdict(done))
-
-
-def _is_lost(target: Target) -> bool:
-    """Return whether a server answers and has not the experiment."""
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-
-    try:
-        return target.writer().is_new
-    except (MlflowException, RequestException):  # down, and nothing waits for it
-        return False

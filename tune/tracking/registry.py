@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import time
-import warnings
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
-from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-from mlflow.types.schema import Array
-from packaging.requirements import Requirement
 from requests import RequestException
 
-import refkd
 from refkd.data.dataset import Dataset
 from refkd.files import sha256_file
 from refkd.retriever import WEIGHTS
@@ -30,17 +19,16 @@ from tune import compat
 from tune.config.study_file import StudyFile
 from tune.config.urls import resolve, scrub
 from tune.study.events import AliasMoved
+from tune.tracking.aliases import move_alias
 from tune.tracking.card import Registration, model_card
 from tune.tracking.lineage import HASH_TAG, KNOWLEDGE_TAG, TEACHER_TAG
+from tune.tracking.model_files import save_served
 from tune.tracking.projection import caveats_tag
 from tune.tracking.store import Store
-from tune.tracking.target import BEFORE, Target, client_settings, registered_name, target_of
+from tune.tracking.target import Target, client_settings, registered_name, target_of
 
 SERVED_TAG = "refkd.served"
 """Tag of a logged model whose files MLflow can load, not only weights and their record."""
-HEADING = "## Aliases"
-LONGEST = 4_900
-"""Characters of a description; MLflow's tables hold 5,000."""
 _log = logging.getLogger(__name__)
 
 
@@ -52,12 +40,7 @@ def register_champions(
     identity: str,
     move: bool = True,
 ) -> list[AliasMoved] | None:
-    """Register champions and point their aliases at them; `identity` is the study's own.
-
-    Without `move` an alias that is set stays where it is. Weights that are registered already make
-    no new version. Returns where the aliases point now; None, with a warning, where the tracking
-    server does not take them: a search does not fail for that.
-    """
+    """Register champions and point their aliases at them; without `move` only where unset."""
     target = target_of(file, identity)
     if target is None:
         return []
@@ -69,7 +52,7 @@ def register_champions(
             scrub(str(error), target.uri),
             champions[0].folder.parent,
         )
-        return None
+        return None  # a search does not fail for that
 
 
 def register(
@@ -187,81 +170,3 @@ class _RegisteredModel:
         if SERVED_TAG not in held.tags:  # kept when its run ended, as weights alone
             fill(held.model_id)
         return held
-
-
-def move_alias(
-    client: MlflowClient, name: str, alias: str, version: str, reason: str
-) -> str | None:
-    """Point an alias at a version and return its earlier holder, None where there was none.
-
-    The reason is added to the version's description, and the earlier holder gets the alias with
-    `-before`. Nothing is done where the alias points there already. The alias moves last, so that
-    a call that was cut short is repeated without harm.
-    """
-    held = client.get_registered_model(name).aliases
-    earlier = str(held[alias]) if alias in held else None
-    if earlier == version:
-        return earlier
-    if earlier is not None:
-        client.set_registered_model_alias(name, alias + BEFORE, earlier)
-    before = client.get_model_version(name, version).description or ""
-    description = _with_reason(before, alias, reason)
-    if description != before:
-        client.update_model_version(name, version, description)
-    client.set_registered_model_alias(name, alias, version)
-    return earlier
-
-
-def _with_reason(description: str, alias: str, reason: str) -> str:
-    """Return a description with the reason as its last line, once; the oldest ones give way."""
-    card, _, listed = description.partition(f"\n{HEADING}\n")
-    lines = listed.strip().splitlines()
-    what = f"`{alias}`: {' '.join(reason.split())}"
-    if lines and lines[-1].endswith(what):
-        return description
-    lines.append(f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {what}")
-    head = f"{card.rstrip()}\n\n{HEADING}\n"
-    while len(lines) > 1 and len(head) + sum(len(line) + 1 for line in lines) > LONGEST:
-        del lines[0]
-    return head + "\n".join(lines) + "\n"
-
-
-def save_served(retriever: Path, folder: Path, *, feature_dim: int) -> None:
-    """Write an exported retriever as an MLflow model: its code, safetensors and JSON.
-
-    It carries refkd's own source, and asks for the versions installed here.
-    """
-    features = [np.zeros((4, feature_dim)).tolist()]
-    question = {"features": features, "duration": [12.0], "query": ["a person opens the door"]}
-    numbers = Array(DataType.double)
-    columns: dict[str, Array | DataType] = {
-        "features": Array(numbers),
-        "duration": DataType.double,
-        "query": DataType.string,
-    }
-    signature = ModelSignature(
-        inputs=Schema([ColSpec(kind, name) for name, kind in columns.items()]),
-        outputs=Schema([ColSpec(numbers, name) for name in ("start", "end", "score")]),
-        params=ParamSchema([ParamSpec("top", DataType.integer, 1)]),
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow's, of type hints that are its own
-        from mlflow import pyfunc
-
-        pyfunc.save_model(
-            str(folder),
-            python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={"retriever": str(retriever)},
-            code_paths=[str(Path(refkd.__file__).parent)],
-            signature=signature,
-            input_example=pd.DataFrame(question),
-            pip_requirements=requirements(),
-        )
-
-
-def requirements() -> list[str]:
-    """Return the packages of refkd, MLflow and pandas at the versions installed here."""
-    wanted = [Requirement(line) for line in importlib.metadata.requires("refkd") or []]
-    names = [item.name for item in wanted if item.marker is None] + ["mlflow", "pandas"]
-    # A local label such as +cpu names a build that no index may hold.
-    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in names]

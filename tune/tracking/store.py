@@ -1,7 +1,4 @@
-"""What an experiment of a tracking server holds of one study; imports MLflow.
-
-Runs and models are found by tags that are the same in every launch, so every call may be repeated.
-"""
+"""What an experiment of a tracking server holds of one study, by its tags; imports MLflow."""
 
 from __future__ import annotations
 
@@ -89,11 +86,7 @@ class Store:
         return {key: sorted(runs, key=_fullness) for key, runs in found.items()}
 
     def run(self, key: str) -> Run | None:
-        """Return the run with a key, None where there is none.
-
-        Of several, which a lost answer to a creation can leave behind, the fullest and oldest is
-        kept and the others are deleted. A run that was deleted by hand is restored.
-        """
+        """Return the run with a key, restored, the fullest of several; None if there is none."""
         asked = f"tags.`{RUN_TAG}` = '{self.target.owner}/{key}'"
         runs = self.client.search_runs([self.experiment], asked, ViewType.ALL)
         if not runs:
@@ -128,10 +121,7 @@ class Store:
     def keep_model(
         self, digest: str, fill: Callable[[str], None], *, tags: Mapping[str, str], **facts: Any
     ) -> LoggedModel:
-        """Return the logged model with a digest; make it, with its files, if needed.
-
-        `fill` is given the id and uploads the files; `facts` are those of `create_logged_model`.
-        """
+        """Return the logged model with a digest; `fill` uploads its files where it is made now."""
         label = {MODEL_TAG: f"{self.target.owner}/{digest}"}
         model = self.model(digest) or self.client.create_logged_model(
             self.experiment, tags={**tags, **label}, **facts

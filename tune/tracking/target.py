@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refkd.files import write_json
 from refkd.scoped import log_levels, variables
 from tune.config.study_file import StudyFile
-from tune.config.urls import resolve, without_password
+from tune.config.urls import resolve
 from tune.study.locate import place_of
-from tune.tracking.operations import BeginRun, EndRun, LogEpoch, Operation
+from tune.tracking.cursor import Cursor
 
 if TYPE_CHECKING:
     from tune.tracking.writer import Writer
@@ -34,72 +31,6 @@ BEFORE = "-before"
 """Ending of the alias that the earlier holder of an alias gets in the registry."""
 REFUSED = "refused.jsonl"
 """In a study's tracking folder: operations that the server refused, with the reasons."""
-_log = logging.getLogger(__name__)
-
-
-class Cursor:
-    """The operations that one experiment of one server has, in one small file.
-
-    The file may be lost or outdated: then operations are sent again, which does no harm.
-    """
-
-    def __init__(self, folder: Path, uri: str, experiment: str) -> None:
-        # A digest: an address may hold a password, and is too long for a file's name.
-        target = f"{without_password(uri)}\n{experiment}"
-        name = f"cursor-{hashlib.sha256(target.encode()).hexdigest()[:12]}.json"
-        self._path = folder / name
-        self._has: dict[str, str] = {}
-        self._epochs: dict[str, int] = {}
-        if self._path.is_file():
-            try:
-                held = json.loads(self._path.read_bytes())
-                self._has, self._epochs = dict(held["operations"]), dict(held["epochs"])
-            except (ValueError, KeyError, TypeError) as error:
-                self.clear()
-                _log.warning(
-                    "%s is damaged (%s); all is sent again, to no harm", self._path, error
-                )
-
-    def pending(self, operations: Iterable[Operation]) -> list[Operation]:
-        """Return those that the server lacks; a run that is continued is to be closed again."""
-        found: list[Operation] = []
-        opened: set[str] = set()
-        for one in operations:
-            if isinstance(one, LogEpoch):
-                lacks = one.epoch > self._epochs.get(one.run, 0)
-            else:
-                lacks = self._has.get(one.key) != one.digest
-            if lacks or (isinstance(one, EndRun) and one.run in opened):
-                found.append(one)
-                if isinstance(one, BeginRun):
-                    opened.add(one.run)
-        return found
-
-    def add(self, operations: Iterable[Operation]) -> None:
-        """Note that the server has some; the epochs of a run come in their order."""
-        for one in operations:
-            if isinstance(one, LogEpoch):
-                self._epochs[one.run] = max(one.epoch, self._epochs.get(one.run, 0))
-            else:
-                self._has[one.key] = one.digest
-            if isinstance(one, BeginRun):
-                self._has.pop(f"{EndRun.__name__}/{one.run}", None)
-
-    def forget(self, operations: Iterable[Operation]) -> None:
-        """Note that the server lacks some."""
-        for one in operations:
-            self._has.pop(one.key, None)
-            if isinstance(one, LogEpoch):
-                self._epochs.pop(one.run, None)
-
-    def clear(self) -> None:
-        """Note that the server has nothing."""
-        self._has, self._epochs = {}, {}
-
-    def save(self) -> None:
-        """Write the file, in the place of the one before."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._path, {"operations": self._has, "epochs": self._epochs})
 
 
 @dataclass(frozen=True, kw_only=True)

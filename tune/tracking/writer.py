@@ -1,8 +1,4 @@
-"""Writing operations to a tracking server; imports MLflow: import it off the main path.
-
-Every call may be repeated: an epoch that a run holds is left as it is, and tags, parameters and
-states come out the same.
-"""
+"""Writing operations, which may all be repeated, to a tracking server; imports MLflow."""
 
 from __future__ import annotations
 
@@ -40,10 +36,7 @@ class Writer:
         """Whether the experiment was not there: then it lacks what was sent before."""
 
     def send(self, *operations: op.Operation) -> None:
-        """Write an operation, or epochs of one run and perhaps its end at once.
-
-        Raises `RefusedError` where no repetition can help, else MLflow's error.
-        """
+        """Write an operation, or epochs and end of a run; `RefusedError` is final."""
         try:
             match operations[0]:
                 case op.BeginRun() as begin:
@@ -97,23 +90,17 @@ class Writer:
             for one in lacking
             for name, value in one.metrics.items()
         ]
+        tags = []
         if end is not None:
-            metrics += [
-                entities.Metric(name, value, end.time, 0) for name, value in end.metrics.items()
-            ]
-        tags = {} if end is None else end.tags
-        self._client.log_batch(
-            run_id, metrics=metrics, tags=[entities.RunTag(k, v) for k, v in tags.items()]
-        )
+            metrics += [entities.Metric(k, v, end.time, 0) for k, v in end.metrics.items()]
+            tags = [entities.RunTag(k, v) for k, v in end.tags.items()]
+        self._client.log_batch(run_id, metrics=metrics, tags=tags)
         held |= {one.epoch: one.time for one in lacking}
         if end is not None:
             self._client.set_terminated(run_id, status=end.status, end_time=end.time)
 
     def _epochs_of(self, key: str, asked: Sequence[op.LogEpoch | op.KeepModel]) -> dict[int, int]:
-        """Return the epochs that a run holds already, with their times.
-
-        The metrics of an epoch are written together, so one of them is looked up.
-        """
+        """Return the epochs that a run holds, with their times, by one of their metrics."""
         names = sorted({name for one in asked for name in one.metrics})
         if key not in self._held and names:
             known = self._client.get_metric_history(self._run(key), names[0])
@@ -121,10 +108,7 @@ class Writer:
         return self._held.get(key, {})
 
     def _inputs(self, inputs: op.BeginRun, run: entities.Run) -> None:
-        """Link a run to its datasets, and to those of its models that the store holds.
-
-        MLflow takes a model but once.
-        """
+        """Link a run to its datasets and, once, to those of its models that the store holds."""
         for digest in set(inputs.models) - set(self._models):
             if model := self._store.model(digest):
                 self._models[digest] = model
@@ -153,10 +137,7 @@ class Writer:
             self._client.set_tag(run.info.run_id, op.NOTE_TAG, _note(inputs, models))
 
     def _model(self, made: op.KeepModel) -> None:
-        """Store the network of a run as a logged model, with its scores.
-
-        The scores have the time of their epoch in the run, so that MLflow adds no second row.
-        """
+        """Store the network of a run as a logged model, its scores at the time of their epoch."""
         paths = [_existing(path) for path in made.paths]
 
         def fill(model_id: str) -> None:

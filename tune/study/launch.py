@@ -1,0 +1,62 @@
+"""A launch: one run of a driver on a study, as the study holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
+
+from tune.config.limits import Limits
+from tune.study.environment import Environment
+from tune.study.event_base import study_events
+from tune.study.events import LaunchBegun
+from tune.study.view import ENDED, TrialView
+
+if TYPE_CHECKING:
+    from tune.config.study_file import StudyFile
+
+WORKED = "worked:"
+"""Prefix of a launch's second attribute: when it was last known to work, and on which machines.
+It is overwritten every few seconds, so it is no event."""
+
+
+class Launch(LaunchBegun, prefix=LaunchBegun.PREFIX, in_key=LaunchBegun.IN_KEY):
+    """One run of the driver, as the study holds it: its begin, and what was noted since."""
+
+    last: float
+    """When it was last known to work, in seconds since 1970."""
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+    """Machines that were there meanwhile: `type`, `cpu`, `gpu`, `seconds`."""
+
+    @property
+    def epochs(self) -> int:
+        """E of its students."""
+        return int(self.file["training"]["epochs"])
+
+    @property
+    def limits(self) -> Limits:
+        """What its search might use."""
+        return Limits.of(self.file)
+
+    def study_file(self) -> StudyFile:
+        """Return the study file as it was, checked again."""
+        from tune.config.study_file import StudyFile
+
+        return StudyFile.model_validate(self.file)
+
+
+def made_with(trial: TrialView, launches: Iterable[Launch]) -> Environment | None:
+    """Return code and versions of the launch in which a trial ended; None where unknown."""
+    number = trial.stamps[ENDED].launch if ENDED in trial.stamps else 0
+    return next((one.environment for one in launches if one.number == number), None)
+
+
+def read_launches(attributes: Mapping[str, Any]) -> list[Launch]:
+    """Return the launches among a study's attributes, the first one first."""
+    return [
+        Launch(
+            **vars(begun),
+            **{"last": begun.begun, **attributes.get(f"{WORKED}{begun.number:04d}", {})},
+        )
+        for begun in study_events(attributes, LaunchBegun)
+    ]

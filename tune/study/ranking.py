@@ -1,0 +1,88 @@
+"""Which trials of a study are the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune.study.view import CONTINUES, TrialView
+
+CHAMPIONS = {"best-id": "val_id/miou", "best-ood": "val_ood/miou"}
+
+
+def front_of(complete: Sequence[TrialView]) -> list[int]:
+    """Return the trials that no other dominates, the best in the first objective first."""
+    if not complete:
+        return []
+    values = np.array([v.objectives for v in complete], dtype=np.float64)
+    best = non_dominated(values)
+    order = np.argsort(-values[:, 0], kind="stable")
+    return [complete[i].number for i in order if best[i]]
+
+
+def best_by_objective(
+    objectives: Sequence[str], complete: Sequence[TrialView]
+) -> dict[str, tuple[int, float]]:
+    """Return number and value of the best feasible trial, the lower number first, by objective."""
+    scored = [v for v in complete if v.feasible and v.objectives]
+    found = {}
+    for place, name in enumerate(objectives if scored else ()):
+        value, number = max(((v.objectives or [])[place], -v.number) for v in scored)
+        found[name] = (-number, value)
+    return found
+
+
+def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which rows no other dominates; importing moocore for it takes longer than reading."""
+    best = np.ones(len(values), dtype=np.bool_)
+    # A row that dominates another has the higher sum: few but the front are compared with all.
+    for row in np.argsort(-values.sum(axis=1), kind="stable"):
+        if best[row]:
+            best &= ~((values <= values[row]).all(axis=1) & (values < values[row]).any(axis=1))
+    return best
+
+
+def champions_in(complete: Sequence[TrialView]) -> dict[str, int]:
+    """Return the best of each validation role; ties go to the lower number."""
+    found = {}
+    for alias, metric in CHAMPIONS.items():
+        scored = [v for v in complete if metric in v.kept]
+        if scored:
+            found[alias] = max(scored, key=lambda v: (v.kept[metric], -v.number)).number
+    return found
+
+
+def best_first(views: Sequence[TrialView]) -> list[TrialView]:
+    """Order complete trials by their front, then by the sum of their objectives."""
+    import moocore
+
+    complete = [v for v in current(views) if v.objectives]
+    if not complete:
+        return []
+    values = np.array([v.objectives for v in complete], dtype=np.float64)
+    order = np.lexsort((-values.sum(axis=1), moocore.pareto_rank(values, maximise=True)))
+    return [complete[i] for i in order]
+
+
+def hypervolume(points: Sequence[Sequence[float]]) -> float:
+    """Return the volume that some points dominate above 0, objectives maximised.
+
+    >>> hypervolume([[1.0, 2.0], [2.0, 1.0]])
+    3.0
+    """
+    if not points:
+        return 0.0
+    import moocore
+
+    values = np.asarray(points, dtype=np.float64)
+    reference = np.zeros(values.shape[1])
+    return float(moocore.hypervolume(values, ref=reference, maximise=True))
+
+
+def current(views: Sequence[TrialView]) -> list[TrialView]:
+    """Return the complete trials that count: without those that a complete one continues."""
+    complete = [v for v in views if v.state == "COMPLETE"]
+    replaced = {v.attributes.get(CONTINUES) for v in complete}
+    return [v for v in complete if v.number not in replaced]

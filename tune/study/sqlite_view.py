@@ -1,0 +1,56 @@
+"""Reading the trials of a study from its SQLite file, without Optuna."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections import defaultdict
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tune import compat
+from tune.config.urls import resolve
+from tune.study.view import TrialView
+
+
+def read_sqlite(url: str, name: str) -> tuple[dict[str, Any], list[TrialView]] | None:
+    """Return a study's attributes and ordered trials; None where only Optuna can read them."""
+    found = re.fullmatch(r"sqlite:///([^?%]+)", resolve(url))
+    if found is None:
+        return None
+    address = f"{Path(found[1]).absolute().as_uri()}?mode=rw"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
+            connection.execute("BEGIN")
+            if connection.execute(compat.SQL_REVISION).fetchall() != [(compat.REVISION,)]:
+                return None
+            study = connection.execute(compat.SQL_STUDY, [name]).fetchone()
+            return None if study is None else _read(connection, study)
+    except sqlite3.Error:
+        return None
+
+
+def _read(
+    connection: sqlite3.Connection, study: tuple[int]
+) -> tuple[dict[str, Any], list[TrialView]]:
+    values, facts = defaultdict[int, Any](dict), defaultdict[int, Any](dict)
+    objectives = defaultdict[int, list[float]](list)
+    for key, name, value, distribution in connection.execute(compat.SQL_PARAMS, study):
+        values[key][name] = compat.stored_param(value, distribution)
+    for key, value, kind in connection.execute(compat.SQL_VALUES, study):
+        objectives[key].append(compat.stored_value(value, kind))
+    for key, name, value in connection.execute(compat.SQL_TRIAL_FACTS, study):
+        facts[key][name] = json.loads(value)
+    trials = [
+        TrialView(
+            number=number,
+            state=state,
+            values=values[key],
+            objectives=objectives[key] or None,
+            attributes=facts[key],
+        )
+        for key, number, state in connection.execute(compat.SQL_TRIALS, study)
+    ]
+    return {k: json.loads(v) for k, v in connection.execute(compat.SQL_FACTS, study)}, trials

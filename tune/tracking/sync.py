@@ -1,0 +1,67 @@
+"""Sending to MLflow what a study holds and its server lacks: `refkd sync`."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from refkd.errors import RefKDError
+from tune.config.urls import without_password
+from tune.study.lease import lease
+from tune.study.snapshot import open_snapshot
+from tune.study.stored_study import StoredStudy
+from tune.tracking.delivery import Delivered, Delivery, Source
+from tune.tracking.source import StudySource
+from tune.tracking.target import Target, client_settings, target_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Synced(Delivered):
+    """What `sync` has sent."""
+
+    study: str
+    server: str
+    """Without its password."""
+    refused_file: str
+    """The file of refused operations of all times, with the reasons."""
+
+
+def sync(study: Path, *, everything: bool = False) -> Synced:
+    """Send what a study holds and its server lacks; `everything` sends all of it again."""
+    opened = open_snapshot(study)
+    file, url = opened.file, opened.place.storage
+    if not file.tracking.enabled:
+        raise RefKDError(f"{study}: tracking is off (tracking.enabled), so nothing waits")
+    with lease(url, file.name, objectives=len(file.objectives)), client_settings():
+        stored = StoredStudy(file, url)
+        target = target_of(file, stored.identity())
+        assert target is not None, "tracking is on"
+
+        def open_source() -> Source:
+            return StudySource(file, stored.apart()).news
+
+        cursor = target.cursor()
+        if everything:
+            cursor.clear()
+            target.refused.unlink(missing_ok=True)
+        elif not cursor.pending(open_source()()) and _is_lost(target):
+            cursor.clear()
+        delivery = Delivery(target, open_source, cursor)
+        try:
+            done = delivery.close(threading.TIMEOUT_MAX)
+        except KeyboardInterrupt:  # the rest is left to the next call
+            done = delivery.close(0)
+    server, refused = without_password(target.uri), str(target.refused)
+    return Synced(study=file.name, server=server, refused_file=refused, **asdict(done))
+
+
+def _is_lost(target: Target) -> bool:
+    """Return whether a server answers and has not the experiment."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    try:
+        return target.writer().is_new
+    except (MlflowException, RequestException):  # down, and nothing waits for it
+        return False
