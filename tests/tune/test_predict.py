@@ -68,6 +68,16 @@ def test_a_folder_answers_as_its_retriever_does(
     assert (found["clips"], found["duration"], found["duration_given"]) == (9, 20.0, True)
 
 
+def test_words_without_a_vector_are_named(folder: Path, features: Path) -> None:
+    known = Retriever.load(folder).words.tokens[0]
+    (answer,) = ask("--model", folder, "--features", features, query=[f"{known} zyzzyva"])[
+        "answers"
+    ]
+    assert answer["unknown"] == ["zyzzyva"]
+    shown = run("--model", folder, "--features", features, "--query", f"{known} zyzzyva").output
+    assert "no vector for zyzzyva" in shown
+
+
 def test_every_kind_of_file_gives_the_same_answer(
     folder: Path, features: Path, clips: np.ndarray, tmp_path: Path
 ) -> None:

@@ -51,7 +51,15 @@ class StudyFileError(RefKDError):
 
 
 class StudyFile(Config):
-    """One study, as written in YAML; paths are relative to where the command is run."""
+    """One study, as written in YAML; paths are relative to where the command is run.
+
+    >>> study = StudyFile(
+    ...     name="quick", dataset="datasets/quick", budget={"trials": 4},
+    ...     space={"distill.lambda_id": {"float": [0.01, 1.0], "log": True}},
+    ... )
+    >>> study.workspace.as_posix(), study.training.epochs
+    ('runs', 100)
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     """The study's name: letters, digits, _ and -."""

@@ -25,6 +25,8 @@ class Answer:
 
     query: str
     spans: list[Span]
+    unknown: list[str]
+    """Words of the query that have no vector: all of them look alike to the network."""
 
 
 class Prediction(Config):
@@ -67,7 +69,10 @@ def predict(
         duration=seconds,
         duration_given=duration is not None,
         marks=retriever.marks,
-        answers=[Answer(query=q, spans=s) for q, s in zip(queries, spans, strict=True)],
+        answers=[
+            Answer(query=query, spans=found, unknown=retriever.words.unknown(query))
+            for query, found in zip(queries, spans, strict=True)
+        ],
     )
 
 

@@ -49,6 +49,10 @@ def show_answers(console: Console, answers: Sequence[Answer], duration: float) -
                 str(rank), f"{span.start:.2f}", f"{span.end:.2f}", f"{span.score:.4f}", line
             )
         console.print(table)
+        if answer.unknown:
+            console.print(
+                f"no vector for {', '.join(answer.unknown)}", style="yellow", markup=False
+            )
 
 
 def draw_answers(answers: Sequence[Answer], duration: float, path: Path) -> None:

@@ -51,7 +51,14 @@ class Finalist(Config):
 
 
 class Finalists(Config):
-    """The results of a study's finalists."""
+    """The results of a study's finalists.
+
+    >>> none = Comparison(pairs={}, scores={}, differences={}, gaps={}, floors={})
+    >>> chosen = {"champions": {"best-ood": 2}, "kept": {"best-ood": 0}, "comparison": none}
+    >>> found = Finalists(study="quick", seeds=[7], trials=4, finalists=[], **chosen)
+    >>> found.champions["best-ood"], found.seeds[found.kept["best-ood"]]
+    (2, 7)
+    """
 
     study: str
     seeds: list[int]
@@ -69,7 +76,14 @@ class Finalists(Config):
 
 
 class FinalReport(Config):
-    """The results of an evaluation on the test roles."""
+    """The results of an evaluation on the test roles.
+
+    >>> none = Comparison(pairs={}, scores={}, differences={}, gaps={}, floors={})
+    >>> FinalReport(
+    ...     looks=[], from_finalists=True, seeds={"best-ood": 3}, features="I3D", comparison=none
+    ... ).seeds["best-ood"]
+    3
+    """
 
     looks: list[Look]
     """All evaluations up to this one, the last."""

@@ -39,7 +39,12 @@ class SelectedChampions(Config):
 
 
 class Summary(Config):
-    """A study at one moment."""
+    """A study at one moment.
+
+    >>> nothing = {"trials": [], "front": [], "champions": {}, "cost": Cost(), "teachers": {}}
+    >>> Summary(study="quick", objectives=["val_id/miou"], wanted=12, **nothing).ended
+    0
+    """
 
     study: str
     objectives: list[str]
