@@ -11,7 +11,7 @@ import ray.tune
 from tune.config.limits import Resources
 from tune.execution.cluster import ray_session
 from tune.execution.preemption import NodeLeavingError
-from tune.execution.training import JobScheduler, JobSearcher
+from tune.execution.searcher import JobScheduler, JobSearcher
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own

@@ -118,9 +118,9 @@ def reproduce(
     Example: `refkd reproduce table3 --dataset datasets/quickstart --scale smoke`
     """
     from tune.config.limits import Resources
+    from tune.reproduce.formats import show_result
     from tune.reproduce.reproduce import reproduce as run
     from tune.reproduce.request import Request, estimate
-    from tune.reproduce.table import show_result
 
     request = Request(
         name=name,

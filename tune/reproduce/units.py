@@ -15,7 +15,8 @@ from refkd.training.export import FrozenStudent
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import Teacher, TeacherConfig
 from tune.execution.jobs import TrainingJob, trained_network
-from tune.reproduce.experiments import Experiment, Scale, System, teacher_systems
+from tune.reproduce.experiments import Experiment, System, teacher_systems
+from tune.reproduce.scales import Scale
 from tune.study.folders import teacher_folder
 
 

@@ -170,16 +170,8 @@ def compare_on_validation(
 
 def interval_table(made: Comparison) -> dict[str, dict[str, Any]]:
     """Return scores as JSON by role and system, with the bias floors, which look at no video."""
-    return {
-        role: {
-            **{
-                name: {metric: figure.model_dump() for metric, figure in row.items()}
-                for name, row in systems.items()
-            },
-            "floors": made.floors[role],
-        }
-        for role, systems in made.scores.items()
-    }
+    scores = made.model_dump(include={"scores"})["scores"]
+    return {role: {**systems, "floors": made.floors[role]} for role, systems in scores.items()}
 
 
 def keep_retriever(
