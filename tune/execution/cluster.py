@@ -51,10 +51,9 @@ def ray_session(resources: Resources, *, address: str | None) -> Iterator[None]:
 
 @contextmanager
 def joined(address: str | None, *, level: int = logging.ERROR) -> Iterator[None]:
-    """Run the body in a cluster that runs; `RefKDError` where it cannot be joined.
+    """Run the body with Ray as a search wants it: started here, or joined at `address`.
 
-    Ray gets the environment and the log levels that a search wants; without an address it is
-    started here.
+    Raises `RefKDError` where no cluster can be joined.
     """
     with variables(_ENVIRONMENT, kept=["PYTHONBREAKPOINT"]), handlers_kept(signal.SIGTERM):
         import ray

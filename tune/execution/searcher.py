@@ -10,10 +10,13 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tune import compat
-from tune.execution.jobs import JobEnd, TrainingJob
+from tune.execution.jobs import JobEnd, JobList, TrainingJob
 from tune.execution.preemption import NodeLeavingError
-from tune.execution.training import JobSource
+from tune.execution.study_jobs import SearchJobs
 from tune.execution.worker import FAILED, FINAL, METRICS
+
+JobSource = JobList | SearchJobs
+"""What hands out the jobs of a run, takes their epochs and ends, and decides when one stops."""
 
 
 class JobSearcher(Searcher):
@@ -24,18 +27,15 @@ class JobSearcher(Searcher):
 
     def __init__(self, source: JobSource, *, retries: int) -> None:
         super().__init__()
-        self._source = source
-        self._retries = retries
+        self._source, self._retries = source, retries
         self._jobs: dict[str, TrainingJob] = {}
         """Jobs that are handed out and have not ended."""
         self._ends: dict[str, JobEnd] = {}
         """How a job is to end, as its worker reported it or the source decided."""
         self._deaths: Counter[str] = Counter()
         """How often the worker of a job failed in this run, by the job's key."""
-        self.causes: dict[str, str] = {}
-        """Why a worker failed last."""
-        self.leaving: set[str] = set()
-        """Trials that left a node before it was taken away."""
+        self.errors: dict[str, str] = {}
+        """What the worker of a trial failed with, as Ray wrote it down."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Return the next job as a trial's config, None to be asked again, or `FINISHED`."""
@@ -49,8 +49,7 @@ class JobSearcher(Searcher):
         """Take a worker's report; return whether its job goes on."""
         if FAILED in result:
             self._ends[trial_id] = JobEnd(failed=str(result[FAILED]))
-        kept = {k.removeprefix(FINAL): v for k, v in result.items() if k.startswith(FINAL)}
-        if kept:
+        if kept := {k.removeprefix(FINAL): v for k, v in result.items() if k.startswith(FINAL)}:
             self._ends[trial_id] = JobEnd(metrics=kept)
         if "epoch" not in result:
             return True
@@ -67,23 +66,19 @@ class JobSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Pass on a job's one end, or hand it out again after an error while it has retries.
-
-        Leaving a node that is about to be taken away is no failure. A second call for the same
-        trial does nothing.
-        """
+        """Pass on a job's one end, or hand it out again after an error while it has retries."""
         job = self._jobs.pop(trial_id, None)
-        if job is None:
+        if job is None:  # a second call for the same trial
             return
         end = self._ends.pop(trial_id, None)  # a worker may die with its work done
         if end is None and error:
-            leaves = trial_id in self.leaving
+            text = self.errors.get(trial_id) or "the worker process died"
+            leaves = NodeLeavingError.__name__ in text
             if leaves or self._deaths[job.key] < self._retries:
                 self._deaths[job.key] += not leaves
                 self._source.give_back(job)
                 return
-            cause = self.causes.get(trial_id, "the worker process died")
-            end = JobEnd(failed=cause, died=True)
+            end = JobEnd(failed=text.splitlines()[-1], died=True)
         silent = JobEnd(failed="the worker ended without reporting its last epoch", died=True)
         self._source.job_ended(job, end or silent)
 
@@ -116,11 +111,8 @@ class JobScheduler(FIFOScheduler):
         """Note why a worker failed."""
         super().on_trial_error(tune_controller, trial)
         file = compat.error_file(trial)
-        error = file.read_text(encoding="utf-8").strip() if file and file.is_file() else ""
-        if error:
-            self._searcher.causes[trial.trial_id] = error.splitlines()[-1]
-        if NodeLeavingError.__name__ in error:
-            self._searcher.leaving.add(trial.trial_id)
+        if file and file.is_file():
+            self._searcher.errors[trial.trial_id] = file.read_text(encoding="utf-8").strip()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

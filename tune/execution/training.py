@@ -21,12 +21,9 @@ from refkd.errors import RefKDError
 from refkd.scoped import handlers_kept, log_levels
 from tune import compat
 from tune.execution.jobs import JobList, JobListener, TrainingJob, Workplace, interrupted
-from tune.execution.searcher import JobScheduler, JobSearcher
-from tune.execution.study_jobs import SearchJobs
+from tune.execution.searcher import JobScheduler, JobSearcher, JobSource
 from tune.execution.worker import train_job
 
-JobSource = JobList | SearchJobs
-"""What hands out the jobs of a run, takes their epochs and ends, and decides when one stops."""
 _log = logging.getLogger(__name__)
 
 

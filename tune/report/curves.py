@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from tune.display.console import ID, OOD, aliases_of, metric_name, score
+from tune.display.console import ID, OOD, aliases_of, metric_name, plural, score
 from tune.report import draw
-from tune.report.figure import Panel, Section, Table, plural
+from tune.report.figure import Panel, Section, Table
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 

@@ -20,14 +20,14 @@ from plotly.offline import get_plotlyjs
 from refkd.errors import RefKDError
 from refkd.files import write_json, write_text
 from tune.display.comparison import CONVENTION
+from tune.display.console import plural
 from tune.report import curves, scores, tables, values
 from tune.report.commands import commands
 from tune.report.examples import Examples, examples
-from tune.report.figure import Section, Table, plural
+from tune.report.figure import Section, Table, when
 from tune.report.front import front
 from tune.report.headline import Headline, caveats_of_test, headline
 from tune.report.parallel import parallel
-from tune.report.tables import when
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import identity_of
 from tune.tracking.delivery import send

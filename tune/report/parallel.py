@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tune.display.console import metric_name
+from tune.display.console import metric_name, plural
 from tune.report import draw
-from tune.report.figure import Panel, Section, Table, plural, short_name, shown, too_few
+from tune.report.figure import Panel, Section, Table, short_name, shown, too_few
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView, current
 

@@ -1,19 +1,18 @@
-"""What the report says without pictures: cost, origin, test evaluations, how to use the winner."""
+"""What the report says without pictures: cost, origin and test evaluations."""
 
 from __future__ import annotations
 
 import os
 import platform
-from datetime import UTC, datetime
 from pathlib import Path
 
 from refkd.data.local_copy import local_copy
 from refkd.data.manifest import read_manifest
 from refkd.errors import DataError
-from tune.display.console import ID, OOD, score
+from tune.display.console import ID, OOD, plural, score
 from tune.display.cost import bill_cells
 from tune.display.dataset import ingredients
-from tune.report.figure import Table, plural
+from tune.report.figure import Table, when
 from tune.results.bill import make_bill
 from tune.study.environment import environment
 from tune.study.events import teachers_of
@@ -25,10 +24,9 @@ def cost(study: StudySnapshot) -> tuple[str, Table | None]:
     bill = make_bill(study)
     if not bill.rows:
         return "Nothing was trained yet, so there is nothing to pay.", None
-    hours = study.wall_seconds / 3600
     text = (
-        f"{bill.total.cpu_seconds / 3600:.2f} CPU hours. Drivers were at work for {hours:.2f} "
-        f"hours in all; launches: {len(study.launches)}."
+        f"{bill.total.cpu_seconds / 3600:.2f} CPU hours. Drivers were at work for "
+        f"{study.wall_seconds / 3600:.2f} hours in all; launches: {len(study.launches)}."
     )
     if bill.total.gpu_seconds:
         text += f" {bill.total.gpu_seconds / 3600:.2f} GPU hours."
@@ -58,11 +56,10 @@ def test_evaluations(study: StudySnapshot) -> Table | None:
 def teachers(study: StudySnapshot) -> Table:
     """Return both teachers: recipe, kept epoch, scores, digest."""
     rows = []
-    for role, teacher in teachers_of(study.attributes).items():
+    for role, one in teachers_of(study.attributes).items():
         label = getattr(study.file.teachers, role).recipe.label
-        scores = [score(teacher.metrics, metric) for metric in (ID, OOD)]
-        name, epoch = f"{role.upper()} teacher", str(teacher.epoch)
-        rows.append([name, label, epoch, *scores, teacher.digest[:16]])
+        scores = [score(one.metrics, metric) for metric in (ID, OOD)]
+        rows.append([f"{role.upper()} teacher", label, str(one.epoch), *scores, one.digest[:16]])
     heads = ["teacher", "recipe", "kept epoch", "ID mIoU", "OOD mIoU", "digest"]
     return Table(heads=heads, rows=rows)
 
@@ -121,12 +118,3 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def when(seconds: float) -> str:
-    """Return a time in UTC.
-
-    >>> when(0.0)
-    '1970-01-01 00:00 UTC'
-    """
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,7 +1,4 @@
-"""The values of the trials: which of them mattered, and all of them side by side.
-
-Importance and slices are drawn by Optuna.
-"""
+"""Which of the trials' values mattered, as Optuna draws it."""
 
 from __future__ import annotations
 
@@ -14,9 +11,9 @@ from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial
 from optuna.visualization import plot_param_importances, plot_slice
 
-from tune.display.console import metric_name
+from tune.display.console import metric_name, plural
 from tune.report import draw
-from tune.report.figure import Panel, Section, Table, plural, short_name, shown, too_few
+from tune.report.figure import Panel, Section, Table, short_name, shown, too_few
 from tune.study.snapshot import StudySnapshot
 
 FEW = 30
@@ -46,8 +43,15 @@ def importance(study: StudySnapshot) -> Section:
                 study.optuna, params=names, target=target, target_name=metric
             )
         (drawn,) = plot.data
-        shares[metric] = dict(zip(drawn.y, drawn.x, strict=True))
-        panels.append(_importance_panel(plot, metric, shares[metric]))
+        held = shares[metric] = dict(zip(drawn.y, drawn.x, strict=True))
+        first, words = list(held)[-1], metric_name(metric)
+        plot.update_traces(marker_color=draw.COLORS["COMPLETE"], cliponaxis=False)
+        plot.update_yaxes(tickvals=list(held), ticktext=[*map(short_name, held)], title=None)
+        plot.update_xaxes(title=f"share, for {words}", range=[0, 1.2 * held[first]])
+        plot.update_layout(showlegend=False)
+        label = f"Importance for {words}: {short_name(first)} leads with {held[first]:.0%}."
+        name = f"importance-{metric.replace('/', '-')}"
+        panels.append(Panel(name=name, label=label, plot=draw.plain(plot, height=280)))
     text = f"PED-ANOVA on {plural(complete, 'complete trial')}; shares add up to 1."
     if complete < FEW:
         text += f" Fewer than {FEW}: a hint, not a finding."
@@ -56,22 +60,6 @@ def importance(study: StudySnapshot) -> Section:
         rows=[[short_name(n), *(f"{s[n]:.2f}" for s in shares.values())] for n in names],
     )
     return Section(key=key, title=title, text=text, panels=panels, tables=[table])
-
-
-def _importance_panel(plot: Any, metric: str, shares: dict[str, float]) -> Panel:
-    """Return Optuna's plot in the form of the report; the largest of `shares` is the last."""
-    first = list(shares)[-1]
-    plot.update_traces(marker_color=draw.COLORS["COMPLETE"], cliponaxis=False)
-    plot.update_yaxes(tickvals=list(shares), ticktext=[*map(short_name, shares)], title=None)
-    limits = [0, 1.2 * shares[first]]
-    plot.update_xaxes(title=f"share, for {metric_name(metric)}", range=limits)
-    plot.update_layout(showlegend=False)
-    words = f"{short_name(first)} leads with {shares[first]:.0%}"
-    return Panel(
-        name=f"importance-{metric.replace('/', '-')}",
-        label=f"Importance for {metric_name(metric)}: {words}.",
-        plot=draw.plain(plot, height=280),
-    )
 
 
 def slices(study: StudySnapshot) -> Section:
@@ -93,15 +81,12 @@ def slices(study: StudySnapshot) -> Section:
                 marker={"showscale": False, "size": 9, "colorscale": _SCALE, "line": {"width": 0}},
                 hovertemplate="trial %{marker.color}<br>%{x}<br>%{y:.2f}<extra></extra>",
             )
-            ticks = _ticks(known, log=study.file.space[name].log)
-            plot.update_xaxes(title=short_name(name), **ticks)
-            plot.update_yaxes(title=metric_name(metric))
-            panel = Panel(
-                name=f"slice-{name}-{metric}".replace("/", "-").replace(".", "-"),
-                label=f"{metric_name(metric)} against {short_name(name)}",
-                plot=draw.plain(plot, height=250),
-            )
-            panels.append(panel)
+            x, y = short_name(name), metric_name(metric)
+            plot.update_xaxes(title=x, **_ticks(known, log=study.file.space[name].log))
+            plot.update_yaxes(title=y)
+            key_of_panel = f"slice-{name}-{metric}".replace("/", "-").replace(".", "-")
+            drawn = draw.plain(plot, height=250)
+            panels.append(Panel(name=key_of_panel, label=f"{y} against {x}", plot=drawn))
     text = (
         f"Each point is one of {plural(len(complete), 'complete trial')}; the greener, the later. "
         "A pruned trial has no value and is not shown."

@@ -58,13 +58,9 @@ class Unit:
             shared=True,
         )
 
-    def found(self) -> Teacher | FrozenStudent | None:
-        """Return the trained network; None where its training has not ended."""
-        return trained_network(self.folder)
-
     def frozen(self) -> Teacher | FrozenStudent:
         """Return the trained network; `CheckpointError` where there is none."""
-        found = self.found()
+        found = trained_network(self.folder)
         if found is None:
             raise CheckpointError(f"{self.folder}: holds no network; run the same command again")
         return found
@@ -88,7 +84,7 @@ class Units:
 
     def left(self) -> list[Unit]:
         """Return those that are not trained yet."""
-        return [unit for unit in self.all() if unit.found() is None]
+        return [unit for unit in self.all() if trained_network(unit.folder) is None]
 
 
 def units_of(experiment: Experiment, scale: Scale, dataset: Dataset, workspace: Path) -> Units:
