@@ -135,12 +135,11 @@ def _say_selected(console: Console, summary: Summary) -> None:
     chosen = ", ".join(f"{a} trial {n}" for a, n in sorted(selected.champions.items()))
     console.print(f"finalists chose on fresh seeds: {chosen}", highlight=False)
     if summary.outgrown:
-        console.print(
+        say(
+            console,
             f"the finalists are out of date: {selected.trials} trials had ended when they "
             f"were chosen, now {summary.ended}; run `refkd finalists` again",
-            style="yellow",
-            highlight=False,
-            soft_wrap=True,
+            "yellow",
         )
 
 

@@ -208,11 +208,10 @@ class NodeUsage:
         passed = 0.0 if self._last is None else now - self._last
         self._last = now
         for node in (one for one in self._nodes() if one["Alive"]):
-            usage = self._usage.get(node["NodeID"])
-            if usage is None:
-                self._usage[node["NodeID"]] = _unused(node)
+            if node["NodeID"] in self._usage:
+                self._usage[node["NodeID"]]["seconds"] += passed
             else:
-                usage["seconds"] += passed
+                self._usage[node["NodeID"]] = _unused(node)
         return [dict(usage) for usage in self._usage.values()]
 
 

@@ -1,4 +1,4 @@
-"""Jobs for Ray Tune: a searcher that hands them out, and its scheduler."""
+"""Ray Tune's searcher and scheduler; a job is forgotten only after its source knows its end."""
 
 from __future__ import annotations
 

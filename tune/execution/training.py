@@ -1,9 +1,4 @@
-"""One run of Ray Tune: jobs of one source, trained by one trainable.
-
-Ray holds no state of its own. The searcher hands out what the source offers, the scheduler passes
-on every report and carries out what the source decides, and a job is forgotten only after the
-source knows its end.
-"""
+"""One run of Ray Tune, which holds no state of its own: jobs of one source, by one trainable."""
 
 from __future__ import annotations
 

@@ -117,8 +117,7 @@ class _Training:
     def _epochs(self, replicates: range) -> Iterator[tuple[int, Metrics]]:
         """Train some of the networks side by side; yield each epoch with the means of its metrics.
 
-        Epochs that are known from checkpoints are yielded too. A network that was killed behind or
-        ahead of the others is waited for; a checkpoint is on disk before its epoch is yielded.
+        Epochs that are known from checkpoints are yielded too, each with its checkpoint on disk.
         Raises `SupersededError` where another process has taken over the folders.
         """
         group = [(self._continued(r), self._checkpoints[r]) for r in replicates]

@@ -211,10 +211,7 @@ def probes(study: StudySnapshot) -> Section:
         title=title,
         text=f"{where}. {MEANING} Below: the scores by the place of the moment in its video.",
         panels=[_probe_panel(side, systems) for side in SIDES],
-        tables=[
-            Table(heads=["system", *PROBE_HEADS], rows=rows),
-            Table(heads=heads, rows=places),
-        ],
+        tables=[Table(heads=["system", *PROBE_HEADS], rows=rows), Table(heads=heads, rows=places)],
     )
 
 

@@ -115,16 +115,11 @@ def units_of(experiment: Experiment, scale: Scale, dataset: Dataset, workspace: 
                 "seed": _seed(k, "student"),
             }
         )
-        parts = [
-            dataset.fingerprint,
-            student.model_dump(mode="json"),
-            {role: teacher.folder.name for role, teacher in teachers.items()},
-        ]
+        names = {role: teacher.folder.name for role, teacher in teachers.items()}
+        parts = [dataset.fingerprint, student.model_dump(mode="json"), names]
         address = hashlib.sha256(canonical_json(parts)).hexdigest()[:24]
-        folder = workspace.absolute() / "students" / address
-        return Unit(
-            row=system.label, replicate=k, config=student, folder=folder, teachers=teachers
-        )
+        home = workspace.absolute() / "students" / address
+        return Unit(row=system.label, replicate=k, config=student, folder=home, teachers=teachers)
 
     rows = {one.label: [unit(one, k) for k in range(scale.seeds)] for one in experiment.systems}
     return Units(rows=rows)

@@ -57,19 +57,14 @@ def finalists(
     """Run the best trials of an ended search again on fresh seeds and choose the champions.
 
     The `top` trials by each objective and by the harmonic mean are trained from `seeds` seeds that
-    the search never used; what an earlier call has trained is kept, what it began is continued.
-    Champions are chosen by the mean over the seeds. Only `fit`, `val_id` and `val_ood` are read.
-    `train` takes the place of Ray. Raises as `open_ended_search`, `RefKDError` where a worker died
-    for good or every finalist failed, `InterruptedSearchError` after Ctrl-C. Source: evaluation
-    protocol, "Finalists".
+    the search never used; champions are chosen by the means. Another call continues an earlier
+    one. `train` takes the place of Ray. Raises as `open_ended_search`, `RefKDError` where a worker
+    died for good or every finalist failed, `InterruptedSearchError` after Ctrl-C. Source:
+    evaluation protocol, "Finalists".
     """
     if top < 1 or seeds < 1:
         raise RefKDError(f"top is {top} and seeds is {seeds}; both must be at least 1")
-    with (
-        stopped_at_once(),
-        reporter or Reporter() as shown,
-        open_ended_search(study) as search,
-    ):
+    with stopped_at_once(), reporter or Reporter() as shown, open_ended_search(study) as search:
         finals = _Finals(search, shown, top=top, seeds=seeds)
         finals.run(train or partial(_train_with_ray, address))
         return select_finalist_champions(search, finals.rows(), shown)

@@ -29,13 +29,12 @@ def evaluate_final(
 ) -> FinalReport:
     """Score the champions of an ended study and both teachers on the sealed test roles, once.
 
-    The champions are the finalists' where there are any, else the search's. A row is in the ledger
-    before a sealed file is opened; everything that can be checked without opening one is checked
-    before that. A further evaluation needs `again` and a `reason`, which stays in the ledger. The
-    result is written to `final-N.json`. Raises as `open_ended_search`, `LedgerError`
-    for an evaluation that is not allowed, `RefKDError` where finalists are begun and not ended,
-    `DataError` where sealed files are missing. Source: evaluation protocol, "One sealed
-    evaluation".
+    The champions are the finalists' where there are any, else the search's. What can be checked
+    without opening a sealed file is checked before the ledger has its row. A further evaluation
+    needs `again` and a `reason`. The result is written to `final-N.json`. Raises as
+    `open_ended_search`, `LedgerError` for an evaluation that is not allowed, `RefKDError` where
+    finalists are begun and not ended, `DataError` where sealed files are missing. Source:
+    evaluation protocol, "One sealed evaluation".
     """
     with (
         open_ended_search(study) as search,
