@@ -120,8 +120,8 @@ def show_tuned(console: Console, tuned: Tuned) -> None:
 
 def probe_table(probes: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return a row a system of its dumped `refkd.evaluation.probes.Probes`, by name."""
-    heads = ("system", *PROBE_HEADS)
     rows = ([name, *probe_row(found)] for name, found in probes.items())
+    heads = ("system", *PROBE_HEADS)
     table = make_table("Bias probes, mIoU", heads, rows, caption=PROBES_MEANING)
     table.columns[0].no_wrap = True
     return table

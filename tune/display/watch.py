@@ -66,9 +66,8 @@ def as_line(status: SearchStatus) -> str:
 
 def draw(status: SearchStatus) -> Group:
     """Return a search as a terminal shows it."""
-    bar = Progress(
-        TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
-    )
+    counts = TextColumn("{task.description}")
+    bar = Progress(TextColumn("trials"), BarColumn(), MofNCompleteColumn(), counts)
     total = max(status.wanted, status.ended)
     bar.add_task(states(status.states), total=total, completed=status.ended)
     best = _best_words(status)

@@ -35,9 +35,8 @@ class Share(Config):
 def measure(file: StudyFile, machines: Sequence[Machine]) -> Share:
     """Train the largest of some drawn students for a few steps and return what fits.
 
-    It is placed by Ray, where there are GPUs on a whole one. Raises `RefKDError` where trials
-    ask for a GPU and no machine has one, or where the student cannot be trained, such as for want
-    of memory.
+    Ray places it, where there are GPUs on a whole one. Raises `RefKDError` where trials ask for a
+    GPU and no machine has one, or where the student cannot be trained.
     """
     gpus = [machine for machine in machines if machine.get("GPU", 0.0) >= 1]
     if not all(machines) and not (gpus or any(machine.get("CPU") for machine in machines)):
@@ -53,9 +52,8 @@ def measure(file: StudyFile, machines: Sequence[Machine]) -> Share:
     wanted = {"num_cpus": file.resources.cpu, "num_gpus": 1 if gpus else 0, "max_retries": 0}
     task = ray.remote(**wanted)(measure_largest)  # type: ignore[call-overload]
     try:
-        taken: Taken = ray.get(
-            task.remote(file.model_dump(mode="json", by_alias=True), bool(gpus))
-        )
+        study = file.model_dump(mode="json", by_alias=True)
+        taken: Taken = ray.get(task.remote(study, bool(gpus)))
     except ray.exceptions.RayError as error:
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]

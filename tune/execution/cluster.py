@@ -108,8 +108,7 @@ def check_resources(
 ) -> None:
     """Refuse a trial that could never start; `RefKDError` names what the machines have.
 
-    `there` are the machines of now, `coming` those that an autoscaler may add; one without any
-    resources is one of which nothing is known, and holds every trial.
+    `coming` are those that an autoscaler may add; of one without resources nothing is known.
     """
     if any(_fits(wanted, machine) for machine in there):
         return
@@ -132,8 +131,7 @@ def machines_there() -> list[Machine]:
 def machines_coming() -> list[Machine]:
     """Return a machine of every kind that the autoscaler on this machine, the head, may add.
 
-    Ray tells no client what its autoscaler may add, but starts it with a file that says so. On
-    Kubernetes it runs in a container of its own: nothing is known.
+    The file that Ray starts it with says so; on Kubernetes nothing is known.
     """
     if os.environ.get(compat.KUBERAY_VARIABLE) == "1":
         return [{}]

@@ -1,7 +1,6 @@
 """Over the epochs: learning curves, what pruning saved, and how the teachers were weighed.
 
-The facts `train/pi_*` (affinity of a teacher to its side branch) and `train/rho_*` (confidence of
-that branch) are logged by `refkd.distill.objective` after the warm-up.
+`refkd.distill.objective` logs `train/pi_*` (affinity) and `train/rho_*` (confidence).
 """
 
 from __future__ import annotations

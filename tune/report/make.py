@@ -1,7 +1,4 @@
-"""`refkd report`: gather what a study says, write it as one HTML file, and send it to MLflow.
-
-The page needs no network.
-"""
+"""`refkd report`: what a study says as one HTML file that needs no network, sent to MLflow too."""
 
 from __future__ import annotations
 

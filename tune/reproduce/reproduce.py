@@ -34,10 +34,9 @@ def reproduce(
 ) -> tuple[Result, list[Path]]:
     """Train what is missing, score it, write the table or figure; return the files as well.
 
-    The same command after any interruption continues. Both validation roles are scored, or, where
-    the request is final, the sealed test roles, after the evaluation is in the ledger. Raises
-    `RefKDError` where a network could not be trained, the others are kept, or another process
-    makes the same table; `LedgerError` for an evaluation that is not allowed, before training.
+    The same command after any interruption continues. Validation is scored, or the sealed test
+    roles where the request is final. Raises `RefKDError` where a network could not be trained or
+    another process makes the same table; `LedgerError` for an evaluation that is not allowed.
     """
     experiment, scale, dataset, units = request.open()
     request.home.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,6 @@ from tune.reproduce.experiments import Experiment
 from tune.reproduce.scores import SIDES, Claim, Scored
 
 HEADS = {**{f"r1_iou{threshold}": f"R1@{threshold}" for threshold in LOGGED}, "miou": "mIoU"}
-
 PRINTED = tuple((side, metric) for side in SIDES for metric in HEADS)
 """Side and metric of the numbers that the paper prints, in this order."""
 CONVENTION = (

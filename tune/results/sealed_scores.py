@@ -36,10 +36,7 @@ def evaluate_final(
     finalists are begun and not ended, `DataError` where sealed files are missing. Source:
     evaluation protocol, "One sealed evaluation".
     """
-    with (
-        open_ended_search(study) as search,
-        TemporaryDirectory(prefix="refkd-sealed-") as scratch,
-    ):
+    with open_ended_search(study) as search, TemporaryDirectory(prefix="refkd-sealed-") as scratch:
         file, dataset, teachers = search.file, search.dataset, search.teachers
         evaluations = read_looks(file.folder)
         noted = looks_of(search.study.optuna.user_attrs)
