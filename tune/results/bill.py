@@ -67,8 +67,8 @@ class Bill(Config):
 def make_bill(study: StudySnapshot) -> Bill:
     """Return the bill of a study.
 
-    `lost` was trained and not kept when a launch was killed: for each trial that ran then, the time
-    from its last epoch to the last sign of life of that launch, at most one epoch.
+    `lost` is what was trained and not kept when a launch was killed: for each trial that ran then,
+    the time from its last epoch to the last sign of life of that launch, at most one epoch.
     """
     launches, views = study.launches, study.trials
     limits = launches[-1].limits if launches else Limits()
