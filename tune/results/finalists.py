@@ -87,12 +87,11 @@ def choose(views: Sequence[TrialView], objectives: Sequence[str], *, top: int) -
     """
     names = (*objectives, BALANCED)
     counting = [v for v in current(views) if v.feasible and all(n in v.kept for n in names)]
-    chosen: dict[int, TrialView] = {}
+    chosen = set[int]()
     for name in names:
-        places = {v.number: place_by(v.number, v.kept, name) for v in counting}
-        best = sorted(counting, key=lambda view: places[view.number])[:top]
-        chosen |= {view.number: view for view in best}
-    return [chosen[number] for number in sorted(chosen)]
+        best = sorted(place_by(v.number, v.kept, name) for v in counting)[:top]
+        chosen |= {number for *_, number in best}
+    return sorted((v for v in counting if v.number in chosen), key=lambda v: v.number)
 
 
 def fresh_seeds(file: StudyFile, wanted: int) -> list[int]:
