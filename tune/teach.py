@@ -78,9 +78,9 @@ def train_teachers(
 def tune_teacher(file: StudyFile, role: str, *, address: str | None, reporter: Reporter) -> Tuned:
     """Search the space of `teachers.ROLE.tune` for the best score on the teacher's own role.
 
-    The trials stand in an Optuna study of their own, NAME-teacher-ROLE, in the study's storage.
-    Run it again after any interruption: what was trained is kept, what was begun goes on from its
-    checkpoint. Raises `RefKDError` where the file names no space, or no trial could be trained.
+    The trials stand in an Optuna study of their own, NAME-teacher-ROLE, in the study's storage;
+    another call continues it. Raises `RefKDError` where the file names no space, or no trial could
+    be trained.
     """
     tuning: TeacherTuning | None = getattr(file.teachers, role).tune
     if tuning is None:

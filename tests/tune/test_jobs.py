@@ -17,9 +17,10 @@ from support.ended_study import scored
 from refkd.data.dataset import Dataset
 from tune.config.study_file import StudyFile
 from tune.execution.jobs import JobEnd, JobList, JobListener, TrainingJob
+from tune.execution.preemption import NodeLeavingError
 from tune.execution.progress import Reporter
+from tune.execution.searcher import JobSearcher
 from tune.execution.study_jobs import SearchJobs, StudyJobs
-from tune.execution.training import JobSearcher
 from tune.execution.worker import FAILED, FINAL
 from tune.study.search_study import SearchStudy
 
@@ -92,7 +93,7 @@ class Played:
         if fate == "gave up":
             self.searcher.report(trial, {FAILED: GAVE_UP})
         if fate == "left its node":
-            self.searcher.leaving.add(trial)
+            self.searcher.errors[trial] = NodeLeavingError.__name__
         for _ in range(2):  # a second time is as good as never
             self.searcher.on_trial_complete(trial, error="died" in fate or "left" in fate)
 

@@ -115,4 +115,4 @@ def test_one_door_alone_opens_what_is_sealed() -> None:
         for path in sorted((ROOT / package).rglob("*.py"))
         if "refkd.data.sealed" in path.read_text(encoding="utf-8")
     ]
-    assert found == ["tune/results/sealed_scores.py"]
+    assert found == ["tune/results/sealed_roles.py"]

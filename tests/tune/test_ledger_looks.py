@@ -28,9 +28,9 @@ from tune.study.ledger import LedgerError, read_looks
 
 KILLED = """
 import os, signal, sys
-import tune.results.sealed_scores
+import tune.results.sealed_roles
 from tune.results.sealed_scores import evaluate_final
-tune.results.sealed_scores.open_sealed = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+tune.results.sealed_roles.open_sealed = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 evaluate_final(sys.argv[1])
 """
 

@@ -20,8 +20,9 @@ from refkd.evaluation.comparison import MEANING, Figure
 from refkd.evaluation.probes import Probes, RoleProbes
 from refkd.models import QAVEConfig
 from refkd.training.teacher import TeacherConfig
-from tune.reproduce import scores, table
-from tune.reproduce.experiments import NETWORKS, SCALES, experiments
+from tune.reproduce import formats, scores, table
+from tune.reproduce.experiments import experiments
+from tune.reproduce.scales import NETWORKS, SCALES
 from tune.reproduce.scores import Claim, Scored
 from tune.reproduce.table import PRINTED, Result, family_of, paper_numbers, printed
 from tune.reproduce.units import Unit, units_of
@@ -205,7 +206,7 @@ def result(scored: Scored) -> Result:
 
 
 def test_a_table_holds_ours_and_the_papers_and_says_what_they_are(result: Result) -> None:
-    text = table.markdown(result)
+    text = formats.markdown(result)
     body = [line for line in text.partition("## ")[0].splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in body}) == 1
     assert "32.00 ± 1.00 [30.50, 33.50]" in text  # RefKD's
@@ -226,11 +227,11 @@ def test_a_table_holds_ours_and_the_papers_and_says_what_they_are(result: Result
 
 def test_probes_stand_below_the_numbers(result: Result) -> None:
     row = "| RefKD | 40.00 | 20.00 | 20.00 | 20.00 | 30.00 | 15.00 | 15.00 | 15.00 | +10.00 |"
-    assert row in table.markdown(result).partition("## Bias probes")[2]
+    assert row in formats.markdown(result).partition("## Bias probes")[2]
 
 
 def test_programs_read_a_cell_a_row(result: Result) -> None:
-    found = list(csv.DictReader(io.StringIO(table.comma_separated(result))))
+    found = list(csv.DictReader(io.StringIO(formats.comma_separated(result))))
     assert len(found) == len(result.scored.rows) * 6
     one = next(r for r in found if r["system"] == "w/o LR" and r["metric"] == "miou")
     assert (one["side"], float(one["value"]), one["paper"]) == ("id", 33.0, "57.63")
@@ -238,7 +239,7 @@ def test_programs_read_a_cell_a_row(result: Result) -> None:
 
 
 def test_latex_has_as_many_cells_in_every_row(result: Result) -> None:
-    text = table.latex(result)
+    text = formats.latex(result)
     counts = {line.count("&") for line in text.splitlines() if line.endswith("\\\\")}
     assert counts == {6}
     assert re.search(r"w/o LR \(reconstruction\) & \$33.00 \\pm 1.00\$", text)

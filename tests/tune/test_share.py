@@ -17,8 +17,9 @@ from refkd.training.student import StudentConfig
 from tune.cli import app
 from tune.config.limits import Resources
 from tune.config.study_file import StudyFile
-from tune.execution.capacity import Taken, largest_student, measure, share_of, taken_by
+from tune.execution.capacity import measure, share_of
 from tune.execution.cluster import ray_session
+from tune.execution.footprint import Taken, largest_student, taken_by
 
 GIB = 1 << 30
 

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from tune.cli import app
-from tune.display.watch import SearchStatus, draw, search_status, watch
+from tune.display.status import SearchStatus, search_status
+from tune.display.watch import draw, watch
 from tune.study.lease import lease
 from tune.study.search_study import SearchStudy
 from tune.study.snapshot import StudyReader

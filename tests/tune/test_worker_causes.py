@@ -11,7 +11,7 @@ import ray.tune
 from tune.config.limits import Resources
 from tune.execution.cluster import ray_session
 from tune.execution.preemption import NodeLeavingError
-from tune.execution.training import JobScheduler, JobSearcher
+from tune.execution.searcher import JobScheduler, JobSearcher
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own
@@ -33,6 +33,6 @@ def test_the_run_knows_who_left_its_node_and_who_failed(
             tune_config=ray.tune.TuneConfig(scheduler=JobScheduler(searcher)),
             run_config=ray.tune.RunConfig(storage_path=str(tmp_path), name="one", verbose=0),
         ).fit()
-    [cause] = searcher.causes.values()
-    assert cause.endswith("about to be taken away" if leaves else "out of memory")
-    assert bool(searcher.leaving) is leaves
+    [text] = searcher.errors.values()
+    assert text.endswith("about to be taken away" if leaves else "out of memory")
+    assert (NodeLeavingError.__name__ in text) is leaves

@@ -174,7 +174,7 @@ def check(
 def _show_checked(console: Console, checked: Checked) -> None:
     from rich.text import Text
 
-    from tune.display.console import make_table
+    from tune.display.console import make_table, plural
 
     if checked.findings:
         table = make_table(f"{checked.subject} ({checked.kind})", ())
@@ -188,8 +188,7 @@ def _show_checked(console: Console, checked: Checked) -> None:
         console.print(table)
     problems = len(checked.problems)
     notes = len(checked.findings) - problems
-    result = ("1 problem" if problems == 1 else f"{problems} problems") if problems else ""
-    result = result or "nothing wrong"
-    result += f", {notes} notes" if notes > 1 else ", 1 note" if notes else ""
+    result = plural(problems, "problem") if problems else "nothing wrong"
+    result += f", {plural(notes, 'note')}" if notes else ""
     style = "red" if problems else "green"
     console.print(Text(f"{checked.subject}: {result}", style=style), soft_wrap=True)

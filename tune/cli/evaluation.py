@@ -118,9 +118,9 @@ def reproduce(
     Example: `refkd reproduce table3 --dataset datasets/quickstart --scale smoke`
     """
     from tune.config.limits import Resources
+    from tune.reproduce.formats import show_result
     from tune.reproduce.reproduce import reproduce as run
     from tune.reproduce.request import Request, estimate
-    from tune.reproduce.table import show_result
 
     request = Request(
         name=name,
@@ -225,10 +225,9 @@ def promote(
     from tune.inference.promote import promote as run
 
     made = run(study, alias=alias, trial=trial, reason=reason)
-    if made.before == made.version:
-        text = f"version {made.version} of {made.model} (trial {trial}) is {alias} already"
-    else:
-        text = f"version {made.version} of {made.model} (trial {trial}) is {alias} now"
-        text += f"; version {made.before} is {alias}-before" if made.before else ""
+    again = made.before == made.version
+    text = f"version {made.version} of {made.model} (trial {trial}) is {alias} "
+    text += "already" if again else "now"
+    text += f"; version {made.before} is {alias}-before" if made.before and not again else ""
     value = {name: fact for name, fact in asdict(made).items() if name != "moved"}
     return Output(value, text)

@@ -134,7 +134,8 @@ def watch(
     if as_json and not once:
         raise RefKDError("--json shows one moment; say --once too")
     from tune.display.console import make_console
-    from tune.display.watch import draw, search_status
+    from tune.display.status import search_status
+    from tune.display.watch import draw
     from tune.display.watch import watch as run
     from tune.study.snapshot import StudyReader
 

@@ -74,6 +74,15 @@ def score(metrics: Mapping[Any, float], name: str | int) -> str:
     return f"{metrics[name]:.2f}" if name in metrics else ""
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> plural(1, "trial"), plural(2, "trial")
+    ('1 trial', '2 trials')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def states(counts: Mapping[str, int]) -> str:
     """Return how many trials are in each state.
 

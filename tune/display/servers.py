@@ -29,9 +29,9 @@ def serve(pages: Sequence[Page], ready: Callable[[], None]) -> None:
     with TemporaryDirectory(prefix="refkd-ui-") as folder:
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            for page in (page for page in pages if page.command):
-                running[page.name] = _start(page, Path(folder))
             waiting = [page for page in pages if page.command]
+            for page in waiting:
+                running[page.name] = _start(page, Path(folder))
             until = time.monotonic() + START_SECONDS
             while True:
                 late = bool(waiting) and time.monotonic() > until

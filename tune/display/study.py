@@ -120,8 +120,8 @@ def show_tuned(console: Console, tuned: Tuned) -> None:
 
 def probe_table(probes: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return a row a system of its dumped `refkd.evaluation.probes.Probes`, by name."""
-    heads = ("system", *PROBE_HEADS)
     rows = ([name, *probe_row(found)] for name, found in probes.items())
+    heads = ("system", *PROBE_HEADS)
     table = make_table("Bias probes, mIoU", heads, rows, caption=PROBES_MEANING)
     table.columns[0].no_wrap = True
     return table
@@ -135,12 +135,11 @@ def _say_selected(console: Console, summary: Summary) -> None:
     chosen = ", ".join(f"{a} trial {n}" for a, n in sorted(selected.champions.items()))
     console.print(f"finalists chose on fresh seeds: {chosen}", highlight=False)
     if summary.outgrown:
-        console.print(
+        say(
+            console,
             f"the finalists are out of date: {selected.trials} trials had ended when they "
             f"were chosen, now {summary.ended}; run `refkd finalists` again",
-            style="yellow",
-            highlight=False,
-            soft_wrap=True,
+            "yellow",
         )
 
 

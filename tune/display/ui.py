@@ -138,19 +138,12 @@ def _links(uri: str, experiment: str, champions: set[int]) -> dict[str, str]:
 def _is_compared(tags: Mapping[str, str], champions: set[int]) -> bool:
     """Return whether a run is a teacher's or a champion's."""
     role, trial = tags.get("refkd.role", ""), tags.get("refkd.trial")
-    return role.startswith("teacher-") or (
-        role == "student" and trial in [str(n) for n in champions]
-    )
+    return role.startswith("teacher-") or (role == "student" and str(trial) in map(str, champions))
 
 
 def _dashboard(storage: str, study_id: int, port: int, *, writable: bool) -> Page:
     _program("optuna-dashboard")
-    settings = {
-        "storage": resolve(storage),
-        "host": HOST,
-        "port": port,
-        "writable": writable,
-    }
+    settings = {"storage": resolve(storage), "host": HOST, "port": port, "writable": writable}
     return Page(
         name="optuna-dashboard",
         address=f"http://{HOST}:{port}/dashboard/studies/{study_id}",

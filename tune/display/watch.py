@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Literal
 
-from pydantic import Field
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from refkd.config import Config
 from tune.display.console import ID, OOD, make_table, say, score, states
-from tune.study.ranking import best_by_objective, hypervolume
-from tune.study.snapshot import StudyReader, StudySnapshot
-from tune.study.state import StudyState
-from tune.study.summary import Summary
-from tune.study.view import ENDED, EPOCH, TrialView, key_of
+from tune.display.status import Running, SearchStatus, search_status
+from tune.study.snapshot import StudyReader
 
-LATEST = 5
-"""How many of the trials that ended last are shown."""
 PHASES = {
     "teachers": "training the teachers",
     "searching": "searching",
@@ -31,97 +22,8 @@ PHASES = {
     "ended": "ended",
     "stopped": "nobody is at work and trials are left: run `refkd search` to continue",
 }
-Phase = Literal["teachers", "searching", "finishing", "ended", "stopped"]
 _SILENT = 120.0
 """Seconds without an epoch after which a trial is shown in yellow."""
-
-
-class Running(Config):
-    """A trial that has not ended."""
-
-    number: int
-    epoch: int
-    metrics: dict[str, float]
-    silent: float | None
-    """Seconds since its last epoch was stored."""
-    paused: bool
-
-
-class Best(Config):
-    """The best of the complete trials in one objective."""
-
-    trial: int
-    value: float
-
-
-class SearchStatus(Config):
-    """A search at one moment."""
-
-    study: str
-    phase: Phase
-    """`stopped`: nobody is at work and trials are left."""
-    driver: str | None
-    """Who is at work."""
-    ended: int
-    wanted: int
-    epochs: int
-    """Epochs of a whole trial."""
-    states: dict[str, int]
-    running: list[Running]
-    latest: list[int] = Field(default_factory=list)
-    """Trials that ended last, the last one first."""
-    best: dict[str, Best]
-    front: int
-    hypervolume: float
-    """Above 0."""
-    summary: Summary = Field(exclude=True)
-
-
-def search_status(study: StudySnapshot) -> SearchStatus:
-    """Return how far a study's search is."""
-    summary = study.summary
-    points = [t.objectives for t in study.trials if t.number in summary.front and t.objectives]
-    ended = [trial for trial in study.trials if ENDED in trial.stamps]
-    ended.sort(key=lambda trial: trial.stamps[ENDED].place, reverse=True)
-    return SearchStatus(
-        study=study.name,
-        phase=_phase(study),
-        driver=None if study.driver is None else str(study.driver),
-        ended=summary.ended,
-        wanted=summary.wanted,
-        epochs=int(study.attributes.get("epochs", 0)),
-        states=dict(Counter(t.state for t in study.trials)),
-        running=[_running(t) for t in study.trials if t.state == "RUNNING"],
-        latest=[trial.number for trial in ended[:LATEST]],
-        best={
-            name: Best(trial=number, value=value)
-            for name, (number, value) in best_by_objective(
-                summary.objectives, study.ended("COMPLETE")
-            ).items()
-        },
-        front=len(summary.front),
-        hypervolume=hypervolume(points),
-        summary=summary,
-    )
-
-
-def _phase(study: StudySnapshot) -> Phase:
-    if study.state == StudyState.SEARCHING:
-        return "searching" if study.trials else "teachers"
-    if study.state.has_trials_left:
-        return "stopped"
-    return "ended" if study.driver is None else "finishing"
-
-
-def _running(trial: TrialView) -> Running:
-    stamp = trial.stamps.get(key_of(EPOCH, trial.epoch))
-    return Running(
-        number=trial.number,
-        epoch=trial.epoch,
-        metrics={k: v for k, v in trial.last.items() if k in (ID, OOD, "train/loss")},
-        silent=None if stamp is None else max(0.0, time.time() - stamp.time),
-        paused=trial.paused_at is not None,
-    )
 
 
 def watch(
@@ -164,9 +66,8 @@ def as_line(status: SearchStatus) -> str:
 
 def draw(status: SearchStatus) -> Group:
     """Return a search as a terminal shows it."""
-    bar = Progress(
-        TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
-    )
+    counts = TextColumn("{task.description}")
+    bar = Progress(TextColumn("trials"), BarColumn(), MofNCompleteColumn(), counts)
     total = max(status.wanted, status.ended)
     bar.add_task(states(status.states), total=total, completed=status.ended)
     best = _best_words(status)

@@ -51,10 +51,9 @@ def ray_session(resources: Resources, *, address: str | None) -> Iterator[None]:
 
 @contextmanager
 def joined(address: str | None, *, level: int = logging.ERROR) -> Iterator[None]:
-    """Run the body in a cluster that runs; `RefKDError` where it cannot be joined.
+    """Run the body with Ray as a search wants it: started here, or joined at `address`.
 
-    Ray gets the environment and the log levels that a search wants; without an address it is
-    started here.
+    Raises `RefKDError` where no cluster can be joined.
     """
     with variables(_ENVIRONMENT, kept=["PYTHONBREAKPOINT"]), handlers_kept(signal.SIGTERM):
         import ray
@@ -109,8 +108,7 @@ def check_resources(
 ) -> None:
     """Refuse a trial that could never start; `RefKDError` names what the machines have.
 
-    `there` are the machines of now, `coming` those that an autoscaler may add; one without any
-    resources is one of which nothing is known, and holds every trial.
+    `coming` are those that an autoscaler may add; of one without resources nothing is known.
     """
     if any(_fits(wanted, machine) for machine in there):
         return
@@ -133,8 +131,7 @@ def machines_there() -> list[Machine]:
 def machines_coming() -> list[Machine]:
     """Return a machine of every kind that the autoscaler on this machine, the head, may add.
 
-    Ray tells no client what its autoscaler may add, but starts it with a file that says so. On
-    Kubernetes it runs in a container of its own: nothing is known.
+    The file that Ray starts it with says so; on Kubernetes nothing is known.
     """
     if os.environ.get(compat.KUBERAY_VARIABLE) == "1":
         return [{}]
@@ -209,11 +206,10 @@ class NodeUsage:
         passed = 0.0 if self._last is None else now - self._last
         self._last = now
         for node in (one for one in self._nodes() if one["Alive"]):
-            usage = self._usage.get(node["NodeID"])
-            if usage is None:
-                self._usage[node["NodeID"]] = _unused(node)
+            if node["NodeID"] in self._usage:
+                self._usage[node["NodeID"]]["seconds"] += passed
             else:
-                usage["seconds"] += passed
+                self._usage[node["NodeID"]] = _unused(node)
         return [dict(usage) for usage in self._usage.values()]
 
 

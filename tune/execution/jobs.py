@@ -1,7 +1,6 @@
-"""What is trained on Ray, as plain data, and the callbacks of a run.
+"""What is trained on Ray, and the callbacks of a run.
 
-A job crosses to its worker by pickle. It holds configurations and paths alone: no study file, no
-URL of a storage or a tracking server, nothing that is open.
+A job crosses to its worker by pickle: it holds configurations and paths alone, and no URL.
 """
 
 from __future__ import annotations
@@ -45,8 +44,7 @@ class TrainingJob:
     inherited: int = 0
     """Epochs that the other job had; they are not reported again."""
     shared: bool = False
-    """Whether others may train the same network in this folder at the same time: it is trained
-    once, and keeps no checkpoints when it is done."""
+    """Whether others may need the same network: it is trained once, and keeps no checkpoints."""
 
     def __str__(self) -> str:
         return self.key

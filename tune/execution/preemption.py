@@ -1,11 +1,9 @@
 """Notices that a spot node is about to be taken away, and how its trials leave it.
 
-Run on each spot node beside Ray: `python -m tune.execution.preemption`. It asks the machine's
-metadata service every few seconds and, once a notice is there, has Ray drain the node: nothing new
+Run on each spot node beside Ray: `python -m tune.execution.preemption`. It asks EC2's metadata
+service (IMDSv2) every few seconds and, once a notice is there, has Ray drain the node: nothing new
 is placed on it, and its trials leave it after the epoch they are in. Such a trial has not failed.
-
-The service is EC2's (IMDSv2, `spot/instance-action`); `AWS_EC2_METADATA_SERVICE_ENDPOINT` names
-another address of it, as for other clients of AWS.
+`AWS_EC2_METADATA_SERVICE_ENDPOINT` names another address, as for other clients of AWS.
 """
 
 from __future__ import annotations

@@ -16,10 +16,7 @@ from tune.study.search_study import TrialRequest
 
 
 class Reporter(JobListener):
-    """What a launch reports to the person in front of it; nothing unless overridden.
-
-    It is the `JobListener` of teachers, and has methods of its own for the trials of a search.
-    """
+    """What a launch reports of teachers and trials to a person; nothing unless overridden."""
 
     def __enter__(self) -> Self:
         return self
@@ -134,12 +131,8 @@ class LiveTable(Lines):
     def _draw(self) -> Group:
         if not self._wanted:  # teachers are trained first
             return Group()
-        bar = Progress(
-            TextColumn("trials"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-        )
+        left = TextColumn("{task.description}")
+        bar = Progress(TextColumn("trials"), BarColumn(), MofNCompleteColumn(), left)
         bar.add_task(self._time_left(), total=self._wanted, completed=self._ended)
         table = Table(title=self._best_text(), title_justify="left", box=None)
         for column in ("running trial", "epoch", "ID mIoU", "OOD mIoU", "loss"):

@@ -121,8 +121,7 @@ def open_ended_search(path: StudyFile | Path | str) -> Iterator[OpenSearch]:
     """Open a search that has ended and hold its lease while the body runs.
 
     Raises `NoStudyError` where it was not begun, `LeaseError` where a driver is at work,
-    `RefKDError` where trials are left or no trial counts, and what `refkd search` would raise
-    where the file, the dataset or the teachers are not those of the search.
+    `RefKDError` where trials are left or no trial counts, and else as `refkd search`.
     """
     file = path if isinstance(path, StudyFile) else load_study_file(path)
     place = place_of(file)

@@ -1,9 +1,4 @@
-"""One run of Ray Tune: jobs of one source, trained by one trainable.
-
-Ray holds no state of its own. The searcher hands out what the source offers, the scheduler passes
-on every report and carries out what the source decides, and a job is forgotten only after the
-source knows its end.
-"""
+"""One run of Ray Tune, which holds no state of its own: jobs of one source, by one trainable."""
 
 from __future__ import annotations
 
@@ -13,32 +8,17 @@ import secrets
 import shutil
 import signal
 import warnings
-from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import ray.tune
-from ray.tune.experiment import Trial as RayTrial
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.search import Searcher
 
 from refkd.errors import RefKDError
 from refkd.scoped import handlers_kept, log_levels
 from tune import compat
-from tune.execution.jobs import (
-    JobEnd,
-    JobList,
-    JobListener,
-    TrainingJob,
-    Workplace,
-    interrupted,
-)
-from tune.execution.preemption import NodeLeavingError
-from tune.execution.study_jobs import SearchJobs
-from tune.execution.worker import FAILED, FINAL, METRICS, train_job
+from tune.execution.jobs import JobList, JobListener, TrainingJob, Workplace, interrupted
+from tune.execution.searcher import JobScheduler, JobSearcher, JobSource
+from tune.execution.worker import train_job
 
-JobSource = JobList | SearchJobs
-"""What hands out the jobs of a run, takes their epochs and ends, and decides when one stops."""
 _log = logging.getLogger(__name__)
 
 
@@ -107,113 +87,3 @@ def run_jobs(
                 shutil.rmtree(place.scratch)
         except OSError as error:  # what a late worker holds open must not cost a search its end
             _log.warning("%s is left there (%s); it can be removed by hand", place.scratch, error)
-
-
-class JobSearcher(Searcher):
-    """Hands a source's jobs to Ray and tells the source what becomes of them, by Ray's trial ids.
-
-    A job whose worker died is handed out again, `retries` times within a run.
-    """
-
-    def __init__(self, source: JobSource, *, retries: int) -> None:
-        super().__init__()
-        self._source = source
-        self._retries = retries
-        self._jobs: dict[str, TrainingJob] = {}
-        """Jobs that are handed out and have not ended."""
-        self._ends: dict[str, JobEnd] = {}
-        """How a job is to end, as its worker reported it or the source decided."""
-        self._deaths: Counter[str] = Counter()
-        """How often the worker of a job failed in this run, by the job's key."""
-        self.causes: dict[str, str] = {}
-        """Why a worker failed last."""
-        self.leaving: set[str] = set()
-        """Trials that left a node before it was taken away."""
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        """Return the next job as a trial's config, None to be asked again, or `FINISHED`."""
-        job = self._source.next_job()
-        if job is None:
-            return None if self._source.may_follow() else Searcher.FINISHED
-        self._jobs[trial_id] = job
-        return {"job": job}
-
-    def report(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Take a worker's report; return whether its job goes on."""
-        if FAILED in result:
-            self._ends[trial_id] = JobEnd(failed=str(result[FAILED]))
-        kept = {k.removeprefix(FINAL): v for k, v in result.items() if k.startswith(FINAL)}
-        if kept:
-            self._ends[trial_id] = JobEnd(metrics=kept)
-        if "epoch" not in result:
-            return True
-        job, epoch = self._jobs[trial_id], int(result["epoch"])
-        metrics = {k: float(v) for k, v in result.items() if k.startswith(METRICS)}
-        goes_on = self._source.epoch_ended(job, epoch, metrics)
-        if not goes_on:
-            self._ends[trial_id] = JobEnd()
-        return goes_on
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Do nothing: unlike the scheduler, this hook misses a trial's last report."""
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """Pass on a job's one end, or hand it out again after an error while it has retries.
-
-        Leaving a node that is about to be taken away is no failure. A second call for the same
-        trial does nothing.
-        """
-        job = self._jobs.pop(trial_id, None)
-        if job is None:
-            return
-        end = self._ends.pop(trial_id, None)  # a worker may die with its work done
-        if end is None and error:
-            leaves = trial_id in self.leaving
-            if leaves or self._deaths[job.key] < self._retries:
-                self._deaths[job.key] += not leaves
-                self._source.give_back(job)
-                return
-            cause = self.causes.get(trial_id, "the worker process died")
-            end = JobEnd(failed=cause, died=True)
-        silent = JobEnd(failed="the worker ended without reporting its last epoch", died=True)
-        self._source.job_ended(job, end or silent)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Save nothing: the source is the state."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Refuse: what continues, continues from what was stored, never from Ray's files."""
-        raise RuntimeError("a search continues from its study; run the same command again")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-class JobScheduler(FIFOScheduler):
-    """Passes every report to the searcher and stops what the source stops."""
-
-    def __init__(self, searcher: JobSearcher) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._searcher = searcher
-
-    def on_trial_result(
-        self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]
-    ) -> str:
-        """Pass on a report and return whether the trial goes on."""
-        goes_on = self._searcher.report(trial.trial_id, result)
-        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
-
-    def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:
-        """Note why a worker failed."""
-        super().on_trial_error(tune_controller, trial)
-        file = compat.error_file(trial)
-        error = file.read_text(encoding="utf-8").strip() if file and file.is_file() else ""
-        if error:
-            self._searcher.causes[trial.trial_id] = error.splitlines()[-1]
-        if NodeLeavingError.__name__ in error:
-            self._searcher.leaving.add(trial.trial_id)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}

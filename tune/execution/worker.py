@@ -1,9 +1,8 @@
 """The trainable of Ray Tune: it trains the networks of one job in a worker.
 
-A job writes its own checkpoints into its own folder and continues from the newest one that is
-whole, so a job that is handed out again, a relaunch and a first start are the same code. An epoch
-is reported after its checkpoint is on disk; epochs that were checkpointed but not reported are
-reported again, and the source of the jobs ignores those that it has stored.
+A job continues from the newest whole checkpoint in its own folder, so a first start, a relaunch
+and a job that is handed out again are the same code. An epoch is reported after its checkpoint is
+on disk, perhaps again; the source of the jobs ignores those that it has stored.
 """
 
 from __future__ import annotations
@@ -46,9 +45,8 @@ METRICS = ("train/", "val_id/", "val_ood/", "val/", "sd/", "cost/")
 def train_job(config: dict[str, Any], *, place: Workplace) -> None:
     """Train the networks of `config["job"]`, unless it is shared and another has trained it.
 
-    Reports each epoch, then what was kept under names that begin with `FINAL`; or, as `FAILED`,
-    why training gave up. Raises `NodeLeavingError` after an epoch on a node that is about to be
-    taken away.
+    Reports each epoch, then what was kept under names that begin with `FINAL`, or as `FAILED` why
+    training gave up. Raises `NodeLeavingError` after an epoch on a node that is being drained.
     """
     job: TrainingJob = config["job"]
     check_node()  # a reused worker may be on a node that is being drained
@@ -117,8 +115,7 @@ class _Training:
     def _epochs(self, replicates: range) -> Iterator[tuple[int, Metrics]]:
         """Train some of the networks side by side; yield each epoch with the means of its metrics.
 
-        Epochs that are known from checkpoints are yielded too. A network that was killed behind or
-        ahead of the others is waited for; a checkpoint is on disk before its epoch is yielded.
+        Epochs that are known from checkpoints are yielded too, each with its checkpoint on disk.
         Raises `SupersededError` where another process has taken over the folders.
         """
         group = [(self._continued(r), self._checkpoints[r]) for r in replicates]
@@ -150,11 +147,7 @@ class _Training:
 
     def _trainer(self, network: TeacherConfig | StudentConfig) -> Trainer:
         resources = self._place.resources
-        how: dict[str, Any] = {
-            "device": resources.device,
-            "resident": resources.resident,
-            "compiled": resources.compiled,
-        }
+        how = {name: getattr(resources, name) for name in ("device", "resident", "compiled")}
         if isinstance(network, TeacherConfig):
             return teacher_trainer(network, self._dataset, **how)
         return student_trainer(

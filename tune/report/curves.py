@@ -1,7 +1,6 @@
 """Over the epochs: learning curves, what pruning saved, and how the teachers were weighed.
 
-The facts `train/pi_*` (affinity of a teacher to its side branch) and `train/rho_*` (confidence of
-that branch) are logged by `refkd.distill.objective` after the warm-up.
+`refkd.distill.objective` logs `train/pi_*` (affinity) and `train/rho_*` (confidence).
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from tune.display.console import ID, OOD, aliases_of, metric_name, score
+from tune.display.console import ID, OOD, aliases_of, metric_name, plural, score
 from tune.report import draw
-from tune.report.figure import Panel, Section, Table, plural
+from tune.report.figure import Panel, Section, Table
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 

@@ -100,9 +100,9 @@ def _champion(study: StudySnapshot) -> tuple[int, Frozen]:
     order = ("best-balanced", "best-ood", "best-id")
     alias = next(name for name in order if name in study.champions)
     number = study.champions[alias]
-    if study.finalists is None:
-        return number, open_student(trial_folder(study.folder, number))
-    folder = finalist_folder(study.folder, number, study.finalists.kept[alias])
+    folder = trial_folder(study.folder, number)
+    if study.finalists is not None:
+        folder = finalist_folder(study.folder, number, study.finalists.kept[alias])
     return number, open_student(folder)
 
 

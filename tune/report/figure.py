@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
+
+from tune.display.console import plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +55,6 @@ def shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def plural(count: int, noun: str) -> str:
-    """Return a count with its noun.
-
-    >>> plural(1, "trial"), plural(2, "trial")
-    ('1 trial', '2 trials')
-    """
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
 def capitalised(sentence: str) -> str:
     """Return a sentence with its first letter as a capital."""
     return sentence[:1].upper() + sentence[1:]
@@ -70,3 +64,12 @@ def too_few(count: int, needed: int) -> str:
     """Say that a figure needs more complete trials than there are."""
     held = "no complete trial" if count == 0 else f"only {plural(count, 'complete trial')}"
     return f"The study has {held}; this needs {needed}."
+
+
+def when(seconds: float) -> str:
+    """Return a time in UTC.
+
+    >>> when(0.0)
+    '1970-01-01 00:00 UTC'
+    """
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune.display.comparison import best_floor
-from tune.display.console import ID, OOD, aliases_of, score
+from tune.display.console import ID, OOD, aliases_of, plural, score
 from tune.execution.progress import scores_text
 from tune.report import draw
-from tune.report.figure import Panel, Section, Table, plural, short_name, shown
+from tune.report.figure import Panel, Section, Table, short_name, shown
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import TrialView
 

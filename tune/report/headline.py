@@ -8,8 +8,8 @@ from datetime import datetime
 
 from refkd.evaluation.comparison import Figure
 from tune.display.comparison import best_floor, system_words
-from tune.display.console import aliases_of
-from tune.report.figure import capitalised, plural
+from tune.display.console import aliases_of, plural
+from tune.report.figure import capitalised
 from tune.report.scores import search_comparison
 from tune.results.comparison import system_name
 from tune.study.outcomes import Comparison

@@ -1,7 +1,4 @@
-"""`refkd report`: gather what a study says, write it as one HTML file, and send it to MLflow.
-
-The page needs no network.
-"""
+"""`refkd report`: what a study says as one HTML file that needs no network, sent to MLflow too."""
 
 from __future__ import annotations
 
@@ -20,12 +17,14 @@ from plotly.offline import get_plotlyjs
 from refkd.errors import RefKDError
 from refkd.files import write_json, write_text
 from tune.display.comparison import CONVENTION
+from tune.display.console import plural
 from tune.report import curves, scores, tables, values
+from tune.report.commands import commands
 from tune.report.examples import Examples, examples
-from tune.report.figure import Section, Table, plural
+from tune.report.figure import Section, Table, when
 from tune.report.front import front
 from tune.report.headline import Headline, caveats_of_test, headline
-from tune.report.tables import when
+from tune.report.parallel import parallel
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import identity_of
 from tune.tracking.delivery import send
@@ -120,7 +119,7 @@ def compose(study: StudySnapshot) -> Content:
             *([] if chosen else finalists),
             scores.probes(study),
             curves.curves(study),
-            values.parallel(study),
+            parallel(study),
             values.importance(study),
             values.slices(study),
             curves.pruning(study),
@@ -131,7 +130,7 @@ def compose(study: StudySnapshot) -> Content:
         cost=cost,
         teachers=tables.teachers(study),
         origin=[tables.dataset_card(study), tables.provenance(study)],
-        commands=tables.commands(study),
+        commands=commands(study),
     )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from refkd.evaluation.comparison import Figure as Score
 from tune.display.comparison import METRICS, best_floor, difference_rows, floor_rows, system_words
-from tune.display.console import aliases_of, score
+from tune.display.console import aliases_of, plural, score
 from tune.report import draw
-from tune.report.figure import Panel, Section, Table, capitalised, plural
+from tune.report.figure import Panel, Section, Table, capitalised
 from tune.results.comparison import system_name
 from tune.results.probe_rows import KINDS, MEANING, PROBE_HEADS, SIDES, place_rows, probe_row
 from tune.study.outcomes import Comparison
@@ -211,10 +211,7 @@ def probes(study: StudySnapshot) -> Section:
         title=title,
         text=f"{where}. {MEANING} Below: the scores by the place of the moment in its video.",
         panels=[_probe_panel(side, systems) for side in SIDES],
-        tables=[
-            Table(heads=["system", *PROBE_HEADS], rows=rows),
-            Table(heads=heads, rows=places),
-        ],
+        tables=[Table(heads=["system", *PROBE_HEADS], rows=rows), Table(heads=heads, rows=places)],
     )
 
 

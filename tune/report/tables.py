@@ -1,26 +1,22 @@
-"""What the report says without pictures: cost, origin, test evaluations, how to use the winner."""
+"""What the report says without pictures: cost, origin and test evaluations."""
 
 from __future__ import annotations
 
 import os
 import platform
-from datetime import UTC, datetime
 from pathlib import Path
 
 from refkd.data.local_copy import local_copy
 from refkd.data.manifest import read_manifest
 from refkd.errors import DataError
-from tune.config.urls import without_password
-from tune.display.console import ID, OOD, score
+from tune.display.console import ID, OOD, plural, score
 from tune.display.cost import bill_cells
 from tune.display.dataset import ingredients
-from tune.report.figure import Table, plural
+from tune.report.figure import Table, when
 from tune.results.bill import make_bill
 from tune.study.environment import environment
 from tune.study.events import teachers_of
 from tune.study.snapshot import StudySnapshot
-from tune.study.state import StudyState
-from tune.tracking.target import registered_name
 
 
 def cost(study: StudySnapshot) -> tuple[str, Table | None]:
@@ -28,10 +24,9 @@ def cost(study: StudySnapshot) -> tuple[str, Table | None]:
     bill = make_bill(study)
     if not bill.rows:
         return "Nothing was trained yet, so there is nothing to pay.", None
-    hours = study.wall_seconds / 3600
     text = (
-        f"{bill.total.cpu_seconds / 3600:.2f} CPU hours. Drivers were at work for {hours:.2f} "
-        f"hours in all; launches: {len(study.launches)}."
+        f"{bill.total.cpu_seconds / 3600:.2f} CPU hours. Drivers were at work for "
+        f"{study.wall_seconds / 3600:.2f} hours in all; launches: {len(study.launches)}."
     )
     if bill.total.gpu_seconds:
         text += f" {bill.total.gpu_seconds / 3600:.2f} GPU hours."
@@ -61,11 +56,10 @@ def test_evaluations(study: StudySnapshot) -> Table | None:
 def teachers(study: StudySnapshot) -> Table:
     """Return both teachers: recipe, kept epoch, scores, digest."""
     rows = []
-    for role, teacher in teachers_of(study.attributes).items():
+    for role, one in teachers_of(study.attributes).items():
         label = getattr(study.file.teachers, role).recipe.label
-        scores = [score(teacher.metrics, metric) for metric in (ID, OOD)]
-        name, epoch = f"{role.upper()} teacher", str(teacher.epoch)
-        rows.append([name, label, epoch, *scores, teacher.digest[:16]])
+        scores = [score(one.metrics, metric) for metric in (ID, OOD)]
+        rows.append([f"{role.upper()} teacher", label, str(one.epoch), *scores, one.digest[:16]])
     heads = ["teacher", "recipe", "kept epoch", "ID mIoU", "OOD mIoU", "digest"]
     return Table(heads=heads, rows=rows)
 
@@ -124,57 +118,3 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def commands(study: StudySnapshot) -> dict[str, str]:
-    """Return what to type next, and how to use the winner, by its purpose."""
-    path, state, outgrown = study.path, study.state, study.summary.outgrown
-    idle = study.champions and study.driver is None and not state.has_trials_left
-    found = {}
-    if state.has_trials_left:
-        found["Continue the search"] = f"refkd search {path}"
-    if idle and (state == StudyState.ENDED or outgrown):
-        found["Train the best again on fresh seeds"] = f"refkd finalists {path} --top 3 --seeds 5"
-    if idle and state == StudyState.FINALISTS:
-        found["Look at the test roles, once"] = f"refkd evaluate --final {path}"
-    if idle and state == StudyState.OUT_OF_DATE and not outgrown:
-        found["Look at the test roles again"] = (
-            f'refkd evaluate --final --again --reason "new champions" {path}'
-        )
-    kept = _kept_retrievers(study)
-    for alias, folder in kept.items():
-        found[f"Ask {alias} in Python"] = (
-            "from refkd.retriever import Retriever\n\n"
-            f'retriever = Retriever.load("{folder}")\n'
-            "# features: (clips, width), a row a clip; duration of the video in seconds\n"
-            '[[span]] = retriever.retrieve(features, "a person opens the door", duration=30.0)'
-        )
-    if study.file.tracking.enabled and kept:
-        alias = next(iter(kept))
-        found[f"Serve {alias} over HTTP"] = (
-            f"export MLFLOW_TRACKING_URI={without_password(study.place.tracking)}\n"
-            f"mlflow models serve -m models:/{registered_name(study.name)}@{alias} \\\n"
-            "  --env-manager local"
-        )
-    for number in sorted(set(study.champions.values())):
-        found[f"Train trial {number} again and compare"] = f"refkd replay {path} --trial {number}"
-    return found
-
-
-def _kept_retrievers(study: StudySnapshot) -> dict[str, Path]:
-    """Return the folder of each champion that was exported, best OOD first, each trial once."""
-    home = study.folder if study.finalists is None else study.folder / "finalists"
-    found: dict[int, Path] = {}
-    for alias in ("best-ood", "best-balanced", "best-id"):
-        if alias in study.champions:
-            found.setdefault(study.champions[alias], home / "champions" / alias)
-    return {folder.name: folder for folder in found.values() if folder.is_dir()}
-
-
-def when(seconds: float) -> str:
-    """Return a time in UTC.
-
-    >>> when(0.0)
-    '1970-01-01 00:00 UTC'
-    """
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,26 +1,20 @@
-"""The values of the trials: which of them mattered, and all of them side by side.
-
-Importance and slices are drawn by Optuna.
-"""
+"""Which of the trials' values mattered, as Optuna draws it."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial
 from optuna.visualization import plot_param_importances, plot_slice
 
-from tune.display.console import metric_name
+from tune.display.console import metric_name, plural
 from tune.report import draw
-from tune.report.figure import Panel, Section, Table, plural, short_name, shown, too_few
-from tune.study.ranking import current
+from tune.report.figure import Panel, Section, Table, short_name, shown, too_few
 from tune.study.snapshot import StudySnapshot
-from tune.study.view import TrialView
 
 FEW = 30
 """Complete trials below which a ranking of the values is called a hint."""
@@ -49,8 +43,15 @@ def importance(study: StudySnapshot) -> Section:
                 study.optuna, params=names, target=target, target_name=metric
             )
         (drawn,) = plot.data
-        shares[metric] = dict(zip(drawn.y, drawn.x, strict=True))
-        panels.append(_importance_panel(plot, metric, shares[metric]))
+        held = shares[metric] = dict(zip(drawn.y, drawn.x, strict=True))
+        first, words = list(held)[-1], metric_name(metric)
+        plot.update_traces(marker_color=draw.COLORS["COMPLETE"], cliponaxis=False)
+        plot.update_yaxes(tickvals=list(held), ticktext=[*map(short_name, held)], title=None)
+        plot.update_xaxes(title=f"share, for {words}", range=[0, 1.2 * held[first]])
+        plot.update_layout(showlegend=False)
+        label = f"Importance for {words}: {short_name(first)} leads with {held[first]:.0%}."
+        name = f"importance-{metric.replace('/', '-')}"
+        panels.append(Panel(name=name, label=label, plot=draw.plain(plot, height=280)))
     text = f"PED-ANOVA on {plural(complete, 'complete trial')}; shares add up to 1."
     if complete < FEW:
         text += f" Fewer than {FEW}: a hint, not a finding."
@@ -59,22 +60,6 @@ def importance(study: StudySnapshot) -> Section:
         rows=[[short_name(n), *(f"{s[n]:.2f}" for s in shares.values())] for n in names],
     )
     return Section(key=key, title=title, text=text, panels=panels, tables=[table])
-
-
-def _importance_panel(plot: Any, metric: str, shares: dict[str, float]) -> Panel:
-    """Return Optuna's plot in the form of the report; the largest of `shares` is the last."""
-    first = list(shares)[-1]
-    plot.update_traces(marker_color=draw.COLORS["COMPLETE"], cliponaxis=False)
-    plot.update_yaxes(tickvals=list(shares), ticktext=[*map(short_name, shares)], title=None)
-    limits = [0, 1.2 * shares[first]]
-    plot.update_xaxes(title=f"share, for {metric_name(metric)}", range=limits)
-    plot.update_layout(showlegend=False)
-    words = f"{short_name(first)} leads with {shares[first]:.0%}"
-    return Panel(
-        name=f"importance-{metric.replace('/', '-')}",
-        label=f"Importance for {metric_name(metric)}: {words}.",
-        plot=draw.plain(plot, height=280),
-    )
 
 
 def slices(study: StudySnapshot) -> Section:
@@ -96,15 +81,12 @@ def slices(study: StudySnapshot) -> Section:
                 marker={"showscale": False, "size": 9, "colorscale": _SCALE, "line": {"width": 0}},
                 hovertemplate="trial %{marker.color}<br>%{x}<br>%{y:.2f}<extra></extra>",
             )
-            ticks = _ticks(known, log=study.file.space[name].log)
-            plot.update_xaxes(title=short_name(name), **ticks)
-            plot.update_yaxes(title=metric_name(metric))
-            panel = Panel(
-                name=f"slice-{name}-{metric}".replace("/", "-").replace(".", "-"),
-                label=f"{metric_name(metric)} against {short_name(name)}",
-                plot=draw.plain(plot, height=250),
-            )
-            panels.append(panel)
+            x, y = short_name(name), metric_name(metric)
+            plot.update_xaxes(title=x, **_ticks(known, log=study.file.space[name].log))
+            plot.update_yaxes(title=y)
+            key_of_panel = f"slice-{name}-{metric}".replace("/", "-").replace(".", "-")
+            drawn = draw.plain(plot, height=250)
+            panels.append(Panel(name=key_of_panel, label=f"{y} against {x}", plot=drawn))
     text = (
         f"Each point is one of {plural(len(complete), 'complete trial')}; the greener, the later. "
         "A pruned trial has no value and is not shown."
@@ -134,85 +116,3 @@ def _ticks(known: Sequence[Any], *, log: bool) -> dict[str, Any]:
 
 def _target(column: int, *, sign: int = 1) -> Callable[[FrozenTrial], float]:
     return lambda trial: sign * trial.values[column]
-
-
-def parallel(study: StudySnapshot) -> Section:
-    """Return a line a complete trial through all its values and objectives.
-
-    Drawn in plain lines rather than by Optuna, whose plot holds one objective, has no hover and
-    needs WebGL.
-    """
-    key, title = "parallel", "Values side by side"
-    held = [v for v in current(study.trials) if v.objectives]
-    if len(held) < 2:
-        return Section(key=key, title=title, text=too_few(len(held), 2))
-    text = (
-        f"Each line is one of {plural(len(held), 'complete trial')}; every axis runs from its "
-        "lowest to its highest value, the objectives stand last. Green: the champions."
-    )
-    axes = _axes(study, held)
-    crossings: dict[str, list[list[Any]]] = {"COMPLETE": [], "champion": []}
-    for row, v in enumerate(held):
-        group = "champion" if v.number in study.champions.values() else "COMPLETE"
-        texts = [draw.hover(v, f"{axis.name}: {shown(axis.values[row])}") for axis in axes]
-        heights = [axis.places[row] for axis in axes]
-        crossings[group].append(list(zip(range(len(axes)), heights, texts, strict=True)))
-    traces = []
-    for group, opacity, width in (("COMPLETE", 0.55, 1.5), ("champion", 1.0, 3)):
-        form: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 5}}
-        form |= {"opacity": opacity, "line": {"color": draw.COLORS[group], "width": width}}
-        traces.append(draw.scatter(draw.joined(crossings[group]), group.lower(), **form))
-    plot = draw.chart(traces, height=420)
-    labels = [axis.label for axis in axes]
-    plot.update_xaxes(tickvals=list(range(len(axes))), ticktext=labels, gridwidth=2)
-    plot.update_yaxes(visible=False, range=[-0.05, 1.05])
-    table = Table(
-        heads=["trial", *(axis.name for axis in axes)],
-        rows=[
-            [str(v.number), *(shown(axis.values[row]) for axis in axes)]
-            for row, v in enumerate(held)
-        ],
-    )
-    panel = Panel(name="parallel", label=f"Parallel coordinates. {text}", plot=plot)
-    return Section(key=key, title=title, text=text, panels=[panel], tables=[table])
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Axis:
-    """One vertical line of the parallel coordinates."""
-
-    name: str
-    label: str
-    values: Sequence[Any]
-    """Of each trial; None where it has none."""
-    places: Sequence[float | None]
-    """Where its line crosses, from 0 to 1."""
-
-
-def _axes(study: StudySnapshot, held: Sequence[TrialView]) -> list[_Axis]:
-    axes = []
-    for name, dimension in study.file.space.items():
-        values = [v.values.get(name) for v in held]
-        if any(value is not None for value in values):
-            axes.append(_axis(short_name(name), values, log=dimension.log))
-    for column, metric in enumerate(study.objectives):
-        axes.append(_axis(metric_name(metric), [(v.objectives or [])[column] for v in held]))
-    return axes
-
-
-def _axis(name: str, values: Sequence[Any], *, log: bool = False) -> _Axis:
-    known = [x for x in values if x is not None]
-    numbers: list[float | None]
-    if any(isinstance(x, bool) or not isinstance(x, int | float) for x in known):
-        known = sorted({str(x) for x in known})
-        numbers = [None if x is None else known.index(str(x)) for x in values]
-    else:
-        numbers = [None if x is None else math.log(x) if log else x for x in values]
-    ends = [n for n in numbers if n is not None]
-    low, span = min(ends), max(ends) - min(ends)
-    return _Axis(
-        name=name,
-        label=f"{name}<br>{shown(min(known))}…{shown(max(known))}",
-        values=values,
-        places=[None if n is None else (n - low) / span if span else 0.5 for n in numbers],
-    )

@@ -120,8 +120,7 @@ def _curve(result: Result) -> Figure:
 def _timelines(experiment: Experiment, units: Units, dataset: Dataset, pairs: Pairs) -> Figure:
     """Ground truth, and what the first seed's networks answer, for some queries of a role.
 
-    The choice favours nobody: queries are ordered by the tIoU of the student (the last system) and
-    taken at evenly spaced places, from its worst to its best.
+    The queries lie evenly spaced between the worst and the best of the student, the last system.
     """
     truth = np.clip(pairs.moments, 0.0, pairs.duration[:, None])
     spans, tiou = {"ground truth": truth}, {}

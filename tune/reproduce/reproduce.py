@@ -18,14 +18,14 @@ from refkd.training.validation import VALIDATION_ROLES
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import Workplace
 from tune.execution.progress import Reporter
-from tune.reproduce import table
+from tune.reproduce import formats
 from tune.reproduce.experiments import Experiment
 from tune.reproduce.request import Request
 from tune.reproduce.scores import SIDES, score_units
-from tune.reproduce.table import Result
+from tune.reproduce.table import Result, family_of
 from tune.reproduce.tracking import TableRecord
 from tune.reproduce.units import Unit, Units
-from tune.results.sealed_scores import check_sealed, open_test_roles
+from tune.results.sealed_roles import check_sealed, open_test_roles
 from tune.study.ledger import Evaluated, check_look, read_looks
 
 
@@ -34,10 +34,9 @@ def reproduce(
 ) -> tuple[Result, list[Path]]:
     """Train what is missing, score it, write the table or figure; return the files as well.
 
-    The same command after any interruption continues. Both validation roles are scored, or, where
-    the request is final, the sealed test roles, after the evaluation is in the ledger. Raises
-    `RefKDError` where a network could not be trained, the others are kept, or another process
-    makes the same table; `LedgerError` for an evaluation that is not allowed, before training.
+    The same command after any interruption continues. Validation is scored, or the sealed test
+    roles where the request is final. Raises `RefKDError` where a network could not be trained or
+    another process makes the same table; `LedgerError` for an evaluation that is not allowed.
     """
     experiment, scale, dataset, units = request.open()
     request.home.mkdir(parents=True, exist_ok=True)
@@ -71,7 +70,7 @@ def reproduce(
                 scored=score_units(units, dataset, roles),
                 command=request.command,
                 dataset=f"{dataset.name} ({dataset.fingerprint[:12]})",
-                family=table.family_of(dataset.name),
+                family=family_of(dataset.name),
                 scale=scale.name,
                 seeds=scale.seeds,
                 caveats={label: caveat for label, caveat in caveats.items() if caveat},
@@ -162,9 +161,9 @@ def _write(
     """Write the numbers, the figure, and a line a network: seed, address, epoch and metrics."""
     name = f"{request.name}-test" if request.final else request.name
     texts = {
-        f"{name}.md": table.markdown(result),
-        f"{name}.csv": table.comma_separated(result),
-        f"{name}.tex": table.latex(result),
+        f"{name}.md": formats.markdown(result),
+        f"{name}.csv": formats.comma_separated(result),
+        f"{name}.tex": formats.latex(result),
         f"{name}.json": result.scored.model_dump_json(indent=1) + "\n",
         "runs.jsonl": "".join(json.dumps(_run(unit)) + "\n" for unit in units.all()),
     }

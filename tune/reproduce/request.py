@@ -12,7 +12,8 @@ from refkd.errors import RefKDError
 from refkd.training.student import StudentConfig
 from refkd.training.timing import epoch_of_student, epoch_of_teacher
 from tune.config.limits import Resources
-from tune.reproduce.experiments import SCALES, Experiment, Scale, experiments
+from tune.reproduce.experiments import Experiment, experiments
+from tune.reproduce.scales import SCALES, Scale
 from tune.reproduce.units import Units, units_of
 
 

@@ -15,7 +15,8 @@ from refkd.training.export import FrozenStudent
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import Teacher, TeacherConfig
 from tune.execution.jobs import TrainingJob, trained_network
-from tune.reproduce.experiments import Experiment, Scale, System, teacher_systems
+from tune.reproduce.experiments import Experiment, System, teacher_systems
+from tune.reproduce.scales import Scale
 from tune.study.folders import teacher_folder
 
 
@@ -57,13 +58,9 @@ class Unit:
             shared=True,
         )
 
-    def found(self) -> Teacher | FrozenStudent | None:
-        """Return the trained network; None where its training has not ended."""
-        return trained_network(self.folder)
-
     def frozen(self) -> Teacher | FrozenStudent:
         """Return the trained network; `CheckpointError` where there is none."""
-        found = self.found()
+        found = trained_network(self.folder)
         if found is None:
             raise CheckpointError(f"{self.folder}: holds no network; run the same command again")
         return found
@@ -87,7 +84,7 @@ class Units:
 
     def left(self) -> list[Unit]:
         """Return those that are not trained yet."""
-        return [unit for unit in self.all() if unit.found() is None]
+        return [unit for unit in self.all() if trained_network(unit.folder) is None]
 
 
 def units_of(experiment: Experiment, scale: Scale, dataset: Dataset, workspace: Path) -> Units:
@@ -118,16 +115,11 @@ def units_of(experiment: Experiment, scale: Scale, dataset: Dataset, workspace: 
                 "seed": _seed(k, "student"),
             }
         )
-        parts = [
-            dataset.fingerprint,
-            student.model_dump(mode="json"),
-            {role: teacher.folder.name for role, teacher in teachers.items()},
-        ]
+        names = {role: teacher.folder.name for role, teacher in teachers.items()}
+        parts = [dataset.fingerprint, student.model_dump(mode="json"), names]
         address = hashlib.sha256(canonical_json(parts)).hexdigest()[:24]
-        folder = workspace.absolute() / "students" / address
-        return Unit(
-            row=system.label, replicate=k, config=student, folder=folder, teachers=teachers
-        )
+        home = workspace.absolute() / "students" / address
+        return Unit(row=system.label, replicate=k, config=student, folder=home, teachers=teachers)
 
     rows = {one.label: [unit(one, k) for k in range(scale.seeds)] for one in experiment.systems}
     return Units(rows=rows)

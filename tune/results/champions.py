@@ -38,9 +38,8 @@ def select_search_champions(
 ) -> None:
     """Score champions and teachers with intervals, keep the champions, register them in MLflow.
 
-    Does nothing where there are none, or where they were selected before. A search gives an alias
-    of the registry only where it is not set: to move one, `refkd finalists` chooses on fresh seeds
-    or a person does with `refkd promote`. Without `register` that is left to the next launch.
+    Does nothing where there are none, or where they were selected before. An alias of the registry
+    that is set is not moved. Without `register` registering is left to the next launch.
     """
     summary, study, home = search.summary(), search.study, search.file.folder / "champions"
     champions = summary.champions
@@ -172,16 +171,8 @@ def compare_on_validation(
 
 def interval_table(made: Comparison) -> dict[str, dict[str, Any]]:
     """Return scores as JSON by role and system, with the bias floors, which look at no video."""
-    return {
-        role: {
-            **{
-                name: {metric: figure.model_dump() for metric, figure in row.items()}
-                for name, row in systems.items()
-            },
-            "floors": made.floors[role],
-        }
-        for role, systems in made.scores.items()
-    }
+    scores = made.model_dump(include={"scores"})["scores"]
+    return {role: {**systems, "floors": made.floors[role]} for role, systems in scores.items()}
 
 
 def keep_retriever(

@@ -58,19 +58,14 @@ def finalists(
     """Run the best trials of an ended search again on fresh seeds and choose the champions.
 
     The `top` trials by each objective and by the harmonic mean are trained from `seeds` seeds that
-    the search never used; what an earlier call has trained is kept, what it began is continued.
-    Champions are chosen by the mean over the seeds. Only `fit`, `val_id` and `val_ood` are read.
-    `train` takes the place of Ray. Raises as `open_ended_search`, `RefKDError` where a worker died
-    for good or every finalist failed, `InterruptedSearchError` after Ctrl-C. Source: evaluation
-    protocol, "Finalists".
+    the search never used; champions are chosen by the means. Another call continues an earlier
+    one. `train` takes the place of Ray. Raises as `open_ended_search`, `RefKDError` where a worker
+    died for good or every finalist failed, `InterruptedSearchError` after Ctrl-C. Source:
+    evaluation protocol, "Finalists".
     """
     if top < 1 or seeds < 1:
         raise RefKDError(f"top is {top} and seeds is {seeds}; both must be at least 1")
-    with (
-        stopped_at_once(),
-        reporter or Reporter() as shown,
-        open_ended_search(study) as search,
-    ):
+    with stopped_at_once(), reporter or Reporter() as shown, open_ended_search(study) as search:
         finals = _Finals(search, shown, top=top, seeds=seeds)
         finals.run(train or partial(_train_with_ray, address))
         return select_finalist_champions(search, finals.rows(), shown)
@@ -93,12 +88,11 @@ def choose(views: Sequence[TrialView], objectives: Sequence[str], *, top: int) -
     """
     names = (*objectives, BALANCED)
     counting = [v for v in current(views) if v.feasible and all(n in v.kept for n in names)]
-    chosen: dict[int, TrialView] = {}
+    chosen = set[int]()
     for name in names:
-        places = {v.number: place_by(v.number, v.kept, name) for v in counting}
-        best = sorted(counting, key=lambda view: places[view.number])[:top]
-        chosen |= {view.number: view for view in best}
-    return [chosen[number] for number in sorted(chosen)]
+        best = sorted(place_by(v.number, v.kept, name) for v in counting)[:top]
+        chosen |= {number for *_, number in best}
+    return sorted((v for v in counting if v.number in chosen), key=lambda v: v.number)
 
 
 def fresh_seeds(file: StudyFile, wanted: int) -> list[int]:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from refkd.data.dataset import Dataset
-from refkd.data.local_copy import check_address
-from refkd.data.manifest import SEALED_FILES, check_files
-from refkd.data.pairs import Pairs
-from refkd.data.roles import SEALED_ROLES
-from refkd.data.sealed import open_sealed, sealed_copy
-from refkd.errors import DataError, RefKDError
+from refkd.errors import RefKDError
 from refkd.evaluation.predictions import Frozen
 from refkd.files import write_json
 from refkd.training.export import FrozenStudent
@@ -24,68 +15,13 @@ from tune.config.study_file import StudyFile
 from tune.execution.study_jobs import OpenSearch, open_ended_search
 from tune.results.comparison import compare, open_students, system_name
 from tune.results.finalists import read_results
-from tune.study.environment import environment
+from tune.results.sealed_roles import check_sealed, open_test_roles
 from tune.study.events import LookTaken, looks_of
-from tune.study.ledger import Evaluated, Look, append_look, check_look, read_looks
+from tune.study.ledger import Evaluated, check_look, read_looks
 from tune.study.outcomes import Finalists, FinalReport, final_path, read_finalists
 
 _NOTED = {"look", "user", "host", "reason"}
 """What the study holds of a row of the ledger, beside the champions."""
-
-
-def check_sealed(dataset: Dataset, at: Path | str) -> None:
-    """Check, without opening them, that the sealed files are there; else raise `DataError`.
-
-    `at` is the dataset's folder or address.
-    """
-    missing = [role for role in SEALED_ROLES if role not in dataset.manifest.roles]
-    if missing:
-        raise DataError(
-            f"{dataset.path}: has no role {missing[0]!r}; prepare it from all split files"
-        )
-    if isinstance(at, str):
-        check_address(at, dataset.manifest, SEALED_FILES)
-    else:
-        check_files(dataset.path, dataset.manifest, SEALED_FILES, full=False)
-
-
-def open_test_roles(
-    folder: Path,
-    dataset: Dataset,
-    at: Path | str,
-    scratch: Path,
-    *,
-    study: str,
-    champions: Mapping[str, Evaluated],
-    teachers: Mapping[str, str],
-    reason: str | None,
-    written: Callable[[Look], None] = lambda _: None,
-) -> tuple[Look, tuple[Pairs, Pairs]]:
-    """Write a test evaluation into the ledger of `folder`, then open `test_id` and `test_ood`.
-
-    `at` is the dataset's folder or address; from an address they are copied to `scratch`.
-    `written` is called between the two. Source: evaluation protocol, "One sealed evaluation".
-    """
-    facts = environment()
-    row = Look(
-        look=len(read_looks(folder)) + 1,
-        time=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        user=getpass.getuser(),
-        host=socket.gethostname(),
-        study=study,
-        champions=dict(champions),
-        teachers=dict(teachers),
-        dataset=dataset.fingerprint,
-        sealed={name: dataset.manifest.files[name].sha256 for name in SEALED_FILES},
-        version=facts.refkd,
-        git_commit=facts.git_commit,
-        git_dirty=facts.git_dirty,
-        reason=None if reason is None else reason.strip(),
-    )
-    append_look(folder, row)
-    written(row)
-    path = sealed_copy(at, dataset.path, scratch) if isinstance(at, str) else dataset.path
-    return row, (open_sealed(path, "test_id"), open_sealed(path, "test_ood"))
 
 
 def evaluate_final(
@@ -93,18 +29,14 @@ def evaluate_final(
 ) -> FinalReport:
     """Score the champions of an ended study and both teachers on the sealed test roles, once.
 
-    The champions are the finalists' where there are any, else the search's. A row is in the ledger
-    before a sealed file is opened; everything that can be checked without opening one is checked
-    before that. A further evaluation needs `again` and a `reason`, which stays in the ledger. The
-    result is written to `final-N.json`. Raises as `open_ended_search`, `LedgerError`
-    for an evaluation that is not allowed, `RefKDError` where finalists are begun and not ended,
-    `DataError` where sealed files are missing. Source: evaluation protocol, "One sealed
-    evaluation".
+    The champions are the finalists' where there are any, else the search's. What can be checked
+    without opening a sealed file is checked before the ledger has its row. A further evaluation
+    needs `again` and a `reason`. The result is written to `final-N.json`. Raises as
+    `open_ended_search`, `LedgerError` for an evaluation that is not allowed, `RefKDError` where
+    finalists are begun and not ended, `DataError` where sealed files are missing. Source:
+    evaluation protocol, "One sealed evaluation".
     """
-    with (
-        open_ended_search(study) as search,
-        TemporaryDirectory(prefix="refkd-sealed-") as scratch,
-    ):
+    with open_ended_search(study) as search, TemporaryDirectory(prefix="refkd-sealed-") as scratch:
         file, dataset, teachers = search.file, search.dataset, search.teachers
         evaluations = read_looks(file.folder)
         noted = looks_of(search.study.optuna.user_attrs)

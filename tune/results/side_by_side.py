@@ -67,9 +67,8 @@ def side_by_side(
 ) -> SideBySide:
     """Compare studies with the first one; hypervolumes are above `reference`, 0 without it.
 
-    Champions are compared on the pairs of `val_id` and `val_ood` where both studies were searched
-    on the same dataset and their students are here.
-    Raises `RefKDError` for fewer than two studies or a reference of another length.
+    Champions are compared on validation where the studies share their dataset and the students are
+    here. Raises `RefKDError` for fewer than two studies or a reference of another length.
     """
     if len(paths) < 2:
         raise RefKDError("one study has nothing beside it; name two or more study files")
