@@ -16,8 +16,7 @@ from refkd.models.vslnet import VSLNetConfig
 from refkd.retriever import Retriever, export
 from tune.config.study_file import StudyFile
 from tune.display.study import show_best, show_status
-from tune.study.cost import Cost
-from tune.study.summary import Summary, TrialSummary
+from tune.study.summary import Cost, Summary, TrialSummary
 from tune.tracking.card import Registration, model_card
 from tune.tracking.projection import CAVEATS_TAG, caveats_tag
 

@@ -19,7 +19,6 @@ from refkd.files import write_json, write_text
 from tune.display.comparison import CONVENTION
 from tune.display.console import plural
 from tune.report import curves, scores, tables, values
-from tune.report.commands import commands
 from tune.report.examples import Examples, examples
 from tune.report.figure import Section, Table, when
 from tune.report.front import front
@@ -130,7 +129,7 @@ def compose(study: StudySnapshot) -> Content:
         cost=cost,
         teachers=tables.teachers(study),
         origin=[tables.dataset_card(study), tables.provenance(study)],
-        commands=commands(study),
+        commands=tables.commands(study),
     )
 
 

@@ -11,8 +11,7 @@ import optuna
 from tune.study import pruners
 from tune.study.optuna_pruning import OPTUNA_PRUNERS, ask_optuna
 from tune.study.trial_events import RungJudged, TrialPromoted
-from tune.study.view import Action, TrialView
-from tune.study.view_cache import changed
+from tune.study.view import Action, TrialView, changed
 
 if TYPE_CHECKING:
     from tune.config.settings import Pruning

@@ -26,8 +26,7 @@ from tune.study.opening import check_schema
 from tune.study.samplers import make_sampler
 from tune.study.storage import open_storage
 from tune.study.trial_events import TrialEvent
-from tune.study.view import CONTINUES, SCHEMA, STAMP, TrialView
-from tune.study.view_cache import ViewCache
+from tune.study.view import CONTINUES, SCHEMA, STAMP, TrialView, ViewCache
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,13 +10,24 @@ from pydantic import Field
 
 from refkd.config import Config
 from tune.config.space import Value
-from tune.study.cost import Cost, cost_of
 from tune.study.events import teachers_of
 from tune.study.ranking import champions_in, current, front_of
 from tune.study.view import CONTINUES, TrialView
 
 FINALISTS = "finalists"
 """The study's attribute that holds the results of its finalists."""
+
+
+class Cost(Config):
+    """What the trials of a study have used, also by their state."""
+
+    trials: dict[str, int] = Field(default_factory=dict)
+    epochs: int = 0
+    cpu_seconds: float = 0.0
+    cpu_seconds_by_state: dict[str, float] = Field(default_factory=dict)
+    teacher_cpu_seconds: float = 0.0
+    epochs_saved: int = 0
+    """Epochs that pruned trials did not run."""
 
 
 class TrialSummary(Config):
@@ -110,9 +122,23 @@ def summarise(name: str, views: Sequence[TrialView], attributes: Mapping[str, An
         champions=champions_in(complete),
         crowned=chosen
         and SelectedChampions(champions=chosen["champions"], trials=chosen["trials"]),
-        cost=cost_of(views, int(attributes.get("epochs", 0)), teacher_seconds),
+        cost=_cost_of(views, int(attributes.get("epochs", 0)), teacher_seconds),
         teachers=teachers,
         marks=attributes.get("marks", []),
         intervals=attributes.get("intervals", {}),
         probes=attributes.get("probes", {}),
+    )
+
+
+def _cost_of(views: Sequence[TrialView], epochs: int, teacher_seconds: float) -> Cost:
+    seconds: dict[str, float] = defaultdict(float)
+    for view in views:
+        seconds[view.state] += view.last.get("cost/cpu_seconds", 0.0)
+    return Cost(
+        trials=dict(Counter(v.state for v in views)),
+        epochs=sum(v.epoch for v in views),
+        cpu_seconds=sum(seconds.values()),
+        cpu_seconds_by_state=dict(seconds),
+        teacher_cpu_seconds=teacher_seconds,
+        epochs_saved=sum(max(0, epochs - v.epoch) for v in views if v.state == "PRUNED"),
     )

@@ -10,8 +10,7 @@ from refkd.data.dataset import Dataset
 from tune.config.study_file import StudyFile
 from tune.study.events import teachers_of
 from tune.study.finalist_events import FinalistEpochEnded, FinalistTrained
-from tune.study.view import STAMP, TrialView
-from tune.study.view_cache import ViewCache, changed
+from tune.study.view import STAMP, TrialView, ViewCache, changed
 from tune.tracking import operations as op
 from tune.tracking.lineage import Lineage, found_on_disk
 from tune.tracking.projection import Projection
