@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import FileLock
 
 from refkd.data.manifest import Manifest, check_files
 from refkd.files import user_cache, write_json
@@ -18,8 +21,10 @@ def verify_once(folder: Path, manifest: Manifest, names: tuple[str, ...]) -> Non
     damaged.
     """
     check_files(folder, manifest, names, full=False)
-    if _notes(manifest).get(str(folder.resolve())) != _times(folder, names):
-        verify(folder, manifest, names)
+    if not _is_noted(folder, manifest, names):
+        with _alone(manifest):
+            if not _is_noted(folder, manifest, names):
+                verify(folder, manifest, names)
 
 
 def verify(folder: Path, manifest: Manifest, names: tuple[str, ...]) -> None:
@@ -29,6 +34,20 @@ def verify(folder: Path, manifest: Manifest, names: tuple[str, ...]) -> None:
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time alone
         notes = _notes(manifest) | {str(folder.resolve()): before}
         write_json(_path(manifest), {k: v for k, v in notes.items() if Path(k).is_dir()})
+
+
+def _is_noted(folder: Path, manifest: Manifest, names: tuple[str, ...]) -> bool:
+    return _notes(manifest).get(str(folder.resolve())) == _times(folder, names)
+
+
+@contextlib.contextmanager
+def _alone(manifest: Manifest) -> Iterator[None]:
+    """Let one process of this machine read the files, while the others wait for its note."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            _path(manifest).parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(_path(manifest).with_suffix(".lock")))
+        yield
 
 
 def _times(folder: Path, names: tuple[str, ...]) -> dict[str, list[int]]:

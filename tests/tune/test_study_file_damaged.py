@@ -12,6 +12,7 @@ from support.project import ROOT
 from refkd.errors import RefKDError
 from tune.config.study_file import StudyFileError, load_study_file
 from tune.config.yaml_file import YamlError, read_yaml
+from tune.study.locate import locate
 
 WHOLE = (ROOT / "studies" / "quickstart.yaml").read_text(encoding="utf-8")
 LINES = WHOLE.count("\n")
@@ -121,6 +122,17 @@ def test_a_value_of_another_kind_is_one_line_a_fault(tmp_path: Path, key: str, v
     assert any(fault.startswith(f"{path}:1: {key}") for fault in faults), faults
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["workspace: 5", "workspace: [5]", "storage: 5", "tracking: foo", "tracking: {uri: 5}"],
+)
+def test_commands_that_only_look_name_what_is_no_text(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(f"name: quick\n{line}\n", "utf-8")
+    with pytest.raises(YamlError, match=rf"study\.yaml:2: {line.partition(':')[0]}.*give a text"):
+        locate(path)
+
+
 @given(st.data())
 def test_any_damage_is_a_fault_that_is_said_or_none(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -133,6 +145,7 @@ def test_any_damage_is_a_fault_that_is_said_or_none(
     path = tmp_path_factory.getbasetemp() / "damaged.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
+        locate(path)
         load_study_file(path)
     except RefKDError as error:
         said = str(error)

@@ -18,15 +18,11 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
 
-READING = ("GET", "HEAD", "OPTIONS")
-"""Methods that change nothing."""
-
 
 def guarded(app: WSGIApplication, names: Collection[str], *, writable: bool) -> WSGIApplication:
     """Return an application that answers 403 to other names than its own, and to writing.
 
-    `names` are the values of the header `Host`, with the port, that are answered; a request that
-    names an `Origin` must come from one of them as well.
+    `names` are the answered values of `Host`, with the port; an `Origin` must be one of them too.
     """
 
     def answer(environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
@@ -36,7 +32,7 @@ def guarded(app: WSGIApplication, names: Collection[str], *, writable: bool) -> 
             asked.add(origin.removeprefix("http://").lower())
         if not asked <= set(names):
             return _refuse(start, f"this page answers {' and '.join(names)} alone")
-        if not writable and environ["REQUEST_METHOD"] not in READING:
+        if not writable and environ["REQUEST_METHOD"] not in ("GET", "HEAD", "OPTIONS"):
             return _refuse(start, "the study is shown read-only; start `refkd ui --writable`")
         return app(environ, start)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
-from tune.config.yaml_file import read_yaml
+from tune.config.yaml_file import YamlError, YamlFile, read_yaml
 
 if TYPE_CHECKING:
     from tune.config.study_file import StudyFile
@@ -41,14 +41,25 @@ def default_tracking(workspace: Path) -> str:
 
 def locate(path: Path | str) -> StudyPlace:
     """Return where the study of a study file lives; only what is needed is read from it."""
-    content = read_yaml(Path(path)).content
-    name = content.get("name")
-    if not isinstance(name, str):
+    file = read_yaml(Path(path))
+    name = _text(file, "name")
+    if name is None:
         raise NoStudyError(f"{path}: has no name; is it a study file?")
-    folder = Path(content.get("workspace") or "runs").absolute() / "studies" / name
-    tracking = content.get("tracking") or {}
-    place = _place(name, folder, content.get("storage"), tracking.get("uri"))
+    folder = Path(_text(file, "workspace") or "runs").absolute() / "studies" / name
+    place = _place(name, folder, _text(file, "storage"), _text(file, "tracking", "uri"))
     return replace(place, path=Path(path))
+
+
+def _text(file: YamlFile, *keys: str) -> str | None:
+    value: Any = file.content
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else [value]
+        if value is None:
+            return None
+    if not isinstance(value, str):
+        place = f"{file.path}:{file.line(keys)}: {'.'.join(keys)}"
+        raise YamlError(f"{place}: give a text, not {str(value)[:40]}")
+    return value
 
 
 def place_of(file: StudyFile) -> StudyPlace:

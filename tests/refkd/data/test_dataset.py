@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -310,6 +311,14 @@ def test_a_machine_reads_the_files_again_only_where_one_was_written(
     assert len(hashed) == 9
     opened.verify()
     assert len(hashed) == 12
+
+
+def test_processes_that_open_it_together_read_the_files_once(
+    copy: Path, hashed: list[str]
+) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(Dataset.open, [copy] * 4))
+    assert sorted(hashed) == sorted(OPEN)
 
 
 def test_opening_without_verification_reads_no_file_for_its_hash(
