@@ -46,7 +46,9 @@ def _alone(manifest: Manifest) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):
             _path(manifest).parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(_path(manifest).with_suffix(".lock")))
+            # A soft lock would outlive a process that is killed, and all others wait for ever.
+            lock = FileLock(_path(manifest).with_suffix(".lock"), fallback_to_soft=False)
+            held.enter_context(lock)
         yield
 
 

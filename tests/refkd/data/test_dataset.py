@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -318,6 +320,18 @@ def test_processes_that_open_it_together_read_the_files_once(
 ) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(Dataset.open, [copy] * 4))
+    assert sorted(hashed) == sorted(OPEN)
+
+
+def test_a_cache_on_a_file_system_without_locks_is_no_obstacle(
+    copy: Path, hashed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    Dataset.open(copy)
+    Dataset.open(copy)
     assert sorted(hashed) == sorted(OPEN)
 
 
