@@ -6,7 +6,8 @@ from __future__ import annotations
 class RefKDError(Exception):
     """A mistake in what the user gave: one line that names file, field, value and remedy.
 
-    The command line prints the message and exits with 2; no traceback is shown.
+    The command line prints the message and exits with 2, unless the error has a code of its own
+    (`tune.exits`); no traceback is shown.
 
     >>> from refkd import Dataset
     >>> try:

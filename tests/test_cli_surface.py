@@ -43,7 +43,7 @@ def surface() -> list[str]:
         for word in path:
             command = command.commands[word]
         name = " ".join(path)
-        codes = sorted({0, 2, *map(int, re.findall(r"\bwith (\d)\b", command.help or ""))})
+        codes = sorted({0, 2, *map(int, re.findall(r"\bwith\s+(\d+)\b", command.help or ""))})
         lines.append(f"{name}: exits with {', '.join(map(str, codes))}")
         lines += [f"{name} {told(parameter)}" for parameter in command.params]
     return lines

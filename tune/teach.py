@@ -23,6 +23,7 @@ from tune.execution.cluster import ray_session
 from tune.execution.jobs import Workplace, teacher_job
 from tune.execution.progress import Reporter
 from tune.execution.study_jobs import StudyJobs, workplace
+from tune.exits import NoneCompleteError
 from tune.launch import missing_teachers, open_dataset, train_missing
 from tune.study.folders import teacher_folder
 from tune.study.lease import lease
@@ -79,8 +80,8 @@ def tune_teacher(file: StudyFile, role: str, *, address: str | None, reporter: R
     """Search the space of `teachers.ROLE.tune` for the best score on the teacher's own role.
 
     The trials stand in an Optuna study of their own, NAME-teacher-ROLE, in the study's storage;
-    another call continues it. Raises `RefKDError` where the file names no space, or no trial could
-    be trained.
+    another call continues it. Raises `RefKDError` where the file names no space,
+    `NoneCompleteError` where no trial could be trained.
     """
     tuning: TeacherTuning | None = getattr(file.teachers, role).tune
     if tuning is None:
@@ -137,11 +138,11 @@ class _Tuning:
             asked = {}
 
     def best(self) -> Tuned:
-        """Return the best teacher of all trials; `RefKDError` where none was trained."""
+        """Return the best teacher of all trials; `NoneCompleteError` where none was trained."""
         trials = self.study.get_trials(deepcopy=False)
         complete = self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
         if not complete:
-            raise RefKDError(
+            raise NoneCompleteError(
                 f"none of {len(trials)} teachers could be trained; see the reasons above"
             )
         values = self.study.best_trial.user_attrs[VALUES]

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from tune.cli import app
+from tune.exits import ExitCode
 from tune.study.environment import environment
 from tune.study.finalist_events import FinalistEpochEnded, FinalistsBegun
 from tune.study.lease import LeaseError, lease
@@ -65,11 +66,11 @@ def run(study: SmallStudy) -> tuple[int, Any]:
 
 def test_a_server_that_is_down_leaves_everything(study: SmallStudy) -> None:
     code, found = run(study)
-    assert code == 1
+    assert code == ExitCode.LEFT
     assert (found["sent"], found["left"], found["refused"]) == (0, waiting(study), 0)
     assert "refused" in found["problem"].lower() or "connection" in found["problem"].lower()
     shown = CliRunner().invoke(app, ["sync", str(study.path)])
-    assert shown.exit_code == 1
+    assert shown.exit_code == ExitCode.LEFT
     assert f"{waiting(study)} left (" in shown.output
 
 
@@ -94,7 +95,7 @@ def test_refused_events_are_counted_and_put_aside(study: SmallStudy, mlflow_stor
     opened.append(FinalistEpochEnded(trial=0, replicate=0, epoch=1, at=2.0, metrics=metrics))
     with server_at(study, mlflow_store):
         code, found = run(study)
-        assert (code, found["refused"], found["left"]) == (1, 1, 0)
+        assert (code, found["refused"], found["left"]) == (ExitCode.DISAGREES, 1, 0)
         assert found["sent"] == waiting(study) - 1
         assert "R1@0.5" in Path(found["refused_file"]).read_text()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from typer import Option
 
 from refkd.errors import RefKDError
 from tune.cli import audit, data, evaluation, search, study
+from tune.exits import ExitCode, UnfinishedError
 
 app = typer.Typer(
     name="refkd",
@@ -59,7 +61,7 @@ def _refkd(
 
 
 def main() -> None:
-    """Run the command; a user's mistake is one line and exit code 2."""
+    """Run the command and exit with its `ExitCode`; what a user can mend is one line."""
     try:
         app()
     except RefKDError as error:
@@ -67,4 +69,7 @@ def main() -> None:
 
         console = Console(stderr=True, soft_wrap=True)
         console.print(f"refkd: {error}", style="red", markup=False, highlight=False)
-        sys.exit(2)
+        sys.exit(error.code if isinstance(error, UnfinishedError) else ExitCode.MISTAKE)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(ExitCode.FAULT)

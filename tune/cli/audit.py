@@ -11,6 +11,7 @@ from typer import Argument, Option
 
 from refkd.errors import RefKDError
 from tune.cli.command import AddressOption, Output, SnapshotArgument, StudyArgument, printed
+from tune.exits import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +40,7 @@ def doctor(
     from tune.audit.examine import examine
 
     diagnosis = examine(study, fix=fix)
-    return Output(diagnosis, _show_diagnosis, 1 if diagnosis.findings else 0)
+    return Output(diagnosis, _show_diagnosis, _agreement(not diagnosis.findings))
 
 
 def _show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
@@ -88,7 +89,7 @@ def replay(
         for difference in differences:
             console.print(f"  {difference}", style="red", markup=False, highlight=False)
 
-    return Output({**asdict(found), "differences": differences}, show, 1 if differences else 0)
+    return Output({**asdict(found), "differences": differences}, show, _agreement(not differences))
 
 
 def export(
@@ -116,7 +117,7 @@ def sync(
 ) -> Output:
     """Send to MLflow what its server could not take while the search ran.
 
-    Exits with 1 where events are left, since the server is down, or were refused by it.
+    Exits with 3 where events are left, since the server is down; with 1 where it refused some.
 
     Example: `refkd sync studies/quickstart.yaml`
     """
@@ -130,7 +131,12 @@ def sync(
         lines.append(f"{found.refused} refused, with the reasons in {found.refused_file}")
     if not found.left and not found.refused:
         lines.append("nothing is left")
-    return Output(found, "\n".join(lines), 1 if found.left or found.refused else 0)
+    code = ExitCode.LEFT if found.left else _agreement(not found.refused)
+    return Output(found, "\n".join(lines), code)
+
+
+def _agreement(agrees: bool) -> ExitCode:
+    return ExitCode.DONE if agrees else ExitCode.DISAGREES
 
 
 @cluster_app.callback()
@@ -168,7 +174,7 @@ def check(
         from tune.cluster.running import check_running
 
         checked = check_running(str(address), study=study, storage=storage)
-    return Output(checked, _show_checked, 1 if checked.problems else 0)
+    return Output(checked, _show_checked, _agreement(not checked.problems))
 
 
 def _show_checked(console: Console, checked: Checked) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
+from tune.exits import ExitCode
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tune.execution.progress import Reporter
+    from tune.study.summary import Summary
 
 StudyArgument = Annotated[Path, Argument(help="The study file.")]
 SnapshotArgument = Annotated[
@@ -42,8 +43,12 @@ class Output:
     """What `--json` prints: a model, or something that JSON can hold, of models too."""
     show: str | Callable[[Console, Any], None]
     """A text for people, or what prints the value for them."""
-    code: int = 0
-    """The command's exit code."""
+    code: ExitCode = ExitCode.DONE
+
+
+def outcome(summary: Summary) -> ExitCode:
+    """Return how the search of a study has ended that has no trials left."""
+    return ExitCode.DONE if summary.front else ExitCode.NONE_COMPLETE
 
 
 def printed(command: Callable[..., Output]) -> Callable[..., None]:
@@ -84,19 +89,15 @@ def printed(command: Callable[..., Output]) -> Callable[..., None]:
 
 @contextmanager
 def progress(as_json: bool, *, live: bool = False) -> Iterator[Reporter]:
-    """Yield what reports progress; on Ctrl-C, print how to continue and exit with 130.
+    """Yield what reports progress: nothing beside JSON, else lines, or a `live` table.
 
-    It prints nothing beside JSON, else lines, or a `live` table on a terminal.
+    After Ctrl-C it raises `InterruptedSearchError`, which says how to continue.
     """
     from tune.display.console import make_console
-    from tune.execution.jobs import InterruptedSearchError
+    from tune.execution.jobs import stopped_at_once
     from tune.execution.progress import Lines, LiveTable, Reporter
 
     console = make_console()
     lines = LiveTable if live and console.is_terminal else Lines
-    try:
+    with stopped_at_once():
         yield Reporter() if as_json else lines(console)
-    except (InterruptedSearchError, KeyboardInterrupt) as interrupted:
-        message = str(interrupted) or "stopped at once; run the same command again to continue"
-        print(f"refkd: {message}", file=sys.stderr)
-        raise typer.Exit(128 + signal.SIGINT) from None

@@ -50,7 +50,8 @@ def finalists(
     """Train the best trials again on fresh seeds and choose the champions by their means.
 
     Run the same command after any interruption: what is trained is kept. Only `fit`, `val_id` and
-    `val_ood` are read.
+    `val_ood` are read. Exits with 3 where students are left; with 4 where every finalist failed;
+    with 5 where the local cluster died: run it again.
 
     Example: `refkd finalists studies/quickstart.yaml --top 3 --seeds 5`
     """
@@ -113,7 +114,8 @@ def reproduce(
 
     Rows share teachers and knowledge, also with other tables. Run the same command after any
     interruption. Written as Markdown, CSV, LaTeX and JSON, with the settings of every row and a
-    line a network; figures as PNG. Validation roles are scored unless --final is given.
+    line a network; figures as PNG. Validation roles are scored unless --final is given. Exits with
+    3 where networks are left; with 5 where the local cluster died: run it again.
 
     Example: `refkd reproduce table3 --dataset datasets/quickstart --scale smoke`
     """

@@ -17,6 +17,7 @@ from tune.cli.command import (
     Output,
     PlanOption,
     StudyArgument,
+    outcome,
     printed,
     progress,
 )
@@ -59,7 +60,9 @@ def search(
     """Begin a search, or continue it: run the same command after any interruption.
 
     Trains both teachers where they are missing, then searches students until the budget is used
-    up. Only `fit`, `val_id` and `val_ood` are read.
+    up. Only `fit`, `val_id` and `val_ood` are read. Exits with 3 where trials are left, since
+    something has to be mended first; with 4 where it has ended and no trial is complete within the
+    constraints; with 5 where the local cluster died: run it again.
 
     Example: `refkd search studies/quickstart.yaml`
     """
@@ -76,7 +79,7 @@ def search(
 
     with progress(as_json, live=True) as reporter:
         summary = launch(study, address=address, reporter=reporter)
-    return Output(summary, partial(show_end, study=study))
+    return Output(summary, partial(show_end, study=study), outcome(summary))
 
 
 @printed
@@ -94,7 +97,9 @@ def teach(
 
     With --tune, search a teacher's own hyperparameters for the best mIoU on its validation role,
     in a space such as `tune: {space: {recipe.w_kl: {float: [0.1, 3.0]}}, trials: 12}` below
-    `teachers.ROLE` of the study file. Run the same command after any interruption.
+    `teachers.ROLE` of the study file. Run the same command after any interruption. Exits with 3
+    where a teacher is left; with 4 where --tune could train none; with 5 where the local cluster
+    died: run it again.
 
     Example: `refkd teach studies/quickstart.yaml`
     """
@@ -120,7 +125,8 @@ def share(
     """Measure how many trials fit on a GPU, or on a machine without, and change nothing.
 
     Trains the largest of some students of the space for a few steps, on a whole GPU where there
-    is one, and measures its memory and the share of the time in which the GPU computes.
+    is one, and measures its memory and the share of the time in which the GPU computes. Exits with
+    5 where the local cluster died: run it again.
 
     Example: `refkd share studies/quickstart.yaml`
     """

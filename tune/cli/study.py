@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,8 @@ import typer
 from typer import Argument, Option
 
 from refkd.errors import RefKDError
-from tune.cli.command import Output, SnapshotArgument, printed
+from tune.cli.command import Output, SnapshotArgument, outcome, printed
+from tune.exits import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -127,7 +127,8 @@ def watch(
 ) -> Output:
     """Watch a search that runs elsewhere, until it has ended; Ctrl-C ends the watching alone.
 
-    Only the study's storage is read. Exits with 1 where the search stopped with trials left.
+    Only the study's storage is read. Exits with 3 where the search stopped with trials left, with
+    4 where it has ended and no trial is complete within the constraints.
 
     Example: `refkd watch studies/quickstart.yaml`
     """
@@ -145,8 +146,9 @@ def watch(
     try:
         last = run(make_console(), reader, every=every)
     except KeyboardInterrupt:
-        raise typer.Exit(128 + signal.SIGINT) from None
-    return Output(last, lambda *_: None, 1 if last.phase == "stopped" else 0)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    code = ExitCode.LEFT if last.phase == "stopped" else outcome(last.summary)
+    return Output(last, lambda *_: None, code)
 
 
 @printed

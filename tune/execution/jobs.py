@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from refkd.data.dataset import Dataset
-from refkd.errors import RefKDError
 from refkd.training.export import FrozenStudent, open_student, student_is_frozen
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import Teacher, TeacherConfig, find_teacher
 from tune.config.limits import Resources
+from tune.exits import ExitCode, UnfinishedError
 from tune.study.folders import teacher_folder
 
 CHECKPOINTS = "checkpoints"
@@ -135,8 +135,10 @@ class JobList:
         self._listener.job_ended(job, end)
 
 
-class InterruptedSearchError(RefKDError):
+class InterruptedSearchError(UnfinishedError):
     """A run of jobs was stopped by the user; the message says how to continue."""
+
+    code = ExitCode.INTERRUPTED
 
 
 def interrupted(left: int, total: int, what: str) -> InterruptedSearchError:

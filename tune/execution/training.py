@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 
 import ray.tune
 
-from refkd.errors import RefKDError
 from refkd.scoped import handlers_kept, log_levels
 from tune import compat
 from tune.execution.jobs import JobList, JobListener, TrainingJob, Workplace, interrupted
 from tune.execution.searcher import JobScheduler, JobSearcher, JobSource
 from tune.execution.worker import train_job
+from tune.exits import UnfinishedError
 
 _log = logging.getLogger(__name__)
 
@@ -32,14 +32,14 @@ def train_jobs(
 ) -> dict[str, str]:
     """Train jobs that do not need each other; `what` one of them is stands in messages.
 
-    Raises `RefKDError` where one has failed; with `tolerate` returns why, by the key of its job.
-    Raises `InterruptedSearchError` after Ctrl-C.
+    Raises `UnfinishedError` where one has failed; with `tolerate` returns why, by the key of its
+    job. Raises `InterruptedSearchError` after Ctrl-C.
     """
     source = JobList(jobs, listener)
     run_jobs(source, place)
     if source.failures and not tolerate:
         reasons = "; ".join(f"{what} {key}: {reason}" for key, reason in source.failures.items())
-        raise RefKDError(f"{reasons}; the others are kept, run the same command again")
+        raise UnfinishedError(f"{reasons}; the others are kept, run the same command again")
     if source.left:
         raise interrupted(source.left, len(jobs), f"{what}s")
     return source.failures

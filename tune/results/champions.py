@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from refkd.data.dataset import Dataset
-from refkd.errors import RefKDError
 from refkd.evaluation.predictions import Frozen
 from refkd.files import write_json
 from refkd.retriever import export
@@ -17,6 +16,7 @@ from refkd.training.validation import VALIDATION_ROLES
 from tune.config.study_file import StudyFile
 from tune.execution.progress import Reporter
 from tune.execution.study_jobs import OpenSearch
+from tune.exits import NoneCompleteError
 from tune.results.comparison import compare, open_students, system_name
 from tune.study.events import ChampionsChosen, champions_of
 from tune.study.finalist_events import SeedResult, finalists_code
@@ -88,11 +88,11 @@ def select_finalist_champions(
 ) -> Finalists:
     """Choose champions by their means, compare them with both teachers, keep and register them.
 
-    A finalist with a seed that failed cannot win. Raises `RefKDError` where none is left.
+    A finalist with a seed that failed cannot win. Raises `NoneCompleteError` where none is left.
     """
     means = {one.trial: one.metrics for one in finalists if not one.failures}
     if not means:
-        raise RefKDError(
+        raise NoneCompleteError(
             f"study {search.file.name!r}: every finalist failed on a seed, the first because "
             f"{finalists[0].failures[0]}"
         )

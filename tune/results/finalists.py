@@ -29,6 +29,7 @@ from tune.execution.jobs import (
 )
 from tune.execution.progress import Reporter, scores_text
 from tune.execution.study_jobs import OpenSearch, open_ended_search
+from tune.exits import UnfinishedError
 from tune.results.champions import BALANCED, place_by, select_finalist_champions
 from tune.study.environment import environment
 from tune.study.event_base import study_events
@@ -59,9 +60,9 @@ def finalists(
 
     The `top` trials by each objective and by the harmonic mean are trained from `seeds` seeds that
     the search never used; champions are chosen by the means. Another call continues an earlier
-    one. `train` takes the place of Ray. Raises as `open_ended_search`, `RefKDError` where a worker
-    died for good or every finalist failed, `InterruptedSearchError` after Ctrl-C. Source:
-    evaluation protocol, "Finalists".
+    one. `train` takes the place of Ray. Raises as `open_ended_search`, `UnfinishedError` where a
+    worker died for good, `NoneCompleteError` where every finalist failed, `InterruptedSearchError`
+    after Ctrl-C. Source: evaluation protocol, "Finalists".
     """
     if top < 1 or seeds < 1:
         raise RefKDError(f"top is {top} and seeds is {seeds}; both must be at least 1")
@@ -157,7 +158,7 @@ class _Finals(JobListener):
                 shutil.rmtree(job.folder / CHECKPOINTS)
         if self._deaths:
             reasons = "; ".join(f"{key}: {why}" for key, why in self._deaths.items())
-            raise RefKDError(f"{reasons}; run the same command again to continue")
+            raise UnfinishedError(f"{reasons}; run the same command again to continue")
         if left:
             raise interrupted(len(left), len(self._jobs), "students of finalists")
 
