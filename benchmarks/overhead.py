@@ -43,7 +43,7 @@ def run(smoke: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name, mlflow_server(Path(name)) as address:
         folder = Path(name)
         file = _study_file(folder, address, trials, reports)
-        dataset = simulate(out=Path(file.dataset), config=SimulationConfig(videos=40))
+        dataset = simulate(out=Path(str(file.dataset)), config=SimulationConfig(videos=40))
         jobs = StudyJobs(file, dataset)
         study = SearchStudy(file, f"sqlite:///{file.folder / 'study.db'}")
         with ray_session(file.resources, address=None), warnings.catch_warnings():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from refkd.masking import masked
+
 
 class RefKDError(Exception):
     """A mistake in what the user gave: one line that names file, field, value and remedy.
 
     The command line prints the message and exits with 2, unless the error has a code of its own
-    (`tune.exits`); no traceback is shown.
+    (`tune.exits`); no traceback is shown. No URL in it shows a password, whoever wrote it.
 
     >>> from refkd import Dataset
     >>> try:
@@ -16,6 +18,9 @@ class RefKDError(Exception):
     ...     print(error)
     nowhere...
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(masked(message))
 
 
 class DataError(RefKDError):

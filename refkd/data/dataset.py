@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from refkd.data.inputs import ModelInputs
-from refkd.data.local_copy import is_uri, local_copy
+from refkd.data.local_copy import folder_or_address, local_copy
 from refkd.data.manifest import (
     FEATURES,
     MOMENTS,
@@ -25,6 +25,7 @@ from refkd.data.tables import read_pairs
 from refkd.data.verified import verify, verify_once
 from refkd.data.words import Words
 from refkd.errors import DataError, SealedError
+from refkd.urls import Url
 
 
 class Dataset:
@@ -56,7 +57,7 @@ class Dataset:
 
     @classmethod
     def open(
-        cls, path: Path | str, *, fingerprint: str | None = None, verify: bool = True
+        cls, path: Path | str | Url, *, fingerprint: str | None = None, verify: bool = True
     ) -> Dataset:
         """Open a folder, or this machine's copy of what lies at an address such as `s3://…`.
 
@@ -65,7 +66,8 @@ class Dataset:
         whenever one was written since; with `verify=False` it compares sizes alone. With a
         `fingerprint` the copy of this machine is opened without reading from the address.
         """
-        folder = local_copy(str(path), fingerprint=fingerprint) if is_uri(path) else Path(path)
+        place = folder_or_address(path)
+        folder = place if isinstance(place, Path) else local_copy(place, fingerprint=fingerprint)
         manifest = read_manifest(folder)
         if verify:
             verify_once(folder, manifest, OPEN_FILES)

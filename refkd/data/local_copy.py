@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import pyarrow as pa
 from filelock import FileLock
@@ -24,6 +24,8 @@ from pyarrow import fs
 from refkd.data.manifest import MANIFEST, OPEN_FILES, Manifest, check_files, read_manifest
 from refkd.errors import DataError
 from refkd.files import user_cache
+from refkd.masking import HIDDEN, password
+from refkd.urls import Url
 
 OPTIONS = frozenset(
     ("region", "scheme", "endpoint_override", "project_id", "retry_limit_seconds", "enable_tls")
@@ -32,22 +34,26 @@ OPTIONS = frozenset(
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://")
 
 
-def is_uri(path: Path | str) -> bool:
-    """Return whether a dataset's place is an address and no folder.
+def folder_or_address(place: Path | str | Url) -> Path | Url:
+    """Return a dataset's place as a folder or an address; `DataError` if that holds a secret.
 
-    >>> is_uri("s3://bucket/charades"), is_uri("datasets/charades")
-    (True, False)
+    >>> folder_or_address("s3://bucket/charades"), folder_or_address("datasets").name
+    (Url('s3://bucket/charades'), 'datasets')
     """
-    return isinstance(path, str) and _URI.match(path) is not None
+    if isinstance(place, Path) or (isinstance(place, str) and not _URI.match(place)):
+        return Path(place)
+    _refuse_secrets(Url(place))
+    return Url(place)
 
 
-def local_copy(uri: str, *, fingerprint: str | None = None) -> Path:
+def local_copy(uri: str | Url, *, fingerprint: str | None = None) -> Path:
     """Return the folder of this machine's copy of a dataset, made now unless it is there.
 
     The sealed test roles are left where they are. With a `fingerprint` a copy that is there is
     taken without a word to the address, which may be out of reach by now. Raises `DataError` where
     the address cannot be read, or what was copied is not what the manifest says.
     """
+    uri = Url(uri)
     _refuse_secrets(uri)
     cache = user_cache() / "datasets"
     cache.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -63,7 +69,7 @@ def local_copy(uri: str, *, fingerprint: str | None = None) -> Path:
     return kept
 
 
-def _fill(kept: Path, uri: str, described: Path, manifest: Manifest) -> None:
+def _fill(kept: Path, uri: Url, described: Path, manifest: Manifest) -> None:
     """Fetch the open files, in place of what a process that was killed has left of them."""
     part = kept.with_name(f".fetched-{kept.name}")
     if part.exists():
@@ -79,7 +85,7 @@ def _fill(kept: Path, uri: str, described: Path, manifest: Manifest) -> None:
             shutil.rmtree(part)
 
 
-def fetch(uri: str, names: tuple[str, ...], folder: Path) -> None:
+def fetch(uri: Url, names: tuple[str, ...], folder: Path) -> None:
     """Copy files from an address into a folder; `DataError` where they cannot be read."""
     with _read(uri) as (system, root):
         for name in names:
@@ -91,7 +97,7 @@ def fetch(uri: str, names: tuple[str, ...], folder: Path) -> None:
                 shutil.copyfileobj(source, target, 1 << 22)
 
 
-def check_address(uri: str, manifest: Manifest, names: tuple[str, ...]) -> None:
+def check_address(uri: Url, manifest: Manifest, names: tuple[str, ...]) -> None:
     """Compare the sizes of files at an address with the manifest, opening none of them."""
     with _read(uri) as (system, root):
         for name, info in zip(
@@ -106,10 +112,10 @@ def check_address(uri: str, manifest: Manifest, names: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def _read(uri: str) -> Iterator[tuple[fs.FileSystem, str]]:
+def _read(uri: Url) -> Iterator[tuple[fs.FileSystem, str]]:
     """Give the file system and the path of an address, and say what fails there."""
     try:
-        system, root = fs.FileSystem.from_uri(uri)
+        system, root = fs.FileSystem.from_uri(uri.reveal())
         yield system, root.rstrip("/")
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
@@ -119,18 +125,18 @@ def _read(uri: str) -> Iterator[tuple[fs.FileSystem, str]]:
         ) from None
 
 
-def _refuse_secrets(uri: str) -> None:
+def _refuse_secrets(uri: Url) -> None:
     """Refuse an address that may hold a secret: it would be written into the study."""
-    parts = urlsplit(uri)
-    unknown = sorted(set(parse_qs(parts.query, keep_blank_values=True)) - OPTIONS)
-    if parts.password is not None:
+    place, _, query = str(uri).partition("?")
+    unknown = sorted(set(parse_qs(query, keep_blank_values=True)) - OPTIONS)
+    if password(place) is not None or (not unknown and HIDDEN in query):
         what = "holds a password"
     elif unknown:
         what = f"holds {', '.join(unknown)} (known: {', '.join(sorted(OPTIONS))})"
     else:
         return
     raise DataError(
-        f"{parts.scheme}://***@{parts.hostname}{parts.path}: {what}, which would be stored with "
+        f"{uri}: {what}, which would be stored with "
         "the study; give secrets by the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or "
         "the machine's role"
     )

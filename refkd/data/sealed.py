@@ -22,9 +22,10 @@ from refkd.data.roles import SEALED_ROLES, SealedRole
 from refkd.data.store import open_store
 from refkd.data.tables import read_pairs
 from refkd.errors import DataError
+from refkd.urls import Url
 
 
-def sealed_copy(uri: str, path: Path, folder: Path) -> Path:
+def sealed_copy(uri: Url, path: Path, folder: Path) -> Path:
     """Fetch the test roles from an address into an empty folder, and return it.
 
     `path` is this machine's copy of the open files, to which nothing sealed is added. Raises

@@ -134,7 +134,7 @@ class Workspace:
     def mlflow(self) -> tuple[MlflowClient, list[Run]]:
         """Return the runs of the study's experiment."""
         place = locate(self.study)
-        client = MlflowClient(place.tracking)
+        client = MlflowClient(place.tracking.reveal())
         experiment = client.get_experiment_by_name(f"refkd/{place.name}")
         assert experiment is not None
         return client, list(client.search_runs([experiment.experiment_id], max_results=1000))

@@ -11,6 +11,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
+from refkd.urls import Url
 from tune.tracking.delivery import Delivered, Delivery
 from tune.tracking.operations import (
     STUDY_RUN,
@@ -29,7 +30,7 @@ SECONDS = 120.0
 
 def target(uri: str, folder: Path, experiment: str = EXPERIMENT) -> Target:
     return Target(
-        uri=uri,
+        uri=Url(uri),
         experiment=experiment,
         study="quick",
         identity=folder.name,

@@ -13,6 +13,7 @@ from support.ended_study import end_study
 
 from refkd.data.dataset import Dataset
 from refkd.errors import DataError
+from refkd.urls import Url
 from tune import evaluate_final
 from tune.config.study_file import StudyFileError, load_study_file
 from tune.execution.study_jobs import workplace
@@ -39,9 +40,9 @@ def test_workers_open_a_copy_of_what_lies_at_the_address(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     address = tiny_dataset.path.as_uri()
     file = load_study_file(write(tmp_path, address))
-    assert file.dataset == address
+    assert file.dataset == Url(address)
     place = pickle.loads(pickle.dumps(workplace(file, Dataset.open(address))))
-    assert place.dataset == address
+    assert place.dataset == Url(address)
     opened = open_dataset(place)
     assert opened.path.is_relative_to(tmp_path / "cache")
     assert opened.fingerprint == tiny_dataset.fingerprint

@@ -35,7 +35,7 @@ def study(tmp_path: Path, tiny_dataset: Dataset, mlflow_store: str) -> SmallStud
 
 def uri(study: SmallStudy) -> str:
     assert study.file.tracking.uri is not None
-    return study.file.tracking.uri
+    return study.file.tracking.uri.reveal()
 
 
 def client(study: SmallStudy) -> MlflowClient:

@@ -137,7 +137,6 @@ def test_what_is_no_study_in_sqlite_is_left_to_optuna_and_nothing_is_made(tmp_pa
         f"sqlite:///{no_study}",
         f"journal:{tmp_path / 'study.db'}",
         f"{url}?timeout=3",
-        url.replace("study", "st%75dy"),
         "postgresql+psycopg://ann@host/studies",
     ):
         assert read_sqlite(other, "a") is None

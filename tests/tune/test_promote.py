@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.evaluation.comparison import MEANING
+from refkd.urls import Url
 from tune import finalists
 from tune.audit.examine import examine
 from tune.cli import app
@@ -116,7 +117,7 @@ def test_the_promoted_student_answers_and_has_a_card(
     study: EndedStudy, tiny_dataset: Dataset, mlflow_store: str
 ) -> None:
     give(study, 2)
-    _, _, facts = load_model(f"models:/{NAME}@best-ood", tracking=mlflow_store)
+    _, _, facts = load_model(f"models:/{NAME}@best-ood", tracking=Url(mlflow_store))
     assert facts == {"version": "1", "trial": "2"}
     place = MlflowClient(mlflow_store).get_model_version_download_uri(NAME, "1")
     card = (Path(place.removeprefix("file://")) / "README.md").read_text()

@@ -96,7 +96,7 @@ def test_what_is_trained_is_not_trained_again(
 
 def test_mlflow_holds_a_run_a_network(run: Run, tiny_dataset: Dataset, workspace: Path) -> None:
     run("table5")
-    client = MlflowClient(default_tracking(workspace))
+    client = MlflowClient(default_tracking(workspace).reveal())
     experiment = client.get_experiment_by_name("refkd/reproduce")
     assert experiment is not None
     title = Request(name="table5", dataset=tiny_dataset.path, scale="smoke").title

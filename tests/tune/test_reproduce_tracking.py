@@ -13,6 +13,7 @@ from refkd.models import VSLNetConfig
 from refkd.recipes import RecipeConfig
 from refkd.training.config import TrainingConfig
 from refkd.training.teacher import TeacherConfig
+from refkd.urls import Url
 from tune.execution.progress import Reporter
 from tune.reproduce.request import Request
 from tune.reproduce.tracking import EPOCHS, TableRecord
@@ -40,7 +41,7 @@ def test_epochs_are_logged_whatever_lies_in_the_networks_folder(
     else:
         path.mkdir()
     request = Request(
-        name="table1", dataset=tmp_path / "data", workspace=tmp_path, tracking=mlflow_store
+        name="table1", dataset=tmp_path / "data", workspace=tmp_path, tracking=Url(mlflow_store)
     )
     with TableRecord(request, [unit], Reporter()) as record:
         for epoch in (1, 2, 2):
@@ -62,7 +63,7 @@ def test_epochs_that_a_full_disk_did_not_take_are_kept_with_the_next_one(
     )
     unit = Unit(row="VSLNet", replicate=0, config=network, folder=tmp_path / "unit")
     request = Request(
-        name="table1", dataset=tmp_path / "data", workspace=tmp_path, tracking=mlflow_store
+        name="table1", dataset=tmp_path / "data", workspace=tmp_path, tracking=Url(mlflow_store)
     )
 
     def full(path: Path, value: object) -> None:

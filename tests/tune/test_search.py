@@ -40,7 +40,7 @@ def test_a_search_ends_with_champions_and_everything_agrees(calm: Workspace) -> 
 
 
 def test_champions_are_registered_under_their_aliases(calm: Workspace) -> None:
-    client = MlflowClient(locate(calm.study).tracking)
+    client = MlflowClient(locate(calm.study).tracking.reveal())
     (model,) = client.search_registered_models()
     summary = read_summary(calm.study)
     assert set(model.aliases) == set(summary.champions)

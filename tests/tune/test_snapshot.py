@@ -13,6 +13,7 @@ from support.recorded_curves import TABLE, study_file
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.urls import Url
 from tune.audit.examine import examine
 from tune.config.settings import Tracking
 from tune.config.study_file import StudyFile
@@ -130,7 +131,7 @@ def test_one_study_has_one_home_from_wherever_it_is_opened(
 ) -> None:
     url = None if storage == "in its folder" else f"journal:{tmp_path / 'far' / 'study.journal'}"
     study = end_study(tmp_path, tiny_dataset, storage=url)
-    file = study.file.model_copy(update={"tracking": Tracking(uri="http://localhost:5")})
+    file = study.file.model_copy(update={"tracking": Tracking(uri=Url("http://localhost:5"))})
     if url is None:
         file = file.model_copy(update={"workspace": Path("runs")})
     study.open_with(file).begin_launch()
@@ -143,7 +144,7 @@ def test_one_study_has_one_home_from_wherever_it_is_opened(
         assert seen.folder == seen.file.folder == study.file.folder
         assert seen.ledger_fault is not None
         assert seen.state == StudyState.EVALUATED
-        assert seen.place.tracking == "http://localhost:5"
+        assert str(seen.place.tracking) == "http://localhost:5"
         assert seen.path == Path("STUDY.yaml")
         assert all(study.file.folder in folder.parents for folder in seen.student_folders(0))
     with pytest.raises(RefKDError, match="--fix changes files; name the study file"):
@@ -160,12 +161,12 @@ def test_what_is_stored_without_its_password_is_asked_of_the_study_file(
     tmp_path: Path, tiny_dataset: Dataset
 ) -> None:
     study = end_study(tmp_path, tiny_dataset)
-    tracking = Tracking(uri="http://ann:secret@localhost:5")
+    tracking = Tracking(uri=Url("http://ann:secret@localhost:5"))
     study.open_with(study.file.model_copy(update={"tracking": tracking})).begin_launch()
     seen = open_snapshot(study.url)
     assert seen.summary.ended == 4
-    with pytest.raises(NoStudyError, match="without the password; name the study file"):
-        _ = seen.file
+    with pytest.raises(RefKDError, match="without its password; name the study file"):
+        seen.place.tracking.reveal()
 
 
 def test_a_larger_budget_in_the_file_leaves_trials(tmp_path: Path, tiny_dataset: Dataset) -> None:

@@ -125,8 +125,8 @@ def test_a_torn_line_is_cut_and_no_other(
 
 def test_opening_a_journal_loads_no_database_library(tmp_path: Path) -> None:
     code = (
-        "import sys; from tune.study.storage import file_of; from tune.config.urls import scrub; "
-        "file_of('journal:x'); scrub('a', 'postgresql://a:b@c/d'); print(*sys.modules)"
+        "import sys; from tune.study.storage import file_of; from refkd.masking import masked; "
+        "file_of('journal:x'); masked('postgresql://a:b@c/d'); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"sqlalchemy", "optuna"} & set(done.stdout.split()) == set()

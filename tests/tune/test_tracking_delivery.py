@@ -11,6 +11,7 @@ from typing import cast
 
 import pytest
 
+from refkd.urls import Url
 from tune.tracking import delivery
 from tune.tracking.cursor import Cursor
 from tune.tracking.delivery import LATE, PATIENCE, Delivered, Delivery, Source, parcels
@@ -91,7 +92,7 @@ class Receiving(Target):
 
 
 def target(folder: Path, receiver: Receiver | None) -> Target:
-    names = {"uri": "there", "experiment": "experiment", "study": "study", "identity": "one"}
+    names = {"uri": Url("there"), "experiment": "experiment", "study": "study", "identity": "one"}
     return Receiving(**names, workspace=folder, folder=folder, receiver=receiver)
 
 

@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.urls import Url
 from tune import compat
 from tune.cli import app
 from tune.display.dashboard import guarded
@@ -80,7 +81,7 @@ def test_no_password_is_on_a_command_line(
     secret = "postgresql+psycopg://ann:secret@db.example.org/studies"
     monkeypatch.setattr("tune.display.ui._links", lambda *_: {})
     seen = open_snapshot(study.path)
-    secretive = replace(seen, place=replace(seen.place, storage=secret, tracking=secret))
+    secretive = replace(seen, place=replace(seen.place, storage=Url(secret), tracking=Url(secret)))
     vars(secretive)["optuna"] = seen.optuna  # there is no server to ask
     monkeypatch.setattr("tune.display.ui.open_snapshot", lambda _: secretive)
     found = pages(study.path, mlflow_port=1, dashboard_port=2)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from refkd.masking import masked
 from tune.audit.study import Finding, same
-from tune.config.urls import scrub
 from tune.study.events import teachers_of
 from tune.study.snapshot import StudySnapshot
 from tune.study.stored_study import identity_of
@@ -63,7 +63,7 @@ def _against_store(
         runs = {} if store is None else store.runs()
         models = set() if store is None else store.models()
     except MlflowException as error:
-        what = f"MLflow does not answer: {scrub(str(error), target.uri).splitlines()[0][:200]}"
+        what = f"MLflow does not answer: {masked(str(error)).splitlines()[0][:200]}"
         yield Finding("record", what, "start the tracking server, then ask the doctor again")
         return
     if store is None:

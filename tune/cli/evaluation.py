@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from refkd.errors import RefKDError
+from refkd.urls import Url
 from tune.cli.command import (
     AddressOption,
     JsonOption,
@@ -134,7 +134,7 @@ def reproduce(
         workers=workers,
         resources=Resources(gpu=gpu),
         out=out,
-        tracking=tracking,
+        tracking=None if tracking is None else Url(tracking),
         final=final,
         again=again,
         reason=reason,
@@ -186,11 +186,11 @@ def predict(
     from tune.inference.timeline import draw_answers
     from tune.study.locate import default_tracking, locate
 
-    if tracking is None and study is not None:
-        tracking = locate(study).tracking
-    elif tracking is None:
-        tracking = os.environ.get("MLFLOW_TRACKING_URI") or default_tracking(Path("runs"))
-    found = run(model, features, query, tracking=tracking, video=video, duration=duration, top=top)
+    if tracking is not None:
+        server = Url(tracking)
+    else:
+        server = default_tracking(Path("runs")) if study is None else locate(study).tracking
+    found = run(model, features, query, tracking=server, video=video, duration=duration, top=top)
     if png is not None:
         draw_answers(found.answers, found.duration, png)
     return Output(found, partial(_show_prediction, png=png))

@@ -10,7 +10,6 @@ from urllib.parse import unquote, urlsplit
 from tune.cluster.findings import ClusterFinding, Fault, Faults, dotted, shown
 from tune.cluster.storage import within
 from tune.config.study_file import StudyFile, load_study_file
-from tune.config.urls import without_password
 from tune.config.yaml_file import read_yaml
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/")
@@ -128,12 +127,12 @@ def _places(study: StudyFile, shared: PurePosixPath | None) -> Faults:
         path = unquote(urlsplit(dataset).path) if dataset.startswith("file:") else dataset
         if not within(path, shared):
             yield _outside("dataset", dataset, shared)
-    storage = study.storage
+    storage = None if study.storage is None else str(study.storage)
     own = f"journal:{shared}/runs/studies/{study.name}/study.journal"
     if storage is None or (_is_sqlite(storage) and within(_file(storage), shared)):
         yield Fault(
             ("storage",),
-            without_password(storage or "SQLite in the workspace"),
+            storage or "SQLite in the workspace",
             "puts SQLite on a network file system, which can damage it",
             f"set storage: {own}, or PostgreSQL, or a SQLite file on the head's own disk",
         )

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from refkd.errors import RefKDError
+from refkd.urls import Url
 from tune.execution.cluster import joined
 
 DEADLINE = 180.0
@@ -33,7 +34,7 @@ class NodeFacts:
     dataset_error: str | None = None
 
 
-def ask_nodes(address: str, *, folder: Path, dataset: Path | str | None) -> dict[str, NodeFacts]:
+def ask_nodes(address: str, *, folder: Path, dataset: Path | Url | None) -> dict[str, NodeFacts]:
     """Return the facts of every living node, by host name and the start of its id.
 
     Every node leaves a mark in the shared folder, then every node looks for all of them; the marks
@@ -43,7 +44,7 @@ def ask_nodes(address: str, *, folder: Path, dataset: Path | str | None) -> dict
     with joined(address):
         names = _nodes()
         try:
-            facts = _asked(names, str(marks), str(dataset or ""))
+            facts = _asked(names, str(marks), dataset)
         finally:
             # All are begun before any is waited for: a node that died keeps none from it.
             removed = [(_begin(node, _remove, str(marks)), name) for node, name in names.items()]
@@ -52,7 +53,9 @@ def ask_nodes(address: str, *, folder: Path, dataset: Path | str | None) -> dict
     return facts
 
 
-def _asked(names: Mapping[str, str], marks: str, dataset: str) -> dict[str, NodeFacts]:
+def _asked(
+    names: Mapping[str, str], marks: str, dataset: Path | Url | None
+) -> dict[str, NodeFacts]:
     # The first task of a node starts a process there: all at once, and no clock is read by it.
     begun = {n: _begin(n, _describe, marks, names[n], dataset) for n in names}
     facts = {names[n]: NodeFacts(**_answer(task, names[n])) for n, task in begun.items()}
@@ -71,7 +74,7 @@ def _nodes() -> dict[str, str]:
     return {n["NodeID"]: f"{n['NodeManagerHostname']} ({n['NodeID'][:6]})" for n in alive}
 
 
-def _begin(node: str, task: Any, *arguments: str) -> Any:
+def _begin(node: str, task: Any, *arguments: object) -> Any:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -93,7 +96,7 @@ def _answer(task: Any, name: str) -> Any:
         ) from None
 
 
-def _describe(marks: str, name: str, dataset: str) -> dict[str, Any]:
+def _describe(marks: str, name: str, dataset: Path | Url | None) -> dict[str, Any]:
     """Run on a node: versions, the dataset's fingerprint, and a mark left in storage."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
@@ -118,13 +121,12 @@ def _describe(marks: str, name: str, dataset: str) -> dict[str, Any]:
     return told
 
 
-def _fingerprint(dataset: str) -> dict[str, str | None]:
-    from refkd.data.local_copy import is_uri, local_copy
+def _fingerprint(dataset: Path | Url) -> dict[str, str | None]:
+    from refkd.data.local_copy import local_copy
     from refkd.data.manifest import read_manifest
-    from refkd.errors import RefKDError
 
     try:
-        folder = local_copy(dataset) if is_uri(dataset) else Path(dataset)
+        folder = local_copy(dataset) if isinstance(dataset, Url) else dataset
         return {"fingerprint": read_manifest(folder).fingerprint}
     except (RefKDError, OSError) as error:
         return {"dataset_error": str(error).splitlines()[0]}

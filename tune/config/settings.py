@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainSerializer, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from refkd.config import Config
-from tune.config.urls import without_password
+from refkd.urls import Url
 
 Metric = Annotated[str, Field(pattern=r"^val_(id|ood)/(miou|d?r1_iou0\.[13579])$")]
-ShownUrl = Annotated[str, PlainSerializer(without_password)]
-"""A URL that is written to studies, runs and workers without a password."""
 
 
 class Sampler(Config):
@@ -92,7 +90,9 @@ class WarmStart(Config):
 class Tracking(Config):
     """Where MLflow keeps the record of a study."""
 
-    uri: ShownUrl | None = Field(default=None, repr=False)
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    uri: Url | None = None
     """Tracking server or store; null for a SQLite file in the workspace. `${NAME}` in it stands
     for a variable of the environment."""
     enabled: bool = True

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from refkd.config import Config
+from refkd.data.local_copy import folder_or_address
 from refkd.data.simulate import SimulationConfig
 from refkd.distill.config import DistillConfig
 from refkd.errors import RefKDError
@@ -17,6 +18,7 @@ from refkd.seeds import derive_seed
 from refkd.training.config import TrainingConfig
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import TeacherConfig
+from refkd.urls import Url
 from tune.config.faults import faults_of, keys_of
 from tune.config.keys import check_keys, put
 from tune.config.limits import Budget, Prices, Replicates, Resources
@@ -25,7 +27,6 @@ from tune.config.settings import (
     Metric,
     Pruning,
     Sampler,
-    ShownUrl,
     Tracking,
     WarmStart,
 )
@@ -43,7 +44,16 @@ CAVEATS = {
     "published system",
 }
 
-Address = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]+://")]
+
+def _place(value: Any) -> Any:
+    try:
+        return folder_or_address(value) if isinstance(value, str | Path | Url) else value
+    except RefKDError as error:
+        raise ValueError(str(error)) from None
+
+
+Place = Annotated[Path | Url, BeforeValidator(_place)]
+"""Folder or address of a dataset."""
 
 
 class StudyFileError(RefKDError):
@@ -61,9 +71,11 @@ class StudyFile(Config):
     ('runs', 100)
     """
 
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     """The study's name: letters, digits, _ and -."""
-    dataset: Path | Address
+    dataset: Place
     """A prepared dataset: the folder that `refkd data prepare` or `simulate` wrote, or its address
     such as `s3://bucket/charades`, of which each machine makes one copy."""
     simulate: SimulationConfig | None = None
@@ -108,7 +120,7 @@ class StudyFile(Config):
     """How often a trial whose process died is taken up again within one launch."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything that is random in the study."""
-    storage: ShownUrl | None = Field(default=None, repr=False)
+    storage: Url | None = None
     """Optuna storage: an SQLAlchemy URL, or journal:PATH; null for SQLite in the workspace.
     `${NAME}` in it stands for a variable of the environment."""
     tracking: Tracking = Tracking()
@@ -116,7 +128,7 @@ class StudyFile(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> StudyFile:
-        if self.simulate is not None and isinstance(self.dataset, str):
+        if self.simulate is not None and isinstance(self.dataset, Url):
             raise ValueError(
                 f"dataset: {self.dataset} is an address, and `simulate` makes a folder; give a "
                 f"path, or remove `simulate`"

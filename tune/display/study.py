@@ -12,7 +12,6 @@ from rich.table import Table
 
 from refkd.evaluation.comparison import MEANING, Figure
 from tune.config.keys import put
-from tune.config.urls import without_password
 from tune.display.console import SCORES, aliases_of, make_table, say, say_caveats, score, states
 from tune.results.probe_rows import MEANING as PROBES_MEANING
 from tune.results.probe_rows import PROBE_HEADS, probe_row
@@ -75,10 +74,10 @@ def show_end(console: Console, summary: Summary, study: Path) -> None:
     console.print(make_table("What it cost", ("", ""), rows.items(), show_header=False))
     place = locate(study)
     console.print("\nWhere it lies", style="bold")
-    say(console, f"  study      {without_password(place.storage)}")
+    say(console, f"  study      {place.storage}")
     say(console, f"  trials     {place.folder / 'trials'}")
     say(console, f"  champions  {place.folder / 'champions'}")
-    say(console, f"  MLflow     {without_password(place.tracking)}")
+    say(console, f"  MLflow     {place.tracking}")
     console.print("\nNext", style="bold")
     for command in ("ui", "report", "status"):
         say(console, f"  refkd {command} {study}")

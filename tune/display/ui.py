@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from refkd.errors import RefKDError
+from refkd.urls import Url
 from tune import compat
-from tune.config.urls import resolve, scrub, without_password
 from tune.study.snapshot import open_snapshot
 from tune.study.storage import JOURNAL
+from tune.tracking.target import store_file
 
 HOST = "127.0.0.1"
 
@@ -71,9 +72,9 @@ def check_port(page: Page) -> None:
             ) from None
 
 
-def _mlflow(uri: str, experiment: str, champions: set[int], port: int) -> Page:
-    served = uri.startswith(("http://", "https://"))
-    root = without_password(uri.rstrip("/") if served else f"http://{HOST}:{port}")
+def _mlflow(uri: Url, experiment: str, champions: set[int], port: int) -> Page:
+    served = uri.reveal().startswith(("http://", "https://"))
+    root = str(uri).rstrip("/") if served else f"http://{HOST}:{port}"
     links = {what: f"{root}/#/{p}" for what, p in _links(uri, experiment, champions).items()}
     page = Page(
         name="MLflow",
@@ -91,41 +92,39 @@ def _mlflow(uri: str, experiment: str, champions: set[int], port: int) -> Page:
         ],
         environment={
             # Not on the command line: it may hold a password.
-            "MLFLOW_BACKEND_STORE_URI": resolve(uri),
+            "MLFLOW_BACKEND_STORE_URI": uri.reveal(),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         },
-        shown=f"mlflow ui --backend-store-uri {without_password(uri)} --host {HOST} --port {port}",
+        shown=f"mlflow ui --backend-store-uri {uri} --host {HOST} --port {port}",
         port=port,
         option="--mlflow-port",
     )
 
 
-def _links(uri: str, experiment: str, champions: set[int]) -> dict[str, str]:
+def _links(uri: Url, experiment: str, champions: set[int]) -> dict[str, str]:
     """Return paths in MLflow's pages: the study's runs as charts, champions beside teachers."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     from tune.tracking.target import client_settings
 
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    store = store_file(uri)
+    if store is not None and not store.is_file():
         raise RefKDError(
-            f"{uri.removeprefix('sqlite:///')}: no MLflow store yet; it appears when a search "
+            f"{store}: no MLflow store yet; it appears when a search "
             "begins, or set tracking.enabled: false"
         )
     try:
         with client_settings():
-            client = MlflowClient(tracking_uri=resolve(uri))
+            client = MlflowClient(tracking_uri=uri.reveal())
             held = client.get_experiment_by_name(experiment)
             if held is None:
                 return {}
             runs = client.search_runs([held.experiment_id], max_results=1000)
     except MlflowException as error:
-        raise RefKDError(
-            f"the tracking server {without_password(uri)} does not answer "
-            f"({scrub(str(error), uri)})"
-        ) from None
+        raise RefKDError(f"the tracking server {uri} does not answer ({error})") from None
     number = str(held.experiment_id)
     # Teachers come first in the order of their starts, so the charts draw them.
     links = {"runs": compat.charts_page(number)}
@@ -141,16 +140,15 @@ def _is_compared(tags: Mapping[str, str], champions: set[int]) -> bool:
     return role.startswith("teacher-") or (role == "student" and str(trial) in map(str, champions))
 
 
-def _dashboard(storage: str, study_id: int, port: int, *, writable: bool) -> Page:
+def _dashboard(storage: Url, study_id: int, port: int, *, writable: bool) -> Page:
     _program("optuna-dashboard")
-    settings = {"storage": resolve(storage), "host": HOST, "port": port, "writable": writable}
+    settings = {"storage": storage.reveal(), "host": HOST, "port": port, "writable": writable}
     return Page(
         name="optuna-dashboard",
         address=f"http://{HOST}:{port}/dashboard/studies/{study_id}",
         command=[sys.executable, "-m", "tune.display.dashboard"],
         config=json.dumps(settings),
-        shown=f"optuna-dashboard {without_password(storage.removeprefix(JOURNAL))} --host {HOST} "
-        f"--port {port}",
+        shown=f"optuna-dashboard {str(storage).removeprefix(JOURNAL)} --host {HOST} --port {port}",
         port=port,
         option="--dashboard-port",
     )

@@ -16,6 +16,7 @@ from refkd.data.dataset import Dataset
 from refkd.training.export import FrozenStudent, open_student, student_is_frozen
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import Teacher, TeacherConfig, find_teacher
+from refkd.urls import Url
 from tune.config.limits import Resources
 from tune.exits import ExitCode, UnfinishedError
 from tune.study.folders import teacher_folder
@@ -54,7 +55,7 @@ class TrainingJob:
 class Workplace:
     """Where the jobs of a run are trained, and what they may use; paths are absolute."""
 
-    dataset: Path | str
+    dataset: Path | Url
     """Folder or address of the dataset, as the workers find it."""
     fingerprint: str
     """Of the dataset's content."""

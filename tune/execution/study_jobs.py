@@ -74,7 +74,7 @@ class StudyJobs:
 def workplace(file: StudyFile, dataset: Dataset) -> Workplace:
     """Return where the jobs of a study are trained."""
     return Workplace(
-        dataset=file.dataset if isinstance(file.dataset, str) else file.dataset.absolute(),
+        dataset=file.dataset.absolute() if isinstance(file.dataset, Path) else file.dataset,
         fingerprint=dataset.fingerprint,
         knowledge=file.workspace.absolute() / "knowledge",
         scratch=file.folder / "ray",

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from refkd.errors import CheckpointError, RefKDError
 from refkd.files import sha256_file
 from refkd.retriever import RECORD, WEIGHTS, Retriever
+from refkd.urls import Url
 from tune import compat
-from tune.config.urls import resolve, scrub, without_password
 from tune.tracking.lineage import HASH_TAG
-from tune.tracking.target import client_settings
+from tune.tracking.target import client_settings, store_file
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -22,7 +22,7 @@ SCHEME = "models:/"
 _NAMED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
 
-def load_model(model: str, *, tracking: str) -> tuple[Retriever, str, dict[str, str]]:
+def load_model(model: str, *, tracking: Url) -> tuple[Retriever, str, dict[str, str]]:
     """Load `models:/NAME@ALIAS`, `models:/NAME/VERSION` from a tracking store, or a folder.
 
     Returns the retriever, where it came from, and its `version` and `trial` in a registry.
@@ -38,8 +38,8 @@ def load_model(model: str, *, tracking: str) -> tuple[Retriever, str, dict[str, 
             f"model {model!r} is no name in a registry; write {SCHEME}NAME@best-ood, "
             f"{SCHEME}NAME/VERSION, or the folder of an exported retriever"
         )
-    store = Path(tracking.removeprefix("sqlite:///"))
-    if tracking.startswith("sqlite:///") and not store.is_file():  # MLflow would make an empty one
+    store = store_file(tracking)
+    if store is not None and not store.is_file():  # MLflow would make an empty one
         raise RefKDError(
             f"{store}: no MLflow store; run `refkd search` first, or say where it is with "
             "--tracking or --study"
@@ -49,7 +49,7 @@ def load_model(model: str, *, tracking: str) -> tuple[Retriever, str, dict[str, 
 
     with (
         client_settings(),
-        compat.tracking_at(resolve(tracking)),
+        compat.tracking_at(tracking.reveal()),
         TemporaryDirectory(prefix="refkd-") as scratch,
     ):
         version = _version(tracking, **named.groupdict())
@@ -70,7 +70,7 @@ def load_model(model: str, *, tracking: str) -> tuple[Retriever, str, dict[str, 
         return Retriever.load(folder), model, facts
 
 
-def _version(tracking: str, name: str, alias: str | None, version: str | None) -> ModelVersion:
+def _version(tracking: Url, name: str, alias: str | None, version: str | None) -> ModelVersion:
     from mlflow.exceptions import MlflowException
 
     from tune.tracking.store import connect
@@ -90,14 +90,14 @@ def _version(tracking: str, name: str, alias: str | None, version: str | None) -
     else:
         there = f"models there: {', '.join(sorted(models)) or 'none'}"
     wanted = f"alias {alias!r}" if alias is not None else f"version {version}"
-    raise RefKDError(f"model {name!r} has no {wanted} in {without_password(tracking)}; {there}")
+    raise RefKDError(f"model {name!r} has no {wanted} in {tracking}; {there}")
 
 
-def unanswered(tracking: str, error: Exception) -> RefKDError:
+def unanswered(tracking: Url, error: Exception) -> RefKDError:
     """Return the error to raise where a tracking server does not do what was asked."""
     return RefKDError(
-        f"the tracking server {without_password(tracking)} does not answer "
-        f"({scrub(str(error), tracking)}); start it, or name another with --tracking"
+        f"the tracking server {tracking} does not answer "
+        f"({error}); start it, or name another with --tracking"
     )
 
 

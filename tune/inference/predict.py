@@ -14,6 +14,7 @@ from refkd.config import Config
 from refkd.data.features import HDF5_SUFFIXES, FolderFeatures, Hdf5Features, checked_rows
 from refkd.errors import DataError
 from refkd.retriever import Span
+from refkd.urls import Url
 from tune.inference.model import load_model
 
 FILE_SUFFIXES = (".npy", ".npz")
@@ -52,7 +53,7 @@ def predict(
     features: Path,
     queries: Sequence[str],
     *,
-    tracking: str,
+    tracking: Url,
     video: str | None = None,
     duration: float | None = None,
     top: int = 1,

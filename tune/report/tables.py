@@ -9,7 +9,7 @@ from pathlib import Path
 from refkd.data.local_copy import local_copy
 from refkd.data.manifest import read_manifest
 from refkd.errors import DataError
-from tune.config.urls import without_password
+from refkd.urls import Url
 from tune.display.console import ID, OOD, plural, score
 from tune.display.cost import bill_cells
 from tune.display.dataset import ingredients
@@ -73,7 +73,7 @@ def dataset_card(study: StudySnapshot) -> Table:
     rows = [["place", str(study.file.dataset)], ["fingerprint", fingerprint]]
     try:
         place = study.file.dataset
-        manifest = read_manifest(local_copy(place) if isinstance(place, str) else place)
+        manifest = read_manifest(local_copy(place) if isinstance(place, Url) else place)
     except DataError as error:
         return Table(heads=["dataset", ""], rows=[*rows, ["manifest", str(error)]])
     if manifest.fingerprint != fingerprint:
@@ -149,7 +149,7 @@ def commands(study: StudySnapshot) -> dict[str, str]:
     if study.file.tracking.enabled and kept:
         alias = next(iter(kept))
         found[f"Serve {alias} over HTTP"] = (
-            f"export MLFLOW_TRACKING_URI={without_password(study.place.tracking)}\n"
+            f"export MLFLOW_TRACKING_URI={study.place.tracking}\n"
             f"mlflow models serve -m models:/{registered_name(study.name)}@{alias} \\\n"
             "  --env-manager local"
         )

@@ -11,6 +11,7 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.student import StudentConfig
 from refkd.training.timing import epoch_of_student, epoch_of_teacher
+from refkd.urls import Url
 from tune.config.limits import Resources
 from tune.reproduce.experiments import Experiment, experiments
 from tune.reproduce.scales import SCALES, Scale
@@ -32,7 +33,7 @@ class Request:
     epochs: int | None = None
     """Of every network, instead of the scale's."""
     out: Path | None = None
-    tracking: str | None = None
+    tracking: Url | None = None
     """MLflow's URI; None for the workspace's own store."""
     final: bool = False
     """Score the sealed test roles instead of validation."""

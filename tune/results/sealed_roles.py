@@ -15,11 +15,12 @@ from refkd.data.pairs import Pairs
 from refkd.data.roles import SEALED_ROLES
 from refkd.data.sealed import open_sealed, sealed_copy
 from refkd.errors import DataError
+from refkd.urls import Url
 from tune.study.environment import environment
 from tune.study.ledger import Evaluated, Look, append_look, read_looks
 
 
-def check_sealed(dataset: Dataset, at: Path | str) -> None:
+def check_sealed(dataset: Dataset, at: Path | Url) -> None:
     """Check, without opening them, that the sealed files are there; else raise `DataError`.
 
     `at` is the dataset's folder or address.
@@ -29,7 +30,7 @@ def check_sealed(dataset: Dataset, at: Path | str) -> None:
         raise DataError(
             f"{dataset.path}: has no role {missing[0]!r}; prepare it from all split files"
         )
-    if isinstance(at, str):
+    if isinstance(at, Url):
         check_address(at, dataset.manifest, SEALED_FILES)
     else:
         check_files(dataset.path, dataset.manifest, SEALED_FILES, full=False)
@@ -38,7 +39,7 @@ def check_sealed(dataset: Dataset, at: Path | str) -> None:
 def open_test_roles(
     folder: Path,
     dataset: Dataset,
-    at: Path | str,
+    at: Path | Url,
     scratch: Path,
     *,
     study: str,
@@ -70,5 +71,5 @@ def open_test_roles(
     )
     append_look(folder, row)
     written(row)
-    path = sealed_copy(at, dataset.path, scratch) if isinstance(at, str) else dataset.path
+    path = sealed_copy(at, dataset.path, scratch) if isinstance(at, Url) else dataset.path
     return row, (open_sealed(path, "test_id"), open_sealed(path, "test_ood"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import filelock
 
+from refkd.urls import Url
 from tune import compat
 from tune.study.server_lock import ServerLock
 from tune.study.storage import StorageError, file_of, mend_journal
@@ -19,7 +20,7 @@ takes milliseconds; Optuna itself waits for 30 s."""
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
 
-def driver_lock(url: str, study: str) -> DriverLock:
+def driver_lock(url: Url | str, study: str) -> DriverLock:
     """Return the lock of a study's driver, not yet taken."""
     path = file_of(url)
     if path is None:

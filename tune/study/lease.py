@@ -24,6 +24,7 @@ from typing import Any
 
 from refkd.errors import RefKDError
 from refkd.scoped import log_levels
+from refkd.urls import Url
 from tune.study.driver_lock import DriverLock, driver_lock, settle_journal
 from tune.study.opening import check_schema
 from tune.study.storage import StorageError, close_storage, file_of, is_journal, open_storage
@@ -93,7 +94,12 @@ def driver_of(attributes: Mapping[str, Any]) -> Driver | None:
 
 @contextmanager
 def lease(
-    url: str, study: str, *, objectives: int, renewal: float = RENEWAL, expiry: float = EXPIRY
+    url: Url | str,
+    study: str,
+    *,
+    objectives: int,
+    renewal: float = RENEWAL,
+    expiry: float = EXPIRY,
 ) -> Iterator[Driver]:
     """Hold the lease of the study `study` in the storage `url` while the body runs.
 
@@ -101,6 +107,7 @@ def lease(
     `LeaseError`, which names the holder, where another driver is at work, and at the end where the
     lease was lost on the way; the main thread is interrupted in that case, as by Ctrl-C.
     """
+    url = Url(url)
     lock = driver_lock(url, study)
     if not lock.acquire():
         raise _refusal(study, _lock_holder(url, study))
@@ -136,7 +143,7 @@ class _HeldLease:
     """A lease while it is held: renewed by a thread with its own connection to the storage."""
 
     def __init__(
-        self, url: str, study: str, lock: DriverLock, *, renewal: float, expiry: float
+        self, url: Url, study: str, lock: DriverLock, *, renewal: float, expiry: float
     ) -> None:
         self.me = Driver.me()
         self.lost = False
@@ -228,7 +235,7 @@ class _HeldLease:
         self._storage.set_study_user_attr(self._id, DRIVER, facts)
 
 
-def _lock_holder(url: str, study: str) -> Driver | None:
+def _lock_holder(url: Url, study: str) -> Driver | None:
     """Return the driver that has the lock; None where it has not written its name yet."""
     with suppress(StorageError, KeyError), ExitStack() as opened:  # it may be making the tables
         storage = open_storage(url, create=False)

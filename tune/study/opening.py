@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refkd.urls import Url
 from tune.study.locate import NoStudyError, StudyPlace, default_tracking
 from tune.study.view import SCHEMA
 
@@ -55,7 +56,6 @@ def as_launched(place: StudyPlace, launched: Mapping[str, Any]) -> StudyPlace:
         file = file_of(place.storage)
         if file is None or file.parent != folder.resolve():
             folder = workspace / "studies" / place.name
-    tracking = (launched.get("tracking") or {}).get("uri")
-    return replace(
-        place, folder=folder, tracking=tracking or default_tracking(folder.parent.parent)
-    )
+    kept = (launched.get("tracking") or {}).get("uri")
+    tracking = Url(kept) if kept else default_tracking(folder.parent.parent)
+    return replace(place, folder=folder, tracking=tracking)

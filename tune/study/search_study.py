@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import Trial, TrialState
 
+from refkd.urls import Url
 from tune import compat
 from tune.config.space import Values, suggest
 from tune.study.budget import reached, trials_left, unbegun
@@ -54,7 +55,7 @@ class TrialRequest:
 class SearchStudy(StoredStudy):
     """A study opened, by URL or as an open storage, by the driver that holds its lease."""
 
-    def __init__(self, file: StudyFile, storage: str | BaseStorage) -> None:
+    def __init__(self, file: StudyFile, storage: Url | str | BaseStorage) -> None:
         super().__init__(file, storage)
         self._pruner = RungPruner(file.pruning, file.objectives, file.training.epochs)
         self._fixed = file.fixed()

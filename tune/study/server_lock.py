@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from refkd.urls import Url
 from tune.study.storage import database_url, explain
 
 if TYPE_CHECKING:
@@ -16,13 +17,13 @@ _KEEPALIVE = ("tcp_keepalives_idle=30", "tcp_keepalives_interval=10", "tcp_keepa
 class ServerLock:
     """An advisory lock of PostgreSQL, on a connection of its own."""
 
-    def __init__(self, url: str, study: str) -> None:
+    def __init__(self, url: Url | str, study: str) -> None:
         from sqlalchemy import create_engine
         from sqlalchemy.pool import NullPool
 
         digest = hashlib.sha256(f"refkd/driver/{study}".encode()).digest()
         self._key = int.from_bytes(digest[:8], "big", signed=True)
-        self._url = url
+        self._url = Url(url)
         self._connection: Connection | None = None
         try:
             self._engine = create_engine(
@@ -32,7 +33,7 @@ class ServerLock:
                 connect_args={"connect_timeout": 10},
             )
         except ImportError as error:
-            explain(error, url)
+            explain(error, self._url)
 
     def acquire(self) -> bool:
         """Take the lock, over a new connection if need be; return whether it is held now."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from refkd.errors import RefKDError
+from refkd.urls import Url
 from tune.config.limits import Bounded, Limits
 from tune.config.yaml_file import read_yaml
 from tune.study.budget import trials_left
@@ -77,11 +78,6 @@ class StudySnapshot:
         if moved.folder != self.folder:
             raise NoStudyError(
                 f"{self.folder}: is not WORKSPACE/studies/{self.name}; name the study file instead"
-            )
-        if "***" in self.place.tracking:
-            raise NoStudyError(
-                f"study {self.name!r} keeps its tracking server without the password; name the "
-                "study file instead"
             )
         return moved
 
@@ -237,7 +233,7 @@ class StudySnapshot:
 class StudyReader:
     """Reads one study as often as it is asked; what Optuna has read once is kept."""
 
-    def __init__(self, where: Path | str) -> None:
+    def __init__(self, where: Path | str | Url) -> None:
         """`where` is a study file, a study's folder or a storage's URL; `NoStudyError` if none."""
         self._place = find_study(where)
         self._study: optuna.Study | None = None
@@ -262,7 +258,7 @@ class StudyReader:
         return found
 
 
-def open_snapshot(where: Path | str) -> StudySnapshot:
+def open_snapshot(where: Path | str | Url) -> StudySnapshot:
     """Return what a study is now, from its file, its folder or its storage's URL (`URL#NAME`)."""
     return StudyReader(where).read()
 

@@ -9,18 +9,19 @@ from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+from refkd.urls import Url
 from tune import compat
-from tune.config.urls import resolve
 from tune.study.view import TrialView
 
 
-def read_sqlite(url: str, name: str) -> tuple[dict[str, Any], list[TrialView]] | None:
+def read_sqlite(url: Url | str, name: str) -> tuple[dict[str, Any], list[TrialView]] | None:
     """Return a study's attributes and ordered trials; None where only Optuna can read them."""
-    found = re.fullmatch(r"sqlite:///([^?%]+)", resolve(url))
+    found = re.fullmatch(r"sqlite:///(?!file:)([^?]+)", Url(url).reveal())
     if found is None:
         return None
-    address = f"{Path(found[1]).absolute().as_uri()}?mode=rw"
+    address = f"{Path(unquote(found[1])).absolute().as_uri()}?mode=rw"
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
             connection.execute("BEGIN")

@@ -6,10 +6,11 @@ import os
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import unquote
 
 from refkd.errors import RefKDError
+from refkd.urls import Url
 from tune import compat
-from tune.config.urls import resolve, scrub, without_password
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
@@ -23,8 +24,9 @@ class StorageError(RefKDError):
     """A storage that cannot be opened."""
 
 
-def open_storage(url: str, *, create: bool = True) -> BaseStorage:
+def open_storage(url: Url | str, *, create: bool = True) -> BaseStorage:
     """Open an SQLAlchemy URL or `journal:PATH`; without `create` a database has its tables."""
+    url = Url(url)
     return _open_journal(url) if is_journal(url) else _open_rdb(url, create=create)
 
 
@@ -36,40 +38,53 @@ def close_storage(storage: BaseStorage) -> None:
         engine.dispose()
 
 
-def is_journal(url: str) -> bool:
+def is_journal(url: Url | str) -> bool:
     """Return whether a storage is a journal file."""
-    return resolve(url).startswith(JOURNAL)
+    return Url(url).reveal().startswith(JOURNAL)
 
 
-def file_of(url: str) -> Path | None:
+def file_of(url: Url | str) -> Path | None:
     """Return the file that a storage is, however it is spelt; None for a database server."""
+    url = Url(url)
     if is_journal(url):
-        return Path(resolve(url).removeprefix(JOURNAL)).resolve()
-    parsed = database_url(url)
-    if parsed.get_backend_name() != "sqlite":
+        return Path(url.reveal().removeprefix(JOURNAL)).resolve()
+    return sqlite_file(database_url(url))
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """Return the file of a SQLite database; None for another one, and for one in memory."""
+    if url.get_backend_name() != "sqlite":
         return None
-    return Path(parsed.database or "").resolve()
+    from sqlalchemy.util import asbool
+
+    path, query = url.database or "", dict(url.query)
+    if path.startswith("file:") and asbool(query.get("uri", False)):
+        path = unquote(path.removeprefix("file:").removeprefix("//"))
+    if path in ("", ":memory:") or query.get("mode") == "memory":
+        return None
+    return Path(path).resolve()
 
 
-def database_url(url: str) -> URL:
+def database_url(url: Url | str) -> URL:
     """Parse the URL of a database, PostgreSQL with psycopg 3; `StorageError` if none fits."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
+    url = Url(url)
     try:
-        parsed = make_url(resolve(url))
+        parsed = make_url(url.reveal())
     except (ArgumentError, ValueError):  # SQLAlchemy leaves the ValueError of a bad port as it is
-        raise StorageError(f"storage {without_password(url)!r} is no URL; use {KINDS}") from None
+        raise StorageError(f"storage {str(url)!r} is no URL; use {KINDS}") from None
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise StorageError(
-            f"storage {without_password(url)!r}: a study cannot live in "
+            f"storage {str(url)!r}: a study cannot live in "
             f"{parsed.get_backend_name()!r}; use {KINDS}"
         )
-    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+    if parsed.get_backend_name() == "sqlite" and sqlite_file(parsed) is None:
         raise StorageError(
-            f"storage {url!r} is memory that ends with the process; use sqlite:///FILE"
+            f"storage {str(url)!r} is memory that ends with the process; use sqlite:///FILE"
         )
     return parsed
 
@@ -82,27 +97,26 @@ def mend_journal(path: Path) -> int:
     return len(content) - end
 
 
-def explain(error: Exception, url: str) -> NoReturn:
+def explain(error: Exception, url: Url) -> NoReturn:
     """Raise a `StorageError` that tells the user what a database's error means."""
-    shown = without_password(url)
     if isinstance(error, ImportError):
         remedy = "install refkd[postgres], which brings psycopg 3, and use postgresql+psycopg://"
-        raise StorageError(f"storage {shown}: its driver is missing ({error}); {remedy}") from None
+        raise StorageError(f"storage {url}: its driver is missing ({error}); {remedy}") from None
     message = str(getattr(error, "orig", None) or error)
-    first = scrub(without_password(message.strip().splitlines()[0]), url)
+    first = message.strip().splitlines()[0]
     remedy = "check that the file is a study's and that its folder can be written"
-    if not resolve(url).startswith("sqlite"):
+    if not url.reveal().startswith("sqlite"):
         remedy = "check host, port, user and password, and that the server runs"
     if "does not exist" in message:
         remedy = "create what is missing, or correct the name: refkd makes tables, no database"
-    raise StorageError(f"storage {shown} cannot be used: {first}; {remedy}") from None
+    raise StorageError(f"storage {url} cannot be used: {first}; {remedy}") from None
 
 
-def _open_journal(url: str) -> BaseStorage:
+def _open_journal(url: Url) -> BaseStorage:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    path = Path(resolve(url).removeprefix(JOURNAL)).resolve()
+    path = Path(url.reveal().removeprefix(JOURNAL)).resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(path)))
@@ -118,7 +132,7 @@ def _open_journal(url: str) -> BaseStorage:
         ) from None
 
 
-def _open_rdb(url: str, *, create: bool) -> RDBStorage:
+def _open_rdb(url: Url, *, create: bool) -> RDBStorage:
     from optuna.exceptions import StorageInternalError
     from optuna.storages import RDBStorage
     from sqlalchemy import event
@@ -142,7 +156,7 @@ def _open_rdb(url: str, *, create: bool) -> RDBStorage:
         )
     except NoSuchModuleError:
         raise StorageError(
-            f"storage {without_password(url)!r} names a driver that does not exist; use {KINDS}"
+            f"storage {str(url)!r} names a driver that does not exist; use {KINDS}"
         ) from None
     except (ImportError, OSError, SQLAlchemyError) as error:
         explain(error, url)

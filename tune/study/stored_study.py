@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from refkd.errors import RefKDError
 from refkd.scoped import log_levels
+from refkd.urls import Url
 from tune import compat
 from tune.study.event_base import key_for
 from tune.study.event_log import START, events, link
@@ -39,10 +40,10 @@ IDENTITY = "identity"
 class StoredStudy:
     """Reads and writes one study, by a URL or an open storage; its driver alone writes."""
 
-    def __init__(self, file: StudyFile, storage: str | BaseStorage) -> None:
+    def __init__(self, file: StudyFile, storage: Url | str | BaseStorage) -> None:
         self.file = file
-        self._url = storage if isinstance(storage, str) else None
-        self._storage = open_storage(storage) if isinstance(storage, str) else storage
+        self._url = Url(storage) if isinstance(storage, Url | str) else None
+        self._storage = open_storage(storage) if isinstance(storage, Url | str) else storage
         self.optuna = _create(file, self._storage)
         """The Optuna study itself."""
         self.launches = Launches(self.optuna)

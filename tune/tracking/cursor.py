@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from refkd.files import write_json
-from tune.config.urls import without_password
+from refkd.urls import Url
 from tune.tracking.operations import BeginRun, EndRun, LogEpoch, Operation
 
 _log = logging.getLogger(__name__)
@@ -18,9 +18,8 @@ _log = logging.getLogger(__name__)
 class Cursor:
     """What one experiment has, in a small file; if it is lost, all is sent again, to no harm."""
 
-    def __init__(self, folder: Path, uri: str, experiment: str) -> None:
-        # A digest: an address may hold a password, and is too long for a file's name.
-        target = f"{without_password(uri)}\n{experiment}"
+    def __init__(self, folder: Path, uri: Url, experiment: str) -> None:
+        target = f"{uri}\n{experiment}"
         name = f"cursor-{hashlib.sha256(target.encode()).hexdigest()[:12]}.json"
         self._path = folder / name
         self._has: dict[str, str] = {}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_not_exception_type, wait_exponential
 from tenacity.nap import sleep_using_event
 
-from tune.config.urls import scrub
+from refkd.masking import masked
 from tune.tracking.cursor import Cursor
 from tune.tracking.operations import EndRun, LogEpoch, Operation, RefusedError
 from tune.tracking.target import Target, client_settings
@@ -97,7 +97,7 @@ class Delivery:
         lacking = len(self._cursor.pending(self._open()())) if behind else 0
         why = "the server does not answer in time" if lacking else None
         if self._problem is not None:
-            why = scrub(str(self._problem), self.target.uri)
+            why = masked(str(self._problem))
         return Delivered(sent=self._sent, left=lacking, refused=self._rejected, problem=why)
 
     def _run(self) -> None:
@@ -166,7 +166,7 @@ class Delivery:
                     self._deliver(writer, [one])
                 return
             # Put aside what the server will never take, so that it is not sent again.
-            (one,), reason = operations, scrub(str(refusal), self.target.uri)
+            (one,), reason = operations, masked(str(refusal))
             row = {"reason": reason, "operation": asdict(one), "key": one.key}
             with suppress(OSError):
                 self.target.folder.mkdir(parents=True, exist_ok=True)

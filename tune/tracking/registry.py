@@ -14,10 +14,10 @@ from requests import RequestException
 
 from refkd.data.dataset import Dataset
 from refkd.files import sha256_file
+from refkd.masking import masked
 from refkd.retriever import WEIGHTS
 from tune import compat
 from tune.config.study_file import StudyFile
-from tune.config.urls import resolve, scrub
 from tune.study.events import AliasMoved
 from tune.tracking.aliases import move_alias
 from tune.tracking.card import Registration, model_card
@@ -49,7 +49,7 @@ def register_champions(
     except (MlflowException, RequestException) as error:
         _log.warning(
             "the champions could not be registered in MLflow (%s); they lie in %s",
-            scrub(str(error), target.uri),
+            masked(str(error)),
             champions[0].folder.parent,
         )
         return None  # a search does not fail for that
@@ -64,7 +64,7 @@ def register(
     move: bool = True,
 ) -> list[AliasMoved]:
     """Register students as `register_champions` does; raises what MLflow's client raises."""
-    with client_settings(), compat.tracking_at(resolve(target.uri)):
+    with client_settings(), compat.tracking_at(target.uri.reveal()):
         registered = _RegisteredModel(Store.open(target), file, dataset)
         moves = [registered.point(student, move=move) for student in students]
     return [move for move in moves if move is not None]

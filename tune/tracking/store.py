@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelStatus, Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from tune.config.urls import resolve
+from refkd.urls import Url
 from tune.tracking.operations import NOTE_TAG
 from tune.tracking.target import Target
 
@@ -27,9 +27,9 @@ EXPERIMENT = {
 PAGE = 1000
 
 
-def connect(uri: str) -> MlflowClient:
+def connect(uri: Url) -> MlflowClient:
     """Return a client of a tracking server or store and of its registry."""
-    return MlflowClient(tracking_uri=resolve(uri), registry_uri=resolve(uri))
+    return MlflowClient(tracking_uri=uri.reveal(), registry_uri=uri.reveal())
 
 
 @dataclass(frozen=True, kw_only=True)

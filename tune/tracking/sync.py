@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from refkd.errors import RefKDError
-from tune.config.urls import without_password
 from tune.study.lease import lease
 from tune.study.snapshot import open_snapshot
 from tune.study.stored_study import StoredStudy
@@ -52,7 +51,7 @@ def sync(study: Path, *, everything: bool = False) -> Synced:
             done = delivery.close(threading.TIMEOUT_MAX)
         except KeyboardInterrupt:  # the rest is left to the next call
             done = delivery.close(0)
-    server, refused = without_password(target.uri), str(target.refused)
+    server, refused = str(target.uri), str(target.refused)
     return Synced(study=file.name, server=server, refused_file=refused, **asdict(done))
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refkd.scoped import log_levels, variables
+from refkd.urls import Url
 from tune.config.study_file import StudyFile
-from tune.config.urls import resolve
 from tune.study.locate import place_of
+from tune.study.storage import sqlite_file
 from tune.tracking.cursor import Cursor
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ REFUSED = "refused.jsonl"
 class Target:
     """The runs of one study in an experiment of a tracking server."""
 
-    uri: str = field(repr=False)
+    uri: Url
     experiment: str
     study: str
     """The study's name."""
@@ -55,7 +56,7 @@ class Target:
     @property
     def artifact_root(self) -> Path | None:
         """Where files of a new experiment lie; None where a server decides."""
-        local = not resolve(self.uri).startswith(("http://", "https://"))
+        local = not self.uri.reveal().startswith(("http://", "https://"))
         return self.workspace.absolute() / "mlartifacts" if local else None
 
     @property
@@ -72,6 +73,16 @@ class Target:
         from tune.tracking.writer import Writer
 
         return Writer(self)
+
+
+def store_file(uri: Url) -> Path | None:
+    """Return the file of a tracking store, None for a server and for another store."""
+    written = uri.reveal()
+    if not written.startswith("sqlite"):
+        return None
+    from sqlalchemy.engine import make_url
+
+    return sqlite_file(make_url(written))
 
 
 def target_of(file: StudyFile, identity: str | None) -> Target | None:
