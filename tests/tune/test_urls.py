@@ -15,7 +15,7 @@ from refkd.data.dataset import Dataset
 from tune.config.study_file import StudyFile
 from tune.config.urls import UrlError, resolve, scrub, without_password
 from tune.execution.study_jobs import StudyJobs
-from tune.study.search_study import TrialRequest
+from tune.study.request import TrialRequest
 from tune.study.storage import StorageError, file_of, open_storage
 from tune.tracking.target import target_of
 
