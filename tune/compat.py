@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import operator
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, Trial, TrialState
     from ray.tune.experiment import Trial as RayTrial
 
@@ -42,6 +43,63 @@ def adopt(study: Study, trial: FrozenTrial) -> Trial:
     return Trial(study, trial._trial_id)
 
 
+def begin(study: Study, attributes: Mapping[str, Any]) -> Trial:
+    """Return a new trial as `Study.ask` does, which has some attributes from its first moment."""
+    from optuna.trial import Trial, TrialState, create_trial
+
+    made = create_trial(state=TrialState.RUNNING, user_attrs=dict(attributes))
+    return Trial(study, study._storage.create_new_trial(study._study_id, template_trial=made))
+
+
+def take_from_queue(study: Study, trial: FrozenTrial) -> bool:
+    """Let a waiting trial run; False where another program was faster."""
+    from optuna.trial import TrialState
+
+    return study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+
+
+def set_attribute(study: Study, trial: FrozenTrial, key: str, value: Any) -> None:
+    """Store an attribute of a trial that need not run."""
+    study._storage.set_trial_user_attr(trial._trial_id, key, value)
+
+
+def blank(trial: FrozenTrial) -> FrozenTrial:
+    """Return a failed trial that holds nothing, in the place of another one."""
+    from optuna.trial import FrozenTrial, TrialState
+
+    return FrozenTrial(
+        number=trial.number,
+        trial_id=trial._trial_id,
+        state=TrialState.FAIL,
+        value=None,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
+
+
+def with_trials(study: Study, trials: Sequence[FrozenTrial]) -> Study:
+    """Return a study for samplers to read, which holds other trials than its storage does."""
+    import optuna
+
+    class Shown(optuna.Study):
+        def _get_trials(
+            self,
+            deepcopy: bool = True,
+            states: Container[TrialState] | None = None,
+            use_cache: bool = False,
+        ) -> list[FrozenTrial]:
+            return [t for t in trials if states is None or t.state in states]
+
+    shown = Shown.__new__(Shown)
+    shown.__dict__ |= study.__dict__
+    return shown
+
+
 def frozen(trial: Trial) -> FrozenTrial:
     """Return a trial as its storage holds it now; a `Trial` shows what it was at its begin."""
     return trial.storage.get_trial(trial._trial_id)
@@ -54,6 +112,17 @@ def tell(
     from optuna.study._tell import _tell_with_warning
 
     _tell_with_warning(study, trial, values, state)
+
+
+def same_kind(one: BaseDistribution, other: BaseDistribution) -> bool:
+    """Return whether a storage takes both distributions for one parameter."""
+    from optuna.distributions import check_distribution_compatibility
+
+    try:
+        check_distribution_compatibility(one, other)
+    except ValueError:
+        return False
+    return True
 
 
 def enqueued_params(trial: FrozenTrial) -> dict[str, Any] | None:

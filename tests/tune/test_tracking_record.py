@@ -17,7 +17,8 @@ from refkd.training.teacher import Teacher, TeacherRecord
 from tune.config.study_file import StudyFile
 from tune.study.environment import environment
 from tune.study.events import TeacherTrained
-from tune.study.search_study import SearchStudy, TrialRequest
+from tune.study.request import TrialRequest
+from tune.study.search_study import SearchStudy
 from tune.tracking.record import Record
 from tune.tracking.target import experiment_name
 

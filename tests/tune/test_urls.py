@@ -20,7 +20,7 @@ from refkd.masking import masked
 from refkd.urls import Url, UrlError
 from tune.config.study_file import StudyFile
 from tune.execution.study_jobs import StudyJobs
-from tune.study.search_study import TrialRequest
+from tune.study.request import TrialRequest
 from tune.study.storage import StorageError, file_of, open_storage
 from tune.tracking.target import target_of
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from tune.study.event_log import StoredEvent, broken
+from tune.study.event_log import StoredEvent, breaks
+from tune.study.foreign import recognised
 from tune.study.search_study import SearchStudy
-from tune.study.view import ASKED, ENDED, STAMP, view
+from tune.study.view import ASKED, ENDED, ENDED_STATES, STAMP, view
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +32,19 @@ class Difference:
 
 def altered(trials: Sequence[FrozenTrial], attributes: Mapping[str, Any]) -> Iterator[Difference]:
     """Yield what was changed after it was written."""
-    for trial in trials:
-        asked, ended = (trial.user_attrs.get(key) for key in (ASKED, ENDED))
-        if asked is not None and asked["values"] != trial.params:
-            yield Difference(trial.number, "the set of values", trial.params, asked["values"])
-        if ended is None or not trial.state.is_finished():
+    known = recognised(map(view, trials), attributes)
+    for one in known:
+        asked, ended = (one.attributes.get(key) for key in (ASKED, ENDED))
+        if asked is not None and asked["values"] != one.values:
+            yield Difference(one.number, "the set of values", one.values, asked["values"])
+        if ended is None or one.state not in ENDED_STATES:
             continue
-        if trial.state.name != ended["state"]:
-            yield Difference(trial.number, "the state", trial.state.name, ended["state"])
-        elif trial.state.name == "COMPLETE" and trial.values != ended["values"]:
-            yield Difference(trial.number, "the result", trial.values, ended["values"])
-    event = broken(map(view, trials), attributes)
-    if event is not None:
+        if one.state != ended["state"]:
+            yield Difference(one.number, "the state", one.state, ended["state"])
+        elif one.state == "COMPLETE" and one.objectives != ended["values"]:
+            yield Difference(one.number, "the result", one.objectives, ended["values"])
+    for found in breaks(known, attributes):
+        event = found.event
         what = f"{event.key} (or what stood just before it)"
         yield Difference(event.number, what, event.content, "something its hash fits")
 

@@ -11,6 +11,7 @@ from refkd.config import Config
 from refkd.errors import RefKDError
 from tune.audit.files import FILE_CHECKS
 from tune.audit.study import STUDY_CHECKS, Finding, running
+from tune.audit.tampering import TAMPERING_CHECKS
 from tune.audit.tracking import record
 from tune.study.lease import lease
 from tune.study.snapshot import StudyReader, StudySnapshot
@@ -19,7 +20,8 @@ ROUNDS = 3
 """How often the study is examined again while fixes succeed: one may uncover another."""
 
 Check = Callable[[StudySnapshot], Iterator[Finding]]
-_STOPPED: tuple[Check, ...] = (*STUDY_CHECKS, running, *FILE_CHECKS, record)
+_ALWAYS: tuple[Check, ...] = (*STUDY_CHECKS, *TAMPERING_CHECKS)
+_STOPPED: tuple[Check, ...] = (*_ALWAYS, running, *FILE_CHECKS, record)
 
 
 class Diagnosis(Config):
@@ -39,7 +41,7 @@ def examine(where: Path | str, *, fix: bool = False) -> Diagnosis:
     reader = StudyReader(where)
     study = reader.read()
     if not fix:
-        findings = _diagnose(study, _STOPPED if study.driver is None else STUDY_CHECKS)
+        findings = _diagnose(study, _STOPPED if study.driver is None else _ALWAYS)
         driver = None if study.driver is None else str(study.driver)
         return Diagnosis(study=study.name, driver=driver, findings=findings)
     if study.place.path is None:

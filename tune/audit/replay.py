@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import optuna
 from optuna.storages import InMemoryStorage
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tune import compat
 from tune.audit.difference import Difference, Replay, altered, compare
 from tune.study.event_log import StoredEvent, events
-from tune.study.events import teachers_of
+from tune.study.events import TrialLost, teachers_of
+from tune.study.foreign import recognised
 from tune.study.launch import Launch, read_launches
 from tune.study.search_study import SearchStudy
 from tune.study.trial_events import (
@@ -28,7 +29,9 @@ from tune.study.view import ASKED, CONTINUES, PROMOTION, RUNG, view
 def replay(study: optuna.Study) -> Replay:
     """Replay a whole study; the first difference ends it, since all after it would follow."""
     trials = study.get_trials(deepcopy=False)
-    ordered = events(map(view, trials))
+    own = recognised(map(view, trials), study.user_attrs)
+    whole = events(own, study.user_attrs)
+    ordered = [e for e in whole if e.number is not None or e.key.startswith(TrialLost.PREFIX)]
     differences = list(altered(trials, study.user_attrs))
     if not differences:
         differences = _Rebuilt(study, trials).follow(ordered)
@@ -75,7 +78,11 @@ class _Rebuilt:
 
     def _apply(self, study: SearchStudy, stored: StoredEvent) -> Difference | None:
         number = stored.number
-        assert number is not None, "only events of trials are replayed"
+        if number is None:
+            lost = TrialLost.read(stored.key, stored.content)
+            compat.tell(study.optuna, lost.number, None, TrialState.FAIL)
+            study.append(lost)
+            return None
         event = trial_event(stored.key, stored.content)
         match event:
             case TrialAsked():
@@ -103,6 +110,8 @@ class _Rebuilt:
 
     def _ask(self, study: SearchStudy, number: int) -> int:
         original = self._trials[number]
+        for _foreign in range(len(study.trials()), number):
+            study.optuna.add_trial(create_trial(state=TrialState.FAIL))
         line = compat.enqueued_params(original)
         if line is not None:
             inherited = {
@@ -110,5 +119,5 @@ class _Rebuilt:
                 for key, value in original.user_attrs.items()
                 if key == CONTINUES or key.startswith("inherited")
             }
-            study.optuna.enqueue_trial(line, user_attrs=inherited)
+            study.queue.put(line, inherited)
         return study.begin().number

@@ -13,7 +13,6 @@ from pydantic.dataclasses import dataclass
 
 from refkd.errors import CheckpointError
 from refkd.files import sha256_file
-from tune.study.event_log import broken
 from tune.study.events import looks_of, teachers_of
 from tune.study.ledger import LEDGER
 from tune.study.snapshot import StudySnapshot
@@ -65,21 +64,11 @@ def curves(study: StudySnapshot) -> Iterator[Finding]:
             yield Finding("curve", what, COPY)
 
 
-def order(study: StudySnapshot) -> Iterator[Finding]:
-    """Stored events that were changed or removed."""
-    event = broken(study.trials, study.attributes)
-    if event is not None:
-        where = "the study" if event.number is None else f"trial {event.number}"
-        what = (
-            f"{where}: {event.key!r} does not follow from what was stored before it; something in "
-            "the study was changed afterwards"
-        )
-        yield Finding("order", what, COPY)
-
-
 def outcomes(study: StudySnapshot) -> Iterator[Finding]:
     """Trials whose state or values differ from their stored end."""
     for view in study.ended():
+        if view.refused:
+            continue
         ended = view.attributes.get("ended", {})
         if ended.get("state") != view.state:
             decided = ended.get("state", "nothing")
@@ -193,5 +182,5 @@ def same(a: list[float], b: list[float]) -> bool:
     )
 
 
-STUDY_CHECKS = (curves, order, outcomes, students, teachers, ledger)
+STUDY_CHECKS = (curves, outcomes, students, teachers, ledger)
 """Checks of what does not change while a driver is at work."""

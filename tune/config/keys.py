@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tune.config.space import Dimension
+if TYPE_CHECKING:
+    from tune.config.space import Dimension
 
 
 def check_keys(

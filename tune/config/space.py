@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from refkd.config import Config
+from tune.config.keys import nearest
 
 if TYPE_CHECKING:
     from optuna import Trial
+    from optuna.distributions import BaseDistribution
 
 Value = float | int | str | bool | None
 Values = dict[str, Value]
@@ -60,12 +62,33 @@ class Dimension(Config):
         """Return values that must be valid for the whole range to be: its ends or all choices."""
         return list(self.choice or self.float_range or self.int_range or ())
 
-    def contains(self, value: Value) -> bool:
+    def contains(self, value: object) -> bool:
         """Return whether a value lies in the range."""
+        return self.misfit(value) is None
+
+    def misfit(self, value: object) -> str | None:
+        """Return why a value does not lie in the range; None where it does.
+
+        A whole number is a real one, but 8.0 is none of a range of whole numbers.
+
+        >>> Dimension(int=(4, 16), step=4).misfit(6)
+        'is none of 4, 8, …, 16'
+        """
         if self.choice is not None:
-            return value in self.choice
+            same = (
+                value == c and isinstance(value, bool) == isinstance(c, bool) for c in self.choice
+            )
+            return None if any(same) else f"is none of {self.choice}"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return "is no number"
+        if self.int_range and not isinstance(value, int):
+            return "is no whole number"
         low, high = self.float_range or self.int_range or (0, 0)
-        return isinstance(value, int | float) and low <= value <= high
+        if not low <= value <= high:
+            return f"is outside [{low}, {high}]"
+        if self.int_range and (value - low) % self.step:
+            return f"is none of {low}, {low + self.step}, …, {high - (high - low) % self.step}"
+        return None
 
     def conditions(self) -> Values:
         """Return values under which the key is used."""
@@ -77,6 +100,20 @@ class Dimension(Config):
             values.get(key) in (wanted if isinstance(wanted, list) else [wanted])
             for key, wanted in self.when.items()
         )
+
+    def distribution(self) -> BaseDistribution:
+        """Return the range as Optuna describes it."""
+        from optuna.distributions import (
+            CategoricalDistribution,
+            FloatDistribution,
+            IntDistribution,
+        )
+
+        if self.float_range:
+            return FloatDistribution(*self.float_range, log=self.log)
+        if self.int_range:
+            return IntDistribution(*self.int_range, log=self.log, step=self.step)
+        return CategoricalDistribution(self.choice or [])
 
     def suggest(self, name: str, trial: Trial) -> Value:
         """Draw a value from an Optuna trial."""
@@ -94,6 +131,17 @@ def suggest(space: Mapping[str, Dimension], trial: Trial, fixed: Mapping[str, Va
         if dimension.active({**fixed, **drawn}):
             drawn[name] = dimension.suggest(name, trial)
     return drawn
+
+
+def misfit(space: Mapping[str, Dimension], point: Mapping[str, object]) -> str | None:
+    """Return what is wrong with a point of some keys of a space; None where it fits."""
+    for name, value in point.items():
+        if name not in space:
+            return f"{name!r}, which is not in the space{nearest(name, space)}"
+        wrong = space[name].misfit(value)
+        if wrong is not None:
+            return f"{name}={str(value)[:80]}, which {wrong}"
+    return None
 
 
 def lowest(

@@ -30,7 +30,7 @@ from tune.config.settings import (
     Tracking,
     WarmStart,
 )
-from tune.config.space import Dimension, Value, Values, flat, lowest
+from tune.config.space import Dimension, Value, Values, flat, lowest, misfit
 from tune.config.teachers import Teachers, TeacherSpec
 from tune.config.tuning import check_tuning, first_message
 from tune.config.yaml_file import read_yaml
@@ -226,11 +226,9 @@ def _check_teacher(study: StudyFile, role: str) -> None:
 
 def _check_points(study: StudyFile) -> None:
     for position, point in enumerate(study.start_from):
-        for name, value in point.items():
-            if name not in study.space:
-                raise ValueError(f"start_from[{position}]: {name!r} is not in the space")
-            if not study.space[name].contains(value):
-                raise ValueError(f"start_from[{position}]: {name}={value!r} is outside its range")
+        wrong = misfit(study.space, point)
+        if wrong is not None:
+            raise ValueError(f"start_from[{position}]: {wrong}")
         _check_point(study, point)
 
 

@@ -33,8 +33,9 @@ def show_status(console: Console, summary: Summary) -> None:
     console.print(_trial_table(title, summary.trials, dict.fromkeys(summary.front, "*")))
     for trial in summary.trials:
         if trial.reason:
+            failed, style = (" failed", "red") if trial.state == "FAIL" else ("", "yellow")
             console.print(
-                f"trial {trial.number} failed: {trial.reason}", style="red", markup=False
+                f"trial {trial.number}{failed}: {trial.reason}", style=style, markup=False
             )
     if summary.front:
         console.print("* on the Pareto front")

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from tune.execution.jobs import JobListener, TrainingJob
-from tune.study.search_study import TrialRequest
+from tune.study.request import TrialRequest
 
 
 class Reporter(JobListener):

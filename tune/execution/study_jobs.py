@@ -22,8 +22,10 @@ from tune.study.growth import check_growth
 from tune.study.lease import lease
 from tune.study.locate import place_of
 from tune.study.opening import open_study
-from tune.study.search_study import SearchStudy, TrialRequest
+from tune.study.request import TrialRequest
+from tune.study.search_study import SearchStudy
 from tune.study.summary import Summary, summarise
+from tune.study.view import FOREIGN
 
 
 class StudyJobs:
@@ -166,6 +168,7 @@ class SearchJobs:
     ) -> None:
         self._jobs, self._study = jobs, study
         self._reporter, self._published = reporter, published
+        study.queue.on_refusal = lambda number, why: reporter.stage(f"trial {number}: {why}")
 
     def next_job(self) -> TrainingJob | None:
         """Ask the study for its next trial."""
@@ -212,4 +215,7 @@ class SearchJobs:
 
     def _ended(self, number: int, state: str, reason: str | None = None) -> None:
         self._published()
-        self._reporter.trial_ended(number, state, reason)
+        if state == FOREIGN:
+            self._reporter.stage(f"trial {number}: another program ended it; it does not count")
+        else:
+            self._reporter.trial_ended(number, state, reason)

@@ -44,7 +44,8 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
     target = target_of(file, identity)
     assert target is not None, "tracking is on"
     seeds, best = _students(opened, trial, alias)
-    code = made_with(opened.trials[trial], opened.launches)
+    (view,) = (view for view in opened.trials if view.number == trial)
+    code = made_with(view, opened.launches)
     folder = file.folder / "promoted" / alias
     keep_retriever(file, seeds[best or 0], dataset, folder)
     roles, name = (dataset.role("val_id"), dataset.role("val_ood")), system_name(trial)

@@ -11,7 +11,7 @@ from tune.execution.progress import scores_text
 from tune.report import draw
 from tune.report.figure import Panel, Section, Table, short_name, shown
 from tune.study.snapshot import StudySnapshot
-from tune.study.view import TrialView
+from tune.study.view import FOREIGN, TrialView
 
 _STYLES = {
     "PRUNED": ("triangle-down", 0.6, "pruned, at its last epoch"),
@@ -121,7 +121,7 @@ def _leave_room(plot: Any) -> None:
 def _text(study: StudySnapshot) -> str:
     counts = [
         plural(study.count(state), f"{state.lower()} trial").replace("fail trial", "failed trial")
-        for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")
+        for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING", FOREIGN)
         if study.count(state)
     ]
     sentence = f"{', '.join(counts)} of {study.summary.wanted} wanted."

@@ -11,7 +11,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import InMemoryStorage
 
 from refkd.seeds import generator
-from tune.study.search_study import SearchStudy, TrialRequest
+from tune.study.request import TrialRequest
+from tune.study.search_study import SearchStudy
 
 if TYPE_CHECKING:
     from tune.config.study_file import StudyFile

@@ -86,10 +86,8 @@ def trials_left(
 
 def unbegun(limits: Bounded, views: Sequence[TrialView]) -> int:
     """Return how many trials may still begin, those that continue others included."""
-    waiting = sum(v.state == "WAITING" for v in views)
-    continuing = [v.state for v in views if v.continues]
-    growing = continuing.count("WAITING")
-    begun = len(views) - waiting - (len(continuing) - growing)
+    growing = sum(v.state == "WAITING" and v.continues for v in views)
+    begun = sum(v.counts for v in views)
     return max(0, limits.budget.trials - begun) + growing
 
 

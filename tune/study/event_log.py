@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,15 +43,25 @@ def events(
     return sorted(found, key=lambda event: event.stamp.place)
 
 
-def broken(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Break:
+    """A place at which the order of a study's events does not hold."""
+
+    event: StoredEvent
+    """The first event behind it."""
+    gone: int
+    """Events that are missing before it; where none is, the event itself was changed."""
+
+
+def breaks(
     trials: Iterable[TrialView], attributes: Mapping[str, Any] | None = None
-) -> StoredEvent | None:
-    """Return the first event that does not match its hash; None where all do."""
-    before = START
+) -> Iterator[Break]:
+    """Yield where events were changed or removed; an event behind a gap cannot be checked."""
+    place, before = 0, START
     for event in events(trials, attributes):
         stamp = event.stamp
         facts = [stamp.place, stamp.launch, event.number, event.key, event.content]
-        if link(before, facts) != stamp.digest:
-            return event
-        before = stamp.digest
-    return None
+        gone = stamp.place - place - 1
+        if gone > 0 or link(before, facts) != stamp.digest:
+            yield Break(event=event, gone=max(0, gone))
+        place, before = stamp.place, stamp.digest

@@ -42,6 +42,12 @@ class TeacherTrained(EventBase, prefix="teacher:"):
     """Metrics of its last epoch, whose costs are of all."""
 
 
+class TrialLost(EventBase, prefix="lost:", in_key=("number",)):
+    """Another program has ended a trial of the search, which goes on without it."""
+
+    number: int
+
+
 class ChampionsChosen(EventBase, prefix="champions:"):
     """The best trials are chosen, scored and kept."""
 
@@ -83,6 +89,7 @@ class AliasMoved(EventBase, prefix="alias:"):
 StudyEvent = (
     LaunchBegun
     | TeacherTrained
+    | TrialLost
     | ChampionsChosen
     | FinalistsBegun
     | FinalistEpochEnded

@@ -71,7 +71,7 @@ def _conflicts(file: StudyFile, launch: Launch) -> Iterator[str]:
 def continue_survivors(study: SearchStudy) -> list[int]:
     """Queue complete trials of fewer epochs again: Optuna's own never change once they ended."""
     views = study.views()
-    known = {v.attributes.get(CONTINUES) for v in views}
+    known = {v.attributes[CONTINUES] for v in views if v.continues}
     grown = []
     for view in views:
         epochs = int(view.attributes.get("epochs", view.epoch))
@@ -85,7 +85,7 @@ def continue_survivors(study: SearchStudy) -> list[int]:
                 "inherited_wall_seconds": used.get("cost/wall_seconds", 0.0),
             }
             before = study.launches.once_fixed(study.file.space, view.values)
-            study.optuna.enqueue_trial({**before, **view.values}, user_attrs=inherited)
+            study.queue.put({**before, **view.values}, inherited)
             grown.append(view.number)
     return grown
 

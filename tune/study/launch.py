@@ -27,6 +27,10 @@ class Launch(LaunchBegun, prefix=LaunchBegun.PREFIX, in_key=LaunchBegun.IN_KEY):
     """When it was last known to work, in seconds since 1970."""
     nodes: list[dict[str, Any]] = field(default_factory=list)
     """Machines that were there meanwhile: `type`, `cpu`, `gpu`, `seconds`."""
+    events: int = 0
+    """Events of the study by then, those of earlier launches included."""
+    trials: int = 0
+    """Trials by then, likewise."""
 
     @property
     def epochs(self) -> int:

@@ -31,6 +31,8 @@ class Launches:
         """Seconds since 1970; a simulation has its own."""
         self.census: Callable[[], list[dict[str, Any]]] = list
         """The machines at work; none where the driver has no cluster."""
+        self.size: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        """The events and the trials that the study holds."""
         self._touched: float | None = None  # until a launch begins here
         self._nodes: list[dict[str, Any]] = []
 
@@ -65,7 +67,8 @@ class Launches:
     def touch(self) -> None:
         """Note that the driver still works; the wall time of the budget is counted up to here."""
         self._touched, self._nodes = self.clock(), self.census()
-        facts = {"last": self._touched, "nodes": self._nodes}
+        held, trials = self.size()
+        facts = {"last": self._touched, "nodes": self._nodes, "events": held, "trials": trials}
         self._study.set_user_attr(f"{WORKED}{self.number:04d}", facts)
 
     def all(self) -> list[Launch]:

@@ -20,7 +20,7 @@ from optuna.storages import InMemoryStorage
 from refkd.scoped import log_levels
 from tune import compat
 from tune.study.trial_events import RungJudged
-from tune.study.view import TrialView
+from tune.study.view import FOREIGN, TrialView
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -78,14 +78,15 @@ def _copy(study: optuna.Study, views: Sequence[TrialView], objective: str) -> op
         study_id = storage.create_new_study(study.directions, study.study_name)
     for trial, view in zip(study.get_trials(deepcopy=False), views, strict=True):
         copied = copy.copy(trial)
-        copied.intermediate_values = {
-            epoch: metrics[objective]
-            for epoch, metrics in view.curve.items()
-            if objective in metrics
-        }
-        written: dict[str, Any] = {}
-        for decision in view.decisions.values():
-            written |= decision.get("written", {})
-        compat.set_internal_attributes(copied, written)
+        if view.state != FOREIGN:
+            copied.intermediate_values = {
+                epoch: metrics[objective]
+                for epoch, metrics in view.curve.items()
+                if objective in metrics
+            }
+            written: dict[str, Any] = {}
+            for decision in view.decisions.values():
+                written |= decision.get("written", {})
+            compat.set_internal_attributes(copied, written)
         storage.create_new_trial(study_id, template_trial=copied)
     return optuna.Study(study.study_name, storage)

@@ -11,7 +11,7 @@ import optuna
 from tune.study import pruners
 from tune.study.optuna_pruning import OPTUNA_PRUNERS, ask_optuna
 from tune.study.trial_events import RungJudged, TrialPromoted
-from tune.study.view import Action, TrialView, changed
+from tune.study.view import FOREIGN, Action, TrialView, changed
 
 if TYPE_CHECKING:
     from tune.config.settings import Pruning
@@ -84,7 +84,9 @@ class RungPruner:
             for epoch, points in self._points.items():
                 metrics = trial.curve.get(epoch, {})
                 points.pop(trial.number, None)
-                if trial.state != "FAIL" and all(name in metrics for name in self._objectives):
+                if trial.state not in ("FAIL", FOREIGN) and all(
+                    name in metrics for name in self._objectives
+                ):
                     points[trial.number] = [metrics[name] for name in self._objectives]
         self._views = views
         return self._points[rung]

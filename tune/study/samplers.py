@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def _inner(method: str) -> Any:
     """Return a method that calls the same one of the sampler of this trial."""
-    return lambda self, *arguments: getattr(self.of_trial, method)(*arguments)
+    return lambda self, study, *more: getattr(self.of_trial, method)(self.seen or study, *more)
 
 
 class PerTrialSampler(BaseSampler):
@@ -37,9 +37,19 @@ class PerTrialSampler(BaseSampler):
     sample_independent = _inner("sample_independent")
     after_trial = _inner("after_trial")
 
-    def __init__(self, make: Callable[[int], BaseSampler], *, seed: int) -> None:
+    def __init__(
+        self,
+        make: Callable[[int], BaseSampler],
+        *,
+        seed: int,
+        seen: Callable[[], Study] | None = None,
+    ) -> None:
+        """`seen` returns the study as proposals may see it; None lets them see all of it."""
         self._make = make
         self._seed = seed
+        self._look = seen
+        self.seen: Study | None = None
+        """What the sampler of this trial sees of the study, where that is not all."""
         self.of_trial: BaseSampler = RandomSampler(seed=seed)
         """The sampler of the trial that was asked for last."""
 
@@ -49,11 +59,14 @@ class PerTrialSampler(BaseSampler):
         with warnings.catch_warnings():  # some are experimental, as the documentation says
             warnings.simplefilter("ignore", ExperimentalWarning)
             self.of_trial = self._make(int(words[0]))
-        self.of_trial.before_trial(study, trial)
+        self.seen = None if self._look is None else self._look()
+        self.of_trial.before_trial(self.seen or study, trial)
 
 
-def make_sampler(config: Sampler, *, seed: int) -> PerTrialSampler:
-    """Return the sampler that a study file names."""
+def make_sampler(
+    config: Sampler, *, seed: int, seen: Callable[[], Study] | None = None
+) -> PerTrialSampler:
+    """Return the sampler that a study file names; `seen` as in `PerTrialSampler`."""
     startup, population = config.startup_trials, config.population
     makers: dict[str, Callable[[int], BaseSampler]] = {
         "tpe": lambda s: TPESampler(
@@ -69,4 +82,4 @@ def make_sampler(config: Sampler, *, seed: int) -> PerTrialSampler:
         "qmc": lambda s: QMCSampler(seed=seed, scramble=True),
         "random": lambda s: RandomSampler(seed=s),
     }
-    return PerTrialSampler(makers[config.name], seed=seed)
+    return PerTrialSampler(makers[config.name], seed=seed, seen=seen)

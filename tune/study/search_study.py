@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 
 from refkd.urls import Url
 from tune import compat
-from tune.config.space import Values, suggest
+from tune.config.space import Values
 from tune.study.budget import reached, trials_left, unbegun
 from tune.study.environment import Environment
+from tune.study.events import TrialLost
+from tune.study.foreign import MARK
 from tune.study.pruning import RungPruner
+from tune.study.request import TrialRequest
 from tune.study.stored_study import StoredStudy
 from tune.study.trial_events import EpochEnded, TrialAsked, TrialEnded
 from tune.study.view import (
     ASKED,
-    CONTINUES,
     ENDED,
+    FOREIGN,
     PROMOTION,
     RUNG,
     Action,
@@ -38,27 +41,12 @@ MAX_STARTS = 10
 """How often a trial is started at the same epoch before it counts as failed."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrialRequest:
-    """What a worker is to train."""
-
-    number: int
-    values: Values
-    attempt: int
-    """How often this trial was handed out, this time included."""
-    continues: int | None = None
-    """The trial whose checkpoint this one begins from, where a study grew in epochs."""
-    inherited: int = 0
-    """Epochs that trial had."""
-
-
 class SearchStudy(StoredStudy):
     """A study opened, by URL or as an open storage, by the driver that holds its lease."""
 
     def __init__(self, file: StudyFile, storage: Url | str | BaseStorage) -> None:
         super().__init__(file, storage)
         self._pruner = RungPruner(file.pruning, file.objectives, file.training.epochs)
-        self._fixed = file.fixed()
         self._live: dict[int, Trial] = {}
         running = [v for v in self.views() if v.state == "RUNNING" and v.paused_at is None]
         # Trials that were killed before their values were stored come first: the sampler then
@@ -86,8 +74,13 @@ class SearchStudy(StoredStudy):
 
     def ask(self) -> TrialRequest | None:
         """Return an interrupted trial, a promoted or a new one; None where there is none now."""
+        self._note_lost()
         while self._interrupted:
             trial = self.adopt(self._interrupted.pop(0))
+            fault = None if ASKED in self.facts(trial) else self.queue.fault(compat.frozen(trial))
+            if fault is not None:
+                self.queue.refuse(compat.frozen(trial), fault)
+                continue
             if self.facts(trial).get("taken_up_at", [0, 0])[1] < MAX_STARTS:
                 return self._hand_out(trial)
             self._live[trial.number] = trial
@@ -103,8 +96,11 @@ class SearchStudy(StoredStudy):
         return self.begin() if unbegun(self.file, views) else None
 
     def begin(self) -> TrialRequest:
-        """Return a new trial, or the next point in the queue, whatever the budget says."""
-        return self._hand_out(self.optuna.ask())
+        """Return the next point in the queue, or a new trial, whatever the budget says."""
+        number = self.queue.take(self.trials(), self.views())
+        if number is not None:
+            return self._hand_out(self.adopt(number))
+        return self._hand_out(compat.begin(self.optuna, {MARK: self._mark}))
 
     def may_ask_later(self) -> bool:
         """Return whether a trial runs now: it may be given back, or let another be promoted."""
@@ -112,8 +108,14 @@ class SearchStudy(StoredStudy):
 
     def record(self, number: int, epoch: int, metrics: Mapping[str, float]) -> Action:
         """Store an epoch, unless it is there, and return what is to become of the trial."""
-        self.store(number, epoch, metrics)
-        return self.decide(number, epoch)
+        if number not in self._live:  # another program has ended it
+            return "stop"
+        try:
+            self.store(number, epoch, metrics)
+            return self.decide(number, epoch)
+        except UpdateFinishedTrialError:
+            self._note_lost()
+            return "stop"
 
     def store(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """Store an epoch of a live trial, unless the storage holds it already."""
@@ -137,7 +139,8 @@ class SearchStudy(StoredStudy):
             action: Action = stored["action"]
             promoted = action == "pause" and key_of(PROMOTION, epoch) in known
             return "go" if promoted else action
-        decision = self._pruner.decide(self.optuna, number, epoch, self.views())
+        self._note_lost()
+        decision = self._pruner.decide(self.seen(), number, epoch, self.views())
         if decision is None:
             return "go"
         self.write(trial, decision)
@@ -145,6 +148,8 @@ class SearchStudy(StoredStudy):
 
     def end(self, number: int, final: Mapping[str, float]) -> str | None:
         """Complete, prune or pause a trial at its last epoch; return its state, None if paused."""
+        if self._is_lost(number):
+            return FOREIGN
         action = self.decide(number, last_epoch(self.facts(self._live[number])))
         if action == "pause":
             self.pause(number)
@@ -177,11 +182,15 @@ class SearchStudy(StoredStudy):
 
     def give_back(self, number: int) -> None:
         """Hand a trial whose worker died out again, before any other."""
+        if self._is_lost(number):
+            return
         self.pause(number)
         self._interrupted.append(number)
 
     def fail(self, number: int, reason: str) -> str:
         """End a trial that could not go on, with the reason."""
+        if self._is_lost(number):
+            return FOREIGN
         trial = self._live[number]
         self.set(trial, "reason", reason[:2000])
         return self._end(trial, TrialEnded(state="FAIL"))
@@ -207,6 +216,19 @@ class SearchStudy(StoredStudy):
         views = self.views() if views is None else views
         return reached(self.file, views, self.launches.wall_seconds)
 
+    def _is_lost(self, number: int) -> bool:
+        """Return whether another program has ended a trial."""
+        if number in self._live and self.views()[number].state == FOREIGN:
+            self._note_lost()
+        return number not in self._live
+
+    def _note_lost(self) -> None:
+        """Record which trials another program has ended: from here on they decide nothing."""
+        for view in self.views():
+            if view.state == FOREIGN and ASKED in view.attributes:
+                self.append(TrialLost(number=view.number))
+                self._live.pop(view.number, None)
+
     def _hand_out(self, trial: Trial) -> TrialRequest:
         known = self.facts(trial)
         attempt = int(known.get("attempt", 0)) + 1
@@ -219,21 +241,16 @@ class SearchStudy(StoredStudy):
             asked: Values = known[ASKED]["values"]
             values = {**self.launches.once_fixed(self.file.space, asked), **asked}
         else:
-            values = suggest(self.file.space, trial, self._fixed)
+            values = self.suggest(trial)
             self.write(trial, TrialAsked(values=values))
         self._live[trial.number] = trial
-        return TrialRequest(
-            number=trial.number,
-            values=values,
-            attempt=attempt,
-            continues=known.get(CONTINUES),
-            inherited=int(known.get("inherited", 0)),
-        )
+        return TrialRequest.of(trial.number, values, attempt, known)
 
     def promote(self) -> TrialRequest | None:
         """Return the paused trial that ranks best, if it may go on; None where none may."""
         if not self._pruner.promotes:
             return None
+        self._note_lost()
         chosen = self._pruner.promotion(self.views())
         if chosen is None:
             return None

@@ -20,6 +20,7 @@ from tune.study.event_base import study_events
 from tune.study.events import champions_of
 from tune.study.finalist_events import FinalistsBegun
 from tune.study.folders import student_folders
+from tune.study.foreign import recognised
 from tune.study.launch import Launch, read_launches
 from tune.study.ledger import LedgerError, Look, read_looks
 from tune.study.locate import NoStudyError, StudyPlace, find_study
@@ -252,6 +253,7 @@ class StudyReader:
                 trials = [view(trial) for trial in self._study.get_trials(deepcopy=False)]
             except FileNotFoundError as gone:  # a journal that was removed since the last call
                 raise NoStudyError(f"study {place.name!r} is gone: {gone}") from None
+        trials = recognised(trials, attributes)
         found = StudySnapshot(place=place, trials=trials, attributes=attributes)
         if place.path is None and found.launches:
             found = replace(found, place=as_launched(place, found.launches[-1].file))

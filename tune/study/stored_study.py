@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -19,15 +19,19 @@ from refkd.errors import RefKDError
 from refkd.scoped import log_levels
 from refkd.urls import Url
 from tune import compat
+from tune.config.space import Values, suggest
+from tune.study.budget import unbegun
 from tune.study.event_base import key_for
 from tune.study.event_log import START, events, link
 from tune.study.events import AliasMoved, Event, StudyEvent, aliases_of, teachers_of
+from tune.study.foreign import MARK, Recogniser, check_kinds
 from tune.study.launches import Launches
 from tune.study.opening import check_schema
+from tune.study.queue import Queue
 from tune.study.samplers import make_sampler
 from tune.study.storage import open_storage
 from tune.study.trial_events import TrialEvent
-from tune.study.view import CONTINUES, SCHEMA, STAMP, TrialView, ViewCache
+from tune.study.view import FOREIGN, SCHEMA, STAMP, TrialView, ViewCache
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -44,13 +48,19 @@ class StoredStudy:
         self.file = file
         self._url = Url(storage) if isinstance(storage, Url | str) else None
         self._storage = open_storage(storage) if isinstance(storage, Url | str) else storage
-        self.optuna = _create(file, self._storage)
+        self.optuna = _create(file, self._storage, self.seen)
         """The Optuna study itself."""
         self.launches = Launches(self.optuna)
         attributes = self.optuna.user_attrs
-        self._views = ViewCache()
+        self._mark = attributes.get(MARK)
+        self._views = ViewCache(Recogniser(self._mark))
+        self.queue = Queue(self.optuna, file.space, self._mark)
+        """The points that wait."""
+        check_numbers(file.name, [trial.number for trial in self.trials()])
+        check_kinds(file.name, file.space, self.trials(), self.views())
         stamps = [event.stamp for event in events(self.views(), attributes)]
         self._place, self._digest = (stamps[-1].place, stamps[-1].digest) if stamps else (0, START)
+        self.launches.size = lambda: (self._place, len(self.trials()))
         self._keys = set(attributes)  # reading all attributes for each event would grow with them
         self._facts: dict[int, dict[str, Any]] = {}
 
@@ -87,7 +97,7 @@ class StoredStudy:
         key = key_for(event, self._keys)
         if event.IN_KEY and key in self._keys:
             return
-        self.optuna.set_user_attr(key, self._stamp(None, key, event))
+        self._store(None, key, event, lambda held: self.optuna.set_user_attr(key, held))
         self._keys.add(key)
 
     def note_aliases(self, moves: Sequence[AliasMoved]) -> None:
@@ -100,9 +110,10 @@ class StoredStudy:
 
     def enqueue(self, values: Mapping[str, Any]) -> None:
         """Put a point in the queue, unless it was tried or is there, or the budget is full."""
-        trials = self.trials()
-        room = sum(CONTINUES not in t.user_attrs for t in trials) < self.file.budget.trials
-        if room and not any(_same_point(trial, values) for trial in trials):
+        views = self.views()
+        own = [t for t, v in zip(self.trials(), views, strict=True) if v.state != FOREIGN]
+        room = unbegun(self.file, views) > sum(v.state == "WAITING" for v in views)
+        if room and not any(_same_point(trial, values) for trial in own):
             self.optuna.enqueue_trial(dict(values))
 
     def views(self) -> list[TrialView]:
@@ -111,13 +122,31 @@ class StoredStudy:
 
     def trials(self) -> list[FrozenTrial]:
         """Return all trials as Optuna holds them, in the order of their numbers."""
-        return self.optuna.get_trials(deepcopy=False)
+        found = self.optuna.get_trials(deepcopy=False)
+        if found and found[-1].number != len(found) - 1:
+            check_numbers(self.file.name, [trial.number for trial in found])
+        return found
+
+    def seen(self) -> Study:
+        """Return the study as samplers and pruners see it, with a blank for each foreign trial."""
+        pairs = zip(self.trials(), self.views(), strict=True)
+        return compat.with_trials(
+            self.optuna, [compat.blank(t) if v.state == FOREIGN else t for t, v in pairs]
+        )
 
     # One trial, which only the driver with the lease writes to -----------------------------------
 
     def adopt(self, number: int) -> Trial:
         """Return a trial that another launch has begun, or that was paused."""
         return compat.adopt(self.optuna, self.trials()[number])
+
+    def suggest(self, trial: Trial) -> Values:
+        """Let the sampler give a trial its values."""
+        try:
+            return suggest(self.file.space, trial, self.file.fixed())
+        except ValueError:
+            check_kinds(self.file.name, self.file.space, self.trials(), self.views())
+            raise
 
     def facts(self, trial: Trial) -> Mapping[str, Any]:
         """Return a trial's facts and events by key, read from the storage once."""
@@ -138,14 +167,22 @@ class StoredStudy:
     def write(self, trial: Trial, event: TrialEvent) -> None:
         """Store an event of a trial with the next place in the order, unless it is there."""
         if event.key not in self.facts(trial):
-            self.set(trial, event.key, self._stamp(trial.number, event.key, event))
+            self._store(
+                trial.number, event.key, event, lambda held: self.set(trial, event.key, held)
+            )
 
-    def _stamp(self, number: int | None, key: str, event: Event) -> dict[str, Any]:
-        """Return the content of a new event with its stamp, ready to be stored."""
-        content, launch = event.content(), self.launches.number
-        self._place += 1
-        self._digest = link(self._digest, [self._place, launch, number, key, content])
-        return {**content, STAMP: [self._place, time.time(), self._digest, launch]}
+    def _store(
+        self,
+        number: int | None,
+        key: str,
+        event: Event,
+        keep: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Let a new event be kept with its stamp; one that the storage refuses takes no place."""
+        content, launch, place = event.content(), self.launches.number, self._place + 1
+        digest = link(self._digest, [place, launch, number, key, content])
+        keep({**content, STAMP: [place, time.time(), digest, launch]})
+        self._place, self._digest = place, digest
 
     def constrain(self, trial: Trial, metrics: Mapping[str, float]) -> dict[str, float]:
         """Store and return how far each bound is missed; above 0 is missed."""
@@ -176,12 +213,22 @@ def append_unordered(study: optuna.Study, move: AliasMoved) -> None:
     study.set_user_attr(f"{move.PREFIX}{time.time_ns()}", move.content())
 
 
-def _create(file: StudyFile, storage: BaseStorage) -> optuna.Study:
+def check_numbers(name: str, numbers: Sequence[int]) -> None:
+    """Raise `RefKDError` where trials were removed from a storage: Optuna never removes any."""
+    gone = sorted(set(range(len(numbers))) - set(numbers))
+    if gone:
+        raise RefKDError(
+            f"study {name!r}: its storage has lost trial {', '.join(map(str, gone))}, on which "
+            "later ones rest; restore the storage from a copy, or give the study another name"
+        )
+
+
+def _create(file: StudyFile, storage: BaseStorage, seen: Callable[[], Study]) -> optuna.Study:
     with log_levels({"optuna": logging.WARNING}):
         study = optuna.create_study(
             study_name=file.name,
             storage=storage,
-            sampler=make_sampler(file.sampler, seed=file.seed),
+            sampler=make_sampler(file.sampler, seed=file.seed, seen=seen),
             directions=[StudyDirection.MAXIMIZE] * len(file.objectives),
             load_if_exists=True,
         )
@@ -194,6 +241,7 @@ def _create(file: StudyFile, storage: BaseStorage) -> optuna.Study:
             f"{file.objectives}; give the changed study another name"
         )
     if "schema" not in attributes:
+        study.set_user_attr(MARK, secrets.token_hex(6))
         study.set_user_attr("schema", SCHEMA)
     if stored is None:
         with warnings.catch_warnings():

@@ -12,7 +12,7 @@ from refkd.config import Config
 from tune.config.space import Value
 from tune.study.events import teachers_of
 from tune.study.ranking import champions_in, current, front_of
-from tune.study.view import CONTINUES, TrialView
+from tune.study.view import TrialView
 
 FINALISTS = "finalists"
 """The study's attribute that holds the results of its finalists."""
@@ -61,7 +61,7 @@ class Summary(Config):
     study: str
     objectives: list[str]
     wanted: int
-    """Trials of the budget, and those that continue others, which do not count against it."""
+    """Trials of the budget, those that continue others and points that could not be tried."""
     trials: list[TrialSummary]
     front: list[int]
     """Numbers of the complete trials that no other dominates, the best first objective first."""
@@ -106,7 +106,7 @@ def summarise(name: str, views: Sequence[TrialView], attributes: Mapping[str, An
     return Summary(
         study=name,
         objectives=objectives,
-        wanted=budget + sum(CONTINUES in v.attributes for v in views),
+        wanted=budget + sum(v.continues or v.refused for v in views),
         trials=[
             TrialSummary(
                 number=v.number,

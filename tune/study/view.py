@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import compress
@@ -23,6 +23,8 @@ STAMP = "stamp"
 
 ENDED_STATES = ("COMPLETE", "PRUNED", "FAIL")
 """Optuna's words for the ways in which a trial ends."""
+FOREIGN = "FOREIGN"
+"""The state of a trial that is none of the search's, whatever Optuna's is."""
 
 SCHEMA = 3
 """Version of this way of storing a study; no other is read."""
@@ -47,7 +49,7 @@ class TrialView:
 
     number: int
     state: str
-    """What became of it, by Optuna's name."""
+    """What became of it, by Optuna's name; `FOREIGN` where it is not the search's."""
     values: Values = field(default_factory=dict)
     objectives: list[float] | None = None
     attributes: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -106,7 +108,17 @@ class TrialView:
     @property
     def continues(self) -> bool:
         """Whether the trial goes on from another one's checkpoint."""
-        return CONTINUES in self.attributes
+        return CONTINUES in self.attributes and self.state != FOREIGN
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is a point of the queue that could not be tried."""
+        return self.state == "FAIL" and ENDED not in self.attributes
+
+    @property
+    def counts(self) -> bool:
+        """Whether it was begun at the expense of the budget's number of trials."""
+        return not (self.state in ("WAITING", FOREIGN) or self.refused or self.continues)
 
     @property
     def paused_at(self) -> int | None:
@@ -154,16 +166,20 @@ def view(trial: FrozenTrial) -> TrialView:
 
 
 class ViewCache:
-    """The views of a study's trials; Optuna makes a new object of each trial that changes."""
+    """The views of a study's trials; Optuna makes a new object of each trial that changes.
 
-    def __init__(self) -> None:
+    `regard` returns a trial as the study regards it.
+    """
+
+    def __init__(self, regard: Callable[[TrialView], TrialView]) -> None:
+        self._regard = regard
         self._trials: list[FrozenTrial] = []
         self._views: list[TrialView] = []
 
     def views(self, trials: list[FrozenTrial]) -> list[TrialView]:
         """Return the views of all trials of the study, given in the order of their numbers."""
         for number in changed(trials, self._trials):
-            self._views[number : number + 1] = [view(trials[number])]
+            self._views[number : number + 1] = [self._regard(view(trials[number]))]
         self._trials = trials.copy()
         return self._views.copy()
 

@@ -19,13 +19,18 @@ from tune.study.event_base import study_events
 from tune.study.finalist_events import FinalistEpochEnded, FinalistsBegun, FinalistTrained
 from tune.study.folders import finalist_folder, trial_folder
 from tune.study.launch import read_launches
-from tune.study.view import ASKED, TrialView
+from tune.study.view import ASKED, FOREIGN, TrialView
 from tune.tracking import operations as op
 from tune.tracking.lineage import Lineage
 
 CAVEATS_TAG = "refkd.marks"
 """Tag of runs and models: why their scores are not to be taken at face value."""
-STATUS: Mapping[str, op.Status] = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
+STATUS: Mapping[str, op.Status] = {
+    "COMPLETE": "FINISHED",
+    "PRUNED": "FINISHED",
+    "FAIL": "FAILED",
+    FOREIGN: "KILLED",
+}
 """MLflow's status of a run for each state in which a trial ends."""
 Curve = dict[int, tuple[float, Mapping[str, float]]]
 """Time in seconds and metrics by epoch."""
@@ -131,7 +136,8 @@ class Projection:
         end, complete = None, view.state == "COMPLETE"
         if view.state in STATUS:
             kept = view.kept if complete else {}
-            end = _end(begun.run, view.ended or asked.time, view.state, view.reason, kept)
+            last = max(stamp.time for stamp in view.stamps.values())
+            end = _end(begun.run, view.ended or last, view.state, view.reason, kept)
         folder = trial_folder(self._file.folder, view.number) if complete else None
         yield from self._student(begun, curve, end, folder)
 
@@ -147,9 +153,10 @@ class Projection:
         for call in study_events(self._attributes, FinalistsBegun):
             for place in product(call.trials, range(len(call.seeds))):
                 calls.setdefault(place, call)
+        values_of = {view.number: view.values for view in self._views}
         for number, replicate in sorted(calls):
             call, curve = calls[number, replicate], curves[number, replicate]
-            values = {**self._views[number].values, "seed": call.seeds[replicate]}
+            values = {**values_of.get(number, {}), "seed": call.seeds[replicate]}
             begun = op.BeginRun(
                 run=op.finalist_key(number, replicate),
                 time=op.milliseconds(call.begun),

@@ -10,6 +10,7 @@ from refkd.data.dataset import Dataset
 from tune.config.study_file import StudyFile
 from tune.study.events import teachers_of
 from tune.study.finalist_events import FinalistEpochEnded, FinalistTrained
+from tune.study.foreign import MARK, Recogniser
 from tune.study.view import STAMP, TrialView, ViewCache, changed
 from tune.tracking import operations as op
 from tune.tracking.lineage import Lineage, found_on_disk
@@ -35,7 +36,7 @@ class StudySource:
         self._file, self._study = file, study
         self._dataset, self._at_work = dataset, at_work
         self._lineage = Lineage(workspace=file.workspace)
-        self._cache = ViewCache()
+        self._cache = ViewCache(Recogniser(study.user_attrs.get(MARK)))
         self._views: Sequence[TrialView] = []
         self._events: frozenset[str] = frozenset()
         self._situation: tuple[dict[str, str], bool] | None = None
