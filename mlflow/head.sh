@@ -48,7 +48,7 @@ esac
 mkdir -p "$REFKD_WORKSPACE" "$HOME/.mlflow"
 password=$REFKD_WORKSPACE/admin.password
 [ -s "$password" ] || python -c 'import secrets; print(secrets.token_urlsafe(24))' >"$password"
-if [ -s "$HOME/.mlflow/credentials" ] && ! grep -qF "$(cat "$password")" "$HOME/.mlflow/credentials"; then
+if [ -s "$HOME/.mlflow/credentials" ] && ! grep -qF -f "$password" "$HOME/.mlflow/credentials"; then
   mv "$HOME/.mlflow/credentials" "$HOME/.mlflow/credentials.before"
   echo "head.sh: ~/.mlflow/credentials were another server's; they are in credentials.before now"
 fi

@@ -240,6 +240,18 @@ def cluster_file_schema() -> Path | None:
 # MLflow -------------------------------------------------------------------------------------
 
 
+def store_address(uri: str) -> str:
+    """Return a tracking store's address for MLflow, which makes the folder of a SQLite file.
+
+    It takes the text behind `sqlite:///` as the path, still quoted, unless a driver is named.
+
+    >>> store_address("sqlite:////exp%3Flr=1/mlflow.db"), store_address("http://127.0.0.1:5000")
+    ('sqlite+pysqlite:////exp%3Flr=1/mlflow.db', 'http://127.0.0.1:5000')
+    """
+    scheme, quoted, path = uri.partition(":///")
+    return f"sqlite+pysqlite:///{path}" if scheme + quoted == "sqlite:///" and "%" in path else uri
+
+
 @contextmanager
 def tracking_at(uri: str) -> Iterator[None]:
     """Set MLflow's global store and put it back: a store looks up a version's model there."""
@@ -247,7 +259,7 @@ def tracking_at(uri: str) -> Iterator[None]:
 
     is_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
     before = mlflow.get_tracking_uri() if is_set else None
-    mlflow.set_tracking_uri(uri)
+    mlflow.set_tracking_uri(store_address(uri))
     try:
         yield
     finally:

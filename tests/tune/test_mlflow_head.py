@@ -54,7 +54,7 @@ class Head:
 
 @pytest.fixture
 def head(tmp_path: Path) -> Iterator[Head]:
-    made = Head(tmp_path, reserve_port())
+    made = Head(tmp_path / "exp?lr=1 #2 %20ü", reserve_port())
     made.kept.mkdir(parents=True)
     yield made
     made.run("stop")
@@ -88,6 +88,8 @@ def test_it_is_started_once_and_stopped(head: Head, stranger: subprocess.Popen[b
     credentials = head.kept / "credentials"
     assert f"mlflow_tracking_password = {password}" in credentials.read_text()
     assert credentials.stat().st_mode & 0o077 == 0
+    assert list(head.folder.parent.iterdir()) == [head.folder]
+    assert (head.folder / "shared" / "mlflow.db").is_file()
     assert "runs already" in head.run("start")
     head.run("stop")
     assert stranger.poll() is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from typer import Option
 
 from refkd.errors import RefKDError
 from tune.cli import audit, data, evaluation, search, study
+from tune.cli.hiding import hide_arguments, hide_in_messages, print_fault
 from tune.exits import ExitCode, UnfinishedError
 
 app = typer.Typer(
@@ -62,6 +62,8 @@ def _refkd(
 
 def main() -> None:
     """Run the command and exit with its `ExitCode`; what a user can mend is one line."""
+    hide_arguments()
+    hide_in_messages()
     try:
         app()
     except RefKDError as error:
@@ -70,6 +72,6 @@ def main() -> None:
         console = Console(stderr=True, soft_wrap=True)
         console.print(f"refkd: {error}", style="red", markup=False, highlight=False)
         sys.exit(error.code if isinstance(error, UnfinishedError) else ExitCode.MISTAKE)
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
+        print_fault(error)
         sys.exit(ExitCode.FAULT)

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from refkd.errors import RefKDError
+from refkd.masking import masked
 from tune.display.ui import Page
 
 START_SECONDS, END_SECONDS = 120.0, 5.0
@@ -73,7 +74,7 @@ def _log(name: str, folder: Path) -> Path:
 
 
 def _failed(name: str, folder: Path, *, late: bool) -> RefKDError:
-    text = _log(name, folder).read_text(encoding="utf-8", errors="replace")
+    text = masked(_log(name, folder).read_text(encoding="utf-8", errors="replace"))
     what = "does not answer" if late else "ended by itself"
     return RefKDError(f"{name} {what}: {' '.join(text.split())[-400:] or 'it printed nothing'}")
 

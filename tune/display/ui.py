@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 
 from refkd.errors import RefKDError
 from refkd.urls import Url
@@ -92,12 +93,12 @@ def _mlflow(uri: Url, experiment: str, champions: set[int], port: int) -> Page:
         ],
         environment={
             # Not on the command line: it may hold a password.
-            "MLFLOW_BACKEND_STORE_URI": uri.reveal(),
+            "MLFLOW_BACKEND_STORE_URI": compat.store_address(uri.reveal()),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         },
-        shown=f"mlflow ui --backend-store-uri {uri} --host {HOST} --port {port}",
+        shown=f"mlflow ui --backend-store-uri {quote(str(uri))} --host {HOST} --port {port}",
         port=port,
         option="--mlflow-port",
     )
@@ -105,9 +106,9 @@ def _mlflow(uri: Url, experiment: str, champions: set[int], port: int) -> Page:
 
 def _links(uri: Url, experiment: str, champions: set[int]) -> dict[str, str]:
     """Return paths in MLflow's pages: the study's runs as charts, champions beside teachers."""
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    from tune.tracking.store import connect
     from tune.tracking.target import client_settings
 
     store = store_file(uri)
@@ -118,7 +119,7 @@ def _links(uri: Url, experiment: str, champions: set[int]) -> dict[str, str]:
         )
     try:
         with client_settings():
-            client = MlflowClient(tracking_uri=uri.reveal())
+            client = connect(uri)
             held = client.get_experiment_by_name(experiment)
             if held is None:
                 return {}
@@ -148,7 +149,8 @@ def _dashboard(storage: Url, study_id: int, port: int, *, writable: bool) -> Pag
         address=f"http://{HOST}:{port}/dashboard/studies/{study_id}",
         command=[sys.executable, "-m", "tune.display.dashboard"],
         config=json.dumps(settings),
-        shown=f"optuna-dashboard {str(storage).removeprefix(JOURNAL)} --host {HOST} --port {port}",
+        shown=f"optuna-dashboard {quote(str(storage).removeprefix(JOURNAL))} --host {HOST} "
+        f"--port {port}",
         port=port,
         option="--dashboard-port",
     )

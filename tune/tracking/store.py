@@ -12,6 +12,7 @@ from mlflow.entities import LoggedModel, LoggedModelStatus, Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from refkd.urls import Url
+from tune import compat
 from tune.tracking.operations import NOTE_TAG
 from tune.tracking.target import Target
 
@@ -29,7 +30,8 @@ PAGE = 1000
 
 def connect(uri: Url) -> MlflowClient:
     """Return a client of a tracking server or store and of its registry."""
-    return MlflowClient(tracking_uri=uri.reveal(), registry_uri=uri.reveal())
+    address = compat.store_address(uri.reveal())
+    return MlflowClient(tracking_uri=address, registry_uri=address)
 
 
 @dataclass(frozen=True, kw_only=True)
