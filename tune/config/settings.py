@@ -93,8 +93,8 @@ class Tracking(Config):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     uri: Url | None = None
-    """Tracking server or store; null for a SQLite file in the workspace. `${NAME}` in it stands
-    for a variable of the environment."""
+    """Tracking server or store; null for MLFLOW_TRACKING_URI, else a SQLite file in the workspace.
+    `${NAME}` in it stands for a variable of the environment."""
     enabled: bool = True
     """False runs the search without any record in MLflow."""
     experiment: str | None = None
