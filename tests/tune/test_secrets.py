@@ -30,7 +30,7 @@ from tune.cli import main
 
 SECRETS = ("s3cret-word", "p")
 """A password that no other word holds, and one that many hold."""
-WAYS = ("down", "slow", "401", "403")
+WAYS = ("down", pytest.param("slow", marks=pytest.mark.system), "401", "403")
 COMMANDS = {
     "sync": [],
     "status": [],
