@@ -15,13 +15,14 @@ from support.project import ROOT, project_files
 from refkd.errors import DataError, RefKDError
 from tune import cli
 from tune.execution.jobs import InterruptedSearchError
-from tune.exits import ExitCode, NoneCompleteError, UnfinishedError
+from tune.exits import ClusterLostError, ExitCode, NoneCompleteError, UnfinishedError
 
 ENDS: list[tuple[BaseException, ExitCode]] = [
     (RefKDError("field: value; remedy"), ExitCode.MISTAKE),
     (DataError("file: fault; remedy"), ExitCode.MISTAKE),
     (UnfinishedError("2 trials left; free some space"), ExitCode.LEFT),
     (NoneCompleteError("no trial completed"), ExitCode.NONE_COMPLETE),
+    (ClusterLostError("Ray died; run the same command again"), ExitCode.RUN_AGAIN),
     (InterruptedSearchError("stopped; run the same command again"), ExitCode.INTERRUPTED),
     (KeyboardInterrupt(), ExitCode.INTERRUPTED),
     (ZeroDivisionError("nobody thought of this"), ExitCode.FAULT),

@@ -11,11 +11,13 @@ from __future__ import annotations
 import json
 import math
 import operator
+import os
+import signal
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
 if TYPE_CHECKING:
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, Trial, TrialState
     from ray.tune.experiment import Trial as RayTrial
+
+# Python -------------------------------------------------------------------------------------
+
+end_process: Callable[[int], NoReturn] = os._exit
+"""Ends this process with an exit code, whatever its threads do; documented, but for its name."""
 
 # Optuna: studies and trials -----------------------------------------------------------------
 
@@ -192,6 +199,44 @@ AUTOSCALING_OPTION = "--autoscaling-config="
 """Begins the word with which Ray names a cluster's file to its autoscaler's process."""
 KUBERAY_VARIABLE = "RAY_USAGE_STATS_KUBERAY_IN_USE"
 """Set to 1 by KubeRay's operator in every pod."""
+
+
+RAY_PROCESSES = ("gcs_server", "raylet")
+"""Names of the processes without which a Ray that `ray.init` has started cannot go on."""
+
+
+def in_folder(folder: Path) -> dict[str, Any]:
+    """Return the arguments with which `ray.init` keeps all its files in a folder."""
+    return {"_temp_dir": str(folder)}
+
+
+@contextmanager
+def raylet_silenced() -> Iterator[None]:
+    """Print nothing of what Ray's own processes say: it goes to stdout, where JSON may be."""
+    from ray._private import worker
+
+    before = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
+
+
+def end_tune_soon() -> bool:
+    """Have a run of Tune end after its current step; return False where none has begun.
+
+    It is what Tune does at SIGUSR1, and at Ctrl-C unless `TUNE_SIGNALS` are set.
+    """
+    handler = signal.getsignal(signal.SIGUSR1)
+    if not callable(handler) or getattr(handler, "__module__", "") != "ray.tune.tune":
+        return False
+    handler(signal.SIGUSR1, None)
+    return True
+
+
+TUNE_SIGNALS = {"TUNE_DISABLE_SIGINT_HANDLER": "1"}
+"""Variables that keep Tune from handling Ctrl-C."""
 
 
 def draining_nodes() -> Collection[str]:

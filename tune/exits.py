@@ -44,3 +44,15 @@ class NoneCompleteError(UnfinishedError):
     """Training that has ended with nothing to go on from."""
 
     code = ExitCode.NONE_COMPLETE
+
+
+class InterruptedSearchError(UnfinishedError):
+    """Work was stopped by the user, or a signal; the message says how to continue."""
+
+    code = ExitCode.INTERRUPTED
+
+
+class ClusterLostError(UnfinishedError):
+    """Ray has died under the work; the message says what of it."""
+
+    code = ExitCode.RUN_AGAIN

@@ -154,7 +154,8 @@ def environment_with(hooks: list[chaos_hooks.Hook], folder: Path) -> dict[str, s
         text = f"from chaos_hooks import Epochs, Kill, Slow, install\n\n{install}\n"
         (folder / "sitecustomize.py").write_text(text, encoding="utf-8")
         shutil.copy(chaos_hooks.__file__, folder)  # beside it, `tests/refkd` would hide refkd
-        environment["PYTHONPATH"] = str(folder)
+        places = (str(folder), environment.get("PYTHONPATH"))
+        environment["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
     return environment
 
 

@@ -9,6 +9,7 @@ import inspect
 import json
 import math
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -236,6 +237,51 @@ def test_the_variable_of_kuberay() -> None:
 
     with upstream("KubeRay sets another variable: name it, or its autoscaler is not known of"):
         assert usage_constants.KUBERAY_ENV == compat.KUBERAY_VARIABLE
+
+
+def test_ray_keeps_its_files_where_it_is_told_and_runs_these_processes(tmp_path: Path) -> None:
+    """That it does so in a real run holds `test_search_lost.py`."""
+    import ray
+    from ray._private import parameter, services
+
+    with upstream("Ray takes another argument for its folder: name it, or /tmp/ray is left"):
+        (name,) = compat.in_folder(tmp_path)
+        assert f'"{name}"' in inspect.getsource(ray.init)
+        assert "temp_dir" in inspect.signature(parameter.RayParams).parameters
+    with upstream("Ray runs under other names: find them, or its death is not noticed"):
+        programs = {
+            Path(p).name for p in (services.RAYLET_EXECUTABLE, services.GCS_SERVER_EXECUTABLE)
+        }
+        assert programs == set(compat.RAY_PROCESSES)
+
+
+def test_ray_prints_what_its_processes_say_by_this_function() -> None:
+    from ray._private import worker
+
+    with upstream("Ray prints otherwise what its raylet says: find how, or JSON is spoilt"):
+        before = worker.print_to_stdstream
+        assert before.__name__ in worker.listen_error_messages.__code__.co_names
+        with compat.raylet_silenced():
+            assert worker.print_to_stdstream is not before
+        assert worker.print_to_stdstream is before
+
+
+def test_tune_ends_soon_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.tune import tune
+
+    (variable,) = compat.TUNE_SIGNALS
+    monkeypatch.setenv(variable, compat.TUNE_SIGNALS[variable])
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    try:
+        with upstream("Tune is interrupted otherwise: find how, or signals do not end it calmly"):
+            assert not compat.end_tune_soon(), "no run has begun"
+            interrupted = tune._setup_signal_catching()
+            assert signal.getsignal(signal.SIGINT) is kept[signal.SIGINT]
+            assert compat.end_tune_soon()
+            assert interrupted.is_set()
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 def test_ray_brings_a_schema_of_cluster_files() -> None:

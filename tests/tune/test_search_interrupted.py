@@ -1,4 +1,4 @@
-"""Ctrl-C in a search: once to stop cleanly, twice to stop at once, and the next launch goes on."""
+"""Signals in a search: once to stop cleanly, twice at once, and the next launch goes on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 from support.chaos import Workspace, assert_sound, wait_for, wait_for_end
@@ -60,6 +61,34 @@ def test_ctrl_c_stops_once_cleanly_and_twice_at_once(slow: Workspace) -> None:
     assert slow.search() == 0, slow.said()
     assert_sound(slow, trials=TRIALS)
     assert slow.refkd("doctor").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "send", "code"),
+    [
+        (signal.SIGTERM, os.kill, 143),
+        (signal.SIGTERM, os.killpg, 143),
+        (signal.SIGHUP, os.killpg, 129),
+    ],
+)
+def test_a_signal_to_the_driver_or_to_all_of_its_group_stops_it(
+    number: signal.Signals, send: Callable[[int, int], None], code: int, slow: Workspace
+) -> None:
+    """To all of them, Ray's own processes among them, it is sent by a terminal or a scheduler."""
+    with slow.driver() as driver:
+        wait_for(lambda: begun(slow) >= 3, driver)
+        send(driver.pid, number)
+        assert driver.wait(timeout=300) == code
+        wait_for_end(driver)
+    assert said(slow).endswith("run the same command again to continue")
+    for word in ("Traceback", "***", "stack trace"):  # of Python, of C++
+        assert word not in slow.said()
+    assert slow.search() == 0, slow.said()
+    assert_sound(slow, trials=TRIALS)
+
+
+def said(workspace: Workspace) -> str:
+    return " ".join(workspace.said().split())
 
 
 def test_ctrl_c_before_the_first_trial_says_how_to_continue(slow: Workspace) -> None:

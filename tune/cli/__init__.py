@@ -1,77 +1,66 @@
-"""The `refkd` command: one file a command group, heavy imports inside the commands."""
+"""The `refkd` command: one file a command group, heavy imports inside the commands.
+
+This file imports nothing but the standard library before signals are heard.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Any
 
-import typer
-from typer import Option
-
-from refkd.errors import RefKDError
-from tune.cli import audit, data, evaluation, search, study
-from tune.cli.hiding import hide_arguments, hide_in_messages, print_fault
-from tune.exits import ExitCode, UnfinishedError
-
-app = typer.Typer(
-    name="refkd",
-    help=(
-        "Search the hyperparameters of Reflective Knowledge Distillation for video moment "
-        "retrieval.\n\n"
-        "Start with `refkd init study.yaml`, then `refkd search study.yaml`."
-    ),
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # else each start would import Markdown, highlighting and tracebacks
-    context_settings={"max_content_width": 100},
-)
-app.add_typer(data.app, name="data", help="Prepare, simulate and show datasets.")
-app.add_typer(audit.cluster_app, name="cluster", help="Check cluster files and running clusters.")
-for _command in (
-    *(search.init, search.schema, search.search, search.share),
-    *(study.status, study.best, evaluation.finalists, evaluation.evaluate),
-    *(audit.doctor, audit.replay, study.bill, audit.export),
-    *(evaluation.reproduce, search.teach, study.report, evaluation.predict, evaluation.promote),
-    *(study.watch, study.compare, study.ui, audit.sync),
-):
-    app.command()(_command)
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import version
-
-        names = ("torch", "ray", "optuna", "mlflow")
-        versions = ", ".join(f"{name} {version(name)}" for name in names)
-        typer.echo(f"refkd {version('refkd')} ({versions})")
-        raise typer.Exit
-
-
-@app.callback()
-def _refkd(
-    version: Annotated[
-        bool,
-        Option(
-            "--version", help="Print the versions in use.", callback=_print_version, is_eager=True
-        ),
-    ] = False,
-) -> None:
-    pass
+_PROGRAM = "__main__"
 
 
 def main() -> None:
     """Run the command and exit with its `ExitCode`; what a user can mend is one line."""
+    from tune import stopping
+
+    stopping.hear_signals()
+    code: str | int | None = None
+    try:
+        _run()
+    except SystemExit as end:
+        code = end.code
+    from inspect import currentframe
+
+    here = currentframe()
+    caller = here.f_back if here is not None else None
+    if caller is None or caller.f_globals.get("__name__") != _PROGRAM:  # the process goes on
+        stopping.ignore_signals()
+    elif stopping.is_stopping():
+        stopping.end_stopped(code)
+    sys.exit(code)
+
+
+def _run() -> None:
+    from contextlib import suppress
+
+    from refkd.errors import RefKDError
+    from tune.cli.hiding import hide_arguments, hide_in_messages, print_fault
+    from tune.exits import ExitCode, UnfinishedError
+
     hide_arguments()
     hide_in_messages()
     try:
+        from tune.cli.program import app
+
         app()
     except RefKDError as error:
         from rich.console import Console
 
         console = Console(stderr=True, soft_wrap=True)
-        console.print(f"refkd: {error}", style="red", markup=False, highlight=False)
+        with suppress(OSError):  # the terminal may have hung up
+            console.print(f"refkd: {error}", style="red", markup=False, highlight=False)
         sys.exit(error.code if isinstance(error, UnfinishedError) else ExitCode.MISTAKE)
     except Exception as error:
         print_fault(error)
         sys.exit(ExitCode.FAULT)
+
+
+def __getattr__(name: str) -> Any:
+    """Import the commands when a program asks for them."""
+    if name != "app":
+        raise AttributeError(f"module 'tune.cli' has no attribute {name!r}")
+    from tune.cli.program import app
+
+    return app

@@ -9,6 +9,7 @@ import typer
 from typer import Argument, Option
 
 from tune.cli.command import JsonOption, Output, printed
+from tune.stopping import to_be_unwound
 
 if TYPE_CHECKING:
     from refkd.data.dataset import Dataset
@@ -47,17 +48,18 @@ def prepare(
     """
     from refkd.data.prepare import prepare as make
 
-    prepared = make(
-        dataset,
-        annotations=annotations,
-        features=features,
-        words=words,
-        out=out,
-        missing_features=missing_features,
-        jobs=jobs,
-        extractor=extractor,
-        progress=not as_json,
-    )
+    with to_be_unwound():
+        prepared = make(
+            dataset,
+            annotations=annotations,
+            features=features,
+            words=words,
+            out=out,
+            missing_features=missing_features,
+            jobs=jobs,
+            extractor=extractor,
+            progress=not as_json,
+        )
     return _shown(prepared)
 
 
@@ -88,7 +90,10 @@ def simulate(
 
     options = {n: v for n, v in context.params.items() if v is not None}
     given = {n: v for n, v in options.items() if n in SimulationConfig.model_fields}
-    return _shown(make(out=out, config=_settings(config, given), annotations=annotations))
+    settings = _settings(config, given)
+    with to_be_unwound():
+        made = make(out=out, config=settings, annotations=annotations)
+    return _shown(made)
 
 
 @app.command()

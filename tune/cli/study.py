@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from typer import Argument, Option
 
 from refkd.errors import RefKDError
@@ -143,10 +142,7 @@ def watch(
     reader = StudyReader(study)
     if once:
         return Output(search_status(reader.read()), lambda console, now: console.print(draw(now)))
-    try:
-        last = run(make_console(), reader, every=every)
-    except KeyboardInterrupt:
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    last = run(make_console(), reader, every=every)
     code = ExitCode.LEFT if last.phase == "stopped" else outcome(last.summary)
     return Output(last, lambda *_: None, code)
 

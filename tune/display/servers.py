@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from refkd.errors import RefKDError
 from refkd.masking import masked
 from tune.display.ui import Page
+from tune.stopping import end_is_wanted, signals_for_children, to_be_unwound
 
 START_SECONDS, END_SECONDS = 120.0, 5.0
 """For a server to answer, and to end before it is killed."""
@@ -24,10 +25,11 @@ START_SECONDS, END_SECONDS = 120.0, 5.0
 def serve(pages: Sequence[Page], ready: Callable[[], None]) -> None:
     """Run the servers of some pages until Ctrl-C or SIGTERM, which ends them all.
 
-    `ready` is called when all answer. Raises `RefKDError` with the end of its log where one ends.
+    `ready` is called when all answer. Raises `RefKDError` with the end of its log where one ends,
+    `KeyboardInterrupt` where the signal comes before.
     """
     running: dict[str, subprocess.Popen[bytes]] = {}
-    with TemporaryDirectory(prefix="refkd-ui-") as folder:
+    with to_be_unwound(), TemporaryDirectory(prefix="refkd-ui-") as folder:
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             waiting = [page for page in pages if page.command]
@@ -45,7 +47,9 @@ def serve(pages: Sequence[Page], ready: Callable[[], None]) -> None:
                         ready()
                 time.sleep(0.3)
         except KeyboardInterrupt:
-            return
+            if waiting:
+                raise
+            end_is_wanted()
         finally:
             _end(list(running.values()))
             signal.signal(signal.SIGTERM, before)
@@ -57,7 +61,7 @@ def _start(page: Page, folder: Path) -> subprocess.Popen[bytes]:
         path = folder / f"{page.name}.json"  # the folder is its owner's alone
         path.write_text(page.config, encoding="utf-8")
         command.append(str(path))
-    with _log(page.name, folder).open("wb") as output:
+    with _log(page.name, folder).open("wb") as output, signals_for_children():
         # A session of its own: the workers that it starts are ended with it, by us alone.
         return subprocess.Popen(
             command,

@@ -19,6 +19,7 @@ from refkd.errors import RefKDError
 from refkd.scoped import handlers_kept, log_levels, variables
 from tune import compat
 from tune.config.limits import Resources
+from tune.execution.local_ray import local_ray
 
 _log = logging.getLogger(__name__)
 
@@ -53,37 +54,23 @@ def ray_session(resources: Resources, *, address: str | None) -> Iterator[None]:
 def joined(address: str | None, *, level: int = logging.ERROR) -> Iterator[None]:
     """Run the body with Ray as a search wants it: started here, or joined at `address`.
 
-    Raises `RefKDError` where no cluster can be joined.
+    Raises `RefKDError` where no cluster can be joined, `ClusterLostError` where one that was
+    started here dies under the body.
     """
     with variables(_ENVIRONMENT, kept=["PYTHONBREAKPOINT"]), handlers_kept(signal.SIGTERM):
         import ray
 
-        with log_levels({"ray": level, compat.TOKEN_LOGGER: logging.ERROR}):
+        levels = {"ray": level, compat.TOKEN_LOGGER: logging.ERROR}
+        with log_levels(levels), compat.raylet_silenced():
             if address is None:
-                _start(level)
-            else:
-                _join(address, level)
+                with local_ray(level):
+                    yield
+                return
+            _join(address, level)
             try:
                 yield
             finally:
                 ray.shutdown()
-
-
-def _start(level: int) -> None:
-    """Start Ray here, with its files, such as its token, readable by this user alone."""
-    import ray
-
-    before = os.umask(0o077)
-    try:
-        ray.init(
-            address="local",  # else it would join a cluster of this machine
-            num_cpus=os.cpu_count() or 1,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=level,
-        )
-    finally:
-        os.umask(before)
 
 
 def _join(address: str, level: int) -> None:

@@ -18,7 +18,8 @@ from refkd.training.student import StudentConfig
 from refkd.training.teacher import Teacher, TeacherConfig, find_teacher
 from refkd.urls import Url
 from tune.config.limits import Resources
-from tune.exits import ExitCode, UnfinishedError
+from tune.exits import InterruptedSearchError
+from tune.listener import AGAIN, STOPPED
 from tune.study.folders import teacher_folder
 
 CHECKPOINTS = "checkpoints"
@@ -136,17 +137,9 @@ class JobList:
         self._listener.job_ended(job, end)
 
 
-class InterruptedSearchError(UnfinishedError):
-    """A run of jobs was stopped by the user; the message says how to continue."""
-
-    code = ExitCode.INTERRUPTED
-
-
 def interrupted(left: int, total: int, what: str) -> InterruptedSearchError:
     """Return the error of a run that was stopped with jobs left."""
-    return InterruptedSearchError(
-        f"stopped with {left} of {total} {what} left; run the same command again to continue"
-    )
+    return InterruptedSearchError(f"stopped with {left} of {total} {what} left; {AGAIN}")
 
 
 @contextmanager
@@ -155,9 +148,7 @@ def stopped_at_once() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise InterruptedSearchError(
-            "stopped at once; run the same command again to continue"
-        ) from None
+        raise InterruptedSearchError(STOPPED) from None
 
 
 def trained_network(folder: Path) -> Teacher | FrozenStudent | None:

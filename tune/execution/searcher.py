@@ -14,6 +14,7 @@ from tune.execution.jobs import JobEnd, JobList, TrainingJob
 from tune.execution.preemption import NodeLeavingError
 from tune.execution.study_jobs import SearchJobs
 from tune.execution.worker import FAILED, FINAL, METRICS
+from tune.stopping import is_stopping
 
 JobSource = JobList | SearchJobs
 """What hands out the jobs of a run, takes their epochs and ends, and decides when one stops."""
@@ -74,8 +75,9 @@ class JobSearcher(Searcher):
         if end is None and error:
             text = self.errors.get(trial_id) or "the worker process died"
             leaves = NodeLeavingError.__name__ in text
-            if leaves or self._deaths[job.key] < self._retries:
-                self._deaths[job.key] += not leaves
+            spared = leaves or is_stopping()  # what stops a driver may meet its workers too
+            if spared or self._deaths[job.key] < self._retries:
+                self._deaths[job.key] += not spared
                 self._source.give_back(job)
                 return
             end = JobEnd(failed=text.splitlines()[-1], died=True)

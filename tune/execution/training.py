@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 
 import ray.tune
 
-from refkd.scoped import handlers_kept, log_levels
+from refkd.scoped import handlers_kept, log_levels, variables
 from tune import compat
 from tune.execution.jobs import JobList, JobListener, TrainingJob, Workplace, interrupted
 from tune.execution.searcher import JobScheduler, JobSearcher, JobSource
 from tune.execution.worker import train_job
 from tune.exits import UnfinishedError
+from tune.stopping import stopped_calmly
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +77,8 @@ def run_jobs(
             compat.credentials_withheld(),
             log_levels({"ray.tune": logging.CRITICAL}),
             handlers_kept(signal.SIGINT, signal.SIGUSR1),
+            stopped_calmly(compat.end_tune_soon) as heard,
+            variables(compat.TUNE_SIGNALS if heard else {}),
             warnings.catch_warnings(),
         ):
             # Ray's own use of deprecated interfaces is nothing a user can mend.

@@ -12,6 +12,7 @@ from refkd.files import sha256_file
 from refkd.retriever import RECORD, WEIGHTS, Retriever
 from refkd.urls import Url
 from tune import compat
+from tune.stopping import to_be_unwound
 from tune.tracking.lineage import HASH_TAG
 from tune.tracking.target import client_settings, store_file
 
@@ -50,6 +51,7 @@ def load_model(model: str, *, tracking: Url) -> tuple[Retriever, str, dict[str, 
     with (
         client_settings(),
         compat.tracking_at(tracking.reveal()),
+        to_be_unwound(),
         TemporaryDirectory(prefix="refkd-") as scratch,
     ):
         version = _version(tracking, **named.groupdict())

@@ -25,6 +25,7 @@ from typing import Any
 from refkd.errors import RefKDError
 from refkd.scoped import log_levels
 from refkd.urls import Url
+from tune.stopping import to_be_unwound
 from tune.study.driver_lock import DriverLock, driver_lock, settle_journal
 from tune.study.opening import check_schema
 from tune.study.storage import StorageError, close_storage, file_of, is_journal, open_storage
@@ -113,7 +114,7 @@ def lease(
         raise _refusal(study, _lock_holder(url, study))
     try:
         held = _HeldLease(url, study, lock, renewal=renewal, expiry=expiry)
-        with _interrupts_heard():
+        with _interrupts_heard(), to_be_unwound():
             held.begin(objectives)
             try:
                 yield held.me

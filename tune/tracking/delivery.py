@@ -17,6 +17,7 @@ from tenacity import RetryCallState, Retrying, retry_if_not_exception_type, wait
 from tenacity.nap import sleep_using_event
 
 from refkd.masking import masked
+from tune.stopping import is_stopping
 from tune.tracking.cursor import Cursor
 from tune.tracking.operations import EndRun, LogEpoch, Operation, RefusedError
 from tune.tracking.target import Target, client_settings
@@ -33,6 +34,8 @@ PATIENCE = 5
 """How often an operation may fail while the server answers other requests."""
 POLL = 0.1
 """Seconds between two checks of the thread while a delivery is closed."""
+HURRY = 3.0
+"""Seconds that a delivery may take to close once a signal stops the program."""
 GATHER = 0.5
 """Seconds between two calls of the source, in which epochs gather: a run's are sent at once."""
 SLOW, LATE = 0.5, 3
@@ -87,6 +90,8 @@ class Delivery:
         with self._settings:
             while self._thread.is_alive():
                 limit = min(seconds, struggling) if self._struggles else seconds
+                if is_stopping():
+                    limit = min(limit, HURRY)
                 left = begun + limit - time.monotonic()
                 if left <= 0:
                     break

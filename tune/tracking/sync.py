@@ -50,7 +50,8 @@ def sync(study: Path, *, everything: bool = False) -> Synced:
         try:
             done = delivery.close(threading.TIMEOUT_MAX)
         except KeyboardInterrupt:  # the rest is left to the next call
-            done = delivery.close(0)
+            delivery.close(0)
+            raise
     server, refused = str(target.uri), str(target.refused)
     return Synced(study=file.name, server=server, refused_file=refused, **asdict(done))
 
