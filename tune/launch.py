@@ -29,6 +29,7 @@ from tune.study.environment import environment
 from tune.study.events import TeacherTrained, teachers_of
 from tune.study.folders import trial_folder
 from tune.study.growth import check_growth, continue_survivors, warm_points
+from tune.study.home import settle
 from tune.study.inputs import check_inputs, check_simulated, idle_workers
 from tune.study.lease import lease
 from tune.study.locate import place_of
@@ -59,6 +60,9 @@ def search(
         dataset = open_dataset(file, shown)
         opened = SearchStudy(file, url)
         check_growth(file, opened.launches.all())
+        came_from = settle(opened)
+        if came_from is not None and (came_from.is_double or opened.left()):
+            shown.stage(str(came_from))
         return _Launch(bind_search(opened, dataset), shown).run(address)
 
 

@@ -320,3 +320,19 @@ def test_the_addresses_of_pages(page: str, parts: list[str], scripts: str) -> No
     for word in words:
         with upstream(f"MLflow's pages know no {word!r}: look the address up in a browser"):
             assert re.search(rf"(?<![\w]){re.escape(word)}(?![\w-])", scripts) is not None
+
+
+def test_a_store_holds_where_files_lie_in_these_columns(empty_store: Path) -> None:
+    with closing(sqlite3.connect(empty_store)) as connection:
+        for table, column in compat.SQL_ARTIFACTS:
+            with upstream(f"MLflow keeps where files lie elsewhere than in {table}.{column}"):
+                connection.execute(f"SELECT {column} FROM {table}").fetchall()
+        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        held = {
+            (table, column[1])
+            for (table,) in found.fetchall()
+            for column in connection.execute(f"PRAGMA table_info({table})")
+            if column[1] in ("artifact_location", "artifact_uri", "storage_location")
+        }
+    with upstream("MLflow keeps where files lie in more tables: name them in SQL_ARTIFACTS"):
+        assert held == set(compat.SQL_ARTIFACTS)

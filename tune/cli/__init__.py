@@ -11,7 +11,9 @@ from typer import Option
 
 from refkd.errors import RefKDError
 from tune.cli import audit, data, evaluation, search, study
+from tune.cli.encoding import readable_paths
 from tune.exits import ExitCode, UnfinishedError
+from tune.study.user import name_the_user
 
 app = typer.Typer(
     name="refkd",
@@ -62,8 +64,10 @@ def _refkd(
 
 def main() -> None:
     """Run the command and exit with its `ExitCode`; what a user can mend is one line."""
+    name_the_user()
     try:
-        app()
+        with readable_paths():
+            app()
     except RefKDError as error:
         from rich.console import Console
 

@@ -19,6 +19,7 @@ from refkd.errors import RefKDError
 from refkd.scoped import handlers_kept, log_levels, variables
 from tune import compat
 from tune.config.limits import Resources
+from tune.execution.token import token_without_home
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ def joined(address: str | None, *, level: int = logging.ERROR) -> Iterator[None]
 
     Raises `RefKDError` where no cluster can be joined.
     """
-    with variables(_ENVIRONMENT, kept=["PYTHONBREAKPOINT"]), handlers_kept(signal.SIGTERM):
+    own = _ENVIRONMENT | (token_without_home() if address is None else {})
+    with variables(own, kept=["PYTHONBREAKPOINT"]), handlers_kept(signal.SIGTERM):
         import ray
 
         with log_levels({"ray": level, compat.TOKEN_LOGGER: logging.ERROR}):

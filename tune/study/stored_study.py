@@ -93,6 +93,10 @@ class StoredStudy:
             self.note(IDENTITY, secrets.token_hex(6))
         return str(self.optuna.user_attrs[IDENTITY])
 
+    def renew_identity(self) -> None:
+        """Tell this study from the one that it is a copy of."""
+        self.note(IDENTITY, secrets.token_hex(6))
+
     def append(self, event: StudyEvent) -> None:
         """Store an event of the study, unless a driver that was killed stored it already."""
         key = key_for(event, self._keys)
