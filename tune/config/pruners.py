@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from refkd.scoped import log_levels
-from tune.config.faults import wanted
 from tune.config.keys import nearest
 
 if TYPE_CHECKING:
@@ -49,6 +48,8 @@ def make_pruner(pruning: Pruning, epochs: int) -> BasePruner:
 
 def pruner_fault(pruning: Pruning, epochs: int) -> tuple[str | None, str] | None:
     """Return the option that is wrong, if one alone is, and why; None where all is well."""
+    from tune.config.faults import wanted  # brings torch along, which a search does not need here
+
     taken = _class_of(pruning).__init__
     hints = get_type_hints(taken)
     known = [name for name in inspect.signature(taken).parameters if name != "self"]
