@@ -195,6 +195,10 @@ def journal_lock(path: Path) -> Path:
 
 TOKEN_LOGGER = "ray._private.authentication"
 """The logger that warns at every start that a token is in use."""
+TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Variables with the token itself, and with the path of its file."""
+TOKEN_FILE = Path(".ray", "auth_token")
+"""Where Ray keeps its token in the home, unless a variable names it."""
 AUTOSCALING_OPTION = "--autoscaling-config="
 """Begins the word with which Ray names a cluster's file to its autoscaler's process."""
 KUBERAY_VARIABLE = "RAY_USAGE_STATS_KUBERAY_IN_USE"
@@ -283,6 +287,14 @@ def cluster_file_schema() -> Path | None:
 
 
 # MLflow -------------------------------------------------------------------------------------
+
+SQL_ARTIFACTS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+)
+"""Tables and columns of a store that hold where files lie, as URIs."""
 
 
 def store_address(uri: str) -> str:

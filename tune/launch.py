@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -28,6 +29,8 @@ from tune.study.environment import environment
 from tune.study.events import TeacherTrained, teachers_of
 from tune.study.folders import trial_folder
 from tune.study.growth import check_growth, continue_survivors, warm_points
+from tune.study.home import settle
+from tune.study.inputs import check_inputs, check_simulated, idle_workers
 from tune.study.lease import lease
 from tune.study.locate import place_of
 from tune.study.search_study import SearchStudy
@@ -52,12 +55,14 @@ def search(
     file = study if isinstance(study, StudyFile) else load_study_file(study)
     url = place_of(file).storage
     held = lease(url, file.name, objectives=len(file.objectives))
-    if file.simulate is None:
-        Dataset.open(file.dataset)  # before the study is made: a wrong path is no launch
+    check_inputs(file)
     with stopped_at_once(), reporter or Reporter() as shown, held:
         dataset = open_dataset(file, shown)
         opened = SearchStudy(file, url)
         check_growth(file, opened.launches.all())
+        came_from = settle(opened)
+        if came_from is not None and (came_from.is_double or opened.left()):
+            shown.stage(str(came_from))
         return _Launch(bind_search(opened, dataset), shown).run(address)
 
 
@@ -74,8 +79,10 @@ class _Launch:
     def run(self, address: str | None) -> Summary:
         if address is None:
             slow = advice(self.file.training.precision, self.file.resources.device)
-            if slow is not None:
-                self.reporter.stage(slow)
+            idle = idle_workers(self.file, os.cpu_count() or 1)
+            for said in (slow, idle):
+                if said is not None:
+                    self.reporter.stage(said)
         teachers = self.jobs.teachers.values()
         self._begin()
         # Also where nothing is left to train: what an outage kept from MLflow is sent now.
@@ -162,7 +169,9 @@ def open_dataset(file: StudyFile, reporter: Reporter) -> Dataset:
     if isinstance(path, Path) and not path.exists() and file.simulate is not None:
         reporter.stage(f"simulating {path}")
         simulate(out=path, config=file.simulate)
-    return Dataset.open(path)
+    dataset = Dataset.open(path)
+    check_simulated(file, dataset)
+    return dataset
 
 
 def missing_teachers(jobs: Iterable[TrainingJob]) -> list[TrainingJob]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from refkd.config import Config
+from refkd.config import Settings
 from refkd.data.build import Material, build, require_absent
 from refkd.data.dataset import Dataset
 from refkd.data.grid import time_to_index
@@ -57,7 +57,7 @@ FUNCTION_WORDS = frozenset(
 """Words that show nothing in a video."""
 
 
-class SimulationConfig(Config):
+class SimulationConfig(Settings):
     """What to simulate; the defaults make a dataset to try a search on within minutes.
 
     >>> SimulationConfig(videos=60, feature_dim=16).signal

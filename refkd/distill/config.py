@@ -9,10 +9,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from refkd.config import Config
+from refkd.config import Settings
 
 
-class IntrospectionConfig(Config):
+class IntrospectionConfig(Settings):
     """How the teachers are weighed by their fit to the ground truth, equations (1) to (5)."""
 
     ce: Literal["position", "bce"] = "position"
@@ -25,7 +25,7 @@ class IntrospectionConfig(Config):
     """A7: the ground truth as one clip, or half on it and a quarter on each neighbour."""
 
 
-class PureGTConfig(Config):
+class PureGTConfig(Settings):
     """The ablation "Pure GT": the label alone where a prediction is too far off."""
 
     delta: float = Field(default=0.3, ge=0, le=1)
@@ -34,7 +34,7 @@ class PureGTConfig(Config):
     """A22: whose span is judged, the teacher's or its side branch's."""
 
 
-class WindowConfig(Config):
+class WindowConfig(Settings):
     """The ablation "Window f", equations (13) and (14)."""
 
     tau: float = Field(default=0.05, gt=0)
@@ -45,7 +45,7 @@ class WindowConfig(Config):
     """A20: distance as a share of the video, or in clips."""
 
 
-class DistillConfig(Config):
+class DistillConfig(Settings):
     """Reflective distillation, section 3 of the paper.
 
     >>> DistillConfig(warmup_epochs=5).total_epochs(20)

@@ -6,10 +6,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from refkd.config import Config
+from refkd.config import Settings
 
 
-class NamedConfig(Config):
+class NamedConfig(Settings):
     """A network by its name."""
 
     @property

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from refkd.config import Config
+from refkd.config import Settings
 from refkd.data.roles import OpenRole
 from refkd.models.debiased import BiasMode, Debiasing
 from refkd.recipes.presets import PRESETS, RECONSTRUCTED, Preset
@@ -15,7 +15,7 @@ from refkd.recipes.shift_pad import FrameSource
 NEED_A_COPY = ("w_span_aug", "w_kl", "w_ord", "w_highlight_aug")
 
 
-class RecipeConfig(Config):
+class RecipeConfig(Settings):
     """How a teacher is made; written as a preset's name, or as switches over a preset.
 
     >>> RecipeConfig.named("refkd_text").augment

@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from refkd.config import Config
+from refkd.config import Settings
 
 Selection = Literal["last", "best"]
 SelectionMetric = Literal["val_id/miou", "val_ood/miou", "harmonic"]
 
 
-class TrainingConfig(Config):
+class TrainingConfig(Settings):
     """The optimiser, its schedule and which epoch is kept; defaults are the paper's (section 4).
 
     >>> TrainingConfig(epochs=4).learning_rate

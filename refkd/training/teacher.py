@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError, model_validator
 from torch import nn
 
-from refkd.config import Config
+from refkd.config import Config, Settings
 from refkd.data.batch import Batch
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
@@ -36,7 +36,7 @@ WEIGHTS = "weights.safetensors"
 RECORD = "teacher.json"
 
 
-class TeacherConfig(Config):
+class TeacherConfig(Settings):
     """All that decides a teacher, except its dataset.
 
     >>> from refkd import VSLNetConfig

@@ -23,8 +23,9 @@ from urllib.parse import parse_qsl
 import mlflow
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import SuccessiveHalvingPruner
+from optuna.samplers import TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.storages.journal import JournalFileSymlinkLock
 from optuna.trial import TrialState
@@ -97,6 +98,43 @@ def test_values_in_line_stand_with_the_trial(study: optuna.Study) -> None:
     study.ask()
     with upstream("Optuna keeps the values of enqueue_trial elsewhere: find where"):
         assert [compat.enqueued_params(t) for t in study.trials] == [{"x": 0.5}, None]
+
+
+def test_a_trial_is_begun_with_attributes_and_taken_from_the_queue_once(storage_url: str) -> None:
+    storage = open_storage(storage_url)
+    study = optuna.create_study(study_name="begun", storage=storage)
+    study.enqueue_trial({"x": 0.5})
+    with upstream("Optuna's storages begin a trial otherwise: write the attributes after `ask`"):
+        begun = compat.begin(study, {"fact": 1})
+        assert (begun.number, begun.suggest_float("x", 0, 1) < 1) == (1, True)
+    waiting, running = study.get_trials(deepcopy=False)
+    assert (running.state, running.user_attrs) == (TrialState.RUNNING, {"fact": 1})
+    compat.set_attribute(study, waiting, "fact", 2)
+    with upstream("Optuna's queue is emptied otherwise: see Study._pop_waiting_trial_id"):
+        assert [compat.take_from_queue(study, waiting) for _ in range(2)] == [True, False]
+    assert study.get_trials()[0].user_attrs == {"fact": 2}
+    close_storage(storage)
+
+
+def test_samplers_see_the_trials_that_they_are_shown(study: optuna.Study) -> None:
+    for value in (1.0, 2.0):
+        study.tell(study.ask({"x": FloatDistribution(0, 1)}), value)
+    first, second = study.get_trials(deepcopy=False)
+    blank = compat.blank(first)
+    assert (blank.number, blank.state, blank.params) == (0, TrialState.FAIL, {})
+    shown = compat.with_trials(study, [blank, second])
+    with upstream("Optuna's samplers read trials otherwise than by Study._get_trials"):
+        assert shown.get_trials(deepcopy=False) == shown.trials == [blank, second]
+        nothing = compat.with_trials(study, [blank, blank])
+        for seen, space in ((shown, {"x"}), (nothing, set())):
+            assert set(TPESampler().infer_relative_search_space(seen, second)) == space
+
+
+def test_distributions_of_another_kind_do_not_go_together() -> None:
+    low, high = FloatDistribution(0, 1), FloatDistribution(5, 9)
+    with upstream("Optuna compares distributions elsewhere"):
+        assert compat.same_kind(low, high)
+        assert not compat.same_kind(low, IntDistribution(0, 1))
 
 
 def test_a_pruner_writes_into_the_trial(study: optuna.Study) -> None:
@@ -328,3 +366,19 @@ def test_the_addresses_of_pages(page: str, parts: list[str], scripts: str) -> No
     for word in words:
         with upstream(f"MLflow's pages know no {word!r}: look the address up in a browser"):
             assert re.search(rf"(?<![\w]){re.escape(word)}(?![\w-])", scripts) is not None
+
+
+def test_a_store_holds_where_files_lie_in_these_columns(empty_store: Path) -> None:
+    with closing(sqlite3.connect(empty_store)) as connection:
+        for table, column in compat.SQL_ARTIFACTS:
+            with upstream(f"MLflow keeps where files lie elsewhere than in {table}.{column}"):
+                connection.execute(f"SELECT {column} FROM {table}").fetchall()
+        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        held = {
+            (table, column[1])
+            for (table,) in found.fetchall()
+            for column in connection.execute(f"PRAGMA table_info({table})")
+            if column[1] in ("artifact_location", "artifact_uri", "storage_location")
+        }
+    with upstream("MLflow keeps where files lie in more tables: name them in SQL_ARTIFACTS"):
+        assert held == set(compat.SQL_ARTIFACTS)

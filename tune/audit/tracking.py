@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from refkd.masking import masked
 from tune.audit.study import Finding, same
 from tune.study.events import teachers_of
+from tune.study.home import elsewhere
 from tune.study.snapshot import StudySnapshot
 from tune.study.stored_study import identity_of
 from tune.study.view import ENDED_STATES
@@ -31,6 +32,11 @@ def record(study: StudySnapshot) -> Iterator[Finding]:
     """Everything about the MLflow record of a study, unless tracking is switched off."""
     begun = any(view.state in (*ENDED_STATES, "RUNNING") for view in study.trials)
     if not study.file.tracking.enabled or not begun:
+        return
+    found = elsewhere(study.file, study.attributes)
+    if found is not None and found.is_double:
+        what = f"{found.here} is a copy of {found.folder}, and has no runs of its own in MLflow"
+        yield Finding("record", what, f"make it a study of its own: refkd search {study.path}")
         return
     target = target_of(study.file, identity_of(study.attributes))
     if target is None:

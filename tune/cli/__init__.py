@@ -38,13 +38,17 @@ def _run() -> None:
     from refkd.errors import RefKDError
     from tune.cli.hiding import hide_arguments, hide_in_messages, print_fault
     from tune.exits import ExitCode, UnfinishedError
+    from tune.study.user import name_the_user
 
     hide_arguments()
     hide_in_messages()
+    name_the_user()
     try:
+        from tune.cli.encoding import readable_paths
         from tune.cli.program import app
 
-        app()
+        with readable_paths():
+            app()
     except RefKDError as error:
         from rich.console import Console
 

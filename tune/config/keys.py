@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tune.config.space import Dimension
+
+
+class MisplacedError(ValueError):
+    """A fault of a whole study that lies at some keys."""
+
+    def __init__(self, keys: Sequence[str | int], message: str) -> None:
+        super().__init__(message)
+        self.keys = tuple(keys)
 
 
 def check_keys(
@@ -18,12 +26,16 @@ def check_keys(
     earlier = names - set(space)
     for name, dimension in space.items():
         if name not in names:
-            raise ValueError(f"{where}: {name!r} is no key of {what}{nearest(name, names)}")
+            raise MisplacedError(
+                (*where.split("."), name),
+                f"{where}: {name!r} is no key of {what}{nearest(name, names)}",
+            )
         late = [key for key in dimension.when if key not in earlier]
         if late:
-            raise ValueError(
+            raise MisplacedError(
+                (*where.split("."), name),
                 f"{where}: {name!r} depends on {late[0]!r}, which is neither fixed nor listed "
-                "above it"
+                "above it",
             )
         earlier.add(name)
 

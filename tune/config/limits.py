@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from refkd.config import Config
+from refkd.config import Settings
 
 if TYPE_CHECKING:
     from tune.config.study_file import StudyFile
 
+SMALLEST = 0.0001
+"""The smallest share of a resource that Ray counts."""
 Bounded: TypeAlias = "Limits | StudyFile"
 """What has limits: a study file, or the limits of one alone."""
 
 
-class Budget(Config):
+class Budget(Settings):
     """When a search has done enough: no new trial begins once the first of these is reached.
 
     Trials that run then are finished. A failed trial counts as one, so it is not run for ever.
@@ -38,7 +40,7 @@ class Budget(Config):
     """Complete trials in a row that did not enlarge the hypervolume of the front."""
 
 
-class Prices(Config):
+class Prices(Settings):
     """What an hour costs."""
 
     cpu_hour: float = Field(default=0.0, ge=0)
@@ -52,7 +54,7 @@ class Prices(Config):
     """Printed beside amounts."""
 
 
-class Replicates(Config):
+class Replicates(Settings):
     """Seeds of a trial; its objectives are means over them."""
 
     seeds: int = Field(default=1, ge=1)
@@ -67,7 +69,7 @@ class Replicates(Config):
         return self
 
 
-class Resources(Config):
+class Resources(Settings):
     """What one trial holds while it runs."""
 
     cpu: float = Field(default=1.0, gt=0)
@@ -79,13 +81,21 @@ class Resources(Config):
     compiled: bool = False
     """Let torch compile networks before their first step: pays off on a GPU, not on a CPU."""
 
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> Resources:
+        if self.gpu > 1 and self.gpu % 1:
+            raise ValueError(f"gpu={self.gpu:g}: give a share of one GPU, or a whole number")
+        if 0 < min(self.cpu, self.gpu or self.cpu) < SMALLEST:
+            raise ValueError(f"a share below {SMALLEST} is none; give more")
+        return self
+
     @property
     def device(self) -> str:
         """Where it computes, by torch's name."""
         return "cuda" if self.gpu > 0 else "cpu"
 
 
-class Limits(Config):
+class Limits(Settings):
     """The limits of a study file."""
 
     budget: Budget = Budget()

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from refkd.config import Config
+from refkd.config import Settings
 from refkd.urls import Url
 
 Metric = Annotated[str, Field(pattern=r"^val_(id|ood)/(miou|d?r1_iou0\.[13579])$")]
 
 
-class Sampler(Config):
+class Sampler(Settings):
     """How hyperparameters are proposed."""
 
     name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random"] = "tpe"
@@ -28,7 +28,7 @@ class Sampler(Config):
     """NSGA: trials of a generation."""
 
 
-class Pruning(Config):
+class Pruning(Settings):
     """How a trial is stopped before its last epoch."""
 
     name: Literal[
@@ -57,12 +57,12 @@ class Pruning(Config):
         return self
 
 
-class Constraint(Config):
+class Constraint(Settings):
     """A bound that a feasible trial keeps; only feasible trials can be on the front."""
 
     metric: Metric
     """The validation metric that is bounded from below."""
-    at_least: float | None = None
+    at_least: float | None = Field(default=None, ge=0, le=100)
     """The bound itself."""
     teacher: Literal["id", "ood"] | None = None
     """Instead, the teacher whose own score is the bound."""
@@ -73,10 +73,12 @@ class Constraint(Config):
     def _one_bound(self) -> Constraint:
         if (self.at_least is None) == (self.teacher is None):
             raise ValueError("give exactly one of at_least and teacher")
+        if self.within and self.teacher is None:
+            raise ValueError("within is how far below a teacher; with at_least, lower that")
         return self
 
 
-class WarmStart(Config):
+class WarmStart(Settings):
     """Points taken from elsewhere and tried first."""
 
     studies: list[Path] = Field(default_factory=list)
@@ -87,7 +89,7 @@ class WarmStart(Config):
     """Whether the paper's defaults are tried, for every key of the space that has one inside."""
 
 
-class Tracking(Config):
+class Tracking(Settings):
     """Where MLflow keeps the record of a study."""
 
     model_config = ConfigDict(hide_input_in_errors=True)

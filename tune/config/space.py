@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from refkd.config import Config
+from refkd.config import Settings
 from tune.config.keys import nearest
 
 if TYPE_CHECKING:
@@ -18,7 +18,11 @@ Value = float | int | str | bool | None
 Values = dict[str, Value]
 
 
-class Dimension(Config):
+TRIED = 64
+"""Whole numbers of a range, at most twice as many, that are combined with other values."""
+
+
+class Dimension(Settings):
     """The range of one key: exactly one of `float`, `int` and `choice`.
 
     >>> Dimension(float=(0.01, 1.0), log=True).examples()
@@ -48,6 +52,8 @@ class Dimension(Config):
             raise ValueError(f"the range {list(bounds)} is empty: the first bound is the larger")
         if self.log and (not bounds or bounds[0] <= 0):
             raise ValueError("log: true needs a range of numbers above 0")
+        if any(wanted == [] for wanted in self.when.values()):
+            raise ValueError("when: an empty list never holds; give the values, or remove the key")
         if self.step != 1 and (not self.int_range or self.log):
             raise ValueError("step goes with int ranges without log alone")
         return self
@@ -60,7 +66,17 @@ class Dimension(Config):
 
     def examples(self) -> list[Value]:
         """Return values that must be valid for the whole range to be: its ends or all choices."""
-        return list(self.choice or self.float_range or self.int_range or ())
+        if self.int_range is None:
+            return list(self.choice or self.float_range or ())
+        low, high = self.int_range
+        return [low, high - (high - low) % self.step]
+
+    def tried(self) -> list[Value]:
+        """Return the values that are combined with others: examples, and whole numbers between."""
+        if self.int_range is None:
+            return self.examples()
+        every = range(self.int_range[0], self.int_range[1] + 1, self.step)
+        return [*every[:: max(1, len(every) // TRIED)], every[-1]]
 
     def contains(self, value: object) -> bool:
         """Return whether a value lies in the range."""

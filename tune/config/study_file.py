@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from refkd.config import Config
+from refkd.config import Settings
 from refkd.data.local_copy import folder_or_address
 from refkd.data.simulate import SimulationConfig
 from refkd.distill.config import DistillConfig
@@ -19,9 +19,10 @@ from refkd.training.config import TrainingConfig
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import TeacherConfig
 from refkd.urls import Url
-from tune.config.faults import faults_of, keys_of
-from tune.config.keys import check_keys, put
+from tune.config.faults import at, faults_of, keys_of, wanted
+from tune.config.keys import MisplacedError, check_keys, nearest, put
 from tune.config.limits import Budget, Prices, Replicates, Resources
+from tune.config.sense import senseless
 from tune.config.settings import (
     Constraint,
     Metric,
@@ -60,7 +61,7 @@ class StudyFileError(RefKDError):
     """A study file with a wrong key, type or range; every line of the message is one."""
 
 
-class StudyFile(Config):
+class StudyFile(Settings):
     """One study, as written in YAML; paths are relative to where the command is run.
 
     >>> study = StudyFile(
@@ -118,7 +119,7 @@ class StudyFile(Config):
     """CPU cores and GPUs of each trial."""
     retries: int = Field(default=1, ge=0)
     """How often a trial whose process died is taken up again within one launch."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=1 << 32)
     """Seed of everything that is random in the study."""
     storage: Url | None = None
     """Optuna storage: an SQLAlchemy URL, or journal:PATH; null for SQLite in the workspace.
@@ -129,22 +130,26 @@ class StudyFile(Config):
     @model_validator(mode="after")
     def _consistent(self) -> StudyFile:
         if self.simulate is not None and isinstance(self.dataset, Url):
-            raise ValueError(
+            raise MisplacedError(
+                ("dataset",),
                 f"dataset: {self.dataset} is an address, and `simulate` makes a folder; give a "
-                f"path, or remove `simulate`"
+                f"path, or remove `simulate`",
             )
         if len(set(self.objectives)) != len(self.objectives):
-            raise ValueError(f"objectives: {self.objectives} names a metric twice")
+            raise MisplacedError(
+                ("objectives",), f"objectives: {self.objectives} names a metric twice"
+            )
         if len(self.objectives) > 1 and self.pruning.name not in ("pareto_halving", "none"):
-            raise ValueError(
+            raise MisplacedError(
+                ("pruning", "name"),
                 f"pruning.name: {self.pruning.name} knows one objective only, the study has "
-                f"{len(self.objectives)}; use pareto_halving"
+                f"{len(self.objectives)}; use pareto_halving",
             )
         known = flat({s: getattr(self, s).model_dump(mode="json") for s in SECTIONS})
         check_keys("space", self.space, known, "this study")
         for name, dimension in self.space.items():
             for value in dimension.examples():
-                _check_point(self, {**dimension.conditions(), name: value})
+                _check_point(self, ("space", name), {**dimension.conditions(), name: value})
         _check_points(self)
         for role in TEACHER_ROLES:
             _check_teacher(self, role)
@@ -208,9 +213,13 @@ def load_study_file(path: Path | str) -> StudyFile:
     """Read and check a study file; `StudyFileError` lists every fault with its line."""
     file = read_yaml(Path(path))
     try:
-        return StudyFile.model_validate(file.content)
+        study = StudyFile.model_validate(file.content)
     except ValidationError as error:
         raise StudyFileError("\n".join(faults_of(file, error, StudyFile.model_fields))) from None
+    faults = [at(file, keys, message) for keys, message in senseless(study)]
+    if faults:
+        raise StudyFileError("\n".join(faults))
+    return study
 
 
 def _check_teacher(study: StudyFile, role: str) -> None:
@@ -218,7 +227,11 @@ def _check_teacher(study: StudyFile, role: str) -> None:
     try:
         config = study.teacher_config(role)
     except ValidationError as error:
-        raise ValueError(f"teachers.{role}: {first_message(error)}") from None
+        location, message = error.errors()[0]["loc"], first_message(error)
+        keys = ("teachers", role, *(("training", *location) if location else ()))
+        if message.startswith("Extra inputs"):
+            message = "no such key" + nearest(str(location[-1]), TrainingConfig.model_fields)
+        raise MisplacedError(keys, f"teachers.{role}: {message}") from None
     tuning = getattr(study.teachers, role).tune
     if tuning is not None:
         check_tuning(f"teachers.{role}.tune.space", config, tuning.space)
@@ -228,20 +241,26 @@ def _check_points(study: StudyFile) -> None:
     for position, point in enumerate(study.start_from):
         wrong = misfit(study.space, point)
         if wrong is not None:
-            raise ValueError(f"start_from[{position}]: {wrong}")
-        _check_point(study, point)
+            raise MisplacedError(("start_from", position), wrong)
+        _check_point(study, ("start_from", position), point)
 
 
-def _check_point(study: StudyFile, values: Mapping[str, Value]) -> None:
+def _check_point(study: StudyFile, at: tuple[str | int, ...], values: Mapping[str, Value]) -> None:
     """Build the student of some values, with the lowest of each other active range."""
+    point = lowest(study.space, values, study.fixed())
     try:
-        config = study.student_config(lowest(study.space, values, study.fixed()), seed=0)
+        config = study.student_config(point, seed=0)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in keys_of(first["loc"]))
-        raise ValueError(f"space: {dict(values)} is not valid: {where}: {first['msg']}") from None
+        if where in study.space and at[0] == "space":  # whatever was tried beside it
+            at, values = ("space", where), {where: point.get(where)}
+        message = wanted(first["msg"].removeprefix("Value error, "), first["input"])
+        raise MisplacedError(at, f"{dict(values)} is not valid: {where}: {message}") from None
     if config.distill.warmup_epochs > config.training.epochs:
-        raise ValueError(
+        key = "distill.warmup_epochs"
+        raise MisplacedError(
+            ("space", key) if key in study.space else ("distill", "warmup_epochs"),
             f"distill.warmup_epochs can be {config.distill.warmup_epochs}, more than "
-            f"training.epochs={config.training.epochs}: no epoch would be left after the warm-up"
+            f"training.epochs={config.training.epochs}: no epoch would be left after the warm-up",
         )

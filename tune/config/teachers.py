@@ -6,13 +6,13 @@ from typing import Any
 
 from pydantic import Field
 
-from refkd.config import Config
+from refkd.config import Settings
 from refkd.models import BackboneConfig
 from refkd.recipes.config import RecipeConfig
 from tune.config.space import Dimension
 
 
-class TeacherTuning(Config):
+class TeacherTuning(Settings):
     """What `refkd teach --tune` searches of a teacher; a search of students leaves it alone."""
 
     space: dict[str, Dimension] = Field(min_length=1)
@@ -21,7 +21,7 @@ class TeacherTuning(Config):
     """Teachers to train."""
 
 
-class TeacherSpec(Config):
+class TeacherSpec(Settings):
     """How one teacher is made; what is not given is as in the study's own sections."""
 
     recipe: RecipeConfig
@@ -30,13 +30,13 @@ class TeacherSpec(Config):
     """Another network than the student's."""
     training: dict[str, Any] = Field(default_factory=dict)
     """Keys of the training section that differ for this teacher."""
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=0)
     """Another seed than the study's."""
     tune: TeacherTuning | None = None
     """Its own hyperparameters, for `refkd teach --tune`."""
 
 
-class Teachers(Config):
+class Teachers(Settings):
     """The two frozen teachers; each keeps the epoch that was best on its own validation role."""
 
     id: TeacherSpec = TeacherSpec(recipe=RecipeConfig.named("id"))

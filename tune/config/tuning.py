@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from refkd.training.teacher import TeacherConfig
-from tune.config.keys import check_keys, put
+from tune.config.faults import wanted
+from tune.config.keys import MisplacedError, check_keys, put
 from tune.config.space import Dimension, Value, Values, flat, lowest
 
 ORACLE, PRESET = "recipe.oracle", "recipe.preset"
@@ -28,9 +29,10 @@ def tuned(config: TeacherConfig, values: Mapping[str, Value]) -> TeacherConfig:
 def check_tuning(where: str, config: TeacherConfig, space: Mapping[str, Dimension]) -> None:
     """Build the teachers at the ends of every two ranges; `ValueError` names what fails."""
     if config.recipe.oracle or ORACLE in space:
-        raise ValueError(
+        raise MisplacedError(
+            where.split("."),
             f"{where}: an oracle learns of the pairs that it is judged by, so there is nothing to "
-            f"tune; remove `tune`, or `oracle` from the recipe and {ORACLE} from the space"
+            f"tune; remove `tune`, or `oracle` from the recipe and {ORACLE} from the space",
         )
     known = flat(config.model_dump(mode="json"))
     check_keys(where, space, known, "a teacher")
@@ -38,14 +40,21 @@ def check_tuning(where: str, config: TeacherConfig, space: Mapping[str, Dimensio
         try:
             tuned(config, values)
         except ValidationError as error:
-            raise ValueError(
+            raise MisplacedError(
+                where.split("."),
                 f"{where}: {values} is not valid: {first_message(error)}; or let a key depend on "
-                "another by `when: {KEY: VALUES}`, without which it keeps its fixed value"
+                "another by `when: {KEY: VALUES}`, without which it keeps its fixed value",
             ) from None
 
 
 def _corners(space: Mapping[str, Dimension], fixed: Values) -> Iterator[Values]:
-    """Yield points with every two ranges at each of their ends, where both are in use."""
+    """Yield points with every two ranges at each of their ends, where both are in use.
+
+    A range of whole numbers is tried alone at those between its ends, too.
+    """
+    for name, dimension in space.items():
+        for value in dimension.tried()[1:-1] if dimension.int_range else ():
+            yield lowest(space, {**dimension.conditions(), name: value}, fixed)
     ends = [(name, value) for name, dimension in space.items() for value in dimension.examples()]
     for pair in combinations_with_replacement(ends, 2):
         given = dict(pair)
@@ -56,4 +65,5 @@ def _corners(space: Mapping[str, Dimension], fixed: Values) -> Iterator[Values]:
 
 
 def first_message(error: ValidationError) -> str:
-    return error.errors()[0]["msg"].removeprefix("Value error, ")
+    first = error.errors()[0]
+    return wanted(first["msg"].removeprefix("Value error, "), first["input"])

@@ -15,8 +15,7 @@ from refkd.errors import RefKDError
 from refkd.urls import Url
 from tune import compat
 from tune.study.snapshot import open_snapshot
-from tune.study.storage import JOURNAL
-from tune.tracking.target import store_file
+from tune.study.storage import JOURNAL, store_file
 
 HOST = "127.0.0.1"
 

@@ -20,6 +20,7 @@ from refkd.scoped import handlers_kept, log_levels, variables
 from tune import compat
 from tune.config.limits import Resources
 from tune.execution.local_ray import local_ray
+from tune.execution.token import token_without_home
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +58,8 @@ def joined(address: str | None, *, level: int = logging.ERROR) -> Iterator[None]
     Raises `RefKDError` where no cluster can be joined, `ClusterLostError` where one that was
     started here dies under the body.
     """
-    with variables(_ENVIRONMENT, kept=["PYTHONBREAKPOINT"]), handlers_kept(signal.SIGTERM):
+    own = _ENVIRONMENT | (token_without_home() if address is None else {})
+    with variables(own, kept=["PYTHONBREAKPOINT"]), handlers_kept(signal.SIGTERM):
         import ray
 
         levels = {"ray": level, compat.TOKEN_LOGGER: logging.ERROR}

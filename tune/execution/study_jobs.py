@@ -19,6 +19,7 @@ from tune.execution.jobs import JobEnd, TrainingJob, Workplace, teacher_job
 from tune.execution.progress import Reporter
 from tune.study.folders import trial_folder
 from tune.study.growth import check_growth
+from tune.study.home import check_own
 from tune.study.lease import lease
 from tune.study.locate import place_of
 from tune.study.opening import open_study
@@ -131,6 +132,7 @@ def open_ended_search(path: StudyFile | Path | str) -> Iterator[OpenSearch]:
     with lease(place.storage, file.name, objectives=len(file.objectives)):
         dataset = Dataset.open(file.dataset)
         study = SearchStudy(file, place.storage)
+        check_own(file, study.optuna.user_attrs)
         launches, left, epochs = study.launches.all(), study.left(), file.training.epochs
         check_growth(file, launches)
         if not launches or left or launches[-1].epochs != epochs:

@@ -13,8 +13,9 @@ from refkd.retriever import RECORD, WEIGHTS, Retriever
 from refkd.urls import Url
 from tune import compat
 from tune.stopping import to_be_unwound
+from tune.study.storage import store_file
 from tune.tracking.lineage import HASH_TAG
-from tune.tracking.target import client_settings, store_file
+from tune.tracking.target import client_settings
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -13,6 +13,7 @@ from tune.results.comparison import compare, open_students, system_name
 from tune.study.events import AliasMoved
 from tune.study.finalist_events import finalists_code
 from tune.study.folders import trial_folder
+from tune.study.home import check_own
 from tune.study.launch import made_with
 from tune.study.lease import LeaseError, lease
 from tune.study.snapshot import StudySnapshot, open_snapshot
@@ -37,6 +38,7 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
     file = opened.file
     if not file.tracking.enabled:
         raise RefKDError(f"{study}: tracking is off, so there is no registry; enable it first")
+    check_own(file, opened.attributes)
     _check_trial(opened, trial)
     dataset = _open_dataset(opened)
     known = identity_of(opened.attributes)

@@ -24,6 +24,7 @@ from tune.report.figure import Section, Table, when
 from tune.report.front import front
 from tune.report.headline import Headline, caveats_of_test, headline
 from tune.report.parallel import parallel
+from tune.study.home import elsewhere
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import identity_of
 from tune.tracking.delivery import send
@@ -208,6 +209,8 @@ def _send(study: StudySnapshot, page: Path, pictures: Sequence[Path]) -> tuple[b
     file = study.file
     if not file.tracking.enabled:
         return True, "MLflow is switched off in the study file; nothing was sent"
+    if (found := elsewhere(file, study.attributes)) is not None and found.is_double:
+        return True, f"nothing was sent: {found.here} is a copy of {found.folder}"
     known = target_of(file, identity_of(study.attributes))
     if known is None:
         return True, "the search has no run in MLflow yet; nothing was sent"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from refkd.errors import DataError
 from refkd.urls import Url
 from tune.study.environment import environment
 from tune.study.ledger import Evaluated, Look, append_look, read_looks
+from tune.study.user import user_name
 
 
 def check_sealed(dataset: Dataset, at: Path | Url) -> None:
@@ -57,7 +57,7 @@ def open_test_roles(
     row = Look(
         look=len(read_looks(folder)) + 1,
         time=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        user=getpass.getuser(),
+        user=user_name(),
         host=socket.gethostname(),
         study=study,
         champions=dict(champions),

@@ -14,6 +14,7 @@ from tune.config.space import Value
 from tune.simulation.curves import Curve, CurvesError, CurveTable, curves_of, read_curves
 from tune.simulation.simulator import simulate_search
 from tune.study.budget import priced
+from tune.study.inputs import check_inputs
 from tune.study.locate import NoStudyError
 from tune.study.snapshot import open_snapshot
 
@@ -46,6 +47,8 @@ class Plan(Config):
 
 def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Plan:
     """Return what a search of `file`, read from `path`, would do from its beginning."""
+    if isinstance(file.dataset, Path) and file.dataset.exists():
+        check_inputs(file)
     table: CurveTable | None = None
     if curves is not None:
         source, table = f"the curves of {curves}", read_curves(curves)

@@ -8,7 +8,6 @@ locks, until the holder has written no heartbeat for `EXPIRY` seconds.
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import secrets
@@ -29,6 +28,7 @@ from tune.stopping import to_be_unwound
 from tune.study.driver_lock import DriverLock, driver_lock, settle_journal
 from tune.study.opening import check_schema
 from tune.study.storage import StorageError, close_storage, file_of, is_journal, open_storage
+from tune.study.user import user_name
 
 DRIVER = "driver"
 """Key of the holder among the study's attributes; None while the lease is free."""
@@ -58,7 +58,7 @@ class Driver:
         """Return this process as the holder of a new lease."""
         now = time.time()
         return cls(
-            user=getpass.getuser(),
+            user=user_name(),
             host=socket.gethostname(),
             process=os.getpid(),
             launch=secrets.token_hex(4),

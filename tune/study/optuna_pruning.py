@@ -9,30 +9,20 @@ from __future__ import annotations
 
 import copy
 import logging
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.storages import InMemoryStorage
 
 from refkd.scoped import log_levels
 from tune import compat
+from tune.config.pruners import make_pruner
 from tune.study.trial_events import RungJudged
 from tune.study.view import FOREIGN, TrialView
 
 if TYPE_CHECKING:
-    from optuna.pruners import BasePruner
-
     from tune.config.settings import Pruning
-
-OPTUNA_PRUNERS: Mapping[str, type[BasePruner]] = {
-    "median": optuna.pruners.MedianPruner,
-    "percentile": optuna.pruners.PercentilePruner,
-    "successive_halving": optuna.pruners.SuccessiveHalvingPruner,
-    "hyperband": optuna.pruners.HyperbandPruner,
-}
 
 
 def ask_optuna(
@@ -45,9 +35,7 @@ def ask_optuna(
     views: Sequence[TrialView],
 ) -> RungJudged:
     """Return what the pruner decides about a trial at an epoch; `epochs` are a student's whole."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        pruner = _pruner(pruning, epochs)
+    pruner = make_pruner(pruning, epochs)
     copied = _copy(study, views, objective)
     asked = copied.get_trials(deepcopy=True)[trial]
     stops = pruner.prune(copied, asked)
@@ -55,20 +43,6 @@ def ask_optuna(
     known = compat.internal_attributes(asked)
     written = {key: value for key, value in after.items() if key not in known}
     return RungJudged(epoch=epoch, action="stop" if stops else "go", written=written or None)
-
-
-def _pruner(pruning: Pruning, epochs: int) -> BasePruner:
-    options = dict(pruning.options)
-    if pruning.name == "percentile":
-        options.setdefault("percentile", 50.0)
-    if pruning.name in ("median", "percentile"):
-        options.setdefault("n_warmup_steps", pruning.min_epochs - 1)
-    else:
-        options.setdefault("min_resource", pruning.min_epochs)
-        options.setdefault("reduction_factor", pruning.reduction)
-    if pruning.name == "hyperband":
-        options.setdefault("max_resource", epochs)
-    return OPTUNA_PRUNERS[pruning.name](**options)
 
 
 def _copy(study: optuna.Study, views: Sequence[TrialView], objective: str) -> optuna.Study:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import optuna
 
+from tune.config.pruners import OPTUNA_PRUNERS
 from tune.study import pruners
-from tune.study.optuna_pruning import OPTUNA_PRUNERS, ask_optuna
+from tune.study.optuna_pruning import ask_optuna
 from tune.study.trial_events import RungJudged, TrialPromoted
 from tune.study.view import FOREIGN, Action, TrialView, changed
 

@@ -51,6 +51,16 @@ def file_of(url: Url | str) -> Path | None:
     return sqlite_file(database_url(url))
 
 
+def store_file(uri: Url) -> Path | None:
+    """Return the file of a tracking store, None for a server and for another store."""
+    written = uri.reveal()
+    if not written.startswith("sqlite"):
+        return None
+    from sqlalchemy.engine import make_url
+
+    return sqlite_file(make_url(written))
+
+
 def sqlite_file(url: URL) -> Path | None:
     """Return the file of a SQLite database; None for another one, and for one in memory."""
     if url.get_backend_name() != "sqlite":

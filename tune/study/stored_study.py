@@ -53,6 +53,7 @@ class StoredStudy:
         self.launches = Launches(self.optuna)
         attributes = self.optuna.user_attrs
         self._mark = attributes.get(MARK)
+        self._fixed = file.fixed()
         self._views = ViewCache(Recogniser(self._mark))
         self.queue = Queue(self.optuna, file.space, self._mark)
         """The points that wait."""
@@ -91,6 +92,10 @@ class StoredStudy:
         if identity_of(self.optuna.user_attrs) is None:
             self.note(IDENTITY, secrets.token_hex(6))
         return str(self.optuna.user_attrs[IDENTITY])
+
+    def renew_identity(self) -> None:
+        """Tell this study from the one that it is a copy of."""
+        self.note(IDENTITY, secrets.token_hex(6))
 
     def append(self, event: StudyEvent) -> None:
         """Store an event of the study, unless a driver that was killed stored it already."""
@@ -143,7 +148,7 @@ class StoredStudy:
     def suggest(self, trial: Trial) -> Values:
         """Let the sampler give a trial its values."""
         try:
-            return suggest(self.file.space, trial, self.file.fixed())
+            return suggest(self.file.space, trial, self._fixed)
         except ValueError:
             check_kinds(self.file.name, self.file.space, self.trials(), self.views())
             raise

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from refkd.urls import Url
 from tune import compat
 from tune.tracking.operations import NOTE_TAG
+from tune.tracking.relocate import relocate
 from tune.tracking.target import Target
 
 RUN_TAG, MODEL_TAG = "refkd.run", "refkd.model"
@@ -69,6 +70,7 @@ class Store:
                 found = client.get_experiment_by_name(name)
                 if found is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
+        relocate(target, found.artifact_location)
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
         key = str(found.experiment_id)

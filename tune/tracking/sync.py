@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from refkd.errors import RefKDError
+from tune.study.home import check_own
 from tune.study.lease import lease
 from tune.study.snapshot import open_snapshot
 from tune.study.stored_study import StoredStudy
@@ -33,6 +34,7 @@ def sync(study: Path, *, everything: bool = False) -> Synced:
     if not file.tracking.enabled:
         raise RefKDError(f"{study}: tracking is off (tracking.enabled), so nothing waits")
     with lease(url, file.name, objectives=len(file.objectives)), client_settings():
+        check_own(file, opened.attributes)
         stored = StoredStudy(file, url)
         target = target_of(file, stored.identity())
         assert target is not None, "tracking is on"

@@ -13,7 +13,7 @@ from refkd.scoped import log_levels, variables
 from refkd.urls import Url
 from tune.config.study_file import StudyFile
 from tune.study.locate import place_of
-from tune.study.storage import sqlite_file
+from tune.study.storage import store_file as store_file
 from tune.tracking.cursor import Cursor
 
 if TYPE_CHECKING:
@@ -73,16 +73,6 @@ class Target:
         from tune.tracking.writer import Writer
 
         return Writer(self)
-
-
-def store_file(uri: Url) -> Path | None:
-    """Return the file of a tracking store, None for a server and for another store."""
-    written = uri.reveal()
-    if not written.startswith("sqlite"):
-        return None
-    from sqlalchemy.engine import make_url
-
-    return sqlite_file(make_url(written))
 
 
 def target_of(file: StudyFile, identity: str | None) -> Target | None:
