@@ -97,6 +97,7 @@ class SearchStudy(StoredStudy):
 
     def begin(self) -> TrialRequest:
         """Return the next point in the queue, or a new trial, whatever the budget says."""
+        self.holder.check()
         number = self.queue.take(self.trials(), self.views())
         if number is not None:
             return self._hand_out(self.adopt(number))
