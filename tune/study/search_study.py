@@ -242,6 +242,7 @@ class SearchStudy(StoredStudy):
             asked: Values = known[ASKED]["values"]
             values = {**self.launches.once_fixed(self.file.space, asked), **asked}
         else:
+            compat.forget_values(trial)
             values = self.suggest(trial)
             self.write(trial, TrialAsked(values=values))
         self._live[trial.number] = trial
