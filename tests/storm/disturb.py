@@ -82,7 +82,9 @@ class Faults:
         if name != "create_new_trial" or limit is None:
             return
         worked = self._world.worked(at_least=True)
-        if worked > 3600 * limit + launches * TOUCH:
+        # Killed as it wakes up, a driver has noted nothing of the time for which it stood still.
+        stood = sum(m.seconds for m in self._world.schedule.moments if m.kind == "stall")
+        if worked > 3600 * limit + launches * TOUCH + stood:
             self._world.broken.append(
                 f"a trial was begun after {worked:.0f} s of {3600 * limit:.0f} s"
             )

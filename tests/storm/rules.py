@@ -68,6 +68,8 @@ def _plain(found: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
 
 def _of_trial(world: World, one: TrialView, trial_id: int) -> Iterator[str]:
     inherited = int(one.attributes.get("inherited", 0))
+    if one.state == "WAITING":  # the budget was used up before its turn
+        return
     if one.state not in ENDED_STATES or world.faults.ends[trial_id] != 1:
         yield f"trial {one.number} is {one.state}, ended {world.faults.ends[trial_id]} times"
     if list(one.curve) != list(range(inherited + 1, one.epoch + 1)):
