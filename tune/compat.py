@@ -23,6 +23,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial, Trial, TrialState
     from ray.tune.experiment import Trial as RayTrial
 
@@ -105,6 +106,33 @@ def with_trials(study: Study, trials: Sequence[FrozenTrial]) -> Study:
     shown = Shown.__new__(Shown)
     shown.__dict__ |= study.__dict__
     return shown
+
+
+def forget_values(trial: Trial) -> None:
+    """Let a trial draw all its values again: after some of them it would draw others.
+
+    A sampler draws one after the other from a stream that begins with the trial.
+    """
+    trial._cached_frozen_trial.params = {}
+    trial._cached_frozen_trial.distributions = {}
+
+
+def qmc_sampler(*, seed: int, place: int) -> BaseSampler:
+    """Return a sampler that draws a point of a sequence by its place, which counts from 0.
+
+    Optuna's own takes the next one each time that a trial is begun or taken up. Below 0 the point
+    is none of the sequence, as that of Optuna's first trial.
+    """
+    from optuna.samplers import QMCSampler
+
+    class Placed(QMCSampler):
+        def infer_relative_search_space(self, *trial: Any) -> Any:
+            return {} if place < 0 else super().infer_relative_search_space(*trial)
+
+        def _find_sample_id(self, *_: Any) -> int:
+            return place
+
+    return Placed(seed=seed, scramble=True)
 
 
 def frozen(trial: Trial) -> FrozenTrial:

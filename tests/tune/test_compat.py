@@ -84,6 +84,30 @@ def test_a_running_trial_is_gone_on_with_and_read(study: optuna.Study) -> None:
     assert adopted.number == 0
 
 
+def test_a_trial_draws_all_its_values_again(study: optuna.Study) -> None:
+    values = []
+    for _ in range(2):
+        study.sampler = optuna.samplers.RandomSampler(seed=3)
+        trial = study.ask() if not values else compat.adopt(study, study.trials[0])
+        with upstream("Optuna keeps a Trial's own values elsewhere: find where, to clear them"):
+            compat.forget_values(trial)
+        values.append([trial.suggest_float(name, 0, 1) for name in "ab"])
+    assert values[0] == values[1]
+    assert list(study.trials[0].params.values()) == values[0]
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_point_of_a_sequence_is_drawn_by_its_place(study: optuna.Study) -> None:
+    drawn = []
+    for place in (0, 0, 1, 0):
+        study.sampler = compat.qmc_sampler(seed=3, place=place)
+        trial = study.ask()
+        drawn.append([trial.suggest_float(name, 0, 1) for name in "ab"])
+        study.tell(trial, 0.0)
+    with upstream("QMCSampler finds a point's place elsewhere: find how to give it one"):
+        assert drawn[1] == drawn[3] != drawn[2]
+
+
 def test_a_study_has_the_number_that_its_storage_gave_it(study: optuna.Study) -> None:
     storage = InMemoryStorage()
     for name in ("first", "second"):

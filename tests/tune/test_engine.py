@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
-from support.recorded_curves import EPOCHS, TABLE, study_file
+from support.recorded_curves import EPOCHS, TABLE, fill, study_file
 
 from refkd.errors import RefKDError
 from tune.audit.replay import replay
+from tune.config.study_file import StudyFile
 from tune.simulation.curves import read_curves, write_curves
 from tune.simulation.simulator import Simulated, World, simulate_search
 from tune.study.budget import stagnant, total
@@ -118,6 +120,58 @@ def test_a_pruner_asked_again_after_a_kill_decides_the_same(
     again = run(**settings)
     assert ended(calm).count("PRUNED") > 0
     assert decisions(again) == decisions(calm)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "qmc", "random"])
+@pytest.mark.parametrize("number", [0, 1, 5])
+def test_a_kill_between_two_values_of_a_trial_changes_neither(
+    sampler: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"sampler": {"name": sampler, "startup_trials": 4}, "budget": {"trials": 6}}
+    file, storage = study_file(workers=1, **settings), InMemoryStorage()
+    write, killed = storage.set_trial_param, []
+
+    def die(trial: int, name: str, *value: Any) -> None:
+        write(trial, name, *value)
+        if trial == number and not killed:
+            killed.append(name)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(storage, "set_trial_param", die)
+    with pytest.raises(KeyboardInterrupt):
+        _launched(file, storage)
+    again = _launched(file, storage)
+    calm = _launched(file, InMemoryStorage())
+    assert [v.values for v in again.views()] == [v.values for v in calm.views()]
+    assert replay(again.optuna).differences == []
+
+
+@pytest.mark.parametrize("points", [[], [{"distill.lambda_id": 0.1}]], ids=["drawn", "queued"])
+@pytest.mark.parametrize("key", ["attempt", "taken_up_at"])
+def test_a_trial_that_was_killed_before_its_values_were_stored_goes_on(
+    points: list[dict[str, float]], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, storage = study_file(budget={"trials": 3}, start_from=points), InMemoryStorage()
+    write, killed = storage.set_trial_user_attr, []
+
+    def die(trial: int, name: str, value: Any) -> None:
+        write(trial, name, value)
+        if name == key and not killed:
+            killed.append(name)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(storage, "set_trial_user_attr", die)
+    with pytest.raises(KeyboardInterrupt):
+        _launched(file, storage)
+    views = _launched(file, storage).views()
+    assert [v.state == "FAIL" for v in views] == [False] * 3
+
+
+def _launched(file: StudyFile, storage: InMemoryStorage) -> SearchStudy:
+    study = SearchStudy(file, storage)
+    study.begin_launch()
+    fill(study)
+    return study
 
 
 def test_a_kill_loses_at_most_the_running_epoch_of_each_trial() -> None:
@@ -260,6 +314,20 @@ def test_wall_time_counts_launches_that_were_killed() -> None:
         assert 90 <= result.seconds < 90 + hidden + 2 * EPOCHS * 2.0
         assert len(result.study.views()) < 30
         assert replay(result.study.optuna).differences == []
+
+
+@pytest.mark.parametrize("step", [7200.0, -7200.0])
+def test_setting_the_clock_uses_no_wall_time_and_gives_none(
+    step: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = SearchStudy(study_file(budget={"trials": 30, "wall_hours": 1}), InMemoryStorage())
+    study.begin_launch()
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + step)
+    assert 0 <= study.launches.wall_seconds() < 3600
+    study.launches.touch()
+    (launch,) = study.launches.all()
+    assert 0 <= launch.last - launch.begun < 3600
 
 
 def test_a_replay_of_any_length_touches_no_launch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -16,9 +16,11 @@ from typing import Any
 
 import optuna
 import pytest
+from support.recorded_curves import study_file
 
 from tune.study.driver_lock import driver_lock
 from tune.study.lease import DRIVER, Driver, LeaseError, driver_of, lease
+from tune.study.search_study import SearchStudy
 from tune.study.storage import close_storage, open_storage
 
 STUDY = "quick"
@@ -257,6 +259,59 @@ def test_a_lost_lease_interrupts_the_driver(tmp_path: Path) -> None:
     found = holder(url)
     assert found is not None
     assert found.user == "ann", "the successor's name is left alone"
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["at work", "ended again"])
+def test_a_driver_that_stood_still_writes_nothing_in_the_next_ones_lease(
+    tmp_path: Path, left: bool
+) -> None:
+    """It looks before its first write: the thread of its lease may wake up later."""
+    url, file = f"journal:{tmp_path / 'shared.journal'}", study_file(name=STUDY)
+    with pytest.raises(LeaseError, match="is being searched by"):  # noqa: PT012, SIM117
+        with lease(url, STUDY, objectives=2, renewal=1000):
+            study = SearchStudy(file, url)
+            study.begin_launch()
+            ask = study.ask()
+            assert ask is not None
+            leave(url, elsewhere())
+            if left:
+                with opened(url) as other:
+                    other.set_user_attr(DRIVER, None)
+            before = content(url)
+            writes: list[Callable[[], object]] = [
+                lambda: study.record(ask.number, 1, {"val_id/miou": 1.0}),
+                lambda: study.fail(ask.number, "late"),
+                study.ask,
+                lambda: study.enqueue({"distill.lambda_id": 0.5}),
+                lambda: study.note("marks", []),
+            ]
+            for write in writes:
+                study.holder._looked = 0.0, 0.0
+                with pytest.raises(LeaseError, match="is being searched by"):
+                    write()
+            assert content(url) == before
+    assert content(url) == before, "the next one's name is left alone"
+
+
+def test_a_driver_elsewhere_that_is_at_work_is_noticed_whatever_the_clocks_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"journal:{tmp_path / 'shared.journal'}"
+    leave(url, elsewhere(renewed=time.time() - 7200))
+    sleep = time.sleep
+
+    def meanwhile(seconds: float) -> None:
+        if seconds == 2.0:
+            leave(url, elsewhere(renewed=time.time() - 7199))
+        else:
+            sleep(seconds)
+
+    monkeypatch.setattr("tune.study.lease.time.sleep", meanwhile)
+    with (
+        pytest.raises(LeaseError, match="ann"),
+        lease(url, STUDY, objectives=2, renewal=1.0),
+    ):
+        pytest.fail("two drivers")
 
 
 def test_a_renewal_that_fails_is_told_and_tried_again(

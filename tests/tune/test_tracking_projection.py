@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from support.small_study import EPOCHS, OUTCOMES, SmallStudy, make_study, metric
 from refkd.data.dataset import Dataset
 from tune.study.environment import environment
 from tune.study.finalist_events import FinalistEpochEnded, FinalistsBegun, FinalistTrained
+from tune.study.lease import DRIVER, Driver
 from tune.study.search_study import SearchStudy
 from tune.tracking.lineage import Lineage, found_on_disk
 from tune.tracking.operations import (
@@ -171,6 +172,17 @@ def test_only_what_has_changed_is_news(tmp_path: Path, mlflow_store: str) -> Non
     assert source.news() == []
     again = StudySource(file, study.apart(), at_work=lambda: True)
     assert {one.run for one in again.news()} == {"study", "trial/0000", "trial/0001"}
+
+
+def test_whoever_took_a_study_over_sends_the_rest(tmp_path: Path, mlflow_store: str) -> None:
+    file = recorded_file(tmp_path, mlflow_store, workers=2)
+    study = SearchStudy(file, f"sqlite:///{tmp_path / 'study.db'}")
+    study.begin_launch(environment())
+    mine, other = Driver.me(), replace(Driver.me(), launch="other")
+    source = StudySource(file, study.apart(), at_work=lambda: True, holder=mine)
+    for holder, news in ((mine, True), (other, False), (None, False)):
+        study.optuna.set_user_attr(DRIVER, None if holder is None else asdict(holder))
+        assert bool(source.news()) is news
 
 
 def test_an_epoch_of_a_finalist_is_news_of_finalists_alone(study: SmallStudy) -> None:

@@ -27,8 +27,10 @@ class Launches:
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
         self.number = 0
-        self.clock = time.time
-        """Seconds since 1970; a simulation has its own."""
+        begun, steady = time.time(), time.monotonic()
+        self.clock: Callable[[], float] = lambda: begun + time.monotonic() - steady
+        """Seconds since 1970, as it was when the study was opened: whoever sets the clock while a
+        driver is at work changes no budget. A simulation has its own."""
         self.census: Callable[[], list[dict[str, Any]]] = list
         """The machines at work; none where the driver has no cluster."""
         self.size: Callable[[], tuple[int, int]] = lambda: (0, 0)

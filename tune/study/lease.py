@@ -70,13 +70,13 @@ class Driver:
         """Return whether it may still be at work: its process runs, or has a recent heartbeat."""
         if self.host != socket.gethostname():
             return time.time() - self.renewed < expiry
-        import psutil
+        started = _started(self.process)
+        # Later: the number was given to another process, or the clock was set since.
+        return started is not None and started <= self.since + 1
 
-        try:
-            started = psutil.Process(self.process).create_time()
-        except psutil.NoSuchProcess:
-            return False
-        return started <= self.since + 1  # else the number was given to another process
+    def runs(self) -> bool:
+        """Return whether a process of this machine has its number."""
+        return self.host == socket.gethostname() and _started(self.process) is not None
 
     def __str__(self) -> str:
         since = datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds")
@@ -87,10 +87,25 @@ class Driver:
         )
 
 
+def _started(process: int) -> float | None:
+    """Return when a process of this machine was started; None where there is none."""
+    import psutil
+
+    try:
+        return psutil.Process(process).create_time()
+    except psutil.NoSuchProcess:
+        return None
+
+
 def driver_of(attributes: Mapping[str, Any]) -> Driver | None:
     """Return the driver that holds the lease, or died with it, from a study's attributes."""
-    facts = attributes.get(DRIVER)
-    return None if facts is None else Driver(**facts)
+    return None if (facts := attributes.get(DRIVER)) is None else Driver(**facts)
+
+
+def is_followed(holder: Driver | None, attributes: Mapping[str, Any]) -> bool:
+    """Return whether another driver has the study now, or had it and gave it back."""
+    found = driver_of(attributes)
+    return holder is not None and (found is None or found.launch != holder.launch)
 
 
 @contextmanager
@@ -111,7 +126,7 @@ def lease(
     url = Url(url)
     lock = driver_lock(url, study)
     if not lock.acquire():
-        raise _refusal(study, _lock_holder(url, study))
+        raise refusal(study, _lock_holder(url, study))
     try:
         held = _HeldLease(url, study, lock, renewal=renewal, expiry=expiry)
         with _interrupts_heard(), to_be_unwound():
@@ -120,8 +135,8 @@ def lease(
                 yield held.me
             finally:
                 held.end()
-        if held.lost:
-            raise _refusal(study, _lock_holder(url, study))
+                if held.lost:  # whatever the body was stopped by
+                    raise refusal(study, _lock_holder(url, study)) from None
     finally:
         lock.release()
 
@@ -180,10 +195,11 @@ class _HeldLease:
         self._thread.start()
 
     def end(self) -> None:
-        """Stop renewing and leave the study to the next driver."""
+        """Stop renewing and leave the study to the next driver, unless one has it already."""
         self._ended.set()
         self._thread.join()
         try:
+            self.lost = self.lost or self._is_followed()
             if not self.lost:
                 self._write(None)
         finally:
@@ -194,21 +210,19 @@ class _HeldLease:
         if found is None or (found.process == os.getpid() and found.host == self.me.host):
             return
         if found.lives(expiry=self._expiry):
-            raise _refusal(self._study, found)
-        if found.host != self.me.host and time.time() - found.renewed < 10 * self._expiry:
-            # Its clock may be behind ours: a driver at work writes a heartbeat while we wait.
+            raise refusal(self._study, found)
+        if found.host != self.me.host or found.runs():
+            # Clocks differ and are set: a driver at work writes a heartbeat while we wait.
             time.sleep(2 * self._renewal)
             again = self._holder(study_id)
             if again is not None and again != found:
-                raise _refusal(self._study, again)
+                raise refusal(self._study, again)
 
     def _keep(self) -> None:
         failing = False
         while not self._ended.wait(self._renewal):
             try:
-                found = self._holder(self._id)
-                successor = found is not None and found.launch != self.me.launch
-                self.lost = not self._lock.acquire() or successor
+                self.lost = self._is_followed() or not self._lock.acquire()
                 if not self.lost:
                     self._write(replace(self.me, renewed=time.time()))
                 failing = False
@@ -228,6 +242,10 @@ class _HeldLease:
                 break
         self._storage.remove_session()
 
+    def _is_followed(self) -> bool:
+        """Return whether another driver has taken the study over."""
+        return is_followed(self.me, self._storage.get_study_user_attrs(self._id))
+
     def _holder(self, study_id: int) -> Driver | None:
         return driver_of(self._storage.get_study_user_attrs(study_id))
 
@@ -245,7 +263,8 @@ def _lock_holder(url: Url, study: str) -> Driver | None:
     return None
 
 
-def _refusal(study: str, driver: Driver | None) -> LeaseError:
+def refusal(study: str, driver: Driver | None) -> LeaseError:
+    """Return the error that names the driver who is at work on a study."""
     return LeaseError(
         f"study {study!r} is being searched by {driver or 'another process'}; wait for it or stop "
         "it, then run the same command again"

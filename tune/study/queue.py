@@ -49,8 +49,9 @@ class Queue:
     def fault(self, trial: FrozenTrial) -> str | None:
         """Return why an enqueued trial cannot be tried; None where it can."""
         own = self._mark is None or trial.user_attrs.get(QUEUED) == self._mark
+        begun = trial.state == TrialState.RUNNING and trial.user_attrs.get(MARK) == self._mark
         allowed = {CONTINUES, QUEUED} if own else set()
-        for key in trial.user_attrs:
+        for key in () if begun else trial.user_attrs:  # killed before its values were stored
             if reserved(key) and key not in allowed and not (own and key.startswith("inherited")):
                 return f"enqueued with the attribute {key!r}, which the search itself writes"
         point = compat.enqueued_params(trial)

@@ -13,12 +13,13 @@ from optuna.samplers import (
     GPSampler,
     NSGAIIISampler,
     NSGAIISampler,
-    QMCSampler,
     RandomSampler,
     TPESampler,
 )
 from optuna.study import Study
 from optuna.trial import FrozenTrial
+
+from tune import compat
 
 if TYPE_CHECKING:
     from tune.config.settings import Sampler
@@ -39,12 +40,15 @@ class PerTrialSampler(BaseSampler):
 
     def __init__(
         self,
-        make: Callable[[int], BaseSampler],
+        make: Callable[[int, int], BaseSampler],
         *,
         seed: int,
         seen: Callable[[], Study] | None = None,
     ) -> None:
-        """`seen` returns the study as proposals may see it; None lets them see all of it."""
+        """`make` gets the seed of a trial and its number.
+
+        `seen` returns the study as proposals may see it; None lets them see all of it.
+        """
         self._make = make
         self._seed = seed
         self._look = seen
@@ -58,7 +62,7 @@ class PerTrialSampler(BaseSampler):
         words = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)
         with warnings.catch_warnings():  # some are experimental, as the documentation says
             warnings.simplefilter("ignore", ExperimentalWarning)
-            self.of_trial = self._make(int(words[0]))
+            self.of_trial = self._make(int(words[0]), trial.number)
         self.seen = None if self._look is None else self._look()
         self.of_trial.before_trial(self.seen or study, trial)
 
@@ -68,18 +72,20 @@ def make_sampler(
 ) -> PerTrialSampler:
     """Return the sampler that a study file names; `seen` as in `PerTrialSampler`."""
     startup, population = config.startup_trials, config.population
-    makers: dict[str, Callable[[int], BaseSampler]] = {
-        "tpe": lambda s: TPESampler(
+    makers: dict[str, Callable[[int, int], BaseSampler]] = {
+        "tpe": lambda s, _: TPESampler(
             seed=s,
             n_startup_trials=startup,
             multivariate=config.multivariate,
             constant_liar=config.constant_liar,
         ),
-        "nsga2": lambda s: NSGAIISampler(seed=s, population_size=population),
-        "nsga3": lambda s: NSGAIIISampler(seed=s, population_size=population),
-        "gp": lambda s: GPSampler(seed=s, n_startup_trials=startup, deterministic_objective=False),
+        "nsga2": lambda s, _: NSGAIISampler(seed=s, population_size=population),
+        "nsga3": lambda s, _: NSGAIIISampler(seed=s, population_size=population),
+        "gp": lambda s, _: GPSampler(
+            seed=s, n_startup_trials=startup, deterministic_objective=False
+        ),
         # Its points are one sequence, of which each trial takes its own: the seed is the study's.
-        "qmc": lambda s: QMCSampler(seed=seed, scramble=True),
-        "random": lambda s: RandomSampler(seed=s),
+        "qmc": lambda _, number: compat.qmc_sampler(seed=seed, place=number - 1),
+        "random": lambda s, _: RandomSampler(seed=s),
     }
     return PerTrialSampler(makers[config.name], seed=seed, seen=seen)

@@ -97,6 +97,7 @@ class SearchStudy(StoredStudy):
 
     def begin(self) -> TrialRequest:
         """Return the next point in the queue, or a new trial, whatever the budget says."""
+        self.holder.check()
         number = self.queue.take(self.trials(), self.views())
         if number is not None:
             return self._hand_out(self.adopt(number))
@@ -241,6 +242,7 @@ class SearchStudy(StoredStudy):
             asked: Values = known[ASKED]["values"]
             values = {**self.launches.once_fixed(self.file.space, asked), **asked}
         else:
+            compat.forget_values(trial)
             values = self.suggest(trial)
             self.write(trial, TrialAsked(values=values))
         self._live[trial.number] = trial

@@ -25,6 +25,7 @@ from tune.study.event_base import key_for
 from tune.study.event_log import START, events, link
 from tune.study.events import AliasMoved, Event, StudyEvent, aliases_of, teachers_of
 from tune.study.foreign import MARK, Recogniser, check_kinds
+from tune.study.holder import Holder
 from tune.study.launches import Launches
 from tune.study.opening import check_schema
 from tune.study.queue import Queue
@@ -64,9 +65,11 @@ class StoredStudy:
         self.launches.size = lambda: (self._place, len(self.trials()))
         self._keys = set(attributes)  # reading all attributes for each event would grow with them
         self._facts: dict[int, dict[str, Any]] = {}
+        self.holder = Holder(self.optuna)
 
     def bind(self, key: str, value: Any) -> None:
         """Record a fact that no later launch may change; `RefKDError` where it differs."""
+        self.holder.check()
         stored = self.optuna.user_attrs.get(key)
         plain = json.loads(json.dumps(value))
         if stored is None:
@@ -80,6 +83,7 @@ class StoredStudy:
 
     def note(self, key: str, value: Any) -> None:
         """Record a fact that may change from launch to launch."""
+        self.holder.check()
         self.optuna.set_user_attr(key, json.loads(json.dumps(value)))
 
     def apart(self) -> Study:
@@ -102,6 +106,7 @@ class StoredStudy:
         key = key_for(event, self._keys)
         if event.IN_KEY and key in self._keys:
             return
+        self.holder.check()
         self._store(None, key, event, lambda held: self.optuna.set_user_attr(key, held))
         self._keys.add(key)
 
@@ -115,6 +120,7 @@ class StoredStudy:
 
     def enqueue(self, values: Mapping[str, Any]) -> None:
         """Put a point in the queue, unless it was tried or is there, or the budget is full."""
+        self.holder.check()
         views = self.views()
         own = [t for t, v in zip(self.trials(), views, strict=True) if v.state != FOREIGN]
         room = unbegun(self.file, views) > sum(v.state == "WAITING" for v in views)
@@ -143,6 +149,7 @@ class StoredStudy:
 
     def adopt(self, number: int) -> Trial:
         """Return a trial that another launch has begun, or that was paused."""
+        self.holder.check()
         return compat.adopt(self.optuna, self.trials()[number])
 
     def suggest(self, trial: Trial) -> Values:
@@ -165,6 +172,7 @@ class StoredStudy:
 
     def set(self, trial: Trial, key: str, value: Any) -> None:
         """Store a fact of a trial."""
+        self.holder.check()
         trial.set_user_attr(key, value)
         if trial.number in self._facts:
             self._facts[trial.number][key] = value
@@ -194,6 +202,7 @@ class StoredStudy:
         missed: dict[str, float] = {}
         if not self.file.constraints:
             return missed
+        self.holder.check()
         teachers = teachers_of(self.optuna.user_attrs)
         for constraint in self.file.constraints:
             bound = constraint.at_least
@@ -203,7 +212,8 @@ class StoredStudy:
             if bound is not None and constraint.metric in metrics:
                 name = f"{constraint.metric}>={bound:.2f}"
                 missed[name] = bound - metrics[constraint.metric]
-                trial.set_constraint(name, missed[name])
+                if name not in trial.constraints:  # of a launch that was killed just after
+                    trial.set_constraint(name, missed[name])
         self.set(trial, "violations", missed)
         return missed
 
@@ -257,11 +267,9 @@ def _create(file: StudyFile, storage: BaseStorage, seen: Callable[[], Study]) ->
 
 def _same_point(trial: FrozenTrial, values: Mapping[str, Any]) -> bool:
     """Return whether a trial was, or will be, run at a point."""
-    if compat.enqueued_params(trial) == dict(values):
-        return True
-    return bool(trial.params) and all(trial.params.get(k) == v for k, v in values.items())
+    known = bool(trial.params) and all(trial.params.get(k) == v for k, v in values.items())
+    return known or compat.enqueued_params(trial) == dict(values)
 
 
 def _short(value: Any, limit: int = 160) -> str:
-    text = json.dumps(value, sort_keys=True)
-    return text if len(text) <= limit else text[:limit] + "…"
+    return text if len(text := json.dumps(value, sort_keys=True)) <= limit else text[:limit] + "…"

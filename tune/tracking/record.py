@@ -52,7 +52,10 @@ class Record:
             temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
         def open_source() -> Source:
-            return StudySource(self._file, study.apart(), dataset, lambda: self._at_work).news
+            own = study.apart()
+            return StudySource(
+                self._file, own, dataset, lambda: self._at_work, study.holder.driver
+            ).news
 
         target = target_of(self._file, study.identity()) if self._file.tracking.enabled else None
         if target is not None:

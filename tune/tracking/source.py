@@ -11,6 +11,7 @@ from tune.config.study_file import StudyFile
 from tune.study.events import teachers_of
 from tune.study.finalist_events import FinalistEpochEnded, FinalistTrained
 from tune.study.foreign import MARK, Recogniser
+from tune.study.lease import Driver, is_followed
 from tune.study.view import STAMP, TrialView, ViewCache, changed
 from tune.tracking import operations as op
 from tune.tracking.lineage import Lineage, found_on_disk
@@ -31,8 +32,12 @@ class StudySource:
         study: optuna.Study,
         dataset: Dataset | None = None,
         at_work: Callable[[], bool] = lambda: False,
+        holder: Driver | None = None,
     ) -> None:
-        """`at_work` is called each time that the study is read."""
+        """`at_work` is called each time that the study is read.
+
+        Once another driver than the holder of the lease has the study, nothing is new: it sends.
+        """
         self._file, self._study = file, study
         self._dataset, self._at_work = dataset, at_work
         self._lineage = Lineage(workspace=file.workspace)
@@ -40,11 +45,14 @@ class StudySource:
         self._views: Sequence[TrialView] = []
         self._events: frozenset[str] = frozenset()
         self._situation: tuple[dict[str, str], bool] | None = None
+        self._holder = holder
 
     def news(self) -> Sequence[op.Operation]:
         """Return the operations of what has changed since the last call, all of them at first."""
         # Asked before the study is read: without a driver at work, what is read is the last state.
         at_work, attributes = self._at_work(), self._study.user_attrs
+        if is_followed(self._holder, attributes):
+            return []
         views = self._cache.views(self._study.get_trials(deepcopy=False))
         situation = {role: one.digest for role, one in teachers_of(attributes).items()}, at_work
         same, self._situation = situation == self._situation, situation

@@ -40,7 +40,7 @@ def sync(study: Path, *, everything: bool = False) -> Synced:
         assert target is not None, "tracking is on"
 
         def open_source() -> Source:
-            return StudySource(file, stored.apart()).news
+            return StudySource(file, stored.apart(), holder=stored.holder.driver).news
 
         cursor = target.cursor()
         if everything:
