@@ -46,7 +46,8 @@ def patched(world: World) -> Iterator[None]:
         "optuna.study.Study.user_attrs": property(_attributes),  # without a deep copy
         "tune.study.lease.log_levels": lambda _: nullcontext(),
         "tune.study.stored_study.log_levels": lambda _: nullcontext(),
-        **{f"tune.study.lease.{n}": machines for n in ("time", "os", "socket", "getpass")},
+        **{f"tune.study.lease.{n}": machines for n in ("time", "os", "socket")},
+        "tune.study.lease.user_name": machines.getuser,
         **{f"tune.study.lease.{name}": machines for name in ("secrets", "signal")},
         "tune.study.lease.threading.Thread": NoThread,
         "tune.study.lease._HeldLease": Held,

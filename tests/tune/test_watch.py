@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +81,15 @@ def test_it_follows_a_search_and_ends_with_it(
     """The search goes on between two looks, as if it ran elsewhere."""
     begun(study)
     console, seen = screen(terminal=terminal), list[str]()
-    with lease(url(study, tmp_path), "seen", objectives=2) as driver:
-        held = [True]
+    with ExitStack() as held:
+        driver = held.enter_context(lease(url(study, tmp_path), "seen", objectives=2))
 
         def pass_time(seconds: float) -> None:
             seen.append(seen_in(tmp_path).phase)
             if study.left():
                 step(study)
             else:
-                study.optuna._storage.set_study_user_attr(study.optuna._study_id, "driver", None)
-                held[0] = False
+                held.close()
 
         status = watch(console, reader(tmp_path), every=0.5, sleep=pass_time)
         assert str(driver.process) in text(console) or not terminal
