@@ -27,7 +27,7 @@ def test_a_search_goes_on_among_foreign_trials(workspace: Workspace) -> None:
     place = locate(workspace.study)
     place.folder.mkdir(parents=True)
     study = optuna.create_study(
-        study_name=place.name, storage=place.storage, directions=["maximize"] * 2
+        study_name=place.name, storage=place.storage.reveal(), directions=["maximize"] * 2
     )
     study.add_trial(create_trial(values=[99.0, 99.0]))
     study.enqueue_trial({LAMBDA: "high"})
