@@ -46,7 +46,9 @@ class Client:
         return self._server.experiment
 
     def _create_experiment(self, name: str, **_: Any) -> str:
-        self._server.experiment = SimpleNamespace(experiment_id="1", lifecycle_stage="active")
+        self._server.experiment = SimpleNamespace(
+            experiment_id="1", lifecycle_stage="active", artifact_location=None
+        )
         return "1"
 
     def _create_run(
