@@ -82,8 +82,9 @@ def server(way: str) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Wait for no server, and put back what the command line sets for a whole process."""
+    monkeypatch.chdir(tmp_path)
     for name, value in {"REQUEST_TIMEOUT": "1", "REQUEST_MAX_RETRIES": "0"}.items():
         monkeypatch.setenv(f"MLFLOW_HTTP_{name}", value)
     monkeypatch.setenv("COLUMNS", "200")
