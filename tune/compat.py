@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
+from refkd.scoped import variables
+
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
@@ -341,14 +343,15 @@ def store_address(uri: str) -> str:
 def tracking_at(uri: str) -> Iterator[None]:
     """Set MLflow's global store and put it back: a store looks up a version's model there."""
     import mlflow
+    from mlflow.tracking._tracking_service import utils
 
-    is_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
-    before = mlflow.get_tracking_uri() if is_set else None
-    mlflow.set_tracking_uri(store_address(uri))
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it
+    before = utils._tracking_uri  # what the environment names is not set by it
+    with variables({}, kept=["MLFLOW_TRACKING_URI"]):
+        mlflow.set_tracking_uri(store_address(uri))
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it
 
 
 def charts_page(experiment: str) -> str:

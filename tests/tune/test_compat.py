@@ -356,15 +356,22 @@ def test_ray_brings_a_schema_of_cluster_files() -> None:
 # MLflow -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("named", [None, "sqlite:///named.db"])
 @pytest.mark.parametrize("before", [None, "sqlite:///before.db"])
-def test_the_global_store_is_put_back(before: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_global_store_is_put_back(
+    before: str | None, named: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
+    if before is None and named is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", named)
     with upstream("MLflow's global store is set otherwise: see mlflow.set_tracking_uri"):
         with compat.tracking_at("sqlite:///other.db"):
             assert mlflow.get_tracking_uri() == "sqlite:///other.db"
-        assert mlflow.is_tracking_uri_set() == (before is not None)
-        assert before is None or mlflow.get_tracking_uri() == before
+        assert mlflow.is_tracking_uri_set() == ((before or named) is not None)
+        assert (before or named) is None or mlflow.get_tracking_uri() == (before or named)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert mlflow.is_tracking_uri_set() == (before is not None)
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
 
 
