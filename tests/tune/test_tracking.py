@@ -77,7 +77,7 @@ def test_another_store_gets_everything(mlflow_store: str, tmp_path: Path) -> Non
     check_everything(mlflow_store)
 
 
-MANY = 16
+MANY = 60
 """Runs enough that the writer is at work when it is killed."""
 WRITER = """
 import sys, time
