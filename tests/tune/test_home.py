@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,14 +14,17 @@ from support.small_study import SmallStudy, make_study
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.urls import Url
+from tune import compat
 from tune.audit.examine import examine
 from tune.config.study_file import load_study_file
 from tune.study.home import elsewhere, settle
 from tune.study.snapshot import open_snapshot
 from tune.study.storage import close_storage
 from tune.study.stored_study import identity_of
+from tune.tracking.relocate import relocate
 from tune.tracking.sync import sync
-from tune.tracking.target import experiment_name
+from tune.tracking.target import Target, experiment_name
 
 
 def settled(study: SmallStudy) -> str | None:
@@ -136,3 +141,30 @@ def test_a_storage_of_its_own_place_holds_one_study_wherever_it_is_opened(
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     other = brought(study, tmp_path / "b", None)
     assert elsewhere(other.file, open_snapshot(study.path).attributes) is None
+
+
+def test_only_files_of_the_workspace_itself_are_given_their_new_place(tmp_path: Path) -> None:
+    """A `%` or `_` in the old folder's URI stands for itself."""
+    workspace = tmp_path / "moved"
+    workspace.mkdir()
+    store = workspace / "mlflow.db"
+    old, near = "file:///x/a%20_b/mlartifacts", "file:///x/aZ20Zb/mlartifacts"
+    before = [old, f"{old}/1/artifacts", near, f"{near}/1/artifacts", f"{old}-2/1"]
+    with closing(sqlite3.connect(store)) as database, database:
+        for table, column in compat.SQL_ARTIFACTS:
+            database.execute(f"CREATE TABLE {table} ({column} TEXT)")
+            database.executemany(f"INSERT INTO {table} VALUES (?)", [(uri,) for uri in before])
+    target = Target(
+        uri=Url.of_file(store),
+        experiment="e",
+        study="s",
+        identity="i",
+        workspace=workspace,
+        folder=tmp_path,
+    )
+    relocate(target, old)
+    now = (workspace / "mlartifacts").as_uri()
+    with closing(sqlite3.connect(store)) as database:
+        for table, column in compat.SQL_ARTIFACTS:
+            held = [row[0] for row in database.execute(f"SELECT {column} FROM {table}")]
+            assert held == [now, f"{now}/1/artifacts", *before[2:]]

@@ -27,8 +27,8 @@ def relocate(target: Target, held: str | None) -> None:
         for table, column in compat.SQL_ARTIFACTS:
             connection.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                f"WHERE {column} = ? OR {column} LIKE ?",
-                [now, len(held) + 1, held, f"{held}/%"],
+                f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                [now, len(held) + 1, held, len(held) + 1, f"{held}/"],
             )
 
 
