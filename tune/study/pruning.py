@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
-
-import optuna
 
 from tune.config.pruners import OPTUNA_PRUNERS
 from tune.study import pruners
@@ -15,6 +13,8 @@ from tune.study.trial_events import RungJudged, TrialPromoted
 from tune.study.view import FOREIGN, Action, TrialView, changed
 
 if TYPE_CHECKING:
+    from optuna import Study
+
     from tune.config.settings import Pruning
 
 
@@ -47,12 +47,15 @@ class RungPruner:
         )
 
     def decide(
-        self, study: optuna.Study, number: int, epoch: int, views: Sequence[TrialView]
+        self, seen: Callable[[], Study], number: int, epoch: int, views: Sequence[TrialView]
     ) -> RungJudged | None:
-        """Return what becomes of a trial at a rung; None where it lacks an objective there."""
+        """Return what becomes of a trial at a rung; None where it lacks an objective there.
+
+        `seen` returns the study for a pruner of Optuna's.
+        """
         if self._asks_optuna:
             return ask_optuna(
-                self._pruning, self._objectives[0], self._epochs, study, number, epoch, views
+                self._pruning, self._objectives[0], self._epochs, seen(), number, epoch, views
             )
         points = self._points_at(epoch, views)
         if number not in points:

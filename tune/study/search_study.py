@@ -141,7 +141,7 @@ class SearchStudy(StoredStudy):
             promoted = action == "pause" and key_of(PROMOTION, epoch) in known
             return "go" if promoted else action
         self._note_lost()
-        decision = self._pruner.decide(self.seen(), number, epoch, self.views())
+        decision = self._pruner.decide(self.seen, number, epoch, self.views())
         if decision is None:
             return "go"
         self.write(trial, decision)
