@@ -9,7 +9,7 @@ class RefKDError(Exception):
     """A mistake in what the user gave: one line that names file, field, value and remedy.
 
     The command line prints the message and exits with 2, unless the error has a code of its own
-    (`tune.exits`); no traceback is shown. No URL in it shows a password, whoever wrote it.
+    (`tune.ending.exits`); no traceback is shown. No URL in it shows a password, whoever wrote it.
 
     >>> from refkd import Dataset
     >>> try:

@@ -14,8 +14,8 @@ from support.project import ROOT, project_files
 
 from refkd.errors import DataError, RefKDError
 from tune import cli
+from tune.ending.exits import ClusterLostError, ExitCode, NoneCompleteError, UnfinishedError
 from tune.execution.jobs import InterruptedSearchError
-from tune.exits import ClusterLostError, ExitCode, NoneCompleteError, UnfinishedError
 
 ENDS: list[tuple[BaseException, ExitCode]] = [
     (RefKDError("field: value; remedy"), ExitCode.MISTAKE),
@@ -113,4 +113,4 @@ def test_no_exit_code_is_written_as_a_number() -> None:
         and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("exit", "Exit", "_exit")
         if any(isinstance(word, ast.Constant | ast.BinOp) for word in node.args)
     ]
-    assert found == [], "name it in tune/exits.py"
+    assert found == [], "name it in tune/ending/exits.py"

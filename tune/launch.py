@@ -13,13 +13,13 @@ from refkd.data.simulate import simulate
 from refkd.files import temporaries
 from refkd.training.precision import advice
 from tune.config.study_file import StudyFile, load_study_file
+from tune.ending.stopping import stopped_at_once
 from tune.execution.cluster import NodeUsage, ray_session
 from tune.execution.jobs import (
     CHECKPOINTS,
     TrainingJob,
     Workplace,
     interrupted,
-    stopped_at_once,
     trained_network,
 )
 from tune.execution.progress import Reporter

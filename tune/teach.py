@@ -19,11 +19,11 @@ from tune.config.space import Value, flat, suggest
 from tune.config.study_file import StudyFile
 from tune.config.teachers import TeacherTuning
 from tune.config.tuning import tuned
+from tune.ending.exits import NoneCompleteError
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import Workplace, teacher_job
 from tune.execution.progress import Reporter
 from tune.execution.study_jobs import StudyJobs, workplace
-from tune.exits import NoneCompleteError
 from tune.launch import missing_teachers, open_dataset, train_missing
 from tune.study.folders import teacher_folder
 from tune.study.lease import lease

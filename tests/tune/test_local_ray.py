@@ -18,9 +18,9 @@ import pytest
 
 from refkd.errors import RefKDError
 from tune import compat
+from tune.ending.exits import ClusterLostError
 from tune.execution import local_ray
 from tune.execution.local_ray import guarded_folder, private_folder, watched
-from tune.exits import ClusterLostError
 
 LONGEST = "/session_2026-11-30_03-43-21_462817_4194304/sockets/plasma_store"
 """The longest path below Ray's folder; a Unix socket has 107 bytes for all of it."""

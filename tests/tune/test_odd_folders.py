@@ -15,9 +15,8 @@ from support.chaos import Workspace
 from refkd.urls import Url
 from tune.study.locate import StudyPlace, default_tracking, find_study, locate
 from tune.study.sqlite_view import read_sqlite
-from tune.study.storage import close_storage, file_of, open_storage
+from tune.study.storage import close_storage, file_of, open_storage, store_file
 from tune.tracking.store import connect
-from tune.tracking.target import store_file
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sqlalchemy.exc.SADeprecationWarning",  # of MLflow's

@@ -13,7 +13,7 @@ import pytest
 from support.chaos import Workspace, assert_sound, wait_for, wait_for_end
 from support.chaos_hooks import Epochs
 
-from tune.exits import ExitCode
+from tune.ending.exits import ExitCode
 
 pytestmark = [
     pytest.mark.system,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tune.exits import ExitCode
-from tune.listener import STOPPED
+from tune.ending.exits import ExitCode
+from tune.ending.listener import STOPPED
 
 CODES = {
     signal.SIGINT: ExitCode.INTERRUPTED,
@@ -117,8 +117,8 @@ MOMENTS: dict[str, tuple[str, str]] = {
 """What a program does, and what it prints; `come` is the signal."""
 PROGRAM = """
 import builtins, ctypes, os, signal, subprocess, sys, time, weakref
-from tune.exits import UnfinishedError
-from tune.stopping import *
+from tune.ending.exits import UnfinishedError
+from tune.ending.stopping import *
 
 def come(number={number}):
     os.kill(os.getpid(), number)

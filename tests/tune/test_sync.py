@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from tune.cli import app
-from tune.exits import ExitCode
+from tune.ending.exits import ExitCode
 from tune.study.environment import environment
 from tune.study.finalist_events import FinalistEpochEnded, FinalistsBegun
 from tune.study.lease import LeaseError, lease

@@ -13,7 +13,7 @@ _PROGRAM = "__main__"
 
 def main() -> None:
     """Run the command and exit with its `ExitCode`; what a user can mend is one line."""
-    from tune import stopping
+    from tune.ending import stopping
 
     stopping.hear_signals()
     code: str | int | None = None
@@ -37,7 +37,7 @@ def _run() -> None:
 
     from refkd.errors import RefKDError
     from tune.cli.hiding import hide_arguments, hide_in_messages, print_fault
-    from tune.exits import ExitCode, UnfinishedError
+    from tune.ending.exits import ExitCode, UnfinishedError
     from tune.study.user import name_the_user
 
     hide_arguments()

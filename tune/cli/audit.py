@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from refkd.errors import RefKDError
 from tune.cli.command import AddressOption, Output, SnapshotArgument, StudyArgument, printed
-from tune.exits import ExitCode
+from tune.ending.exits import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from tune.exits import ExitCode
+from tune.ending.exits import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,17 +86,11 @@ def printed(command: Callable[..., Output]) -> Callable[..., None]:
     return run
 
 
-@contextmanager
-def progress(as_json: bool, *, live: bool = False) -> Iterator[Reporter]:
-    """Yield what reports progress: nothing beside JSON, else lines, or a `live` table.
-
-    After Ctrl-C it raises `InterruptedSearchError`, which says how to continue.
-    """
+def progress(as_json: bool, *, live: bool = False) -> Reporter:
+    """Return what reports progress: nothing beside JSON, else lines, or a `live` table."""
     from tune.display.console import make_console
-    from tune.execution.jobs import stopped_at_once
     from tune.execution.progress import Lines, LiveTable, Reporter
 
     console = make_console()
     lines = LiveTable if live and console.is_terminal else Lines
-    with stopped_at_once():
-        yield Reporter() if as_json else lines(console)
+    return Reporter() if as_json else lines(console)

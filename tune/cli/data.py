@@ -9,7 +9,7 @@ import typer
 from typer import Argument, Option
 
 from tune.cli.command import JsonOption, Output, printed
-from tune.stopping import to_be_unwound
+from tune.ending.stopping import to_be_unwound
 
 if TYPE_CHECKING:
     from refkd.data.dataset import Dataset

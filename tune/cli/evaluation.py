@@ -59,8 +59,8 @@ def finalists(
     from tune.results.finalists import finalists as run
     from tune.study.locate import locate
 
-    with progress(as_json) as reporter:
-        found = run(study, top=top, seeds=seeds, address=address, reporter=reporter)
+    reporter = progress(as_json)
+    found = run(study, top=top, seeds=seeds, address=address, reporter=reporter)
     return Output(found, partial(show_finalists, folder=locate(study).folder))
 
 
@@ -147,8 +147,7 @@ def reproduce(
             f"{_duration(cost.wall_hours)} with {workers} workers"
         )
         return Output(cost, text)
-    with progress(as_json) as reporter:
-        result, written = run(request, address=address, reporter=reporter)
+    result, written = run(request, address=address, reporter=progress(as_json))
     return Output(result.scored, lambda console, _: show_result(console, result, written))
 
 

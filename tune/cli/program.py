@@ -9,7 +9,7 @@ from typer import Option
 from typer.core import TyperGroup
 
 from tune.cli import audit, data, evaluation, search, study
-from tune.stopping import at_work
+from tune.ending.stopping import at_work
 
 
 class _Commands(TyperGroup):

@@ -77,8 +77,7 @@ def search(
     from tune.display.study import show_end
     from tune.launch import search as launch
 
-    with progress(as_json, live=True) as reporter:
-        summary = launch(study, address=address, reporter=reporter)
+    summary = launch(study, address=address, reporter=progress(as_json, live=True))
     return Output(summary, partial(show_end, study=study), outcome(summary))
 
 
@@ -109,12 +108,11 @@ def teach(
     from tune.display.study import show_taught, show_tuned
     from tune.teach import train_teachers, tune_teacher
 
-    file = load_study_file(study)
-    with progress(as_json) as reporter:
-        if tune:
-            tuned = tune_teacher(file, role, address=address, reporter=reporter)
-            return Output([tuned], lambda console, _: show_tuned(console, tuned))
-        taught = train_teachers(file, address=address, reporter=reporter)
+    file, reporter = load_study_file(study), progress(as_json)
+    if tune:
+        tuned = tune_teacher(file, role, address=address, reporter=reporter)
+        return Output([tuned], lambda console, _: show_tuned(console, tuned))
+    taught = train_teachers(file, address=address, reporter=reporter)
     return Output(list(taught.values()), lambda console, _: show_taught(console, taught))
 
 
@@ -137,8 +135,7 @@ def share(
     from tune.launch import open_dataset
 
     file = load_study_file(study)
-    with progress(as_json) as reporter:
-        open_dataset(file, reporter)
-        with ray_session(file.resources.model_copy(update={"gpu": 0.0}), address=address):
-            coming = [] if address is None else machines_coming()
-            return Output(measure(file, [*machines_there(), *coming]), show_share)
+    open_dataset(file, progress(as_json))
+    with ray_session(file.resources.model_copy(update={"gpu": 0.0}), address=address):
+        coming = [] if address is None else machines_coming()
+        return Output(measure(file, [*machines_there(), *coming]), show_share)

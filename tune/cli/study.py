@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from refkd.errors import RefKDError
 from tune.cli.command import Output, SnapshotArgument, outcome, printed
-from tune.exits import ExitCode
+from tune.ending.exits import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from refkd.errors import RefKDError
 from refkd.masking import masked
 from tune.display.ui import Page
-from tune.stopping import end_is_wanted, signals_for_children, to_be_unwound
+from tune.ending.stopping import end_is_wanted, signals_for_children, to_be_unwound
 
 START_SECONDS, END_SECONDS = 120.0, 5.0
 """For a server to answer, and to end before it is killed."""

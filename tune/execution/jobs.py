@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from refkd.training.student import StudentConfig
 from refkd.training.teacher import Teacher, TeacherConfig, find_teacher
 from refkd.urls import Url
 from tune.config.limits import Resources
-from tune.exits import InterruptedSearchError
-from tune.listener import AGAIN, STOPPED
+from tune.ending.exits import InterruptedSearchError
+from tune.ending.listener import AGAIN
 from tune.study.folders import teacher_folder
 
 CHECKPOINTS = "checkpoints"
@@ -140,15 +139,6 @@ class JobList:
 def interrupted(left: int, total: int, what: str) -> InterruptedSearchError:
     """Return the error of a run that was stopped with jobs left."""
     return InterruptedSearchError(f"stopped with {left} of {total} {what} left; {AGAIN}")
-
-
-@contextmanager
-def stopped_at_once() -> Iterator[None]:
-    """Turn a `KeyboardInterrupt` of the body into an `InterruptedSearchError`."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise InterruptedSearchError(STOPPED) from None
 
 
 def trained_network(folder: Path) -> Teacher | FrozenStudent | None:

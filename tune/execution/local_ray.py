@@ -15,10 +15,10 @@ import psutil
 
 from refkd.errors import RefKDError
 from tune import compat
+from tune.ending.exits import ClusterLostError
+from tune.ending.listener import AGAIN
+from tune.ending.stopping import give_up, given_up_in_time, signals_for_children
 from tune.execution import guardian
-from tune.exits import ClusterLostError
-from tune.listener import AGAIN
-from tune.stopping import give_up, given_up_in_time, signals_for_children
 
 _LONGEST = 30
 """Bytes of a folder in which Ray's folder can lie: the path of a Unix socket has 107 at most."""

@@ -10,11 +10,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tune import compat
+from tune.ending.stopping import is_stopping
 from tune.execution.jobs import JobEnd, JobList, TrainingJob
 from tune.execution.preemption import NodeLeavingError
 from tune.execution.study_jobs import SearchJobs
 from tune.execution.worker import FAILED, FINAL, METRICS
-from tune.stopping import is_stopping
 
 JobSource = JobList | SearchJobs
 """What hands out the jobs of a run, takes their epochs and ends, and decides when one stops."""

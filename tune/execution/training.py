@@ -14,11 +14,11 @@ import ray.tune
 
 from refkd.scoped import handlers_kept, log_levels, variables
 from tune import compat
+from tune.ending.exits import UnfinishedError
+from tune.ending.stopping import stopped_calmly
 from tune.execution.jobs import JobList, JobListener, TrainingJob, Workplace, interrupted
 from tune.execution.searcher import JobScheduler, JobSearcher, JobSource
 from tune.execution.worker import train_job
-from tune.exits import UnfinishedError
-from tune.stopping import stopped_calmly
 
 _log = logging.getLogger(__name__)
 

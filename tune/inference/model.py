@@ -12,7 +12,7 @@ from refkd.files import sha256_file
 from refkd.retriever import RECORD, WEIGHTS, Retriever
 from refkd.urls import Url
 from tune import compat
-from tune.stopping import to_be_unwound
+from tune.ending.stopping import to_be_unwound
 from tune.study.storage import store_file
 from tune.tracking.lineage import HASH_TAG
 from tune.tracking.target import client_settings

@@ -14,9 +14,9 @@ from refkd.retriever import export
 from refkd.training.export import FrozenStudent
 from refkd.training.validation import VALIDATION_ROLES
 from tune.config.study_file import StudyFile
+from tune.ending.exits import NoneCompleteError
 from tune.execution.progress import Reporter
 from tune.execution.study_jobs import OpenSearch
-from tune.exits import NoneCompleteError
 from tune.results.comparison import compare, open_students, system_name
 from tune.study.events import ChampionsChosen, champions_of
 from tune.study.finalist_events import SeedResult, finalists_code

@@ -15,6 +15,8 @@ from refkd.errors import RefKDError
 from refkd.seeds import derive_seed
 from refkd.training.export import open_student
 from tune.config.study_file import StudyFile
+from tune.ending.exits import UnfinishedError
+from tune.ending.stopping import stopped_at_once
 from tune.execution.cluster import ray_session
 from tune.execution.jobs import (
     CHECKPOINTS,
@@ -25,11 +27,9 @@ from tune.execution.jobs import (
     Workplace,
     interrupted,
     mean,
-    stopped_at_once,
 )
 from tune.execution.progress import Reporter, scores_text
 from tune.execution.study_jobs import OpenSearch, open_ended_search
-from tune.exits import UnfinishedError
 from tune.results.champions import BALANCED, place_by, select_finalist_champions
 from tune.study.environment import environment
 from tune.study.event_base import study_events

@@ -24,7 +24,7 @@ from typing import Any
 from refkd.errors import RefKDError
 from refkd.scoped import log_levels
 from refkd.urls import Url
-from tune.stopping import to_be_unwound
+from tune.ending.stopping import to_be_unwound
 from tune.study.driver_lock import DriverLock, driver_lock, settle_journal
 from tune.study.opening import check_schema
 from tune.study.storage import StorageError, close_storage, file_of, is_journal, open_storage

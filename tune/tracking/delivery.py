@@ -17,7 +17,7 @@ from tenacity import RetryCallState, Retrying, retry_if_not_exception_type, wait
 from tenacity.nap import sleep_using_event
 
 from refkd.masking import masked
-from tune.stopping import is_stopping
+from tune.ending.stopping import is_stopping
 from tune.tracking.cursor import Cursor
 from tune.tracking.operations import EndRun, LogEpoch, Operation, RefusedError
 from tune.tracking.target import Target, client_settings

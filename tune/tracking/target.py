@@ -13,7 +13,6 @@ from refkd.scoped import log_levels, variables
 from refkd.urls import Url
 from tune.config.study_file import StudyFile
 from tune.study.locate import place_of
-from tune.study.storage import store_file as store_file
 from tune.tracking.cursor import Cursor
 
 if TYPE_CHECKING:

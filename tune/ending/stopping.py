@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from tune import compat
-from tune.exits import ExitCode, InterruptedSearchError, UnfinishedError
-from tune.listener import STOPPED, Interrupt, Listener
+from tune.ending.exits import ExitCode, InterruptedSearchError, UnfinishedError
+from tune.ending.listener import STOPPED, Interrupt, Listener
 
 _listener: Listener | None = None
 
@@ -46,10 +46,8 @@ def at_work() -> Iterator[None]:
     """
     listener = _listener
     if listener is None:
-        try:
+        with stopped_at_once():
             yield
-        except KeyboardInterrupt:
-            raise InterruptedSearchError(STOPPED) from None
         return
     listener.working = True
     error: BaseException | None = None
@@ -62,6 +60,15 @@ def at_work() -> Iterator[None]:
     listener.working = False
     if error is not None:
         raise listener.end_of(error)
+
+
+@contextmanager
+def stopped_at_once() -> Iterator[None]:
+    """Turn a `KeyboardInterrupt` of the body into an `InterruptedSearchError`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedSearchError(STOPPED) from None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What hears Ctrl-C, SIGTERM and SIGHUP for `tune.stopping`.
+"""What hears Ctrl-C, SIGTERM and SIGHUP for `tune.ending.stopping`.
 
 SIGTERM is blocked in all threads and taken by one that waits for it: Ray puts a handler of its own
 in C++ there, which prints a stack, and the system's default later, and neither may be called.
@@ -18,7 +18,7 @@ from typing import Any
 
 from refkd.errors import RefKDError
 from tune import compat
-from tune.exits import ClusterLostError, ExitCode, InterruptedSearchError, UnfinishedError
+from tune.ending.exits import ClusterLostError, ExitCode, InterruptedSearchError, UnfinishedError
 
 AGAIN = "run the same command again to continue"
 STOPPED = f"stopped at once; {AGAIN}"
