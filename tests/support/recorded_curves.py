@@ -7,6 +7,7 @@ from typing import Any
 
 from tune.config.study_file import StudyFile
 from tune.simulation.curves import Curve, CurveTable
+from tune.simulation.simulator import Simulated, World, simulate_search
 from tune.study.search_study import SearchStudy
 
 EPOCHS = 9
@@ -51,6 +52,12 @@ def made_table(count: int = 60) -> CurveTable:
 
 
 TABLE = made_table()
+KILLS = World(crash=0.05, kills=(11.0, 30.0, 31.0, 75.0, 120.0))
+
+
+def run(world: World | None = None, **settings: Any) -> Simulated:
+    """Search on the curves with a clock of their own; `settings` are of the study file."""
+    return simulate_search(study_file(**settings), TABLE, world)
 
 
 def fill(study: SearchStudy) -> None:

@@ -52,6 +52,15 @@ def ray_address() -> str:
     return started_once("ray", start_ray)
 
 
+@pytest.fixture
+def ray_temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The temporary folder of Ray for this test alone, with a path that is short enough for it."""
+    folder = Path(tempfile.mkdtemp(prefix="d", dir="/tmp"))
+    monkeypatch.setenv("RAY_TMPDIR", str(folder))
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(scope="session")
 def empty_store() -> Path:
     """An SQLite store with its tables, made once: that takes seconds."""

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -40,15 +39,6 @@ with guarded_folder() as folder:
 """
 
 
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A temporary folder with a short path."""
-    folder = Path(tempfile.mkdtemp(prefix="d", dir="/tmp"))
-    monkeypatch.setenv("RAY_TMPDIR", str(folder))
-    yield folder
-    shutil.rmtree(folder)
-
-
 def wait_until_gone(folder: Path, processes: list[int]) -> None:
     while folder.exists() or any(map(lives, processes)):
         time.sleep(0.05)
@@ -62,7 +52,7 @@ def lives(process: int) -> bool:
 
 
 @pytest.mark.parametrize("end", ["returns", "fails", "killed", "guardian first"])
-def test_nothing_outlives_the_driver(end: str, place: Path) -> None:
+def test_nothing_outlives_the_driver(end: str, ray_temporary: Path) -> None:
     """Also what is no child of it or bears another name, and where the guardian was killed."""
     how = end if end in ("returns", "fails") else "waits"
     driver = subprocess.Popen(
@@ -75,7 +65,7 @@ def test_nothing_outlives_the_driver(end: str, place: Path) -> None:
     assert driver.stdout is not None
     folder, *numbers = driver.stdout.readline().split()
     driver.stdout.close()
-    assert Path(folder).parent == place
+    assert Path(folder).parent == ray_temporary
     if how == "waits":
         assert stat.S_IMODE(Path(folder).stat().st_mode) == 0o700
     if end == "killed":
@@ -87,10 +77,10 @@ def test_nothing_outlives_the_driver(end: str, place: Path) -> None:
         driver.send_signal(signal.SIGINT)
     driver.wait()
     wait_until_gone(Path(folder), [int(number) for number in numbers])
-    assert list(place.iterdir()) == []
+    assert list(ray_temporary.iterdir()) == []
 
 
-def test_the_driver_itself_is_spared(place: Path) -> None:
+def test_the_driver_itself_is_spared(ray_temporary: Path) -> None:
     with guarded_folder() as folder:
         held = (folder / "driver.log").open("w", encoding="utf-8")
     held.close()
@@ -99,9 +89,9 @@ def test_the_driver_itself_is_spared(place: Path) -> None:
 
 @pytest.mark.parametrize("length", [1, 15, 60, 200])
 def test_a_socket_has_room_in_any_temporary_folder(
-    length: int, place: Path, monkeypatch: pytest.MonkeyPatch
+    length: int, ray_temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = place / ("x" * length)
+    wanted = ray_temporary / ("x" * length)
     wanted.mkdir()
     monkeypatch.setenv("RAY_TMPDIR", str(wanted))
     folder = private_folder()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -22,18 +19,9 @@ pytestmark = [
 TRIALS = 3
 
 
-@pytest.fixture
-def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A temporary folder of the search alone, with a path that is short enough for Ray."""
-    folder = Path(tempfile.mkdtemp(prefix="d", dir="/tmp"))
-    monkeypatch.setenv("RAY_TMPDIR", str(folder))
-    yield folder
-    shutil.rmtree(folder)
-
-
 @pytest.mark.parametrize("killed", ["raylet", "gcs_server", "driver"])
 def test_a_search_goes_on_after_the_death_of_its(
-    killed: str, workspace: Workspace, temporary: Path
+    killed: str, workspace: Workspace, ray_temporary: Path
 ) -> None:
     workspace.write(budget={"trials": TRIALS}, pruning={"name": "none"}, workers=2)
     epochs = workspace.folder / "epochs"
@@ -53,7 +41,7 @@ def test_a_search_goes_on_after_the_death_of_its(
             assert "Traceback" not in workspace.said()
         wait_for_end(driver)
     psutil.wait_procs(children)
-    assert list(temporary.iterdir()) == []
+    assert list(ray_temporary.iterdir()) == []
     assert workspace.search() == 0, workspace.said()
     assert_sound(workspace, trials=TRIALS)
-    assert list(temporary.iterdir()) == []
+    assert list(ray_temporary.iterdir()) == []
