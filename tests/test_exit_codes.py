@@ -26,9 +26,10 @@ ENDS: list[tuple[BaseException, ExitCode]] = [
     (InterruptedSearchError("stopped; run the same command again"), ExitCode.INTERRUPTED),
     (KeyboardInterrupt(), ExitCode.INTERRUPTED),
     (ZeroDivisionError("nobody thought of this"), ExitCode.FAULT),
-    (OSError(5, "nobody thought of this"), ExitCode.FAULT),
+    (OSError(22, "nobody thought of this"), ExitCode.FAULT),
+    (OSError(28, "No space left on device"), ExitCode.LEFT),
 ]
-OF_EVERY_COMMAND = {ExitCode.DONE, ExitCode.MISTAKE, ExitCode.FAULT} | {
+OF_EVERY_COMMAND = {ExitCode.DONE, ExitCode.MISTAKE, ExitCode.LEFT, ExitCode.FAULT} | {
     code for code in ExitCode if code > 128
 }
 

@@ -303,9 +303,14 @@ def credentials_withheld() -> Iterator[None]:
         class_cache.ENV_VARS_TO_PROPAGATE = before
 
 
-def error_file(trial: RayTrial) -> Path | None:
-    """Return the file of a trial's last error; `RayTrial.get_error` reads a later copy of it."""
-    return None if trial.error_file is None else Path(trial.error_file)
+def take_error(trial: RayTrial) -> str:
+    """Return what Ray has written down of a trial's last error; "" where it has nothing.
+
+    Tune then no longer reads the copy that it makes, which a full disk cuts off.
+    """
+    file = None if trial.error_file is None else Path(trial.error_file)
+    trial.run_metadata.error_filename = trial.run_metadata.pickled_error_filename = None
+    return file.read_text(encoding="utf-8").strip() if file and file.is_file() else ""
 
 
 def cluster_file_schema() -> Path | None:

@@ -280,11 +280,11 @@ def test_a_trial_names_the_file_of_its_error(tmp_path: Path) -> None:
     with upstream("Ray keeps a trial's error elsewhere: find its file, or causes are not told"):
         trial = Trial("unknown", stub=True)
         trial.storage = SimpleNamespace(trial_driver_staging_path=str(tmp_path))
-        assert compat.error_file(trial) is None
+        assert compat.take_error(trial) == ""
         trial.handle_error(TuneError("out of memory"))
-        file = compat.error_file(trial)
-        assert file is not None
-        assert file.read_text(encoding="utf-8").rstrip().endswith("out of memory")
+        assert compat.take_error(trial).endswith("out of memory")
+        assert trial.get_pickled_error() is None, "Tune reads its own copy"
+        assert trial.get_error() is None
 
 
 def test_an_autoscaler_is_started_with_the_path_of_its_file() -> None:

@@ -49,16 +49,19 @@ def _run() -> None:
 
         with readable_paths():
             app()
-    except RefKDError as error:
+    except Exception as error:
         from rich.console import Console
 
+        from tune.execution.machine import outside
+
+        told = error if isinstance(error, RefKDError) else outside(error)
+        if told is None:
+            print_fault(error)
+            sys.exit(ExitCode.FAULT)
         console = Console(stderr=True, soft_wrap=True)
         with suppress(OSError):  # the terminal may have hung up
-            console.print(f"refkd: {error}", style="red", markup=False, highlight=False)
-        sys.exit(error.code if isinstance(error, UnfinishedError) else ExitCode.MISTAKE)
-    except Exception as error:
-        print_fault(error)
-        sys.exit(ExitCode.FAULT)
+            console.print(f"refkd: {told}", style="red", markup=False, highlight=False)
+        sys.exit(told.code if isinstance(told, UnfinishedError) else ExitCode.MISTAKE)
 
 
 def __getattr__(name: str) -> Any:

@@ -124,7 +124,7 @@ class JobList:
         self._listener.epoch_ended(job, epoch, metrics)
         return True
 
-    def give_back(self, job: TrainingJob) -> None:
+    def give_back(self, job: TrainingJob, *, blameless: bool = False) -> None:
         """Put a job that has lost its worker in front of those that wait."""
         self._waiting.appendleft(job)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import logging
+from collections.abc import Iterable
 from typing import Any
 
 from ray.tune.experiment import Trial as RayTrial
@@ -11,10 +12,14 @@ from ray.tune.search import Searcher
 
 from tune import compat
 from tune.ending.stopping import is_stopping
+from tune.execution.fault_count import FaultCount
 from tune.execution.jobs import JobEnd, JobList, TrainingJob
+from tune.execution.machine import Fault, fault_in
 from tune.execution.preemption import NodeLeavingError
 from tune.execution.study_jobs import SearchJobs
-from tune.execution.worker import FAILED, FINAL, METRICS
+from tune.execution.worker import FAILED, FAULT, FINAL, METRICS
+
+_log = logging.getLogger(__name__)
 
 JobSource = JobList | SearchJobs
 """What hands out the jobs of a run, takes their epochs and ends, and decides when one stops."""
@@ -23,7 +28,9 @@ JobSource = JobList | SearchJobs
 class JobSearcher(Searcher):
     """Hands a source's jobs to Ray and tells the source what becomes of them, by Ray's trial ids.
 
-    A job whose worker died is handed out again, `retries` times within a run.
+    A job whose worker died is handed out again, `retries` times within a run; then it waits until
+    another job has gone on, and has failed. A fault of the machine fails no job. After `IN_A_ROW`
+    faults without an epoch between them the run stops, with what it was at left as it is.
     """
 
     def __init__(self, source: JobSource, *, retries: int) -> None:
@@ -33,30 +40,39 @@ class JobSearcher(Searcher):
         """Jobs that are handed out and have not ended."""
         self._ends: dict[str, JobEnd] = {}
         """How a job is to end, as its worker reported it or the source decided."""
-        self._deaths: Counter[str] = Counter()
-        """How often the worker of a job failed in this run, by the job's key."""
         self.errors: dict[str, str] = {}
         """What the worker of a trial failed with, as Ray wrote it down."""
+        self._reported: dict[str, Fault] = {}
+        """What the worker of a trial failed with, as it said itself."""
+        self._run = FaultCount(retries)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Return the next job as a trial's config, None to be asked again, or `FINISHED`."""
-        job = self._source.next_job()
+        job = None if self._run.stopped else self._source.next_job()
+        while job is None and not self._jobs and (blamed := self._run.blamed_at_last()):
+            self._blame(blamed)
+            job = self._source.next_job()
         if job is None:
-            return None if self._source.may_follow() else Searcher.FINISHED
+            later = not self._run.stopped and self._jobs and self._source.may_follow()
+            return None if later else Searcher.FINISHED
         self._jobs[trial_id] = job
+        self._run.begun(trial_id)
         return {"job": job}
 
     def report(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Take a worker's report; return whether its job goes on."""
         if FAILED in result:
             self._ends[trial_id] = JobEnd(failed=str(result[FAILED]))
-        if kept := {k.removeprefix(FINAL): v for k, v in result.items() if k.startswith(FINAL)}:
+        if said := _named(result, FAULT):
+            self._reported[trial_id] = Fault(**said)
+        if kept := _named(result, FINAL):
             self._ends[trial_id] = JobEnd(metrics=kept)
         if "epoch" not in result:
             return True
         job, epoch = self._jobs[trial_id], int(result["epoch"])
         metrics = {k: float(v) for k, v in result.items() if k.startswith(METRICS)}
         goes_on = self._source.epoch_ended(job, epoch, metrics)
+        self._blame(self._run.went_on(job, epoch))
         if not goes_on:
             self._ends[trial_id] = JobEnd()
         return goes_on
@@ -67,22 +83,38 @@ class JobSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Pass on a job's one end, or hand it out again after an error while it has retries."""
+        """Pass on a job's one end, or hand it out again after a fault that is not its own."""
         job = self._jobs.pop(trial_id, None)
         if job is None:  # a second call for the same trial
             return
         end = self._ends.pop(trial_id, None)  # a worker may die with its work done
         if end is None and error:
             text = self.errors.get(trial_id) or "the worker process died"
-            leaves = NodeLeavingError.__name__ in text
-            spared = leaves or is_stopping()  # what stops a driver may meet its workers too
-            if spared or self._deaths[job.key] < self._retries:
-                self._deaths[job.key] += not spared
-                self._source.give_back(job)
+            if NodeLeavingError.__name__ in text or is_stopping():
+                self._source.give_back(job)  # what stops a driver may meet its workers too
                 return
-            end = JobEnd(failed=text.splitlines()[-1], died=True)
+            fault = self._reported.pop(trial_id, None) or fault_in(text)
+            _log.warning("%s: %s", job.folder, fault.cause)
+            if self._run.met(trial_id, job, fault):
+                self._source.give_back(job, blameless=fault.machine)
+            if self._run.stopped:
+                compat.end_tune_soon()
+            return
         silent = JobEnd(failed="the worker ended without reporting its last epoch", died=True)
         self._source.job_ended(job, end or silent)
+
+    def check(self) -> None:
+        """Raise `UnfinishedError` where the run has ended with jobs left by a fault."""
+        error = self._run.error()
+        if error is None or is_stopping():
+            return
+        for job, fault in self._run.waiting.values():
+            self._source.give_back(job, blameless=fault.machine)
+        raise error
+
+    def _blame(self, blamed: Iterable[tuple[TrainingJob, Fault]]) -> None:
+        for job, fault in blamed:
+            self._source.job_ended(job, JobEnd(failed=fault.cause, died=True))
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the source is the state."""
@@ -112,9 +144,11 @@ class JobScheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:
         """Note why a worker failed."""
         super().on_trial_error(tune_controller, trial)
-        file = compat.error_file(trial)
-        if file and file.is_file():
-            self._searcher.errors[trial.trial_id] = file.read_text(encoding="utf-8").strip()
+        self._searcher.errors[trial.trial_id] = compat.take_error(trial)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def _named(result: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in result.items() if k.startswith(prefix)}

@@ -195,9 +195,9 @@ class SearchJobs:
         self._reporter.trial_epoch(number, epoch, metrics)
         return action == "go"
 
-    def give_back(self, job: TrainingJob) -> None:
+    def give_back(self, job: TrainingJob, *, blameless: bool = False) -> None:
         """Let the study hand the trial out again."""
-        self._study.give_back(int(job.key))
+        self._study.give_back(int(job.key), blameless=blameless)
 
     def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
         """Store the outcome of a trial; one that is paused stays open."""

@@ -33,8 +33,8 @@ def train_jobs(
 ) -> dict[str, str]:
     """Train jobs that do not need each other; `what` one of them is stands in messages.
 
-    Raises `UnfinishedError` where one has failed; with `tolerate` returns why, by the key of its
-    job. Raises `InterruptedSearchError` after Ctrl-C.
+    Raises `UnfinishedError` where a fault of a machine has left one, or one has failed; with
+    `tolerate` returns why, by the key of its job. Raises `InterruptedSearchError` after Ctrl-C.
     """
     source = JobList(jobs, listener)
     run_jobs(source, place)
@@ -49,7 +49,10 @@ def train_jobs(
 def run_jobs(
     source: JobSource, place: Workplace, *, train: Callable[..., None] = train_job
 ) -> None:
-    """Run the jobs of a source until it has no more, each by `train`; return after Ctrl-C too."""
+    """Run the jobs of a source until it has no more, each by `train`; return after Ctrl-C too.
+
+    Raises `UnfinishedError` where faults of a machine have left some.
+    """
     searcher = JobSearcher(source, retries=place.retries)
     held = {"cpu": place.resources.cpu, "gpu": place.resources.gpu}
     tuner = ray.tune.Tuner(
@@ -75,7 +78,7 @@ def run_jobs(
     try:
         with (
             compat.credentials_withheld(),
-            log_levels({"ray.tune": logging.CRITICAL}),
+            log_levels(dict.fromkeys(("ray.tune", "ray.train"), logging.CRITICAL)),
             handlers_kept(signal.SIGINT, signal.SIGUSR1),
             stopped_calmly(compat.end_tune_soon) as heard,
             variables(compat.TUNE_SIGNALS if heard else {}),
@@ -90,3 +93,4 @@ def run_jobs(
                 shutil.rmtree(place.scratch)
         except OSError as error:  # what a late worker holds open must not cost a search its end
             _log.warning("%s is left there (%s); it can be removed by hand", place.scratch, error)
+    searcher.check()

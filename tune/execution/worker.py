@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +17,7 @@ import ray.tune
 from filelock import FileLock
 
 from refkd.data.dataset import Dataset
-from refkd.errors import CheckpointError, TrainingError
+from refkd.errors import DataError, TrainingError
 from refkd.files import temporaries
 from refkd.training.checkpoint import CheckpointFolder
 from refkd.training.export import freeze_student, student_is_frozen
@@ -34,10 +35,11 @@ from tune.execution.jobs import (
     mean,
     trained_network,
 )
-from tune.execution.preemption import check_node
+from tune.execution.machine import fault_of
+from tune.execution.preemption import NodeLeavingError, check_node
 from tune.study.folders import seed_folder
 
-FAILED, FINAL = "failed", "final:"
+FAILED, FAULT, FINAL = "failed", "fault:", "final:"
 METRICS = ("train/", "val_id/", "val_ood/", "val/", "sd/", "cost/")
 """How the names of metrics begin; Ray adds fields of its own to a report."""
 
@@ -46,17 +48,22 @@ def train_job(config: dict[str, Any], *, place: Workplace) -> None:
     """Train the networks of `config["job"]`, unless it is shared and another has trained it.
 
     Reports each epoch, then what was kept under names that begin with `FINAL`, or as `FAILED` why
-    training gave up. Raises `NodeLeavingError` after an epoch on a node that is being drained.
+    training gave up, or as `FAULT` what else kept it from going on, which is raised too: Ray then
+    begins with another process. Raises `NodeLeavingError` on a node that is being drained.
     """
     job: TrainingJob = config["job"]
-    check_node()  # a reused worker may be on a node that is being drained
-    use_threads(place.resources.cpu)
-    dataset = open_dataset(place)
     try:
-        metrics = _Training(job, place, dataset).run()
-    except (TrainingError, CheckpointError) as error:
+        check_node()  # a reused worker may be on a node that is being drained
+        use_threads(place.resources.cpu)
+        metrics = _Training(job, place, open_dataset(place)).run()
+    except TrainingError as error:
         ray.tune.report({FAILED: str(error)})
         return
+    except NodeLeavingError:
+        raise
+    except Exception as error:
+        ray.tune.report({FAULT + name: value for name, value in asdict(fault_of(error)).items()})
+        raise
     # Ray flattens nested results with slashes, which our names hold already.
     ray.tune.report({FINAL + name: value for name, value in metrics.items()})
 
@@ -160,7 +167,7 @@ def open_dataset(place: Workplace) -> Dataset:
     """Open the dataset of a worker, once a process: workers are reused from job to job."""
     dataset = Dataset.open(place.dataset, fingerprint=place.fingerprint)
     if dataset.fingerprint != place.fingerprint:
-        raise TrainingError(
+        raise DataError(
             f"{place.dataset}: the dataset changed while the search ran (fingerprint "
             f"{dataset.fingerprint[:12]}…, expected {place.fingerprint[:12]}…)"
         )

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from tune.config.study_file import StudyFile
 
+TAKEN_UP = "taken_up_at"
+"""Attribute of a trial: the epoch at which it was started last, and how often."""
 MAX_STARTS = 10
 """How often a trial is started at the same epoch before it counts as failed."""
 
@@ -81,7 +83,7 @@ class SearchStudy(StoredStudy):
             if fault is not None:
                 self.queue.refuse(compat.frozen(trial), fault)
                 continue
-            if self.facts(trial).get("taken_up_at", [0, 0])[1] < MAX_STARTS:
+            if self.facts(trial).get(TAKEN_UP, [0, 0])[1] < MAX_STARTS:
                 return self._hand_out(trial)
             self._live[trial.number] = trial
             self.fail(
@@ -181,10 +183,16 @@ class SearchStudy(StoredStudy):
         del self._live[number]
         self.forget(number)
 
-    def give_back(self, number: int) -> None:
-        """Hand a trial whose worker died out again, before any other."""
+    def give_back(self, number: int, *, blameless: bool = False) -> None:
+        """Hand a trial whose worker died out again, before any other.
+
+        A `blameless` start is none of those that a trial may have at an epoch.
+        """
         if self._is_lost(number):
             return
+        if blameless:
+            epoch, times = self.facts(self._live[number])[TAKEN_UP]
+            self.set(self._live[number], TAKEN_UP, [epoch, times - 1])
         self.pause(number)
         self._interrupted.append(number)
 
@@ -235,8 +243,8 @@ class SearchStudy(StoredStudy):
         attempt = int(known.get("attempt", 0)) + 1
         self.set(trial, "attempt", attempt)
         reached = last_epoch(known)
-        before, times = known.get("taken_up_at", [reached, 0])
-        self.set(trial, "taken_up_at", [reached, times + 1 if before == reached else 1])
+        before, times = known.get(TAKEN_UP, [reached, 0])
+        self.set(trial, TAKEN_UP, [reached, times + 1 if before == reached else 1])
         # One that was begun keeps its values, also where the space has changed since.
         if ASKED in known:
             asked: Values = known[ASKED]["values"]

@@ -1,0 +1,78 @@
+"""The faults that a run of jobs meets: what is begun again, what waits, when the run stops."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+from tune.ending.exits import UnfinishedError
+from tune.ending.listener import AGAIN
+from tune.execution.jobs import TrainingJob
+from tune.execution.machine import Fault
+
+IN_A_ROW = 3
+"""Faults without an epoch between them after which a run stops."""
+
+
+class FaultCount:
+    """What the jobs of a run have met, and whether it can go on."""
+
+    def __init__(self, retries: int) -> None:
+        self.stopped = False
+        """Whether there were `IN_A_ROW` faults without an epoch between them."""
+        self.waiting: dict[str, tuple[TrainingJob, Fault]] = {}
+        """Jobs that are not handed out again in this run, by their key."""
+        self._retries = retries
+        self._row = 0
+        self._rows: dict[str, int] = {}
+        """Faults in a row by then, by the trial that was begun."""
+        self._met: Counter[str] = Counter()
+        """Faults of a job, by its key: the machine's since its last epoch, and all others."""
+        self._deaths: Counter[str] = Counter()
+        self._epochs: Counter[str] = Counter()
+        """The last epoch of a job, by its key."""
+        self._last: tuple[TrainingJob, Fault] | None = None
+
+    def begun(self, trial: str) -> None:
+        """Note that a job is handed out: what befalls many at once is one fault in a row."""
+        self._rows[trial] = self._row
+
+    def went_on(self, job: TrainingJob, epoch: int) -> list[tuple[TrainingJob, Fault]]:
+        """Note an epoch; return the jobs that must be at fault themselves, since others go on."""
+        if epoch <= self._epochs[job.key]:  # from its checkpoint
+            return []
+        self._epochs[job.key] = epoch
+        self._row = self._met[job.key] = 0
+        return self._blamed([job.key])
+
+    def blamed_at_last(self) -> list[tuple[TrainingJob, Fault]]:
+        """Return the jobs that failed where others went on, once none is left to go on."""
+        return [] if self.stopped else self._blamed(self._epochs)
+
+    def met(self, trial: str, job: TrainingJob, fault: Fault) -> bool:
+        """Note a fault; return whether the job is to be handed out again."""
+        self._last = job, fault
+        count, most = (self._met, IN_A_ROW - 1) if fault.machine else (self._deaths, self._retries)
+        count[job.key] += 1
+        again = count[job.key] <= most
+        if self._rows.pop(trial, 0) == self._row and (fault.machine or not again):
+            self._row += 1
+            self.stopped = self._row >= IN_A_ROW
+        if not again:
+            self.waiting[job.key] = self._last
+        return again
+
+    def error(self) -> UnfinishedError | None:
+        """Return how the run ends where faults have left jobs; None where they have not."""
+        left = self._last if self.stopped else next(iter(self.waiting.values()), None)
+        if left is None:
+            return None
+        job, fault = left
+        many = f"{IN_A_ROW} faults in a row, the last in " if self.stopped else ""
+        return UnfinishedError(f"{many}{job.folder}: {fault.cause}; {fault.remedy}, then {AGAIN}")
+
+    def _blamed(self, well: Collection[str]) -> list[tuple[TrainingJob, Fault]]:
+        """Take out the jobs that wait while others are `well`, where they can be at fault."""
+        waiting = self.waiting.items()
+        chosen = [k for k, (_, fault) in waiting if not fault.machine and set(well) - {k}]
+        return [self.waiting.pop(key) for key in chosen]
