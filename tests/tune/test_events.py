@@ -26,6 +26,7 @@ from tune.study.events import (
     ChampionsChosen,
     Event,
     LaunchBegun,
+    LookDone,
     LookTaken,
     StudyEvent,
     TeacherTrained,
@@ -74,6 +75,8 @@ OF_STUDIES: list[StudyEvent] = [
     FinalistTrained(trial=3, replicate=1, seed=17, epochs=8, metrics=SCORES, sha256="e"),
     FinalistTrained(trial=4, replicate=0, seed=18, failed="the loss is not finite"),
     LookTaken(look=2, champions={"best-id": 3}, user="ann", host="lab", reason="a new split"),
+    LookTaken(look=3, row={"look": 3, "champions": {"best-id": {"trial": 3}}}),
+    LookDone(look=3, row={"look": 3}, results={"seeds": {"best-id": 2}}),
     AliasMoved(
         moved=3.5, model="m", alias="best-id", version="2", trial=3, run="trial/0003", reason="r"
     ),

@@ -25,13 +25,17 @@ from tune.audit.examine import examine
 from tune.cli import app
 from tune.study.folders import seed_folder, trial_folder
 from tune.study.ledger import LedgerError, read_looks
+from tune.study.snapshot import open_snapshot
 
 KILLED = """
 import os, signal, sys
-import tune.results.sealed_roles
-from tune.results.sealed_scores import evaluate_final
-tune.results.sealed_roles.open_sealed = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-evaluate_final(sys.argv[1])
+import tune.results.sealed_roles as roles
+import tune.results.sealed_scores as scores
+def kill(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+module, name = sys.argv[2].rsplit(".", 1)
+setattr({"roles": roles, "scores": scores}[module], name, kill)
+scores.evaluate_final(sys.argv[1], **({"again": True, "reason": "why"} if sys.argv[3:] else {}))
 """
 
 
@@ -154,20 +158,63 @@ def test_without_final_nothing_is_evaluated(study: EndedStudy, dataset: Dataset)
     assert read_looks(study.file.folder) == []
 
 
-def test_the_row_is_there_when_the_process_is_killed_right_after_it(study: EndedStudy) -> None:
+def killed(study: EndedStudy, place: str, *again: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(study.path)],
+        [sys.executable, "-c", KILLED, str(study.path), place, *again],
         capture_output=True,
         cwd=study.path.parent,
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert [look.look for look in read_looks(study.file.folder)] == [1]
-    assert not final(study, 1).exists()
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["scores.write_looks", "roles.open_sealed", "scores.compare", "scores.LookDone"],
+)
+def test_a_look_that_was_killed_before_its_results_were_stored_is_taken_again_as_the_same(
+    study: EndedStudy, place: str
+) -> None:
+    killed(study, place)
+    seen = open_snapshot(study.path)
+    assert (seen.looks, seen.final, seen.state) == ([], None, "search ended")
+    assert seen.look_begun is not None
+    assert seen.look_begun.look == 1
+    rows = [look.state for look in read_looks(study.file.folder)]
+    assert rows == ([] if place == "scores.write_looks" else ["begun"])
+    told = {row.check: row.what for row in examine(study.path).findings}
+    assert told["ledger"] == "look 1 was cut off before anything of it was shown"
+    with pytest.raises(LedgerError, match="not been looked at yet"):
+        evaluate_final(study.path, again=True, reason="it was killed")
+    report = evaluate_final(study.path)
+    assert (report.look.look, report.look.reason) == (1, None)
+    assert [(row.look, row.state) for row in read_looks(study.file.folder)] == [(1, "done")]
+    assert open_snapshot(study.path).final == report
+    assert examine(study.path).findings == []
     with pytest.raises(LedgerError, match="was looked at once"):
         evaluate_final(study.path)
-    report = evaluate_final(study.path, again=True, reason="the machine went down")
-    assert report.look.look == 2
+
+
+def test_results_that_were_stored_and_not_shown_are_shown_without_another_look(
+    study: EndedStudy, dataset: Dataset
+) -> None:
+    killed(study, "scores.write_json")
+    assert not final(study, 1).exists()
+    with watched(dataset.path / "sealed") as opened:
+        report = evaluate_final(study.path)
+    assert opened == []
+    assert FinalReport.model_validate_json(final(study, 1).read_text()) == report
+    assert [look.look for look in report.looks] == [1]
+    with pytest.raises(LedgerError, match="was looked at once"):
+        evaluate_final(study.path)
+
+
+def test_a_further_look_that_was_killed_keeps_its_reason(study: EndedStudy) -> None:
+    first = evaluate_final(study.path)
+    killed(study, "roles.open_sealed", "again")
+    assert open_snapshot(study.path).final == first
+    report = evaluate_final(study.path)
+    assert [look.title for look in report.looks] == ["this is look 1", "this is look 2: why"]
 
 
 @pytest.mark.system

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,17 +30,32 @@ def study(tmp_path: Path, dataset: Dataset) -> EndedStudy:
     return end_study(tmp_path, dataset, replicates={"seeds": 2})
 
 
-def test_a_torn_ledger_is_refused_before_anything_is_opened(
+def test_a_damaged_copy_is_written_again_from_the_study(study: EndedStudy) -> None:
+    evaluate_final(study.path)
+    path = study.file.folder / LEDGER
+    before = path.read_bytes()
+    for damage in (before[:-5], b"", before.replace(b"ended", b"other")):
+        path.write_bytes(damage)
+        with pytest.raises(LedgerError, match="was looked at once"):
+            evaluate_final(study.path)
+        assert path.read_bytes() == before
+
+
+def test_a_study_that_was_set_back_before_a_look_is_not_looked_at(
     study: EndedStudy, dataset: Dataset
 ) -> None:
     evaluate_final(study.path)
-    path = study.file.folder / LEDGER
-    path.write_bytes(path.read_bytes()[:-5])
-    before = path.read_bytes()
-    with watched(dataset.path / "sealed") as opened, pytest.raises(LedgerError, match="by hand"):
-        evaluate_final(study.path, again=True, reason="why")
+    with closing(sqlite3.connect(study.file.folder / "study.db")) as storage, storage:
+        storage.execute("DELETE FROM study_user_attributes WHERE key LIKE 'look%'")
+    with watched(dataset.path / "sealed") as opened:
+        for again in (False, True):
+            with pytest.raises(LedgerError, match="holds 1 rows, but the study knows of 0 looks"):
+                evaluate_final(study.path, again=again, reason="why" if again else None)
     assert opened == []
-    assert path.read_bytes() == before
+    found = {f.what: f.fixable for f in examine(study.path).findings if f.check == "ledger"}
+    ((said, fixable),) = found.items()
+    assert "holds 1 rows" in said
+    assert not fixable
 
 
 def test_a_ledger_that_was_lost_is_no_licence_for_a_second_look(
@@ -47,16 +64,16 @@ def test_a_ledger_that_was_lost_is_no_licence_for_a_second_look(
     evaluate_final(study.path)
     first = (study.file.folder / "final-1.json").read_bytes()
     (study.file.folder / LEDGER).unlink()
-    with watched(dataset.path / "sealed") as opened:
-        with pytest.raises(LedgerError, match="holds 0 looks, but 1 were taken: restore"):
-            evaluate_final(study.path)
-        with pytest.raises(LedgerError, match="restore"):
-            evaluate_final(study.path, again=True, reason="why")
+    (found,) = (f for f in examine(study.path).findings if f.check == "ledger")
+    assert found.fixable
+    with (
+        watched(dataset.path / "sealed") as opened,
+        pytest.raises(LedgerError, match="was looked at once"),
+    ):
+        evaluate_final(study.path)
     assert opened == []
     assert (study.file.folder / "final-1.json").read_bytes() == first
-    found = [f.what for f in examine(study.path).findings if f.check == "ledger"]
-    assert len(found) == 1
-    assert "holds 0 looks, the study has noted 1" in found[0]
+    assert len(read_looks(study.file.folder)) == 1
 
 
 def no_folder(study: EndedStudy) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 from refkd.config import Config
 from refkd.errors import RefKDError
 from tune.audit.files import FILE_CHECKS
+from tune.audit.results import RESULT_CHECKS
 from tune.audit.study import STUDY_CHECKS, Finding, running
 from tune.audit.tampering import TAMPERING_CHECKS
 from tune.audit.tracking import record
@@ -20,7 +21,7 @@ ROUNDS = 3
 """How often the study is examined again while fixes succeed: one may uncover another."""
 
 Check = Callable[[StudySnapshot], Iterator[Finding]]
-_ALWAYS: tuple[Check, ...] = (*STUDY_CHECKS, *TAMPERING_CHECKS)
+_ALWAYS: tuple[Check, ...] = (*STUDY_CHECKS, *TAMPERING_CHECKS, *RESULT_CHECKS)
 _STOPPED: tuple[Check, ...] = (*_ALWAYS, running, *FILE_CHECKS, record)
 
 

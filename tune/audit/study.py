@@ -1,4 +1,4 @@
-"""Checks of the storage itself, and of students, teachers and ledger against it."""
+"""Checks of the storage itself, and of students and teachers against it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from refkd.errors import CheckpointError
 from refkd.files import sha256_file
-from tune.study.events import looks_of, teachers_of
-from tune.study.ledger import LEDGER
+from tune.study.events import teachers_of
 from tune.study.snapshot import StudySnapshot
 
 if TYPE_CHECKING:
@@ -127,19 +126,6 @@ def teachers(study: StudySnapshot) -> Iterator[Finding]:
             yield Finding("teacher", f"teacher {role}: {fault}", remedy)
 
 
-def ledger(study: StudySnapshot) -> Iterator[Finding]:
-    """A ledger of test evaluations that cannot be read, or lost rows; no program rewrites it."""
-    path, noted = study.folder / LEDGER, looks_of(study.attributes)
-    held = len(path.read_bytes().splitlines()) if path.is_file() else 0
-    if study.ledger_fault is not None:
-        what, _, remedy = study.ledger_fault.partition("; ")
-        yield Finding("ledger", what, remedy)
-    if noted > held:
-        what = f"{path}: holds {held} looks, the study has noted {noted}"
-        why = "the ledger says how often the sealed test was looked at"
-        yield Finding("ledger", what, f"restore the file from a copy: {why}")
-
-
 def _weights_fault(weights: Path, sha256: str) -> str | None:
     if not weights.is_file():
         return f"{weights}: is missing"
@@ -182,5 +168,5 @@ def same(a: list[float], b: list[float]) -> bool:
     )
 
 
-STUDY_CHECKS = (curves, outcomes, students, teachers, ledger)
+STUDY_CHECKS = (curves, outcomes, students, teachers)
 """Checks of what does not change while a driver is at work."""

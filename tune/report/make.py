@@ -149,10 +149,16 @@ def _head_facts(study: StudySnapshot) -> list[str]:
 def _ledger_text(study: StudySnapshot) -> str:
     if study.ledger_fault is not None:
         return "The ledger of looks at the test roles cannot be read."
-    if not study.looks:
-        return "Nobody has looked at the test roles: the ledger is empty."
-    times = "once" if len(study.looks) == 1 else f"{len(study.looks)} times"
-    return f"The test roles were looked at {times}."
+    text = "Nobody has looked at the test roles: the ledger is empty."
+    if study.looks:
+        times = "once" if len(study.looks) == 1 else f"{len(study.looks)} times"
+        text = f"The test roles were looked at {times}."
+    if (begun := study.look_begun) is not None:
+        text += (
+            f" Look {begun.look} was begun at {begun.time} and cut off before anything was shown; "
+            f"`refkd evaluate --final {study.path}` takes it again."
+        )
+    return text
 
 
 def render(content: Content) -> str:

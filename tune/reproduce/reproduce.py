@@ -26,7 +26,7 @@ from tune.reproduce.table import Result, family_of
 from tune.reproduce.tracking import TableRecord
 from tune.reproduce.units import Unit, Units
 from tune.results.sealed_roles import check_sealed, open_test_roles
-from tune.study.ledger import Evaluated, check_look, read_looks
+from tune.study.ledger import Evaluated, Look, check_look, read_looks, write_looks
 
 
 def reproduce(
@@ -59,15 +59,19 @@ def reproduce(
             record.begin(dataset, facts)
             record.keep([settings], None)
             _train(request, units, dataset, record, address, reporter)
-            pairs = _open_roles(request, units, dataset)
+            looks, pairs = _open_roles(request, looks, units, dataset)
             roles = dict(zip(SIDES, pairs, strict=True))
             reporter.stage(f"scoring on {roles['id'].role} and {roles['ood'].role}")
+            scored = score_units(units, dataset, roles)
+            if request.final:
+                looks[-1] = looks[-1].model_copy(update={"state": "done"})
+                write_looks(request.home, looks)  # from here on something may be shown
             caveats = {label: ", ".join(row[0].caveats) for label, row in units.rows.items()}
             splits = dataset.manifest.splits.values()
             used, there = sum(s.pairs for s in splits), sum(s.annotated_pairs for s in splits)
             result = Result(
                 experiment=experiment,
-                scored=score_units(units, dataset, roles),
+                scored=scored,
                 command=request.command,
                 dataset=f"{dataset.name} ({dataset.fingerprint[:12]})",
                 family=family_of(dataset.name),
@@ -78,7 +82,7 @@ def reproduce(
                 if used == there
                 else f"{used:,} of {there:,} annotated pairs have features",
                 simulated=dataset.manifest.simulation is not None,
-                test_evaluations=[x.title for x in read_looks(request.home) if request.final],
+                test_evaluations=[x.title for x in looks if request.final],
             )
             files = [settings, *_write(request, result, units, dataset, roles["ood"])]
             record.keep(files, "results")
@@ -116,16 +120,18 @@ def _train(
         record.trained(unit)
 
 
-def _open_roles(request: Request, units: Units, dataset: Dataset) -> tuple[Pairs, Pairs]:
-    """Open validation, or the test roles: the table's ledger then holds that they were."""
+def _open_roles(
+    request: Request, looks: list[Look], units: Units, dataset: Dataset
+) -> tuple[list[Look], tuple[Pairs, Pairs]]:
+    """Open validation, or the test roles: the table's ledger, returned, then holds that look."""
     if not request.final:
-        return dataset.role(VALIDATION_ROLES[0]), dataset.role(VALIDATION_ROLES[1])
+        return looks, (dataset.role(VALIDATION_ROLES[0]), dataset.role(VALIDATION_ROLES[1]))
     systems = {
         label: Evaluated(students={unit.folder.name: unit.frozen().record.sha256 for unit in row})
         for label, row in units.rows.items()
     }
-    _, roles = open_test_roles(
-        request.home,
+    look, roles = open_test_roles(
+        looks,
         dataset,
         request.dataset,
         request.home,
@@ -133,8 +139,9 @@ def _open_roles(request: Request, units: Units, dataset: Dataset) -> tuple[Pairs
         champions=systems,
         teachers={},
         reason=request.reason,
+        begin=lambda row: write_looks(request.home, [*looks[: row.look - 1], row]),
     )
-    return roles
+    return [*looks[: look.look - 1], look], roles
 
 
 def _write_settings(

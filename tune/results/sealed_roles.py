@@ -1,9 +1,9 @@
-"""The sealed test roles: a row in the ledger first, then they are opened."""
+"""The sealed test roles: a look is written down first, then they are opened."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from refkd.data.sealed import open_sealed, sealed_copy
 from refkd.errors import DataError
 from refkd.urls import Url
 from tune.study.environment import environment
-from tune.study.ledger import Evaluated, Look, append_look, read_looks
+from tune.study.ledger import Evaluated, Look
 from tune.study.user import user_name
 
 
@@ -37,7 +37,7 @@ def check_sealed(dataset: Dataset, at: Path | Url) -> None:
 
 
 def open_test_roles(
-    folder: Path,
+    looks: Sequence[Look],
     dataset: Dataset,
     at: Path | Url,
     scratch: Path,
@@ -46,16 +46,19 @@ def open_test_roles(
     champions: Mapping[str, Evaluated],
     teachers: Mapping[str, str],
     reason: str | None,
-    written: Callable[[Look], None] = lambda _: None,
+    begin: Callable[[Look], None],
 ) -> tuple[Look, tuple[Pairs, Pairs]]:
-    """Write a test evaluation into the ledger of `folder`, then open `test_id` and `test_ood`.
+    """Let a test evaluation be written down, then open `test_id` and `test_ood`.
 
-    `at` is the dataset's folder or address; from an address they are copied to `scratch`.
-    `written` is called between the two. Source: evaluation protocol, "One sealed evaluation".
+    `looks` are those until now; the last one is taken again where nothing of it was shown. `at` is
+    the dataset's folder or address; from an address they are copied to `scratch`. `begin` stores
+    the row before anything is opened. Source: evaluation protocol, "One sealed evaluation".
     """
     facts = environment()
+    begun = looks[-1] if looks and looks[-1].state == "begun" else None
+    given = None if reason is None else reason.strip()
     row = Look(
-        look=len(read_looks(folder)) + 1,
+        look=len(looks) + 1 if begun is None else begun.look,
         time=datetime.now(UTC).isoformat(timespec="milliseconds"),
         user=user_name(),
         host=socket.gethostname(),
@@ -67,9 +70,9 @@ def open_test_roles(
         version=facts.refkd,
         git_commit=facts.git_commit,
         git_dirty=facts.git_dirty,
-        reason=None if reason is None else reason.strip(),
+        reason=given if begun is None else given or begun.reason,
+        state="begun",
     )
-    append_look(folder, row)
-    written(row)
+    begin(row)
     path = sealed_copy(at, dataset.path, scratch) if isinstance(at, Url) else dataset.path
     return row, (open_sealed(path, "test_id"), open_sealed(path, "test_ood"))

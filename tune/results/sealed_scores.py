@@ -1,4 +1,4 @@
-"""The sealed test roles: a row in the ledger first, then they are opened and scored."""
+"""The sealed test roles: a look is an event first, then they are opened and scored."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ from tune.execution.study_jobs import OpenSearch, open_ended_search
 from tune.results.comparison import compare, open_students, system_name
 from tune.results.finalists import read_results
 from tune.results.sealed_roles import check_sealed, open_test_roles
-from tune.study.events import LookTaken, looks_of
-from tune.study.ledger import Evaluated, check_look, read_looks
-from tune.study.outcomes import Finalists, FinalReport, final_path, read_finalists
-
-_NOTED = {"look", "user", "host", "reason"}
-"""What the study holds of a row of the ledger, beside the champions."""
+from tune.study.events import LookDone, LookTaken
+from tune.study.ledger import Evaluated, Look, check_look, is_copy, looks_of, write_looks
+from tune.study.outcomes import (
+    RESULTS,
+    Finalists,
+    FinalReport,
+    final_path,
+    read_final,
+    read_finalists,
+)
 
 
 def evaluate_final(
@@ -30,17 +34,24 @@ def evaluate_final(
     """Score the champions of an ended study and both teachers on the sealed test roles, once.
 
     The champions are the finalists' where there are any, else the search's. What can be checked
-    without opening a sealed file is checked before the ledger has its row. A further evaluation
-    needs `again` and a `reason`. The result is written to `final-N.json`. Raises as
-    `open_ended_search`, `LedgerError` for an evaluation that is not allowed, `RefKDError` where
-    finalists are begun and not ended, `DataError` where sealed files are missing. Source:
-    evaluation protocol, "One sealed evaluation".
+    without opening a sealed file is checked before the look is begun. One that was killed before
+    its results were stored is taken again as the same look; a further one needs `again` and a
+    `reason`. The results are an event of the study; `final-N.json` is a copy, which another call
+    writes where it is gone. Raises as `open_ended_search`, `LedgerError` for an evaluation that is
+    not allowed, `RefKDError` where finalists are begun and not ended, `DataError` where sealed
+    files are missing. Source: evaluation protocol, "One sealed evaluation".
     """
     with open_ended_search(study) as search, TemporaryDirectory(prefix="refkd-sealed-") as scratch:
         file, dataset, teachers = search.file, search.dataset, search.teachers
-        evaluations = read_looks(file.folder)
-        noted = looks_of(search.study.optuna.user_attrs)
-        check_look(evaluations, study=file.name, again=again, reason=reason, noted=noted)
+        attributes = search.study.optuna.user_attrs
+        looks = looks_of(file.folder, attributes)
+        if not is_copy(file.folder, looks):
+            write_looks(file.folder, looks)
+        known = read_final(file.folder, attributes, looks)
+        unseen = not again and not final_path(file.folder, len(looks)).exists()
+        if known is not None and known.look == looks[-1] and unseen:
+            return _kept(file, known)  # killed when it had stored them
+        check_look(looks, study=file.name, again=again, reason=reason)
         found = _finalists(search)
         aliases = found.champions if found else search.summary().champions
         seeds = len(found.seeds) if found else file.replicates.seeds
@@ -54,8 +65,8 @@ def evaluate_final(
         for frozen in systems:
             frozen.backbone(dataset)  # weights that cannot be read must cost no evaluation
         check_sealed(dataset, file.dataset)
-        evaluation, roles = open_test_roles(
-            file.folder,
+        look, roles = open_test_roles(
+            looks,
             dataset,
             file.dataset,
             Path(scratch),
@@ -63,22 +74,36 @@ def evaluate_final(
             champions={a: _evaluated(file, n, champions[n]) for a, n in aliases.items()},
             teachers={role: teacher.digest for role, teacher in teachers.items()},
             reason=reason,
-            written=lambda row: search.study.append(
-                LookTaken(champions=row.trials, **row.model_dump(include=_NOTED))
-            ),
+            begin=lambda row: _begin(search, looks, row),
         )
         students = {system_name(n): one for n, one in champions.items()}
+        done = look.model_copy(update={"state": "done"})
         report = FinalReport(
-            looks=[*evaluations, evaluation],
+            looks=[*looks[: look.look - 1], done],
             from_finalists=found is not None,
             seeds={alias: len(champions[number]) for alias, number in aliases.items()},
             features=dataset.manifest.features.extractor or "extractor not stated",
             comparison=compare(students, teachers, dataset, roles, seed=file.seed),
             marks=file.caveats(),
         )
-        path = final_path(file.folder, evaluation.look)
-        write_json(path, report.model_dump(mode="json"))
-        return report
+        results = report.model_dump(mode="json", include=RESULTS)
+        search.study.append(
+            LookDone(look=look.look, row=done.model_dump(mode="json"), results=results)
+        )
+        return _kept(file, report)
+
+
+def _begin(search: OpenSearch, looks: list[Look], row: Look) -> None:
+    """Store that a look begins; what a killed attempt has stored of it stays."""
+    search.study.append(LookTaken(look=row.look, row=row.model_dump(mode="json")))
+    write_looks(search.file.folder, [*looks[: row.look - 1], row])
+
+
+def _kept(file: StudyFile, report: FinalReport) -> FinalReport:
+    """Write the copies for people of what the study holds, and return it."""
+    write_looks(file.folder, report.looks)
+    write_json(final_path(file.folder, report.look.look), report.model_dump(mode="json"))
+    return report
 
 
 def _finalists(search: OpenSearch) -> Finalists | None:

@@ -59,15 +59,28 @@ class ChampionsChosen(EventBase, prefix="champions:"):
 
 
 class LookTaken(EventBase, prefix="look:", in_key=("look",)):
-    """The test roles are about to be evaluated; the ledger holds the whole row."""
+    """The test roles are about to be evaluated; before `LookDone` nothing of it was shown."""
 
     look: int
     """Counted from 1."""
+    row: dict[str, Any] | None = None
+    """The row of the ledger, as `tune.study.ledger.Look`; None where an earlier refkd wrote
+    the fields below and left the rest to the ledger's file."""
     champions: dict[str, int] = field(default_factory=dict)
     """Trial by alias."""
     user: str = ""
     host: str = ""
     reason: str | None = None
+
+
+class LookDone(EventBase, prefix="look-done:", in_key=("look",)):
+    """An evaluation on the test roles has its results, which nobody has seen before this event."""
+
+    look: int
+    row: dict[str, Any]
+    """The row of the ledger: of the last of several attempts, where earlier ones were killed."""
+    results: dict[str, Any]
+    """As `tune.study.outcomes.FinalReport`, without the rows."""
 
 
 class AliasMoved(EventBase, prefix="alias:"):
@@ -95,6 +108,7 @@ StudyEvent = (
     | FinalistEpochEnded
     | FinalistTrained
     | LookTaken
+    | LookDone
     | AliasMoved
 )
 Event = TrialEvent | StudyEvent
@@ -115,8 +129,3 @@ def aliases_of(attributes: Mapping[str, Any]) -> dict[str, AliasMoved]:
     """Return the last move of each alias."""
     moves = sorted(study_events(attributes, AliasMoved), key=lambda move: move.moved)
     return {move.alias: move for move in moves}
-
-
-def looks_of(attributes: Mapping[str, Any]) -> int:
-    """Return how many evaluations on the test roles a study knows of."""
-    return max((one.look for one in study_events(attributes, LookTaken)), default=0)

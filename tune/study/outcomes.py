@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from refkd.config import Config
 from refkd.evaluation.comparison import Figure, Row
 from refkd.evaluation.probes import Probes
 from tune.config.space import Values
+from tune.study.event_base import study_events
+from tune.study.events import LookDone
 from tune.study.finalist_events import SeedResult
 from tune.study.ledger import Look
 from tune.study.summary import FINALISTS
@@ -104,6 +106,10 @@ class FinalReport(Config):
         return self.looks[-1]
 
 
+RESULTS = set(FinalReport.model_fields) - {"looks"}
+"""What the event of a look holds of its report; the rows are those of all looks' events."""
+
+
 def read_finalists(attributes: Mapping[str, Any]) -> Finalists | None:
     """Return the results of a study's finalists from its attributes; None before them."""
     held = attributes.get(FINALISTS)
@@ -113,3 +119,22 @@ def read_finalists(attributes: Mapping[str, Any]) -> Finalists | None:
 def final_path(folder: Path, look: int) -> Path:
     """Return the file of an evaluation's results; evaluations count from 1."""
     return folder / f"final-{look}.json"
+
+
+def read_final(
+    folder: Path, attributes: Mapping[str, Any], looks: Sequence[Look]
+) -> FinalReport | None:
+    """Return the results of the last of some looks that has ended; None where there are none.
+
+    Those that an earlier refkd left to the file alone are read from there.
+    """
+    done = [look for look in looks if look.state == "done"]
+    if not done:
+        return None
+    held = {one.look: one.results for one in study_events(attributes, LookDone)}
+    if (results := held.get(done[-1].look)) is not None:
+        return FinalReport.model_validate({**results, "looks": done})
+    try:
+        return FinalReport.model_validate_json(final_path(folder, done[-1].look).read_bytes())
+    except (OSError, ValidationError):  # it was killed before it had written them
+        return None

@@ -22,7 +22,7 @@ from tune.study.finalist_events import FinalistsBegun
 from tune.study.folders import student_folders
 from tune.study.foreign import recognised
 from tune.study.launch import Launch, read_launches
-from tune.study.ledger import LedgerError, Look, read_looks
+from tune.study.ledger import LedgerError, Look, is_copy, looks_of
 from tune.study.locate import NoStudyError, StudyPlace, find_study
 from tune.study.opening import as_launched, check_schema, open_study
 from tune.study.sqlite_view import read_sqlite
@@ -125,24 +125,25 @@ class StudySnapshot:
 
     @property
     def looks(self) -> list[Look]:
-        """Every evaluation on the test roles; none where the ledger cannot be read."""
-        return self._ledger[0]
+        """Every evaluation on the test roles that has ended; none where they are not known."""
+        return [look for look in self._ledger[0] if look.state == "done"]
+
+    @property
+    def look_begun(self) -> Look | None:
+        """An evaluation on the test roles that was cut off before anything of it was shown."""
+        return next((look for look in self._ledger[0] if look.state == "begun"), None)
 
     @property
     def ledger_fault(self) -> str | None:
-        """Why the ledger cannot be read; None where it can."""
+        """Why the looks are not known; None where they are."""
         return self._ledger[1]
 
     @cached_property
     def final(self) -> FinalReport | None:
         """Results of the last evaluation on the test roles; None where they were not kept."""
-        from tune.study.outcomes import FinalReport, final_path
+        from tune.study.outcomes import read_final
 
-        path = final_path(self.folder, len(self.looks))
-        with suppress(ValidationError):  # an evaluation that was killed while it wrote them
-            if self.looks and path.is_file():
-                return FinalReport.model_validate_json(path.read_bytes())
-        return None
+        return read_final(self.folder, self.attributes, self._ledger[0])
 
     @cached_property
     def wall_seconds(self) -> float:
@@ -218,9 +219,11 @@ class StudySnapshot:
     @cached_property
     def _ledger(self) -> tuple[list[Look], str | None]:
         try:
-            return read_looks(self.folder), None
-        except LedgerError as error:
+            looks = looks_of(self.folder, self.attributes)
+            is_copy(self.folder, looks)  # rows that the study lacks are looks that it forgot
+        except (LedgerError, OSError) as error:
             return [], str(error)
+        return looks, None
 
     @property
     def _limits(self) -> Bounded:
