@@ -33,6 +33,7 @@ from tune.study.home import settle
 from tune.study.inputs import check_inputs, check_simulated, idle_workers
 from tune.study.lease import lease
 from tune.study.locate import place_of
+from tune.study.retries import carry_out
 from tune.study.search_study import SearchStudy
 from tune.study.summary import Summary
 from tune.study.view import ENDED_STATES
@@ -109,6 +110,7 @@ class _Launch:
         """Record the launch and put in line what is to be tried first."""
         _remove_temporaries(self.file.folder)
         self.study.begin_launch(environment())
+        carry_out(self.study)
         for point in warm_points(self.file):
             self.study.enqueue(point)
         grown = continue_survivors(self.study)

@@ -112,7 +112,7 @@ class Driver:
     # Hand out, report, end ----------------------------------------------------------------------
 
     def _job(self, ask: TrialRequest) -> Any:
-        return SimpleNamespace(key=str(ask.number), ask=ask)
+        return SimpleNamespace(key=str(ask.number), ask=ask, folder=f"trials/{ask.number}")
 
     def _fill(self) -> None:
         """Do as Ray Tune does while workers are idle, then send; end where nothing can follow."""

@@ -31,6 +31,7 @@ from tune.study.events import (
     StudyEvent,
     TeacherTrained,
     TrialLost,
+    TrialRetried,
     champions_of,
     teachers_of,
 )
@@ -69,6 +70,7 @@ OF_STUDIES: list[StudyEvent] = [
     LaunchBegun(number=8, begun=1.5, file={}),
     TeacherTrained(role="id", digest="d", epoch=2, epochs=3, metrics=SCORES, cost=SCORES),
     TrialLost(number=5),
+    TrialRetried(number=3),
     ChampionsChosen(by="finalists", champions={"best-id": 3}, trials=8),
     FinalistsBegun(begun=2.5, trials=[3, 4], seeds=[17, 18], environment=CODE),
     FinalistEpochEnded(trial=3, replicate=1, epoch=8, at=2.75, metrics=SCORES),

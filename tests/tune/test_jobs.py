@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -19,11 +20,12 @@ from refkd.data.dataset import Dataset
 from tune.config.study_file import StudyFile
 from tune.ending.exits import UnfinishedError
 from tune.execution.jobs import JobEnd, JobList, JobListener, TrainingJob
+from tune.execution.machine import fault_of
 from tune.execution.preemption import NodeLeavingError
 from tune.execution.progress import Reporter
 from tune.execution.searcher import JobSearcher
 from tune.execution.study_jobs import SearchJobs, StudyJobs
-from tune.execution.worker import FAILED, FINAL
+from tune.execution.worker import FAILED, FAULT, FINAL
 from tune.study.search_study import SearchStudy
 
 GAVE_UP, SILENT = "the loss is not finite", "the worker ended without reporting its last epoch"
@@ -36,7 +38,7 @@ ENDS = {
     "silent": JobEnd(failed=SILENT, died=True),
 }
 """How a job ends by what becomes of its worker."""
-FATES = (*ENDS, "died", "left its node")
+FATES = (*ENDS, "died", "left its node", "its disk is full")
 
 
 @dataclass
@@ -95,10 +97,13 @@ class Played:
             self.searcher.report(trial, {FINAL + name: value for name, value in TRAINED.items()})
         if fate == "gave up":
             self.searcher.report(trial, {FAILED: GAVE_UP})
+        if fate == "its disk is full":
+            said = asdict(fault_of(OSError(errno.ENOSPC, "No space left on device")))
+            self.searcher.report(trial, {FAULT + name: value for name, value in said.items()})
         if fate == "left its node":
             self.searcher.errors[trial] = NodeLeavingError.__name__
         for _ in range(2):  # a second time is as good as never
-            self.searcher.on_trial_complete(trial, error="died" in fate or "left" in fate)
+            self.searcher.on_trial_complete(trial, error=fate not in ENDS or "died" in fate)
 
 
 def then_trained(fates: list[str]) -> Iterator[str]:

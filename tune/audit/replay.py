@@ -23,7 +23,7 @@ from tune.study.trial_events import (
     TrialPromoted,
     trial_event,
 )
-from tune.study.view import ASKED, CONTINUES, PROMOTION, RUNG, view
+from tune.study.view import ASKED, CONTINUES, PROMOTION, RETRIES, RUNG, view
 
 
 def replay(study: optuna.Study) -> Replay:
@@ -117,7 +117,7 @@ class _Rebuilt:
             inherited = {
                 key: value
                 for key, value in original.user_attrs.items()
-                if key == CONTINUES or key.startswith("inherited")
+                if key in (CONTINUES, RETRIES) or key.startswith("inherited")
             }
             study.queue.put(line, inherited)
         return study.begin().number

@@ -15,6 +15,7 @@ from tune.audit.difference import Difference
 from tune.config.study_file import TEACHER_ROLES
 from tune.execution.jobs import mean
 from tune.study.folders import teacher_folder
+from tune.study.retries import newest
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.view import ASKED, CONTINUES, TrialView
 
@@ -59,6 +60,7 @@ def retrain(where: Path | str, number: int) -> Retrained:
 
 def _find(study: StudySnapshot, number: int) -> TrialView:
     path = study.path
+    number = newest(study.trials, number)
     trial = next((t for t in study.trials if t.number == number), None)
     if trial is None or not trial.curve:
         raise RefKDError(

@@ -227,7 +227,7 @@ def promote(
 
     made = run(study, alias=alias, trial=trial, reason=reason)
     again = made.before == made.version
-    text = f"version {made.version} of {made.model} (trial {trial}) is {alias} "
+    text = f"version {made.version} of {made.model} (trial {made.trial}) is {alias} "
     text += "already" if again else "now"
     text += f"; version {made.before} is {alias}-before" if made.before and not again else ""
     value = {name: fact for name, fact in asdict(made).items() if name != "moved"}

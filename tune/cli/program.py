@@ -37,7 +37,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data", help="Prepare, simulate and show datasets.")
 app.add_typer(audit.cluster_app, name="cluster", help="Check cluster files and running clusters.")
 for _command in (
-    *(search.init, search.schema, search.search, search.share),
+    *(search.init, search.schema, search.search, search.retry, search.share),
     *(study.status, study.best, evaluation.finalists, evaluation.evaluate),
     *(audit.doctor, audit.replay, study.bill, audit.export),
     *(evaluation.reproduce, search.teach, study.report, evaluation.predict, evaluation.promote),

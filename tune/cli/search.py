@@ -82,6 +82,29 @@ def search(
 
 
 @printed
+def retry(
+    study: StudyArgument,
+    trials: Annotated[
+        list[int] | None, Argument(min=0, help="Numbers of failed trials; else all that failed.")
+    ] = None,
+) -> Output:
+    """Put failed trials back in line: the next `refkd search` tries their values again.
+
+    Each goes on under a new number, since Optuna never changes a trial that has ended; `status`
+    says which, and commands that take a trial's number take the old one for it too. It costs
+    nothing of `budget.trials`. Trials that another program put there or ended are refused.
+
+    Example: `refkd retry studies/quickstart.yaml 3`
+    """
+    from tune.study.retries import retry_trials
+
+    found = retry_trials(study, trials or [])
+    rows = [f"trial {number} goes on as trial {new}" for number, new in found.items()]
+    rows += [f"train them: refkd search {study}"] if found else ["no trial has failed"]
+    return Output([{"trial": n, "retried_as": new} for n, new in found.items()], "\n".join(rows))
+
+
+@printed
 def teach(
     study: StudyArgument,
     tune: Annotated[

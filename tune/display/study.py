@@ -34,9 +34,11 @@ def show_status(console: Console, summary: Summary) -> None:
     for trial in summary.trials:
         if trial.reason:
             failed, style = (" failed", "red") if trial.state == "FAIL" else ("", "yellow")
-            console.print(
-                f"trial {trial.number}{failed}: {trial.reason}", style=style, markup=False
-            )
+            again = "" if trial.retried_as is None else f" (retried as {trial.retried_as})"
+            text = f"trial {trial.number}{failed}: {trial.reason}{again}"
+            console.print(text, style=style, markup=False)
+        if trial.retries is not None:
+            console.print(f"trial {trial.number} retries {trial.retries}", highlight=False)
     if summary.front:
         console.print("* on the Pareto front")
     say_caveats(console, summary.marks)

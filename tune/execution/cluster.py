@@ -37,6 +37,7 @@ _ENVIRONMENT = {
     "RAY_ENABLE_METRICS_COLLECTION": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
 }
 _PATIENCE = 20.0
 """Seconds that a head has to accept a connection."""

@@ -29,6 +29,7 @@ _REMEDIES = {
     **dict.fromkeys((errno.ENODEV, errno.ENXIO, errno.EHOSTDOWN, errno.EREMOTEIO), _MOUNT),
     **dict.fromkeys((errno.EACCES, errno.EPERM), "give this user the permission"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (`ulimit -n`)"),
+    errno.ENOENT: "see that it is there, and its disk mounted",
     errno.EAGAIN: "allow this user more processes (`ulimit -u`)",
     errno.ENOMEM: _MEMORY,
 }

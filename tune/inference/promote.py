@@ -16,6 +16,7 @@ from tune.study.folders import trial_folder
 from tune.study.home import check_own
 from tune.study.launch import made_with
 from tune.study.lease import LeaseError, lease
+from tune.study.retries import newest
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.stored_study import StoredStudy, append_unordered, identity_of
 from tune.tracking.aliases import check_alias, checked_reason
@@ -39,6 +40,7 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
     if not file.tracking.enabled:
         raise RefKDError(f"{study}: tracking is off, so there is no registry; enable it first")
     check_own(file, opened.attributes)
+    trial = newest(opened.trials, trial)
     _check_trial(opened, trial)
     dataset = _open_dataset(opened)
     known = identity_of(opened.attributes)

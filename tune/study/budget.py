@@ -85,10 +85,10 @@ def trials_left(
 
 
 def unbegun(limits: Bounded, views: Sequence[TrialView]) -> int:
-    """Return how many trials may still begin, those that continue others included."""
-    growing = sum(v.state == "WAITING" and v.continues for v in views)
+    """Return how many trials may still begin, those that continue or retry others included."""
+    again = sum(v.state == "WAITING" and v.again for v in views)
     begun = sum(v.counts for v in views)
-    return max(0, limits.budget.trials - begun) + growing
+    return max(0, limits.budget.trials - begun) + again
 
 
 def stagnant(views: Sequence[TrialView]) -> int:

@@ -48,6 +48,12 @@ class TrialLost(EventBase, prefix="lost:", in_key=("number",)):
     number: int
 
 
+class TrialRetried(EventBase, prefix="retried:", in_key=("number",)):
+    """A failed trial is to be tried again, under another number."""
+
+    number: int
+
+
 class ChampionsChosen(EventBase, prefix="champions:"):
     """The best trials are chosen, scored and kept."""
 
@@ -103,6 +109,7 @@ StudyEvent = (
     LaunchBegun
     | TeacherTrained
     | TrialLost
+    | TrialRetried
     | ChampionsChosen
     | FinalistsBegun
     | FinalistEpochEnded

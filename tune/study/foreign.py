@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
 from tune import compat
-from tune.study.view import ASKED, CONTINUES, ENDED, ENDED_STATES, FOREIGN, STAMP, TrialView
+from tune.study.view import (
+    ASKED,
+    CONTINUES,
+    ENDED,
+    ENDED_STATES,
+    FOREIGN,
+    RETRIES,
+    STAMP,
+    TrialView,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -101,5 +110,5 @@ def reserved(key: str) -> bool:
 
 
 _KEYS = {ASKED, ENDED, CONTINUES, QUEUED, "attempt", "taken_up_at", "epochs", "reason"}
-_KEYS |= {"violations"}
+_KEYS |= {"violations", RETRIES}
 _PREFIXES = ("epoch:", "rung:", "promotion:", "inherited")

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tune import compat
 from tune.config.space import misfit
 from tune.study.foreign import MARK, QUEUED, REFUSED, reserved
-from tune.study.view import CONTINUES, FOREIGN, TrialView
+from tune.study.view import CONTINUES, FOREIGN, RETRIES, TrialView
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -50,13 +50,14 @@ class Queue:
         """Return why an enqueued trial cannot be tried; None where it can."""
         own = self._mark is None or trial.user_attrs.get(QUEUED) == self._mark
         begun = trial.state == TrialState.RUNNING and trial.user_attrs.get(MARK) == self._mark
-        allowed = {CONTINUES, QUEUED} if own else set()
+        allowed = {CONTINUES, RETRIES, QUEUED} if own else set()
         for key in () if begun else trial.user_attrs:  # killed before its values were stored
             if reserved(key) and key not in allowed and not (own and key.startswith("inherited")):
                 return f"enqueued with the attribute {key!r}, which the search itself writes"
         point = compat.enqueued_params(trial)
-        if point is None or (own and CONTINUES in trial.user_attrs):
-            return None  # what goes on from another keeps its values, whatever the space is now
+        again = own and not {CONTINUES, RETRIES}.isdisjoint(trial.user_attrs)
+        if point is None or again:
+            return None  # it keeps the values of another, whatever the space is now
         wrong = misfit(self._space, point)
         return None if wrong is None else f"enqueued with {wrong}"
 

@@ -39,6 +39,10 @@ class TrialSummary(Config):
     values: dict[str, Value]
     metrics: dict[str, float]
     reason: str | None = None
+    retries: int | None = None
+    """The failed trial that it tries again."""
+    retried_as: int | None = None
+    """The trial that tries it again."""
 
 
 class SelectedChampions(Config):
@@ -61,7 +65,7 @@ class Summary(Config):
     study: str
     objectives: list[str]
     wanted: int
-    """Trials of the budget, those that continue others and points that could not be tried."""
+    """Trials of the budget, those that continue or retry others, points that were not tried."""
     trials: list[TrialSummary]
     front: list[int]
     """Numbers of the complete trials that no other dominates, the best first objective first."""
@@ -101,12 +105,13 @@ def summarise(name: str, views: Sequence[TrialView], attributes: Mapping[str, An
     complete = [v for v in current(views) if v.feasible]
     budget = int(attributes.get("budget", {}).get("trials", len(views)))
     chosen = attributes.get(FINALISTS)
+    retried = {v.retries: v.number for v in views if v.retries is not None}
     teachers = {role: one.metrics for role, one in teachers_of(attributes).items()}
     teacher_seconds = sum(scores.get("cost/cpu_seconds", 0.0) for scores in teachers.values())
     return Summary(
         study=name,
         objectives=objectives,
-        wanted=budget + sum(v.continues or v.refused for v in views),
+        wanted=budget + sum(v.again or v.refused for v in views),
         trials=[
             TrialSummary(
                 number=v.number,
@@ -115,6 +120,8 @@ def summarise(name: str, views: Sequence[TrialView], attributes: Mapping[str, An
                 values=v.values,
                 metrics={k: score for k, score in v.kept.items() if k.startswith("val")},
                 reason=v.reason,
+                retries=v.retries,
+                retried_as=retried.get(v.number),
             )
             for v in views
         ],

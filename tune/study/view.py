@@ -19,6 +19,8 @@ EPOCH, RUNG, PROMOTION = "epoch:", "rung:", "promotion:"
 ASKED, ENDED = "asked", "ended"
 CONTINUES = "continues"
 """Attribute of a trial that goes on from another one's checkpoint: that one's number."""
+RETRIES = "retries"
+"""Attribute of a trial that tries a failed one's values again: that one's number."""
 STAMP = "stamp"
 
 ENDED_STATES = ("COMPLETE", "PRUNED", "FAIL")
@@ -111,6 +113,16 @@ class TrialView:
         return CONTINUES in self.attributes and self.state != FOREIGN
 
     @property
+    def retries(self) -> int | None:
+        """The failed trial that this one tries again."""
+        return None if self.state == FOREIGN else self.attributes.get(RETRIES)
+
+    @property
+    def again(self) -> bool:
+        """Whether the trial goes on from another one, or retries one: that one has counted."""
+        return self.continues or self.retries is not None
+
+    @property
     def refused(self) -> bool:
         """Whether it is a point of the queue that could not be tried."""
         return self.state == "FAIL" and ENDED not in self.attributes
@@ -118,7 +130,7 @@ class TrialView:
     @property
     def counts(self) -> bool:
         """Whether it was begun at the expense of the budget's number of trials."""
-        return not (self.state in ("WAITING", FOREIGN) or self.refused or self.continues)
+        return not (self.state in ("WAITING", FOREIGN) or self.refused or self.again)
 
     @property
     def paused_at(self) -> int | None:

@@ -29,7 +29,13 @@ LONGEST_DIGEST = 36
 TEACHER_TAG, KNOWLEDGE_TAG = "refkd.teacher_", "refkd.knowledge_"
 """What begins the tags of a student that name its teachers and their knowledge, by role."""
 _NOT_PARAMETERS = {"history", "metrics", "sha256", "dataset", "epoch"}
-_OF_RUNS = {"refkd.trial", "refkd.attempt", "refkd.continues", "refkd.finalist_of"}
+_OF_RUNS = {
+    "refkd.trial",
+    "refkd.attempt",
+    "refkd.continues",
+    "refkd.retries",
+    "refkd.finalist_of",
+}
 """Tags of a run that are not tags of its model."""
 
 

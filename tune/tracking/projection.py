@@ -125,6 +125,8 @@ class Projection:
         }
         if view.continues:
             tags["refkd.continues"] = str(view.attributes["continues"])
+        if view.retries is not None:
+            tags["refkd.retries"] = str(view.retries)
         begun = op.BeginRun(
             run=op.trial_key(view.number),
             time=op.milliseconds(asked.time),
