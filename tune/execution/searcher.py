@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -15,7 +16,9 @@ from tune.execution.jobs import JobEnd, JobList, TrainingJob
 from tune.execution.preemption import NodeLeavingError
 from tune.execution.study_jobs import SearchJobs
 from tune.execution.worker import FAILED, FINAL, METRICS
+from tune.study.storage import StorageError
 
+T = TypeVar("T")
 JobSource = JobList | SearchJobs
 """What hands out the jobs of a run, takes their epochs and ends, and decides when one stops."""
 
@@ -35,14 +38,16 @@ class JobSearcher(Searcher):
         """How a job is to end, as its worker reported it or the source decided."""
         self._deaths: Counter[str] = Counter()
         """How often the worker of a job failed in this run, by the job's key."""
+        self.lost: StorageError | None = None
+        """What the study's storage failed with; from then on nothing is asked of the source."""
         self.errors: dict[str, str] = {}
         """What the worker of a trial failed with, as Ray wrote it down."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Return the next job as a trial's config, None to be asked again, or `FINISHED`."""
-        job = self._source.next_job()
+        job = self._stored(self._source.next_job, None)
         if job is None:
-            return None if self._source.may_follow() else Searcher.FINISHED
+            return None if self._stored(self._source.may_follow, False) else Searcher.FINISHED
         self._jobs[trial_id] = job
         return {"job": job}
 
@@ -56,7 +61,7 @@ class JobSearcher(Searcher):
             return True
         job, epoch = self._jobs[trial_id], int(result["epoch"])
         metrics = {k: float(v) for k, v in result.items() if k.startswith(METRICS)}
-        goes_on = self._source.epoch_ended(job, epoch, metrics)
+        goes_on = self._stored(lambda: self._source.epoch_ended(job, epoch, metrics), False)
         if not goes_on:
             self._ends[trial_id] = JobEnd()
         return goes_on
@@ -78,11 +83,21 @@ class JobSearcher(Searcher):
             spared = leaves or is_stopping()  # what stops a driver may meet its workers too
             if spared or self._deaths[job.key] < self._retries:
                 self._deaths[job.key] += not spared
-                self._source.give_back(job)
+                self._stored(lambda: self._source.give_back(job), None)
                 return
             end = JobEnd(failed=text.splitlines()[-1], died=True)
         silent = JobEnd(failed="the worker ended without reporting its last epoch", died=True)
-        self._source.job_ended(job, end or silent)
+        self._stored(lambda: self._source.job_ended(job, end or silent), None)
+
+    def _stored(self, action: Callable[[], T], otherwise: T) -> T:
+        """Do what needs the storage, and end the run where that fails: Ray would fail a trial."""
+        if self.lost is None:
+            try:
+                return action()
+            except StorageError as error:
+                self.lost = error
+                compat.end_tune_soon()
+        return otherwise
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the source is the state."""

@@ -84,6 +84,8 @@ def run_jobs(
             # Ray's own use of deprecated interfaces is nothing a user can mend.
             warnings.simplefilter("ignore")
             tuner.fit()
+        if searcher.lost is not None:
+            raise searcher.lost
     finally:
         try:
             if place.scratch.exists():
