@@ -12,6 +12,7 @@ import json
 import math
 import operator
 import os
+import re
 import signal
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -212,6 +213,8 @@ def stored_param(value: float, distribution: str) -> Any:
 
 # Optuna: a study in a journal ---------------------------------------------------------------
 
+JOURNAL_BEGIN = b'{"op_code":'
+"""What a journal begins with, whole or torn."""
 JOURNAL_END = b"\n"
 """What ends a record of a journal; a last line without it is torn."""
 
@@ -323,6 +326,9 @@ def cluster_file_schema() -> Path | None:
 
 # MLflow -------------------------------------------------------------------------------------
 
+_STEP = r'(?m)^revision = "(?P<to>\w+)"\ndown_revision = (?:None|"(?P<come>\w+)")'
+"""A change of a store's tables: the revision that it makes, and the one before."""
+
 SQL_ARTIFACTS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -330,6 +336,18 @@ SQL_ARTIFACTS = (
     ("model_versions", "storage_location"),
 )
 """Tables and columns of a store that hold where files lie, as URIs."""
+
+
+def mlflow_revision() -> str:
+    """Return the revision of the tables that the installed MLflow makes, without importing it."""
+    spec = find_spec("mlflow")
+    assert spec is not None, "MLflow is installed"
+    assert spec.origin is not None
+    changes = Path(spec.origin).parent / "store" / "db_migrations" / "versions"
+    steps = [re.search(_STEP, one.read_text("utf-8")) for one in changes.glob("*.py")]
+    found = {step["to"]: step["come"] for step in steps if step is not None}
+    (newest,) = set(found) - set(found.values())
+    return newest
 
 
 def store_address(uri: str) -> str:

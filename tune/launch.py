@@ -35,9 +35,10 @@ from tune.study.lease import lease
 from tune.study.locate import place_of
 from tune.study.retries import carry_out
 from tune.study.search_study import SearchStudy
+from tune.study.storage import to_be_continued
 from tune.study.summary import Summary
 from tune.study.view import ENDED_STATES
-from tune.tracking.record import Record
+from tune.tracking.record import Record, check_record
 
 
 def search(
@@ -57,7 +58,10 @@ def search(
     url = place_of(file).storage
     held = lease(url, file.name, objectives=len(file.objectives))
     check_inputs(file)
-    with stopped_at_once(), reporter or Reporter() as shown, held:
+    away = check_record(file)
+    with stopped_at_once(), reporter or Reporter() as shown, held, to_be_continued():
+        if away is not None:
+            shown.stage(away)
         dataset = open_dataset(file, shown)
         opened = SearchStudy(file, url)
         check_growth(file, opened.launches.all())

@@ -29,7 +29,8 @@ from tune.study.folders import teacher_folder
 from tune.study.lease import lease
 from tune.study.locate import place_of
 from tune.study.samplers import make_sampler
-from tune.study.storage import open_storage
+from tune.study.storage import open_storage, to_be_continued
+from tune.tracking.reach import check_apart
 
 VALUES = "values"
 
@@ -88,7 +89,13 @@ def tune_teacher(file: StudyFile, role: str, *, address: str | None, reporter: R
         raise RefKDError(f"teachers.{role}.tune is missing; give it a space, such as in --help")
     name, url = f"{file.name}-teacher-{role}", place_of(file).storage
     dataset = open_dataset(file, reporter)
-    with lease(url, name, objectives=1), ray_session(file.resources, address=address):
+    if file.tracking.enabled:
+        check_apart(url, place_of(file).tracking)
+    with (
+        lease(url, name, objectives=1),
+        to_be_continued(),
+        ray_session(file.resources, address=address),
+    ):
         study = optuna.load_study(
             study_name=name,
             storage=open_storage(url),

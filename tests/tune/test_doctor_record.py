@@ -334,4 +334,4 @@ def test_a_server_that_is_down_is_told(study: SmallStudy) -> None:
     study.path.write_text(text)
     told = examine(study.path)
     assert [row.check for row in told.findings] == ["delivery", "record"]
-    assert "MLflow does not answer" in told.findings[1].what
+    assert "http://127.0.0.1:9 does not answer" in told.findings[1].what

@@ -27,6 +27,7 @@ from tune.execution.searcher import JobSearcher
 from tune.execution.study_jobs import SearchJobs, StudyJobs
 from tune.execution.worker import FAILED, FAULT, FINAL
 from tune.study.search_study import SearchStudy
+from tune.study.storage import StorageError
 
 GAVE_UP, SILENT = "the loss is not finite", "the worker ended without reporting its last epoch"
 DIED = "the worker process died"
@@ -158,6 +159,39 @@ def test_a_job_that_lost_its_worker_comes_before_those_that_wait() -> None:
     run = Played(searcher, {key: then_trained(["died"] if key == "b" else []) for key in "abc"})
     run.play(workers=1, random=Random(0))
     assert run.order == ["a", "b", "b", "c"]
+
+
+@pytest.mark.parametrize("fails", ["started", "epoch", "ended"])
+def test_a_storage_that_fails_ends_the_run_and_no_job(fails: str) -> None:
+    class Failing(Heard):
+        def job_started(self, job: TrainingJob) -> None:
+            self._fail("started")
+            super().job_started(job)
+
+        def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> None:
+            self._fail("epoch")
+
+        def job_ended(self, job: TrainingJob, end: JobEnd) -> None:
+            self._fail("ended")
+            super().job_ended(job, end)
+
+        def _fail(self, where: str) -> None:
+            if where == fails:
+                raise StorageError("the server is down; start it")
+
+    heard = Failing()
+    jobs = [TrainingJob(key=key, folder=Path(key), networks=[]) for key in "ab"]
+    searcher = JobSearcher(JobList(jobs, heard), retries=1)
+    if fails == "started":
+        assert searcher.suggest("one") == Searcher.FINISHED
+    else:
+        assert searcher.suggest("one") == {"job": jobs[0]}
+        assert searcher.report("one", {"epoch": 1}) is (fails == "ended")
+        searcher.on_trial_complete("one", error=fails == "epoch")
+        assert searcher.suggest("two") == Searcher.FINISHED
+    assert heard.ends == []
+    with pytest.raises(StorageError, match="^the server is down; start it$"):
+        searcher.check()
 
 
 def test_values_that_no_student_has_together_fail_their_trial_alone(

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from refkd.masking import masked
 from tune.audit.study import Finding, same
 from tune.study.events import teachers_of
 from tune.study.home import elsewhere
@@ -18,6 +17,7 @@ from tune.tracking import operations as op
 from tune.tracking.delivery import send
 from tune.tracking.lineage import found_on_disk
 from tune.tracking.projection import Projection
+from tune.tracking.reach import TrackingError, asked
 from tune.tracking.record import CLOSE_SECONDS
 from tune.tracking.target import Target, client_settings, target_of
 
@@ -59,18 +59,17 @@ def record(study: StudySnapshot) -> Iterator[Finding]:
 def _against_store(
     study: StudySnapshot, target: Target, wanted: Sequence[op.Operation]
 ) -> Iterator[Finding]:
-    from mlflow.exceptions import MlflowException
-
     from tune.tracking.store import Store
 
     send_again = partial(send, target, seconds=CLOSE_SECONDS, again=True)
     try:
-        store = Store.find(target)
-        runs = {} if store is None else store.runs()
-        models = set() if store is None else store.models()
-    except MlflowException as error:
-        what = f"MLflow does not answer: {masked(str(error)).splitlines()[0][:200]}"
-        yield Finding("record", what, "start the tracking server, then ask the doctor again")
+        with asked(target.uri):
+            store = Store.find(target)
+            runs = {} if store is None else store.runs()
+            models = set() if store is None else store.models()
+    except TrackingError as error:
+        what, _, remedy = str(error).partition("; ")
+        yield Finding("record", what, remedy or "mend it, then ask the doctor again")
         return
     if store is None:
         what, remedy = (

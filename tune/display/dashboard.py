@@ -64,7 +64,7 @@ def serve(storage: str, host: str, port: int, *, writable: bool) -> None:
     names = [f"{host}:{port}", f"localhost:{port}"]
     if port == 80:  # which no browser names
         names += [host, "localhost"]
-    app = guarded(wsgi(open_storage(Url(storage), create=False)), names, writable=writable)
+    app = guarded(wsgi(open_storage(Url(storage), write=writable)), names, writable=writable)
     with make_server(host, port, app, server_class=_Server, handler_class=_Quiet) as server:
         server.serve_forever()
 

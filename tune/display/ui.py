@@ -105,26 +105,21 @@ def _mlflow(uri: Url, experiment: str, champions: set[int], port: int) -> Page:
 
 def _links(uri: Url, experiment: str, champions: set[int]) -> dict[str, str]:
     """Return paths in MLflow's pages: the study's runs as charts, champions beside teachers."""
-    from mlflow.exceptions import MlflowException
-
+    from tune.tracking.reach import asked
     from tune.tracking.store import connect
-    from tune.tracking.target import client_settings
 
     store = store_file(uri)
-    if store is not None and not store.is_file():
+    if store is not None and not store.exists():
         raise RefKDError(
             f"{store}: no MLflow store yet; it appears when a search "
             "begins, or set tracking.enabled: false"
         )
-    try:
-        with client_settings():
-            client = connect(uri)
-            held = client.get_experiment_by_name(experiment)
-            if held is None:
-                return {}
-            runs = client.search_runs([held.experiment_id], max_results=1000)
-    except MlflowException as error:
-        raise RefKDError(f"the tracking server {uri} does not answer ({error})") from None
+    with asked(uri):
+        client = connect(uri)
+        held = client.get_experiment_by_name(experiment)
+        if held is None:
+            return {}
+        runs = client.search_runs([held.experiment_id], max_results=1000)
     number = str(held.experiment_id)
     # Teachers come first in the order of their starts, so the charts draw them.
     links = {"runs": compat.charts_page(number)}

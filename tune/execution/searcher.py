@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -18,8 +19,10 @@ from tune.execution.machine import Fault, fault_in
 from tune.execution.preemption import NodeLeavingError
 from tune.execution.study_jobs import SearchJobs
 from tune.execution.worker import FAILED, FAULT, FINAL, METRICS
+from tune.study.storage import StorageError
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 JobSource = JobList | SearchJobs
 """What hands out the jobs of a run, takes their epochs and ends, and decides when one stops."""
@@ -40,6 +43,8 @@ class JobSearcher(Searcher):
         """Jobs that are handed out and have not ended."""
         self._ends: dict[str, JobEnd] = {}
         """How a job is to end, as its worker reported it or the source decided."""
+        self._lost: StorageError | None = None
+        """What the study's storage failed with; from then on nothing is asked of the source."""
         self.errors: dict[str, str] = {}
         """What the worker of a trial failed with, as Ray wrote it down."""
         self._reported: dict[str, Fault] = {}
@@ -48,12 +53,13 @@ class JobSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Return the next job as a trial's config, None to be asked again, or `FINISHED`."""
-        job = None if self._run.stopped else self._source.next_job()
+        job = None if self._run.stopped else self._stored(self._source.next_job, None)
         while job is None and not self._jobs and (blamed := self._run.blamed_at_last()):
             self._blame(blamed)
-            job = self._source.next_job()
+            job = self._stored(self._source.next_job, None)
         if job is None:
-            later = not self._run.stopped and self._jobs and self._source.may_follow()
+            ended = self._run.stopped or not self._jobs
+            later = False if ended else self._stored(self._source.may_follow, False)
             return None if later else Searcher.FINISHED
         self._jobs[trial_id] = job
         self._run.begun(trial_id)
@@ -71,7 +77,7 @@ class JobSearcher(Searcher):
             return True
         job, epoch = self._jobs[trial_id], int(result["epoch"])
         metrics = {k: float(v) for k, v in result.items() if k.startswith(METRICS)}
-        goes_on = self._source.epoch_ended(job, epoch, metrics)
+        goes_on = self._stored(lambda: self._source.epoch_ended(job, epoch, metrics), False)
         self._blame(self._run.went_on(job, epoch))
         if not goes_on:
             self._ends[trial_id] = JobEnd()
@@ -91,30 +97,51 @@ class JobSearcher(Searcher):
         if end is None and error:
             text = self.errors.get(trial_id) or "the worker process died"
             if NodeLeavingError.__name__ in text or is_stopping():
-                self._source.give_back(job)  # what stops a driver may meet its workers too
+                self._stored(
+                    lambda: self._source.give_back(job), None
+                )  # what stops a driver may meet its workers too
                 return
             fault = self._reported.pop(trial_id, None) or fault_in(text)
             _log.warning("%s: %s", job.folder, fault.cause)
             if self._run.met(trial_id, job, fault):
-                self._source.give_back(job, blameless=fault.machine)
+                self._give_back(job, fault)
             if self._run.stopped:
                 compat.end_tune_soon()
             return
         silent = JobEnd(failed="the worker ended without reporting its last epoch", died=True)
-        self._source.job_ended(job, end or silent)
+        self._stored(lambda: self._source.job_ended(job, end or silent), None)
 
     def check(self) -> None:
-        """Raise `UnfinishedError` where the run has ended with jobs left by a fault."""
+        """Raise `UnfinishedError` where the run has ended with jobs left by a fault.
+
+        Raises `StorageError` where the study's storage has failed.
+        """
+        if self._lost is not None:
+            raise self._lost
         error = self._run.error()
         if error is None or is_stopping():
             return
         for job, fault in self._run.waiting.values():
-            self._source.give_back(job, blameless=fault.machine)
-        raise error
+            self._give_back(job, fault)
+        raise self._lost or error
+
+    def _give_back(self, job: TrainingJob, fault: Fault) -> None:
+        self._stored(lambda: self._source.give_back(job, blameless=fault.machine), None)
+
+    def _stored(self, action: Callable[[], T], otherwise: T) -> T:
+        """Do what needs the storage, and end the run where that fails: Ray would fail a trial."""
+        if self._lost is None:
+            try:
+                return action()
+            except StorageError as error:
+                self._lost = error
+                compat.end_tune_soon()
+        return otherwise
 
     def _blame(self, blamed: Iterable[tuple[TrainingJob, Fault]]) -> None:
         for job, fault in blamed:
-            self._source.job_ended(job, JobEnd(failed=fault.cause, died=True))
+            end = JobEnd(failed=fault.cause, died=True)
+            self._stored(functools.partial(self._source.job_ended, job, end), None)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the source is the state."""

@@ -15,7 +15,7 @@ from tune import compat
 from tune.ending.stopping import to_be_unwound
 from tune.study.storage import store_file
 from tune.tracking.lineage import HASH_TAG
-from tune.tracking.target import client_settings
+from tune.tracking.reach import asked
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -41,26 +41,27 @@ def load_model(model: str, *, tracking: Url) -> tuple[Retriever, str, dict[str, 
             f"{SCHEME}NAME/VERSION, or the folder of an exported retriever"
         )
     store = store_file(tracking)
-    if store is not None and not store.is_file():  # MLflow would make an empty one
+    if store is not None and not store.exists():  # MLflow would make an empty one
         raise RefKDError(
             f"{store}: no MLflow store; run `refkd search` first, or say where it is with "
             "--tracking or --study"
         )
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
     with (
-        client_settings(),
+        asked(tracking),
         compat.tracking_at(tracking.reveal()),
         to_be_unwound(),
         TemporaryDirectory(prefix="refkd-") as scratch,
     ):
+        from mlflow.artifacts import download_artifacts
+
         version = _version(tracking, **named.groupdict())
+        uri = f"{SCHEME}{version.name}/{version.version}"
         try:
-            uri = f"{SCHEME}{version.name}/{version.version}"
             saved = Path(download_artifacts(artifact_uri=uri, dst_path=scratch))
-        except (MlflowException, OSError) as error:
-            raise unanswered(tracking, error) from None
+        except OSError as error:
+            raise RefKDError(
+                f"{uri}: its files cannot be fetched ({error}); see that {tracking} reaches them"
+            ) from None
         folder, expected = _retriever_in(saved), version.tags.get(HASH_TAG)
         if sha256_file(folder / WEIGHTS) != expected:  # the retriever compares all else
             raise CheckpointError(
@@ -85,7 +86,7 @@ def _version(tracking: Url, name: str, alias: str | None, version: str | None) -
         return client.get_model_version(name, str(version))
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise unanswered(tracking, error) from None
+            raise
     models = {one.name: one.aliases for one in client.search_registered_models()}
     if name in models:
         versions = [f"{SCHEME}{name}@{known}" for known in sorted(models[name])]
@@ -94,14 +95,6 @@ def _version(tracking: Url, name: str, alias: str | None, version: str | None) -
         there = f"models there: {', '.join(sorted(models)) or 'none'}"
     wanted = f"alias {alias!r}" if alias is not None else f"version {version}"
     raise RefKDError(f"model {name!r} has no {wanted} in {tracking}; {there}")
-
-
-def unanswered(tracking: Url, error: Exception) -> RefKDError:
-    """Return the error to raise where a tracking server does not do what was asked."""
-    return RefKDError(
-        f"the tracking server {tracking} does not answer "
-        f"({error}); start it, or name another with --tracking"
-    )
 
 
 def _retriever_in(folder: Path) -> Path:

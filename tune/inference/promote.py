@@ -22,15 +22,12 @@ from tune.study.stored_study import StoredStudy, append_unordered, identity_of
 from tune.tracking.aliases import check_alias, checked_reason
 from tune.tracking.card import Registration
 from tune.tracking.operations import finalist_key, trial_key
+from tune.tracking.reach import asked, check
 from tune.tracking.target import target_of
 
 
 def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
     """Register a complete trial's student, a finalist's best one, and move an alias to it."""
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-
-    from tune.inference.model import unanswered
     from tune.tracking.registry import register
 
     check_alias(alias)
@@ -63,10 +60,9 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
         reason=reason,
         code=code if best is None else finalists_code(opened.attributes),
     )
-    try:
+    with asked(target.uri):
+        check(target.uri, write=True)
         (move,) = register(target, file, dataset, [student])
-    except (MlflowException, RequestException) as error:
-        raise unanswered(target.uri, error) from None
     _store(opened, move)
     return move
 

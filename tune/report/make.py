@@ -89,12 +89,20 @@ def report(where: Path | str, *, out: Path | None = None) -> Report:
         raise RefKDError(f"{path}: is a folder; name a file, such as {path / 'report.html'}")
     content = compose(study)
     page = render(content)
-    for target in {path.absolute(), kept}:
-        write_text(target, page)
+    try:
+        write_text(path, page)
+    except OSError as error:
+        raise RefKDError(
+            f"{path}: cannot be written ({error.strerror}); name another: --out"
+        ) from None
     pictures = {folder / "figures" / f"{k}.json": plot for k, plot in _plots(content).items()}
-    for picture, plot in pictures.items():
-        write_json(picture, plot)  # `plotly.io.read_json` opens it again
-    sent, mlflow = _send(study, kept, list(pictures))
+    try:
+        write_text(kept, page)
+        for picture, plot in pictures.items():
+            write_json(picture, plot)  # `plotly.io.read_json` opens it again
+        sent, mlflow = _send(study, kept, list(pictures))
+    except OSError as error:  # of a study that this user may only look at
+        sent, mlflow = False, f"nothing was sent, since {folder}: {error.strerror}"
     return Report(path=path, headline=content.headline.text, sent=sent, mlflow=mlflow)
 
 

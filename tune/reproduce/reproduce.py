@@ -23,10 +23,11 @@ from tune.reproduce.experiments import Experiment
 from tune.reproduce.request import Request
 from tune.reproduce.scores import SIDES, score_units
 from tune.reproduce.table import Result, family_of
-from tune.reproduce.tracking import TableRecord
+from tune.reproduce.tracking import TableRecord, tracking_of
 from tune.reproduce.units import Unit, Units
 from tune.results.sealed_roles import check_sealed, open_test_roles
 from tune.study.ledger import Evaluated, Look, check_look, read_looks, write_looks
+from tune.tracking.reach import check_start
 
 
 def reproduce(
@@ -39,6 +40,9 @@ def reproduce(
     another process makes the same table; `LedgerError` for an evaluation that is not allowed.
     """
     experiment, scale, dataset, units = request.open()
+    away = check_start(None, tracking_of(request))
+    if away is not None:
+        reporter.stage(away)
     request.home.mkdir(parents=True, exist_ok=True)
     try:
         # The ledger and what MLflow has are one writer's.

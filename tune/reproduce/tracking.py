@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from refkd.data.dataset import Dataset
 from refkd.files import replaced, write_json
+from refkd.urls import Url
 from tune.config.space import flat
 from tune.execution.jobs import JobEnd, JobListener, TrainingJob
 from tune.execution.progress import Reporter, scores_text
@@ -40,7 +41,7 @@ class TableRecord(JobListener):
 
     def __init__(self, request: Request, units: Sequence[Unit], reporter: Reporter) -> None:
         target = Target(
-            uri=request.tracking or default_tracking(request.workspace),
+            uri=tracking_of(request),
             experiment="refkd/reproduce",
             study=request.title,
             identity=_identity(request.home),
@@ -140,6 +141,11 @@ class TableRecord(JobListener):
                 self._operations.pop(one.key, None)  # an end comes behind what was put before it
                 self._operations[one.key] = one
         self._delivery.wake()
+
+
+def tracking_of(request: Request) -> Url:
+    """Return where the record of a table is kept."""
+    return request.tracking or default_tracking(request.workspace)
 
 
 def _identity(home: Path) -> str:

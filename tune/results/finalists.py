@@ -14,7 +14,7 @@ from typing import Any
 from refkd.errors import RefKDError
 from refkd.seeds import derive_seed
 from refkd.training.export import open_student
-from tune.config.study_file import StudyFile
+from tune.config.study_file import StudyFile, load_study_file
 from tune.ending.exits import UnfinishedError
 from tune.ending.stopping import stopped_at_once
 from tune.execution.cluster import ray_session
@@ -42,9 +42,10 @@ from tune.study.finalist_events import (
 from tune.study.folders import finalist_folder
 from tune.study.outcomes import Finalist, Finalists
 from tune.study.ranking import current
+from tune.study.storage import to_be_continued
 from tune.study.view import TrialView
 from tune.tracking.operations import finalist_key
-from tune.tracking.record import Record
+from tune.tracking.record import Record, check_record
 
 
 def finalists(
@@ -66,7 +67,16 @@ def finalists(
     """
     if top < 1 or seeds < 1:
         raise RefKDError(f"top is {top} and seeds is {seeds}; both must be at least 1")
-    with stopped_at_once(), reporter or Reporter() as shown, open_ended_search(study) as search:
+    file = study if isinstance(study, StudyFile) else load_study_file(study)
+    away = check_record(file)
+    with (
+        stopped_at_once(),
+        reporter or Reporter() as shown,
+        open_ended_search(file) as search,
+        to_be_continued(),
+    ):
+        if away is not None:
+            shown.stage(away)
         finals = _Finals(search, shown, top=top, seeds=seeds)
         finals.run(train or partial(_train_with_ray, address))
         return select_finalist_champions(search, finals.rows(), shown)

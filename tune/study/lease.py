@@ -202,6 +202,8 @@ class _HeldLease:
             self.lost = self.lost or self._is_followed()
             if not self.lost:
                 self._write(None)
+        except StorageError as error:  # the next driver sees that this one has ended
+            _log.warning("the lease of study %s was not given back (%s)", self._study, error)
         finally:
             close_storage(self._storage)
 
@@ -257,7 +259,7 @@ class _HeldLease:
 def _lock_holder(url: Url, study: str) -> Driver | None:
     """Return the driver that has the lock; None where it has not written its name yet."""
     with suppress(StorageError, KeyError), ExitStack() as opened:  # it may be making the tables
-        storage = open_storage(url, create=False)
+        storage = open_storage(url, write=False)
         opened.callback(close_storage, storage)
         return driver_of(storage.get_study_user_attrs(storage.get_study_id_from_name(study)))
     return None

@@ -100,7 +100,7 @@ def _at_url(url: Url, name: str = "") -> StudyPlace:
     file = file_of(url)
     if file is not None and not file.exists():
         raise NoStudyError(f"{url}: {file} does not exist")
-    storage = open_storage(url, create=False)
+    storage = open_storage(url, write=False)
     try:
         names = [study.study_name for study in storage.get_all_studies()]
     finally:

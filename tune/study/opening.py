@@ -26,8 +26,9 @@ def open_study(place: StudyPlace) -> optuna.Study:
         raise NoStudyError(
             f"study {place.name!r} has not been begun: {file} does not exist; run `refkd search`"
         )
+    storage = open_storage(place.storage, write=False)
     try:
-        study = optuna.load_study(study_name=place.name, storage=open_storage(place.storage))
+        study = optuna.load_study(study_name=place.name, storage=storage)
     except KeyError:
         raise NoStudyError(
             f"study {place.name!r} is not in its storage; run `refkd search` to begin it, or name "

@@ -13,6 +13,9 @@ from urllib.parse import unquote
 
 from refkd.urls import Url
 from tune import compat
+from tune.study.database import LOCK_SECONDS
+from tune.study.sqlite_file import readable
+from tune.study.storage import explain
 from tune.study.view import TrialView
 
 
@@ -21,15 +24,17 @@ def read_sqlite(url: Url | str, name: str) -> tuple[dict[str, Any], list[TrialVi
     found = re.fullmatch(r"sqlite:///(?!file:)([^?]+)", Url(url).reveal())
     if found is None:
         return None
-    address = f"{Path(unquote(found[1])).absolute().as_uri()}?mode=rw"
     try:
-        with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
+        address = readable(Path(unquote(found[1])))
+        with closing(sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)) as connection:
             connection.execute("BEGIN")
             if connection.execute(compat.SQL_REVISION).fetchall() != [(compat.REVISION,)]:
                 return None
             study = connection.execute(compat.SQL_STUDY, [name]).fetchone()
             return None if study is None else _read(connection, study)
-    except sqlite3.Error:
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+            explain(error, Url(url))  # Optuna would wait as long again
         return None
 
 

@@ -18,6 +18,7 @@ from tenacity.nap import sleep_using_event
 
 from refkd.masking import masked
 from tune.ending.stopping import is_stopping
+from tune.study.database import first_line
 from tune.tracking.cursor import Cursor
 from tune.tracking.operations import EndRun, LogEpoch, Operation, RefusedError
 from tune.tracking.target import Target, client_settings
@@ -32,6 +33,10 @@ _log = logging.getLogger(__name__)
 
 PATIENCE = 5
 """How often an operation may fail while the server answers other requests."""
+RETRY = 60.0
+"""Seconds after which what was postponed is tried again, if others were taken meanwhile."""
+LONG_DOWN = 15.0
+"""Seconds after which a delivery that is to close tries a server no more that does not answer."""
 POLL = 0.1
 """Seconds between two checks of the thread while a delivery is closed."""
 HURRY = 3.0
@@ -57,8 +62,16 @@ class Delivered:
     """Why the last try failed, where operations are left."""
 
 
+class _PostponedError(Exception):
+    """An operation failed often, for a reason that may pass, on a server that answers."""
+
+
 class Delivery:
-    """Sends in a thread what a server lacks of a source; puts refused operations aside."""
+    """Sends in a thread what a server lacks of a source.
+
+    What the server will never take is put aside for good. A run of which something fails though
+    the server answers lets the others pass, and is tried again later, at the latest at the end.
+    """
 
     def __init__(
         self, target: Target, open_source: Callable[[], Source], cursor: Cursor | None = None
@@ -67,6 +80,12 @@ class Delivery:
         self._cursor = target.cursor() if cursor is None else cursor
         self._sent = self._rejected = 0
         self._problem: BaseException | None = None
+        self._postponed: set[str] = set()
+        """Runs that wait until others were taken."""
+        self._later = 0.0
+        """When they are tried again."""
+        self._doubtful = False
+        """Whether nothing was taken since a run was postponed: then all may fail alike."""
         self._took: deque[float] = deque(maxlen=LATE)
         self._struggles = self._unsaved = False
         self._wake = threading.Event()
@@ -97,12 +116,12 @@ class Delivery:
                     break
                 self._thread.join(min(left, POLL))
         self._given_up.set()
-        behind = self._thread.is_alive() or self._problem is not None
+        behind = self._thread.is_alive() or self._problem is not None or bool(self._postponed)
         # Another source: the thread may be at work with its own.
         lacking = len(self._cursor.pending(self._open()())) if behind else 0
         why = "the server does not answer in time" if lacking else None
         if self._problem is not None:
-            why = masked(str(self._problem))
+            why = first_line(self._problem)
         return Delivered(sent=self._sent, left=lacking, refused=self._rejected, problem=why)
 
     def _run(self) -> None:
@@ -114,6 +133,9 @@ class Delivery:
                 self._wake.clear()
                 # Asked before the source is: what happens before closing is never missed.
                 closing = self._closing.is_set()
+                if self._postponed and (closing or self._is_later()):
+                    self._postponed, self._problem, self._doubtful = set(), None, False
+                    source = self._retrying(self._open)
                 queue = self._cursor.pending(self._retrying(source))
                 if queue and writer is None:
                     writer = self._retrying(self.target.writer)
@@ -129,12 +151,16 @@ class Delivery:
         except Exception as error:  # an outage, or a mistake of ours: the rest is sent later
             self._problem = error
 
+    def _is_later(self) -> bool:
+        return not self._doubtful and time.monotonic() > self._later
+
     def _send(self, writer: Writer, queue: list[Operation]) -> None:
         try:
             for operations in parcels(queue):
                 if self._given_up.is_set():
                     return
-                self._deliver(writer, operations)
+                if operations[0].run not in self._postponed:  # the order of a run counts
+                    self._deliver(writer, operations)
         finally:
             try:
                 self._cursor.save()
@@ -155,9 +181,12 @@ class Delivery:
             try:
                 writer.send(*operations)
             except Exception as error:
-                if isinstance(error, RefusedError) or (tries >= PATIENCE and writer.answers()):
+                if isinstance(error, RefusedError):
                     raise RefusedError(f"{type(error).__name__}: {error}") from error
+                if tries >= PATIENCE and not self._doubtful and writer.answers():
+                    raise _PostponedError from error
                 raise
+            self._doubtful = False
             self._took.append(time.monotonic() - begun)
             self._struggles = len(self._took) == LATE and min(self._took) > SLOW
 
@@ -165,6 +194,15 @@ class Delivery:
             self._retrying(once)
             self._sent += len(operations)
             self._cursor.add(operations)
+        except _PostponedError as postponed:
+            if len(operations) > 1:
+                for one in operations:
+                    if one.run not in self._postponed:
+                        self._deliver(writer, [one])
+                return
+            self._doubtful, self._problem = True, postponed.__cause__
+            self._postponed.add(operations[0].run)
+            self._later = time.monotonic() + RETRY
         except RefusedError as refusal:
             if len(operations) > 1:
                 for one in operations:
@@ -187,11 +225,12 @@ class Delivery:
             self._struggles = True
 
         def is_hopeless(state: RetryCallState) -> bool:
-            long_down = self._closing.is_set() and state.attempt_number >= PATIENCE
-            return self._given_up.is_set() or long_down
+            tries, seconds = state.attempt_number, state.seconds_since_start or 0.0
+            long_down = tries >= PATIENCE or seconds > LONG_DOWN
+            return self._given_up.is_set() or (self._closing.is_set() and long_down)
 
         return Retrying(
-            retry=retry_if_not_exception_type(RefusedError),
+            retry=retry_if_not_exception_type((RefusedError, _PostponedError)),
             wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
             stop=is_hopeless,
             sleep=sleep_using_event(self._given_up),

@@ -11,8 +11,10 @@ import yaml
 from refkd.data.dataset import Dataset
 from refkd.files import replaced
 from tune.config.study_file import StudyFile
+from tune.study.locate import place_of
 from tune.study.search_study import SearchStudy
 from tune.tracking.delivery import Delivered, Delivery, Source
+from tune.tracking.reach import check_start
 from tune.tracking.source import StudySource
 from tune.tracking.target import Target, target_of
 
@@ -65,6 +67,12 @@ class Record:
         """Say that the study holds something new, whatever it is: the thread reads it there."""
         if self._delivery is not None:
             self._delivery.wake()
+
+
+def check_record(file: StudyFile) -> str | None:
+    """Return a sentence where a study's record cannot be kept now; raises as `check_start`."""
+    place = place_of(file)
+    return check_start(place.storage, place.tracking) if file.tracking.enabled else None
 
 
 def warn_of(delivery: Delivered, target: Target) -> None:

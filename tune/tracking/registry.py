@@ -10,11 +10,9 @@ from tempfile import TemporaryDirectory
 
 from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
-from requests import RequestException
 
 from refkd.data.dataset import Dataset
 from refkd.files import sha256_file
-from refkd.masking import masked
 from refkd.retriever import WEIGHTS
 from tune import compat
 from tune.config.study_file import StudyFile
@@ -24,6 +22,7 @@ from tune.tracking.card import Registration, model_card
 from tune.tracking.lineage import HASH_TAG, KNOWLEDGE_TAG, TEACHER_TAG
 from tune.tracking.model_files import save_served
 from tune.tracking.projection import caveats_tag
+from tune.tracking.reach import TrackingError, asked
 from tune.tracking.store import Store
 from tune.tracking.target import Target, client_settings, registered_name, target_of
 
@@ -45,11 +44,12 @@ def register_champions(
     if target is None:
         return []
     try:
-        return register(target, file, dataset, champions, move=move)
-    except (MlflowException, RequestException) as error:
+        with asked(target.uri):
+            return register(target, file, dataset, champions, move=move)
+    except TrackingError as error:
         _log.warning(
             "the champions could not be registered in MLflow (%s); they lie in %s",
-            masked(str(error)),
+            error,
             champions[0].folder.parent,
         )
         return None  # a search does not fail for that

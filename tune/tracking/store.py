@@ -13,7 +13,9 @@ from mlflow.exceptions import MlflowException
 
 from refkd.urls import Url
 from tune import compat
+from tune.study.storage import store_file
 from tune.tracking.operations import NOTE_TAG
+from tune.tracking.reach import check
 from tune.tracking.relocate import relocate
 from tune.tracking.target import Target
 
@@ -30,7 +32,11 @@ PAGE = 1000
 
 
 def connect(uri: Url) -> MlflowClient:
-    """Return a client of a tracking server or store and of its registry."""
+    """Return a client of a tracking server or store and of its registry.
+
+    Raises `TrackingError` at once where it cannot be used: MLflow would try again for minutes.
+    """
+    check(uri)
     address = compat.store_address(uri.reveal())
     return MlflowClient(tracking_uri=address, registry_uri=address)
 
@@ -49,6 +55,9 @@ class Store:
     @classmethod
     def find(cls, target: Target) -> Self | None:
         """Return what is there; None where the experiment is not, or was deleted."""
+        store = store_file(target.uri)
+        if store is not None and not store.exists():  # MLflow would make an empty one
+            return None
         client = connect(target.uri)
         found = client.get_experiment_by_name(target.experiment)
         if found is None or found.lifecycle_stage == "deleted":

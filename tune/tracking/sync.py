@@ -12,8 +12,9 @@ from tune.study.lease import lease
 from tune.study.snapshot import open_snapshot
 from tune.study.stored_study import StoredStudy
 from tune.tracking.delivery import Delivered, Delivery, Source
+from tune.tracking.reach import AwayError, asked, check
 from tune.tracking.source import StudySource
-from tune.tracking.target import Target, client_settings, target_of
+from tune.tracking.target import client_settings, target_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,25 +46,25 @@ def sync(study: Path, *, everything: bool = False) -> Synced:
         cursor = target.cursor()
         if everything:
             cursor.clear()
-            target.refused.unlink(missing_ok=True)
-        elif not cursor.pending(open_source()()) and _is_lost(target):
-            cursor.clear()
-        delivery = Delivery(target, open_source, cursor)
+        waiting = cursor.pending(open_source()())
         try:
-            done = delivery.close(threading.TIMEOUT_MAX)
-        except KeyboardInterrupt:  # the rest is left to the next call
-            delivery.close(0)
-            raise
+            with asked(target.uri):
+                check(target.uri, write=True)
+                if not waiting and target.writer().is_new:  # it has lost the experiment
+                    cursor.clear()
+        except AwayError as away:  # asked once: whoever waits can run the command again
+            done = Delivered(left=len(waiting), problem=str(away))
+        else:
+            if everything:
+                target.refused.unlink(missing_ok=True)
+            done = _sent(Delivery(target, open_source, cursor))
     server, refused = str(target.uri), str(target.refused)
     return Synced(study=file.name, server=server, refused_file=refused, **asdict(done))
 
 
-def _is_lost(target: Target) -> bool:
-    """Return whether a server answers and has not the experiment."""
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-
+def _sent(delivery: Delivery) -> Delivered:
     try:
-        return target.writer().is_new
-    except (MlflowException, RequestException):  # down, and nothing waits for it
-        return False
+        return delivery.close(threading.TIMEOUT_MAX)
+    except KeyboardInterrupt:  # the rest is left to the next call
+        delivery.close(0)
+        raise

@@ -25,6 +25,7 @@ CLIENT_SETTINGS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",  # where MLflow is first imported meanwhile
+    "PGCONNECT_TIMEOUT": "10",
 }
 """MLflow's own client would retry for minutes, print, and report usage; a delivery retries."""
 BEFORE = "-before"
@@ -101,5 +102,6 @@ def registered_name(study: str) -> str:
 @contextmanager
 def client_settings() -> Iterator[None]:
     """Set how MLflow's client behaves, where the user's environment does not."""
-    with variables(CLIENT_SETTINGS), log_levels({"mlflow": logging.WARNING}):
+    levels = {"mlflow": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}  # tracebacks
+    with variables(CLIENT_SETTINGS), log_levels(levels):
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,14 @@ from tune.tracking.target import Target
 
 PARENT_TAG, CONTEXT_TAG = "mlflow.parentRunId", "mlflow.data.context"
 _FINAL = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"}
+_OF_DATABASE = re.compile(r"^(?:BAD_REQUEST: )?\((?!.*(?:IntegrityError|DataError)\))[\w.]+\)")
+"""Begins what MLflow calls a bad request, but is a trouble of its database, which may pass."""
+_PASSING = re.compile(
+    "locked|disk is full|disk full|no space left|quota|read-?only|timed? ?out|timeout|rate limit|"
+    "too many|connection",
+    re.I,
+)
+"""What a server says, also with a code that sounds final, of a trouble that may pass."""
 
 
 class Writer:
@@ -49,7 +58,7 @@ class Writer:
                 case _:
                     self._epochs(operations)
         except MlflowException as error:
-            if error.error_code in _FINAL:
+            if is_final(error):
                 raise op.RefusedError(str(error)) from error
             raise
 
@@ -192,6 +201,19 @@ class Writer:
                 self._held[key] = {}
             self._runs[key] = run.info.run_id
         return self._runs[key]
+
+
+def is_final(error: MlflowException) -> bool:
+    """Return whether a server will never take what it has answered with an error.
+
+    >>> is_final(MlflowException.invalid_parameter_value("a metric's name holds '='"))
+    True
+    >>> is_final(MlflowException("(sqlite3.OperationalError) database or disk is full"))
+    False
+    """
+    said = str(error)
+    passing = _PASSING.search(said) or _OF_DATABASE.search(said)
+    return error.error_code in _FINAL and passing is None
 
 
 def _note(inputs: op.BeginRun, models: Sequence[entities.LoggedModel]) -> str:
