@@ -19,7 +19,7 @@ def open_study(place: StudyPlace) -> optuna.Study:
     """Open a study for reading; `NoStudyError` says how to begin it."""
     import optuna
 
-    from tune.study.storage import file_of, open_storage
+    from tune.study.storage import EmptyStorageError, file_of, open_storage
 
     file = file_of(place.storage)
     if file is not None and not file.exists():
@@ -27,8 +27,9 @@ def open_study(place: StudyPlace) -> optuna.Study:
             f"study {place.name!r} has not been begun: {file} does not exist; run `refkd search`"
         )
     try:
-        study = optuna.load_study(study_name=place.name, storage=open_storage(place.storage))
-    except KeyError:
+        storage = open_storage(place.storage, create=False)
+        study = optuna.load_study(study_name=place.name, storage=storage)
+    except (EmptyStorageError, KeyError):
         raise NoStudyError(
             f"study {place.name!r} is not in its storage; run `refkd search` to begin it, or name "
             "its study file if its folder was renamed"

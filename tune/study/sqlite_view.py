@@ -1,19 +1,24 @@
-"""Reading the trials of a study from its SQLite file, without Optuna."""
+"""Reading the trials of a study from its SQLite file, without Optuna; a copy to read from."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 from collections import defaultdict
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from refkd.urls import Url
 from tune import compat
+from tune.study.storage import StorageError
 from tune.study.view import TrialView
+
+TRIES = 50
+"""How often a database that others write to is copied before it is given up."""
 
 
 def read_sqlite(url: Url | str, name: str) -> tuple[dict[str, Any], list[TrialView]] | None:
@@ -31,6 +36,30 @@ def read_sqlite(url: Url | str, name: str) -> tuple[dict[str, Any], list[TrialVi
             return None if study is None else _read(connection, study)
     except sqlite3.Error:
         return None
+
+
+def copied(file: Path, folder: Path) -> Path:
+    """Return a copy of a SQLite file in a folder, of one moment, with what is not yet merged in.
+
+    To open a database, also to read it, writes beside it and into it what a killed writer left.
+    """
+    parts = [file.with_name(file.name + ending) for ending in ("", "-wal", "-journal")]
+    copy = folder / file.name
+    for _ in range(TRIES):
+        before = _times(parts)
+        for part in parts:
+            other = copy.with_name(copy.name + part.name.removeprefix(file.name))
+            other.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                shutil.copyfile(part, other)
+        if _times(parts) == before:
+            return copy
+    raise StorageError(f"{file}: is written to without a pause; ask again when less is going on")
+
+
+def _times(parts: list[Path]) -> list[tuple[int, int] | None]:
+    stats = [part.stat() if part.is_file() else None for part in parts]
+    return [None if stat is None else (stat.st_size, stat.st_mtime_ns) for stat in stats]
 
 
 def _read(

@@ -24,8 +24,15 @@ class StorageError(RefKDError):
     """A storage that cannot be opened."""
 
 
+class EmptyStorageError(StorageError):
+    """A database without a table."""
+
+
 def open_storage(url: Url | str, *, create: bool = True) -> BaseStorage:
-    """Open an SQLAlchemy URL or `journal:PATH`; without `create` a database has its tables."""
+    """Open an SQLAlchemy URL or `journal:PATH`.
+
+    Without `create` a database must have its tables: `EmptyStorageError` where it has none.
+    """
     url = Url(url)
     return _open_journal(url) if is_journal(url) else _open_rdb(url, create=create)
 
@@ -159,6 +166,8 @@ def _open_rdb(url: Url, *, create: bool) -> RDBStorage:
         if path is not None:
             options = {"connect_args": {"timeout": 30}}
             path.parent.mkdir(parents=True, exist_ok=True)
+        if not create:
+            _check_tables(parsed, options, url)
         storage = Database(
             parsed.render_as_string(hide_password=False),
             engine_kwargs=options,
@@ -179,6 +188,15 @@ def _open_rdb(url: Url, *, create: bool) -> RDBStorage:
         # Connections made by the constructor lack the settings.
         storage.engine.dispose()
     return storage
+
+
+def _check_tables(parsed: URL, options: dict[str, Any], url: Url) -> None:
+    from sqlalchemy import create_engine, inspect
+    from sqlalchemy.pool import NullPool
+
+    engine = create_engine(parsed, connect_args=options["connect_args"], poolclass=NullPool)
+    if not inspect(engine).get_table_names():
+        raise EmptyStorageError(f"storage {url}: holds no table, so no study was begun there")
 
 
 def _use_write_ahead_log(connection: Any, _: Any) -> None:
