@@ -211,6 +211,15 @@ def export(
     return record
 
 
+def check_export(folder: Path) -> None:
+    """Compare all that `export` wrote with its hashes; `CheckpointError` where a byte differs."""
+    record = _read_record(folder)
+    for name, expected in record.sha256.items():
+        path = folder / name
+        if name != RECORD and not (path.is_file() and sha256_file(path) == expected):
+            raise CheckpointError(f"{path}: missing or changed since it was written")
+
+
 def _read_record(folder: Path) -> RetrieverRecord:
     path = folder / RECORD
     if not path.is_file():

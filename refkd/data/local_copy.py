@@ -57,8 +57,8 @@ def local_copy(uri: str | Url, *, fingerprint: str | None = None) -> Path:
     _refuse_secrets(uri)
     cache = user_cache() / "datasets"
     cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if fingerprint is not None and (cache / fingerprint).is_dir():
-        return cache / fingerprint
+    if fingerprint is not None and (found := kept_copy(fingerprint)) is not None:
+        return found
     with tempfile.TemporaryDirectory() as scratch:
         fetch(uri, (MANIFEST,), Path(scratch))
         manifest = read_manifest(Path(scratch))
@@ -67,6 +67,12 @@ def local_copy(uri: str | Url, *, fingerprint: str | None = None) -> Path:
             if not kept.is_dir():
                 _fill(kept, uri, Path(scratch) / MANIFEST, manifest)
     return kept
+
+
+def kept_copy(fingerprint: str) -> Path | None:
+    """Return the folder of this machine's copy of a dataset; None where it has none."""
+    folder = user_cache() / "datasets" / fingerprint
+    return folder if folder.is_dir() else None
 
 
 def _fill(kept: Path, uri: Url, described: Path, manifest: Manifest) -> None:

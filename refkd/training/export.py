@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError
-from refkd.files import write_json
+from refkd.files import sha256_file, write_json
 from refkd.models import build_backbone
 from refkd.models.backbone import Backbone
 from refkd.training.checkpoint import load_tensors, save_tensors
@@ -84,13 +84,18 @@ def student_is_frozen(folder: Path) -> bool:
     return (folder / RECORD).is_file()
 
 
+def record_hash(folder: Path) -> str:
+    """Return the sha256 of a finished student's record, which holds that of its weights."""
+    return sha256_file(folder / RECORD)
+
+
 def open_student(folder: Path) -> FrozenStudent:
     """Return the student in a folder; `CheckpointError` where there is none."""
     path = folder / RECORD
     if not path.is_file():
         raise CheckpointError(f"{folder}: holds no finished student; was the trial completed?")
     try:
-        record = StudentRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
+        record = StudentRecord.model_validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
         raise CheckpointError(f"{path}: not a student's record: {error}") from error
     return FrozenStudent(folder=folder, record=record)

@@ -18,7 +18,7 @@ from refkd.files import write_json
 from refkd.models import build_backbone
 from refkd.seeds import derive_seed
 from refkd.training.checkpoint import save_tensors
-from refkd.training.export import RECORD, WEIGHTS, StudentRecord
+from refkd.training.export import RECORD, WEIGHTS, StudentRecord, record_hash
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import TeacherRecord, find_teacher
 from tune.config.study_file import StudyFile, load_study_file
@@ -199,11 +199,13 @@ def add_trial(
     metrics = scored(*scores)
     for epoch in range(1, EPOCHS + 1):
         study.record(ask.number, epoch, metrics)
+    kept = []
     for replicate, seed in enumerate(file.seeds()):
         folder = seed_folder(trial_folder(file.folder, ask.number), replicate)
         config = file.student_config(ask.values, seed=seed)
         freeze(config, dataset, file.folder, folder, metrics=metrics)
-    study.complete(ask.number, metrics)
+        kept.append(record_hash(folder))
+    study.complete(ask.number, metrics, kept)
 
 
 def _teacher(file: StudyFile, dataset: Dataset, role: str) -> Path:

@@ -190,7 +190,7 @@ def test_a_storage_that_fails_ends_the_run_and_no_job(fails: str) -> None:
         searcher.on_trial_complete("one", error=fails == "epoch")
         assert searcher.suggest("two") == Searcher.FINISHED
     assert heard.ends == []
-    with pytest.raises(StorageError, match="^the server is down; start it$"):
+    with pytest.raises(StorageError, match=r"^the server is down; start it$"):
         searcher.check()
 
 

@@ -1,15 +1,19 @@
-"""Checks of files: checkpoints, temporary files and knowledge."""
+"""Checks of files: the dataset, checkpoints, temporary files and knowledge."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from refkd.data.local_copy import kept_copy
+from refkd.data.manifest import OPEN_FILES, check_files, read_manifest
+from refkd.errors import DataError
 from refkd.files import sha256_file, temporaries
+from refkd.urls import Url
 from tune.audit.study import Finding
 from tune.execution.jobs import CHECKPOINTS
 from tune.study.events import teachers_of
@@ -85,6 +89,37 @@ def knowledge(study: StudySnapshot) -> Iterator[Finding]:
             yield Finding("knowledge", what, remedy, partial(_remove, record, logits))
 
 
+def dataset(study: StudySnapshot) -> Iterator[Finding]:
+    """A dataset that is missing, another one, or has a byte that is not the manifest's."""
+    expected, place = study.attributes.get("dataset"), study.file.dataset
+    copy = isinstance(place, Url)
+    folder = kept_copy(str(expected)) if isinstance(place, Url) else place.absolute()
+    if folder is None:
+        return  # at an address, which each machine compares with the manifest as it copies it
+    fix = partial(shutil.rmtree, folder) if copy else None
+    try:
+        manifest = read_manifest(folder)
+    except (DataError, OSError) as error:
+        what, _, remedy = str(error).partition("; ")
+        yield _damaged(what, remedy, fix)
+        return
+    if expected not in (None, manifest.fingerprint):
+        what = f"{folder}: is another dataset than the one that was searched on"
+        yield _damaged(what, f"restore that one ({str(expected)[:12]}…)", fix)
+    for name in OPEN_FILES:
+        try:
+            check_files(folder, manifest, (name,), full=True)
+        except (DataError, OSError) as error:
+            what, _, remedy = str(error).partition("; ")
+            yield _damaged(what, remedy, fix)
+
+
+def _damaged(what: str, remedy: str, fix: Callable[[], object] | None) -> Finding:
+    if fix is not None:
+        remedy = "remove this machine's copy: the next search fetches it again"
+    return Finding("dataset", what, remedy or "copy the folder again", fix)
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob(CHECKPOINTS) if path.is_dir())
 
@@ -94,4 +129,4 @@ def _remove(*paths: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-FILE_CHECKS = (left_checkpoints, damaged_checkpoints, half_written, knowledge)
+FILE_CHECKS = (dataset, left_checkpoints, damaged_checkpoints, half_written, knowledge)

@@ -101,7 +101,7 @@ class _Rebuilt:
                     what = f"{stored.key}, whom it promotes"
                     return Difference(number, what, "this trial", who)
             case TrialEnded(state="COMPLETE"):
-                study.complete(number, event.final or {})
+                study.complete(number, event.final or {}, event.students)
             case TrialEnded(state="PRUNED"):
                 study.prune(number)
             case TrialEnded():

@@ -1,15 +1,20 @@
-"""Checks of what a study has found against its events: looks at the test roles, final results."""
+"""Checks of what a study has found: champions, finalists, looks at the test roles, results."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from functools import partial
+from typing import get_args
 
+from refkd.errors import CheckpointError
 from refkd.files import write_json
-from tune.audit.study import Finding
+from tune.audit.study import Finding, weights_fault
+from tune.results.kept import unlike
 from tune.study.event_base import study_events
-from tune.study.events import LookDone
+from tune.study.events import AliasMoved, Chooser, LookDone, champions_of
+from tune.study.finalist_events import FinalistTrained
+from tune.study.folders import finalist_folder
 from tune.study.ledger import LEDGER, is_copy, looks_of, write_looks
 from tune.study.outcomes import FinalReport, final_path
 from tune.study.snapshot import StudySnapshot
@@ -57,5 +62,48 @@ def final_results(study: StudySnapshot) -> Iterator[Finding]:
             yield Finding("final", what, "remove it, or restore the study's storage from a copy")
 
 
-RESULT_CHECKS = (ledger, final_results)
+def champions(study: StudySnapshot) -> Iterator[Finding]:
+    """Champions, their scores and what was promoted, where they are not as they were left."""
+    commands = {
+        "search": f"refkd search {study.path}",
+        "finalists": f"refkd finalists {study.path}, with the --top and --seeds it had",
+    }
+    for by in get_args(Chooser):
+        chosen = champions_of(study.attributes, by)
+        for one in [] if chosen is None else unlike(study.folder, study.attributes, chosen):
+            remedy = f"write it again: {commands[by]}"
+            yield Finding("champion", one.what, remedy)
+    moves = [move for move in study_events(study.attributes, AliasMoved) if move.files is not None]
+    for move in {move.alias: move for move in moves}.values():
+        for one in unlike(study.folder, study.attributes, move):
+            yield Finding("champion", one.what, f"write it again: {promotion(study, move)}")
+
+
+def finalists(study: StudySnapshot) -> Iterator[Finding]:
+    """Finalists whose students are missing, damaged, or not those that were trained."""
+    from refkd.training.export import WEIGHTS, open_student, record_hash
+
+    for one in study_events(study.attributes, FinalistTrained):
+        if one.failed is not None:
+            continue
+        folder = finalist_folder(study.folder, one.trial, one.replicate)
+        try:
+            open_student(folder)
+            fault = weights_fault(folder / WEIGHTS, one.sha256)
+            if one.record not in (None, record_hash(folder)):
+                fault = f"{folder}: is another student than the one that was trained"
+        except CheckpointError as error:
+            fault = str(error)
+        if fault is not None:
+            what = f"finalist {one.trial}, seed {one.replicate}: {fault}"
+            remedy = "restore the folder from a copy; a finalist is not trained again"
+            yield Finding("finalist", what, remedy)
+
+
+def promotion(study: StudySnapshot, move: AliasMoved) -> str:
+    """Return the command that registers what an alias was moved to once more."""
+    return f'refkd promote {study.path} --alias {move.alias} --trial {move.trial} --reason "again"'
+
+
+RESULT_CHECKS = (ledger, final_results, champions, finalists)
 """Checks of what the report shows as results; they may be made while a driver is at work."""

@@ -15,6 +15,7 @@ from refkd.errors import CheckpointError
 from refkd.files import sha256_file
 from tune.study.events import teachers_of
 from tune.study.snapshot import StudySnapshot
+from tune.study.view import ENDED
 
 if TYPE_CHECKING:
     from refkd.training.export import StudentRecord
@@ -93,7 +94,9 @@ def students(study: StudySnapshot) -> Iterator[Finding]:
             except CheckpointError as error:
                 yield _bad_student(view, str(error))
                 continue
-            fault = _weights_fault(folder / WEIGHTS, record.sha256)
+            fault = weights_fault(folder / WEIGHTS, record.sha256)
+            if fault is None and not _is_recorded(study, view, folder):
+                fault = f"{folder}: is another student than the one that was trained"
             if fault is None:
                 records.append(record)
             else:
@@ -108,8 +111,6 @@ def teachers(study: StudySnapshot) -> Iterator[Finding]:
 
     known = teachers_of(study.attributes)
     for role, folder in study.teacher_folders().items():
-        if role not in known:
-            continue
         remedy = f"restore {folder}, or remove it and train it again: refkd search {study.path}"
         try:
             teacher = find_teacher(folder)
@@ -117,16 +118,28 @@ def teachers(study: StudySnapshot) -> Iterator[Finding]:
             yield Finding("teacher", str(error), remedy)
             continue
         if teacher is None:
+            if role not in known:
+                continue  # it is not trained yet
             fault: str | None = f"{folder}: holds no finished teacher"
-        elif teacher.digest != known[role].digest:
+        elif role in known and teacher.digest != known[role].digest:
             fault = f"{folder}: is another teacher than the one the students learned from"
         else:
-            fault = _weights_fault(folder / WEIGHTS, teacher.record.sha256)
+            fault = weights_fault(folder / WEIGHTS, teacher.record.sha256)
         if fault is not None:
             yield Finding("teacher", f"teacher {role}: {fault}", remedy)
 
 
-def _weights_fault(weights: Path, sha256: str) -> str | None:
+def _is_recorded(study: StudySnapshot, view: TrialView, folder: Path) -> bool:
+    """Return whether a student's record is the one that the trial's end holds the hash of."""
+    from refkd.training.export import record_hash
+
+    recorded = view.attributes.get(ENDED, {}).get("students")
+    place = study.student_folders(view.number).index(folder)
+    return recorded is None or record_hash(folder) in recorded[place : place + 1]
+
+
+def weights_fault(weights: Path, sha256: str | None) -> str | None:
+    """Return what is wrong with a file of weights; None where it has its hash."""
     if not weights.is_file():
         return f"{weights}: is missing"
     whole = sha256_file(weights) == sha256

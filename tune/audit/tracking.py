@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from refkd.urls import Url
+from tune import compat
+from tune.audit.results import promotion
 from tune.audit.study import Finding, same
-from tune.study.events import teachers_of
+from tune.study.event_base import study_events
+from tune.study.events import AliasMoved, aliases_of, teachers_of
 from tune.study.home import elsewhere
 from tune.study.snapshot import StudySnapshot
+from tune.study.sqlite_view import copied
+from tune.study.storage import StorageError, store_file
 from tune.study.stored_study import identity_of
 from tune.study.view import ENDED_STATES
 from tune.tracking import operations as op
@@ -23,6 +34,8 @@ from tune.tracking.target import Target, client_settings, target_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+    from tune.tracking.store import Store
 
 _Fault = tuple[str, str, str, Sequence[op.Operation] | None]
 """Check, what is wrong, the remedy, and the operations that put it right."""
@@ -43,7 +56,7 @@ def record(study: StudySnapshot) -> Iterator[Finding]:
         what = "nothing of the study was ever sent to MLflow"
         yield Finding("delivery", what, f"send it: `refkd sync {study.path}`")
         return
-    lineage = found_on_disk(study.file, study.attributes)
+    lineage = found_on_disk(study.file, study.attributes, looking=True)
     wanted = Projection(study.file, study.attributes, study.trials, lineage).operations()
     waiting = target.cursor().pending(wanted)
     if waiting:
@@ -52,19 +65,44 @@ def record(study: StudySnapshot) -> Iterator[Finding]:
     if target.refused.is_file():
         remedy = "read the reasons there; remove the file once they are dealt with"
         yield Finding("delivery", f"{target.refused}: MLflow refused events", remedy)
-    with client_settings():
-        yield from _against_store(study, target, wanted)
+    with client_settings(), TemporaryDirectory(prefix="refkd-doctor-") as scratch:
+        file, reading = store_file(target.uri), target
+        if file is not None and file.exists():
+            copy = Path(scratch) / file.name
+            fault = _no_store(file, copy)
+            if fault is not None:
+                remedy = (
+                    "restore it from a copy; or move it away, and --fix sends everything again"
+                )
+                yield Finding("record", f"{file}: {fault}", remedy)
+                return
+            reading = replace(target, uri=Url.of_file(copy))
+        yield from _against_store(study, target, reading, wanted)
+
+
+def _no_store(file: Path, copy: Path) -> str | None:
+    """Copy a file; return why it is no store of MLflow, which would make one of it, or None."""
+    try:
+        copied(file, copy.parent)
+        with closing(sqlite3.connect(copy)) as connection:
+            for table, column in compat.SQL_ARTIFACTS:
+                connection.execute(f"SELECT {column} FROM {table} LIMIT 1").fetchall()
+    except (OSError, sqlite3.Error, StorageError) as error:
+        return f"is no store of MLflow, or is damaged ({error})"
+    return None
 
 
 def _against_store(
-    study: StudySnapshot, target: Target, wanted: Sequence[op.Operation]
+    study: StudySnapshot, target: Target, reading: Target, wanted: Sequence[op.Operation]
 ) -> Iterator[Finding]:
+    """Compare a store; it is read at `reading`, where it is a file a copy."""
     from tune.tracking.store import Store
 
     send_again = partial(send, target, seconds=CLOSE_SECONDS, again=True)
     try:
+        file = store_file(reading.uri)
         with asked(target.uri):
-            store = Store.find(target)
+            store = None if file is not None and not file.exists() else Store.find(reading)
             runs = {} if store is None else store.runs()
             models = set() if store is None else store.models()
     except TrackingError as error:
@@ -78,11 +116,12 @@ def _against_store(
         )
         yield Finding("record", what, remedy, partial(send_again, wanted))
         return
+    yield from _registered(study, reading, store)
     for key, found in sorted(runs.items()):
         if len(found) > 1:
             what = f"{key} has {len(found)} runs in MLflow"
             remedy = "keep the fullest, of equals the oldest, and delete the others"
-            yield Finding("duplicate", what, remedy, partial(store.run, key))
+            yield Finding("duplicate", what, remedy, partial(_keep_one, target, key))
     of_run: dict[str, list[op.Operation]] = defaultdict(list)
     for one in wanted:
         of_run[one.run].append(one)
@@ -104,6 +143,33 @@ def _against_store(
         for check, what, remedy, lacking in faults:
             fix = None if lacking is None else partial(send_again, lacking)
             yield Finding(check, what, remedy, fix)
+
+
+def _keep_one(target: Target, key: str) -> None:
+    """Delete all runs with a key but the fullest."""
+    from tune.tracking.store import Store
+
+    Store.open(target).run(key)
+
+
+def _registered(study: StudySnapshot, target: Target, store: Store) -> Iterator[Finding]:
+    """Compare the registry with the moves of aliases that the study holds."""
+    moves = study_events(study.attributes, AliasMoved)
+    if not moves:
+        return
+    from tune.tracking.registry import alias_fault, version_fault
+
+    now, faults = aliases_of(study.attributes), dict[str, AliasMoved]()
+    versions = {(move.model, move.version): move for move in (*moves, *now.values())}
+    with compat.tracking_at(target.uri.reveal()):
+        for move in now.values():
+            if (fault := alias_fault(store.client, move)) is not None:
+                faults.setdefault(fault, move)
+        for move in versions.values():  # an alias may go back to an earlier one
+            if (fault := version_fault(store.client, move)) is not None:
+                faults.setdefault(fault, move)
+    for fault, move in faults.items():
+        yield Finding("registry", fault, f"register it again: {promotion(study, move)}")
 
 
 def _of_other(

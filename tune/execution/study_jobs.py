@@ -12,12 +12,13 @@ from pydantic import ValidationError
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.training.export import record_hash, student_is_frozen
 from refkd.training.teacher import Teacher, find_teacher
 from tune.config.space import Values
 from tune.config.study_file import TEACHER_ROLES, StudyFile, load_study_file
 from tune.execution.jobs import JobEnd, TrainingJob, Workplace, teacher_job
 from tune.execution.progress import Reporter
-from tune.study.folders import trial_folder
+from tune.study.folders import seed_folder, trial_folder
 from tune.study.growth import check_growth
 from tune.study.home import check_own
 from tune.study.lease import lease
@@ -204,7 +205,7 @@ class SearchJobs:
         number = int(job.key)
         if end.failed is not None:
             self._fail(number, end.failed)
-        elif (state := self._study.end(number, end.metrics)) is not None:
+        elif (state := self._study.end(number, end.metrics, _students(job))) is not None:
             self._ended(number, state)
 
     def close_paused(self) -> None:
@@ -221,3 +222,11 @@ class SearchJobs:
             self._reporter.stage(f"trial {number}: another program ended it; it does not count")
         else:
             self._reporter.trial_ended(number, state, reason)
+
+
+def _students(job: TrainingJob) -> list[str] | None:
+    """Return the hashes of what a job has kept; None unless all of it is there, as when pruned."""
+    folders = [seed_folder(job.folder, replicate) for replicate in range(len(job.networks))]
+    if not all(map(student_is_frozen, folders)):
+        return None
+    return [record_hash(folder) for folder in folders]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.retriever import RECORD
 from refkd.training.export import FrozenStudent, open_student
 from tune.results.champions import ALIASES, BALANCED, best_seed, keep_retriever
 from tune.results.comparison import compare, open_students, system_name
+from tune.results.kept import file_hashes
 from tune.study.events import AliasMoved
 from tune.study.finalist_events import finalists_code
 from tune.study.folders import trial_folder
@@ -63,6 +66,7 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
     with asked(target.uri):
         check(target.uri, write=True)
         (move,) = register(target, file, dataset, [student])
+    move = replace(move, files=file_hashes(file.folder, folder / RECORD))
     _store(opened, move)
     return move
 

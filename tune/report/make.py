@@ -16,6 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from refkd.errors import RefKDError
 from refkd.files import write_json, write_text
+from tune.audit.examine import verify_results
 from tune.display.comparison import CONVENTION
 from tune.display.console import plural
 from tune.report import curves, scores, tables, values
@@ -79,7 +80,8 @@ def report(where: Path | str, *, out: Path | None = None) -> Report:
     """Write the report of a study and send it to the study's MLflow run.
 
     `where` is as for `open_snapshot`. The study is only read, so a search may be at work. Raises
-    `NoStudyError` where it was not begun, `RefKDError` where `out` is a folder.
+    `NoStudyError` where it was not begun, `RefKDError` where `out` is a folder, or where what it
+    would show is not what the study has found.
     """
     study = open_snapshot(where)
     folder = study.folder / FOLDER
@@ -87,6 +89,7 @@ def report(where: Path | str, *, out: Path | None = None) -> Report:
     path = out or kept
     if path.is_dir():
         raise RefKDError(f"{path}: is a folder; name a file, such as {path / 'report.html'}")
+    verify_results(study)
     content = compose(study)
     page = render(content)
     try:

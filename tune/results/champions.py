@@ -10,7 +10,7 @@ from typing import Any
 from refkd.data.dataset import Dataset
 from refkd.evaluation.predictions import Frozen
 from refkd.files import write_json
-from refkd.retriever import export
+from refkd.retriever import RECORD, export
 from refkd.training.export import FrozenStudent
 from refkd.training.validation import VALIDATION_ROLES
 from tune.config.study_file import StudyFile
@@ -18,7 +18,8 @@ from tune.ending.exits import NoneCompleteError
 from tune.execution.progress import Reporter
 from tune.execution.study_jobs import OpenSearch
 from tune.results.comparison import compare, open_students, system_name
-from tune.study.events import ChampionsChosen, champions_of
+from tune.results.kept import SCORES, file_hashes, note_hash, unlike
+from tune.study.events import ChampionsChosen, Chooser, champions_of
 from tune.study.finalist_events import SeedResult, finalists_code
 from tune.study.launch import made_with
 from tune.study.outcomes import Comparison, Finalist, Finalists
@@ -43,19 +44,19 @@ def select_search_champions(
     """
     summary, study, home = search.summary(), search.study, search.file.folder / "champions"
     champions = summary.champions
-    chosen = ChampionsChosen(by="search", champions=champions, trials=summary.ended)
-    kept = all((home / alias).is_dir() for alias in champions)
-    known = study.optuna.user_attrs
-    if not champions or (kept and champions_of(known, "search") == chosen and "probes" in known):
+    if not champions or _is_chosen(search, champions, summary.ended):
         return
     reporter.stage("scoring the champions and registering them")
     students = search_students(search)
     made = compare_on_validation(search, students)
     folders = _keep_all(search, {alias: seeds[0] for alias, seeds in students.items()}, home)
-    table = interval_table(made)
-    study.note("intervals", table)
-    study.note("probes", {name: found.model_dump() for name, found in made.probes.items()})
-    write_json(home / "scores.json", table)
+    notes = {
+        "intervals": interval_table(made),
+        "probes": {name: found.model_dump() for name, found in made.probes.items()},
+    }
+    for name, note in notes.items():
+        study.note(name, note)
+    write_json(home / SCORES, notes["intervals"])
     if search.file.tracking.enabled and summary.crowned is None:
         if not register:
             return
@@ -80,7 +81,41 @@ def select_search_champions(
         if moved is None:
             return
         study.note_aliases(moved)
-    study.append(chosen)
+    study.append(_choice(search, "search", champions, summary.ended, home, folders, notes))
+
+
+def _is_chosen(search: OpenSearch, champions: Mapping[str, int], trials: int) -> bool:
+    """Return whether a search has chosen these, and all that was left of it is still there."""
+    attributes, folder = search.study.optuna.user_attrs, search.file.folder
+    known = champions_of(attributes, "search")
+    if known is None or (known.champions, known.trials) != (champions, trials):
+        return False
+    if known.files is None:  # of an earlier refkd
+        return "probes" in attributes and all(
+            (folder / "champions" / a).is_dir() for a in champions
+        )
+    return not any(unlike(folder, attributes, known))
+
+
+def _choice(
+    search: OpenSearch,
+    by: Chooser,
+    champions: dict[str, int],
+    trials: int,
+    home: Path,
+    folders: Mapping[str, Path],
+    notes: Mapping[str, Any],
+) -> ChampionsChosen:
+    """Return the event of a choice: scores in `home`, retrievers in `folders`, attributes."""
+    files = [home / SCORES, *(folder / RECORD for folder in folders.values())]
+    held = search.study.optuna.user_attrs  # as JSON has given them back
+    return ChampionsChosen(
+        by=by,
+        champions=champions,
+        trials=trials,
+        files=file_hashes(search.file.folder, *files),
+        notes={name: note_hash(held[name]) for name in notes},
+    )
 
 
 def select_finalist_champions(
@@ -116,14 +151,15 @@ def select_finalist_champions(
         marks=search.file.caveats(),
     )
     dumped = found.model_dump(mode="json")
-    search.study.note(FINALISTS, dumped)
-    choice = ChampionsChosen(by="finalists", champions=champions, trials=found.trials)
-    if champions_of(search.study.optuna.user_attrs, "finalists") != choice:
-        search.study.append(choice)
     home = search.file.folder / "finalists"
-    write_json(home / "scores.json", dumped)
     kept = {alias: students[n][found.kept[alias]] for alias, n in champions.items()}
     folders = _keep_all(search, kept, home / "champions")
+    write_json(home / SCORES, dumped)
+    search.study.note(FINALISTS, dumped)
+    notes = {FINALISTS: dumped}
+    choice = _choice(search, "finalists", champions, found.trials, home, folders, notes)
+    if champions_of(search.study.optuna.user_attrs, "finalists") != choice:
+        search.study.append(choice)
     if search.file.tracking.enabled:
         _register_finalists(search, found, folders)
     return found

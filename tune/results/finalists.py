@@ -13,7 +13,7 @@ from typing import Any
 
 from refkd.errors import RefKDError
 from refkd.seeds import derive_seed
-from refkd.training.export import open_student
+from refkd.training.export import open_student, record_hash
 from tune.config.study_file import StudyFile, load_study_file
 from tune.ending.exits import UnfinishedError
 from tune.ending.stopping import stopped_at_once
@@ -215,6 +215,7 @@ class _Finals(JobListener):
                 epochs=job.networks[0].total_epochs() if trained else 0,
                 metrics=dict(end.metrics),
                 sha256=open_student(job.folder).record.sha256 if trained else None,
+                record=record_hash(job.folder) if trained else None,
                 failed=end.failed,
             )
         )

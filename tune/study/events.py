@@ -62,6 +62,10 @@ class ChampionsChosen(EventBase, prefix="champions:"):
     """Trial by alias."""
     trials: int
     """Trials that had ended by then."""
+    files: dict[str, str] | None = None
+    """sha256 of each file that was left of it, by its path in the study's folder."""
+    notes: dict[str, str] | None = None
+    """sha256 of each attribute of the study that was left of it."""
 
 
 class LookTaken(EventBase, prefix="look:", in_key=("look",)):
@@ -103,6 +107,10 @@ class AliasMoved(EventBase, prefix="alias:"):
     reason: str
     before: str | None = None
     """The version that had the alias until then."""
+    sha256: str | None = None
+    """Of the weights of the version."""
+    files: dict[str, str] | None = None
+    """Of an alias that was moved by hand, as of `ChampionsChosen`."""
 
 
 StudyEvent = (

@@ -53,6 +53,8 @@ class FinalistTrained(SeedResult, EventBase, prefix="finalist:", in_key=("trial"
     trial: int
     replicate: int
     """Which of the fresh seeds, counted from 0."""
+    record: str | None = None
+    """sha256 of the student's record."""
 
 
 def finalists_code(attributes: Mapping[str, Any]) -> Environment | None:

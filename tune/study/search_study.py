@@ -19,7 +19,7 @@ from tune.study.foreign import MARK
 from tune.study.pruning import RungPruner
 from tune.study.request import TrialRequest
 from tune.study.stored_study import StoredStudy
-from tune.study.trial_events import EpochEnded, TrialAsked, TrialEnded
+from tune.study.trial_events import EpochEnded, Hashes, TrialAsked, TrialEnded
 from tune.study.view import (
     ASKED,
     ENDED,
@@ -149,7 +149,7 @@ class SearchStudy(StoredStudy):
         self.write(trial, decision)
         return decision.action
 
-    def end(self, number: int, final: Mapping[str, float]) -> str | None:
+    def end(self, number: int, final: Mapping[str, float], kept: Hashes = None) -> str | None:
         """Complete, prune or pause a trial at its last epoch; return its state, None if paused."""
         if self._is_lost(number):
             return FOREIGN
@@ -157,10 +157,10 @@ class SearchStudy(StoredStudy):
         if action == "pause":
             self.pause(number)
             return None
-        return self.prune(number) if action == "stop" else self.complete(number, final)
+        return self.prune(number) if action == "stop" else self.complete(number, final, kept)
 
-    def complete(self, number: int, final: Mapping[str, float]) -> str:
-        """End a trial with the metrics of what it kept; FAIL where an objective is not finite."""
+    def complete(self, number: int, final: Mapping[str, float], students: Hashes = None) -> str:
+        """End a trial with metrics and hashes of what it kept; FAIL where one is not finite."""
         missing = [n for n in self.file.objectives if not math.isfinite(final.get(n, math.nan))]
         if missing:
             return self.fail(number, f"{missing[0]} of the kept weights is not finite")
@@ -169,7 +169,9 @@ class SearchStudy(StoredStudy):
         self.set(trial, "epochs", self.file.training.epochs)
         kept = {k: v for k, v in final.items() if math.isfinite(v)}
         missed = self.constrain(trial, final)
-        end = TrialEnded(state="COMPLETE", values=values, final=kept, violations=missed)
+        end = TrialEnded(
+            state="COMPLETE", values=values, final=kept, violations=missed, students=students
+        )
         return self._end(trial, end)
 
     def prune(self, number: int) -> str:

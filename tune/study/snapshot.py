@@ -25,8 +25,9 @@ from tune.study.launch import Launch, read_launches
 from tune.study.ledger import LedgerError, Look, is_copy, looks_of
 from tune.study.locate import NoStudyError, StudyPlace, find_study
 from tune.study.opening import as_launched, check_schema, open_study
-from tune.study.sqlite_view import read_sqlite
+from tune.study.sqlite_view import copied, read_sqlite
 from tune.study.state import StudyState, state_of
+from tune.study.storage import file_of, is_journal
 from tune.study.summary import Summary, summarise
 from tune.study.view import ENDED_STATES, TrialView, view
 
@@ -237,14 +238,18 @@ class StudySnapshot:
 class StudyReader:
     """Reads one study as often as it is asked; what Optuna has read once is kept."""
 
-    def __init__(self, where: Path | str | Url) -> None:
-        """`where` is a study file, a study's folder or a storage's URL; `NoStudyError` if none."""
-        self._place = find_study(where)
+    def __init__(self, where: Path | str | Url, *, scratch: Path | None = None) -> None:
+        """`where` is a study file, a study's folder or a storage's URL; `NoStudyError` if none.
+
+        With `scratch`, a folder, an SQLite storage is copied there and left as it is.
+        """
+        self.place = find_study(where)
+        self._scratch = scratch
         self._study: optuna.Study | None = None
 
     def read(self) -> StudySnapshot:
         """Return what the study is now; `NoStudyError` where it was not begun."""
-        place = self._place
+        place = self._readable()
         rows = read_sqlite(place.storage, place.name)
         if rows is not None:
             attributes, trials = rows
@@ -259,8 +264,16 @@ class StudyReader:
         trials = recognised(trials, attributes)
         found = StudySnapshot(place=place, trials=trials, attributes=attributes)
         if place.path is None and found.launches:
-            found = replace(found, place=as_launched(place, found.launches[-1].file))
+            home = as_launched(self.place, found.launches[-1].file)
+            found = replace(found, place=replace(home, storage=place.storage))
         return found
+
+    def _readable(self) -> StudyPlace:
+        """Return the place with a storage that reading may write to."""
+        file = None if is_journal(self.place.storage) else file_of(self.place.storage)
+        if self._scratch is None or file is None or not file.is_file():
+            return self.place
+        return replace(self.place, storage=Url.of_file(copied(file, self._scratch)))
 
 
 def open_snapshot(where: Path | str | Url) -> StudySnapshot:

@@ -1,12 +1,13 @@
-"""Reading the trials of a study from its SQLite file, without Optuna."""
+"""Reading the trials of a study from its SQLite file, without Optuna; a copy to read from."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 from collections import defaultdict
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -15,8 +16,11 @@ from refkd.urls import Url
 from tune import compat
 from tune.study.database import LOCK_SECONDS
 from tune.study.sqlite_file import readable
-from tune.study.storage import explain
+from tune.study.storage import StorageError, explain
 from tune.study.view import TrialView
+
+TRIES = 50
+"""How often a database that others write to is copied before it is given up."""
 
 
 def read_sqlite(url: Url | str, name: str) -> tuple[dict[str, Any], list[TrialView]] | None:
@@ -36,6 +40,30 @@ def read_sqlite(url: Url | str, name: str) -> tuple[dict[str, Any], list[TrialVi
         if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
             explain(error, Url(url))  # Optuna would wait as long again
         return None
+
+
+def copied(file: Path, folder: Path) -> Path:
+    """Return a copy of a SQLite file in a folder, of one moment, with what is not yet merged in.
+
+    To open a database, also to read it, writes beside it and into it what a killed writer left.
+    """
+    parts = [file.with_name(file.name + ending) for ending in ("", "-wal", "-journal")]
+    copy = folder / file.name
+    for _ in range(TRIES):
+        before = _times(parts)
+        for part in parts:
+            other = copy.with_name(copy.name + part.name.removeprefix(file.name))
+            other.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                shutil.copyfile(part, other)
+        if _times(parts) == before:
+            return copy
+    raise StorageError(f"{file}: is written to without a pause; ask again when less is going on")
+
+
+def _times(parts: list[Path]) -> list[tuple[int, int] | None]:
+    stats = [part.stat() if part.is_file() else None for part in parts]
+    return [None if stat is None else (stat.st_size, stat.st_mtime_ns) for stat in stats]
 
 
 def _read(

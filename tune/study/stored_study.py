@@ -111,11 +111,13 @@ class StoredStudy:
         self._keys.add(key)
 
     def note_aliases(self, moves: Sequence[AliasMoved]) -> None:
-        """Store the moves of aliases that change an alias's version or trial."""
+        """Store the moves of aliases that change an alias's version, trial or files."""
         held = aliases_of(self.optuna.user_attrs)
         for move in moves:
             known = held.get(move.alias)
-            if known is None or (known.version, known.trial) != (move.version, move.trial):
+            files = move.files if known is None else move.files or known.files
+            now = move.version, move.trial, files
+            if known is None or (known.version, known.trial, known.files) != now:
                 self.append(move)
 
     def enqueue(self, values: Mapping[str, Any]) -> None:

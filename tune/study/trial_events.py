@@ -9,6 +9,9 @@ from tune.config.space import Values
 from tune.study.event_base import EventBase, Metrics
 from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, Action
 
+Hashes = list[str] | None
+"""sha256 of each student's record, one a seed; None where nobody said."""
+
 
 class TrialAsked(EventBase, prefix=ASKED):
     """The sampler has given a trial its values."""
@@ -63,6 +66,8 @@ class TrialEnded(EventBase, prefix=ENDED):
     """Metrics of the weights that a complete trial has kept."""
     violations: Metrics | None = None
     """How far a complete trial misses each bound; above 0 is missed."""
+    students: Hashes = None
+    """sha256 of each student's record, which holds that of its weights, of a complete trial."""
 
 
 TrialEvent = TrialAsked | EpochEnded | RungJudged | TrialPromoted | TrialEnded

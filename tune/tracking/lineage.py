@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from refkd.data.dataset import Dataset
+from refkd.data.local_copy import kept_copy
 from refkd.errors import RefKDError
 from refkd.training.export import RECORD, WEIGHTS, open_student, student_is_frozen
 from refkd.training.knowledge import knowledge_address
 from refkd.training.teacher import RECORD as TEACHER_RECORD
 from refkd.training.teacher import WEIGHTS as TEACHER_WEIGHTS
 from refkd.training.teacher import Teacher, find_teacher
+from refkd.urls import Url
 from tune.config.space import flat
 from tune.config.study_file import StudyFile
 from tune.study.events import teachers_of
@@ -155,19 +157,29 @@ class Lineage:
 
 
 def found_on_disk(
-    file: StudyFile, attributes: Mapping[str, Any], dataset: Dataset | None = None
+    file: StudyFile,
+    attributes: Mapping[str, Any],
+    dataset: Dataset | None = None,
+    *,
+    looking: bool = False,
 ) -> Lineage:
-    """Return the dataset, unless it is given, and teachers of a study that are still there."""
+    """Return the dataset, unless it is given, and teachers of a study that are still there.
+
+    Who is `looking` copies no dataset to this machine, and notes nowhere that it was verified.
+    """
     workspace = file.workspace.absolute()
     if dataset is None:
-        with suppress(RefKDError, OSError):
-            dataset = Dataset.open(file.dataset)
+        place: Path | Url | None = file.dataset
+        if looking and isinstance(place, Url):
+            place = kept_copy(str(attributes.get("dataset")))
+        with suppress(RefKDError, OSError, ValueError):  # then runs have no inputs
+            dataset = None if place is None else Dataset.open(place, verify=not looking)
         if dataset is None or dataset.fingerprint != attributes.get("dataset"):
             return Lineage(workspace=workspace)
     folders: Mapping[str, str] = attributes.get("teachers", {})
     teachers: dict[str, Teacher] = {}
     for role, name in folders.items():
-        with suppress(RefKDError):
+        with suppress(RefKDError, OSError):
             if teacher := find_teacher(workspace / "teachers" / name):
                 teachers[role] = teacher
     expected = {role: trained.digest for role, trained in teachers_of(attributes).items()}

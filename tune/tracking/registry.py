@@ -8,14 +8,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 
 from refkd.data.dataset import Dataset
+from refkd.errors import CheckpointError
 from refkd.files import sha256_file
-from refkd.retriever import WEIGHTS
+from refkd.masking import masked
+from refkd.retriever import RECORD, WEIGHTS, check_export
 from tune import compat
 from tune.config.study_file import StudyFile
+from tune.ending.stopping import to_be_unwound
 from tune.study.events import AliasMoved
 from tune.tracking.aliases import move_alias
 from tune.tracking.card import Registration, model_card
@@ -70,6 +75,58 @@ def register(
     return [move for move in moves if move is not None]
 
 
+def alias_fault(client: MlflowClient, move: AliasMoved) -> str | None:
+    """Return how an alias differs from where it was moved to; None where it does not.
+
+    Raises `MlflowException` where the store does not answer.
+    """
+    try:
+        held = client.get_registered_model(move.model).aliases.get(move.alias)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return f"MLflow has no registered model {move.model}"
+    if held is None:
+        return f"{move.model} has no alias {move.alias} in MLflow"
+    if str(held) != move.version:
+        where = f"points at version {held} in MLflow, the study moved it to {move.version}"
+        return f"alias {move.alias} of {move.model} {where}"
+    return None
+
+
+def version_fault(client: MlflowClient, move: AliasMoved) -> str | None:
+    """Return what is wrong with the files of a version that an alias was moved to, if anything.
+
+    MLflow's global store is that of the client. A version that is not there has no fault: only an
+    alias needs one, and then `alias_fault` says so.
+    """
+    try:
+        tags = client.get_model_version(move.model, move.version).tags
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    return damage(move.model, move.version, move.sha256 or tags.get(HASH_TAG))
+
+
+def damage(name: str, version: str, sha256: str | None) -> str | None:
+    """Return what is wrong with the files of a version; None where its weights have that hash."""
+    what = f"version {version} of {name} in MLflow"
+    with TemporaryDirectory(prefix="refkd-") as scratch, to_be_unwound():
+        try:
+            uri = f"models:/{name}/{version}"
+            saved = Path(download_artifacts(artifact_uri=uri, dst_path=scratch))
+            (folder,) = {path.parent for path in saved.rglob(RECORD)}
+            check_export(folder)
+            whole = sha256_file(folder / WEIGHTS) == sha256
+        except (MlflowException, OSError, ValueError) as error:
+            return f"{what}: its files are gone or cannot be read ({masked(str(error))[:200]})"
+        except CheckpointError as error:
+            name = str(error).partition(":")[0].rpartition("/")[2]
+            return f"{what}: its {name} is not what was registered"
+    return None if whole else f"{what}: its {WEIGHTS} are not what was registered"
+
+
 class _RegisteredModel:
     """A study's registered model, on one tracking store."""
 
@@ -100,14 +157,16 @@ class _RegisteredModel:
             run=student.run,
             reason=student.reason,
             before=None if held is None else str(held),
+            sha256=sha256_file(student.folder / WEIGHTS),
         )
 
     def _version(self, student: Registration) -> str:
         """Return the version that a student's weights are, made now unless it is there."""
         digest = sha256_file(student.folder / WEIGHTS)
-        for found in self._client.search_model_versions(f"name = '{self._name}'"):
-            if found.tags.get(HASH_TAG) == digest:
-                return str(found.version)
+        held = self._client.search_model_versions(f"name = '{self._name}'")
+        known = next((one for one in held if one.tags.get(HASH_TAG) == digest), None)
+        if known is not None and damage(self._name, str(known.version), digest) is None:
+            return str(known.version)
         tags = {
             "refkd.study_name": self._file.name,
             "refkd.dataset": self._dataset.name,
@@ -132,7 +191,9 @@ class _RegisteredModel:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         card = model_card(self._file, self._dataset, student)
-        model = self._logged_model(student, tags, card)
+        model = self._logged_model(student, tags, card, again=known is not None)
+        if known is not None and known.source == f"models:/{model.model_id}":
+            return str(known.version)  # its files are whole again
         of = (TEACHER_TAG, KNOWLEDGE_TAG)
         made = self._client.create_model_version(
             self._name,
@@ -144,9 +205,9 @@ class _RegisteredModel:
         return str(made.version)
 
     def _logged_model(
-        self, student: Registration, tags: Mapping[str, str], card: str
+        self, student: Registration, tags: Mapping[str, str], card: str, *, again: bool
     ) -> LoggedModel:
-        """Return the logged model of a student, with files that MLflow can load."""
+        """Return the logged model of a student, with files that MLflow can load; `again` anew."""
         run = self._store.run(student.run)
 
         def fill(model_id: str) -> None:
@@ -167,6 +228,6 @@ class _RegisteredModel:
             params={},
         )
         held = self._client.get_logged_model(model.model_id)
-        if SERVED_TAG not in held.tags:  # kept when its run ended, as weights alone
+        if again or SERVED_TAG not in held.tags:  # kept when its run ended, as weights alone
             fill(held.model_id)
         return held
