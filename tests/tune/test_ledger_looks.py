@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -154,20 +155,28 @@ def test_without_final_nothing_is_evaluated(study: EndedStudy, dataset: Dataset)
     assert read_looks(study.file.folder) == []
 
 
-def test_the_row_is_there_when_the_process_is_killed_right_after_it(study: EndedStudy) -> None:
+def test_the_row_is_there_when_the_process_is_killed_right_after_it(
+    study: EndedStudy, tmp_path: Path
+) -> None:
+    """And nothing of what is sealed lies where nobody would look for it."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(study.path)],
         capture_output=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
         cwd=study.path.parent,
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
+    assert list(temporary.glob("refkd*")) == []
     assert [look.look for look in read_looks(study.file.folder)] == [1]
     assert not final(study, 1).exists()
     with pytest.raises(LedgerError, match="was looked at once"):
         evaluate_final(study.path)
     report = evaluate_final(study.path, again=True, reason="the machine went down")
     assert report.look.look == 2
+    assert not (study.file.folder / ".opened").exists()
 
 
 @pytest.mark.system

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from refkd.errors import RefKDError
 from refkd.evaluation.predictions import Frozen
-from refkd.files import write_json
+from refkd.files import scratch, write_json
 from refkd.training.export import FrozenStudent
 from tune.config.study_file import StudyFile
 from tune.execution.study_jobs import OpenSearch, open_ended_search
@@ -36,7 +35,7 @@ def evaluate_final(
     finalists are begun and not ended, `DataError` where sealed files are missing. Source:
     evaluation protocol, "One sealed evaluation".
     """
-    with open_ended_search(study) as search, TemporaryDirectory(prefix="refkd-sealed-") as scratch:
+    with open_ended_search(study) as search, scratch(_opened(search.file)) as opened:
         file, dataset, teachers = search.file, search.dataset, search.teachers
         evaluations = read_looks(file.folder)
         noted = looks_of(search.study.optuna.user_attrs)
@@ -58,7 +57,7 @@ def evaluate_final(
             file.folder,
             dataset,
             file.dataset,
-            Path(scratch),
+            opened,
             study=file.name,
             champions={a: _evaluated(file, n, champions[n]) for a, n in aliases.items()},
             teachers={role: teacher.digest for role, teacher in teachers.items()},
@@ -79,6 +78,11 @@ def evaluate_final(
         path = final_path(file.folder, evaluation.look)
         write_json(path, report.model_dump(mode="json"))
         return report
+
+
+def _opened(file: StudyFile) -> Path:
+    """Return where sealed files of an address lie while they are scored, and no longer."""
+    return file.folder / ".opened"
 
 
 def _finalists(search: OpenSearch) -> Finalists | None:
