@@ -138,6 +138,8 @@ class Site:
     def keep(self, start: Begin) -> None:
         """Keep the workspace as the one that a phase begins with."""
         kept = self.folder / f"{self.kind}-{start}"
+        for told in (self.work / "output.txt", self.epochs):
+            told.unlink(missing_ok=True)
         shutil.copytree(self.work, kept)
         if self.kind == "database" and self.database is not None:
             self.database.keep(start)
