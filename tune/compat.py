@@ -362,6 +362,16 @@ def store_address(uri: str) -> str:
     return f"sqlite+pysqlite:///{path}" if scheme + quoted == "sqlite:///" and "%" in path else uri
 
 
+def make_store(file: Path) -> None:
+    """Make the tables of an SQLite store in a new file; killed on the way, it is of no use."""
+    from mlflow.store.db.utils import _initialize_tables
+    from sqlalchemy import URL, create_engine
+    from sqlalchemy.pool import NullPool
+
+    engine = create_engine(URL.create("sqlite", database=str(file)), poolclass=NullPool)
+    _initialize_tables(engine)  # type: ignore[no-untyped-call]
+
+
 @contextmanager
 def tracking_at(uri: str) -> Iterator[None]:
     """Set MLflow's global store and put it back: a store looks up a version's model there."""

@@ -151,7 +151,7 @@ def environment_with(hooks: list[chaos_hooks.Hook], folder: Path) -> dict[str, s
     if hooks:
         folder.mkdir(exist_ok=True)
         install = f"install({', '.join(map(repr, hooks))})"
-        text = f"from chaos_hooks import Epochs, Kill, Slow, install\n\n{install}\n"
+        text = f"from chaos_hooks import Epochs, Kill, Mark, Slow, install\n\n{install}\n"
         (folder / "sitecustomize.py").write_text(text, encoding="utf-8")
         shutil.copy(chaos_hooks.__file__, folder)  # beside it, `tests/refkd` would hide refkd
         places = (str(folder), environment.get("PYTHONPATH"))

@@ -302,7 +302,7 @@ def test_the_variable_of_kuberay() -> None:
 
 
 def test_ray_keeps_its_files_where_it_is_told_and_runs_these_processes(tmp_path: Path) -> None:
-    """That it does so in a real run holds `test_search_lost.py`."""
+    """That it does so in a real run holds `test_storm_real.py`."""
     import ray
     from ray._private import parameter, services
 
@@ -414,3 +414,12 @@ def test_a_store_holds_where_files_lie_in_these_columns(empty_store: Path) -> No
         }
     with upstream("MLflow keeps where files lie in more tables: name them in SQL_ARTIFACTS"):
         assert held == set(compat.SQL_ARTIFACTS)
+
+
+def test_the_tables_of_a_store_can_be_made_without_one(tmp_path: Path) -> None:
+    file = tmp_path / "a?b" / "mlflow.db"
+    file.parent.mkdir()
+    with upstream("MLflow makes its tables elsewhere than in store.db.utils"):
+        compat.make_store(file)
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT count(*) FROM experiments").fetchone() == (0,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -159,13 +160,18 @@ def test_without_final_nothing_is_evaluated(study: EndedStudy, dataset: Dataset)
 
 
 def killed(study: EndedStudy, place: str, *again: str) -> None:
+    """Kill an evaluation; nothing of what is sealed lies where nobody would look for it then."""
+    temporary = study.path.parent / "temporary"
+    temporary.mkdir(exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(study.path), place, *again],
         capture_output=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
         cwd=study.path.parent,
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
+    assert list(temporary.glob("refkd*")) == []
 
 
 @pytest.mark.parametrize(

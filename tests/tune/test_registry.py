@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -320,3 +321,21 @@ def test_requirements_are_the_installed_versions() -> None:
     assert {"torch", "numpy", "safetensors", "mlflow"} <= names
     assert names.isdisjoint({"ray", "optuna", "pytest"})
     assert not [line for line in found if "+" in line or "==" not in line]
+
+
+def test_what_a_killed_registration_left_is_removed_by_the_next(
+    file: StudyFile,
+    tiny_dataset: Dataset,
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is written to the temporary folder, where nobody would look for it."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    left = file.folder / "tracking" / "model" / "saved"
+    left.mkdir(parents=True)
+    register(file, tiny_dataset, folders)
+    assert not left.parent.exists()
+    assert list(temporary.iterdir()) == []

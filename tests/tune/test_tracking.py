@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
 from support.recording import (
     EXPERIMENT,
     SECONDS,
@@ -25,14 +26,16 @@ from support.recording import (
     tracker,
 )
 
+from refkd.urls import Url
 from tune.tracking.delivery import Delivered
-from tune.tracking.store import Store
+from tune.tracking.store import Store, connect
 from tune.tracking.target import CLIENT_SETTINGS, REFUSED
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow's own imports, which nothing here can mend.
     "ignore::DeprecationWarning:mlflow.*",
     "ignore::FutureWarning:mlflow.*",
+    "ignore::sqlalchemy.exc.SADeprecationWarning",
 )
 
 
@@ -45,6 +48,42 @@ def test_everything_arrives(mlflow_store: str, tmp_path: Path) -> None:
     assert parent.info.artifact_uri.startswith((tmp_path / "mlartifacts").as_uri())
     (artifact,) = MlflowClient(mlflow_store).list_artifacts(parent.info.run_id)
     assert artifact.path == "study.yaml"
+
+
+MAKE = """
+import os, sys
+from alembic.operations import Operations
+from refkd.urls import Url
+from tune.tracking.store import connect
+added = 0
+def add_column(*arguments, original=Operations.add_column, **named):
+    global added
+    added += 1
+    if added == 9:
+        os.kill(os.getpid(), 9)
+    return original(*arguments, **named)
+Operations.add_column = add_column
+connect(Url(sys.argv[1])).search_experiments()
+"""
+
+
+def test_a_store_whose_maker_is_killed_is_made_anew(tmp_path: Path) -> None:
+    """MLflow cannot go on with tables that were half made."""
+    uri = f"sqlite:///{tmp_path / 'record' / 'mlflow.db'}"
+    maker = subprocess.run([sys.executable, "-c", MAKE, uri], capture_output=True)
+    assert maker.returncode == -signal.SIGKILL, maker.stderr
+    connect(Url(uri)).create_experiment("quick")
+    assert [e.name for e in MlflowClient(uri).search_experiments()] == ["quick", "Default"]
+    assert {file.name for file in (tmp_path / "record").iterdir()} == {
+        "mlflow.db",
+        ".mlflow.db.lock",
+    }
+
+
+def test_a_store_that_cannot_be_made_is_mlflows_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MlflowException, match="cannot be made"):
+        connect(Url(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"))
 
 
 def test_repeating_everything_changes_nothing(mlflow_store: str, tmp_path: Path) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from refkd.errors import RefKDError
 from refkd.evaluation.predictions import Frozen
-from refkd.files import write_json
+from refkd.files import scratch, write_json
 from refkd.training.export import FrozenStudent
 from tune.config.study_file import StudyFile
 from tune.execution.study_jobs import OpenSearch, open_ended_search
@@ -41,7 +40,7 @@ def evaluate_final(
     not allowed, `RefKDError` where finalists are begun and not ended, `DataError` where sealed
     files are missing. Source: evaluation protocol, "One sealed evaluation".
     """
-    with open_ended_search(study) as search, TemporaryDirectory(prefix="refkd-sealed-") as scratch:
+    with open_ended_search(study) as search, scratch(_opened(search.file)) as opened:
         file, dataset, teachers = search.file, search.dataset, search.teachers
         attributes = search.study.optuna.user_attrs
         looks = looks_of(file.folder, attributes)
@@ -69,7 +68,7 @@ def evaluate_final(
             looks,
             dataset,
             file.dataset,
-            Path(scratch),
+            opened,
             study=file.name,
             champions={a: _evaluated(file, n, champions[n]) for a, n in aliases.items()},
             teachers={role: teacher.digest for role, teacher in teachers.items()},
@@ -104,6 +103,11 @@ def _kept(file: StudyFile, report: FinalReport) -> FinalReport:
     write_looks(file.folder, report.looks)
     write_json(final_path(file.folder, report.look.look), report.model_dump(mode="json"))
     return report
+
+
+def _opened(file: StudyFile) -> Path:
+    """Return where sealed files of an address lie while they are scored, and no longer."""
+    return file.folder / ".opened"
 
 
 def _finalists(search: OpenSearch) -> Finalists | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import LoggedModel
@@ -15,7 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError
-from refkd.files import sha256_file
+from refkd.files import scratch, sha256_file
 from refkd.masking import masked
 from refkd.retriever import RECORD, WEIGHTS, check_export
 from tune import compat
@@ -210,9 +211,12 @@ class _RegisteredModel:
         """Return the logged model of a student, with files that MLflow can load; `again` anew."""
         run = self._store.run(student.run)
 
+        folder = self._store.target.folder
+        folder.mkdir(parents=True, exist_ok=True)
+
         def fill(model_id: str) -> None:
-            with TemporaryDirectory(prefix="refkd-") as scratch:
-                saved = Path(scratch) / "model"
+            with FileLock(folder / "model.lock"), scratch(folder / "model") as place:
+                saved = place / "saved"
                 save_served(student.folder, saved, feature_dim=self._dataset.feature_dim)
                 (saved / "README.md").write_text(card, encoding="utf-8")
                 self._client.log_model_artifacts(model_id, str(saved))

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
 from typing import Any, Self
 
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelStatus, Run, ViewType
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
+from refkd.files import sync_directory
 from refkd.urls import Url
 from tune import compat
 from tune.study.storage import store_file
 from tune.tracking.operations import NOTE_TAG
-from tune.tracking.reach import check
+from tune.tracking.reach import AwayError, check
 from tune.tracking.relocate import relocate
 from tune.tracking.target import Target
 
@@ -37,8 +42,32 @@ def connect(uri: Url) -> MlflowClient:
     Raises `TrackingError` at once where it cannot be used: MLflow would try again for minutes.
     """
     check(uri)
+    file = store_file(uri)
+    if file is not None and not _is_there(file):
+        try:
+            _make(file)
+        except (OSError, SQLAlchemyError) as error:
+            raise AwayError(f"{file}: cannot be made ({error}); see to its disk") from None
     address = compat.store_address(uri.reveal())
     return MlflowClient(tracking_uri=address, registry_uri=address)
+
+
+def _is_there(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
+
+
+def _make(file: Path) -> None:
+    """Make a store under another name first: MLflow never goes on with one that is half made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.part")
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        if _is_there(file):  # made by another process meanwhile
+            return
+        for left in file.parent.glob(f"{escape(part.name)}*"):  # by one that was killed
+            left.unlink()
+        compat.make_store(part)
+        part.replace(file)
+        sync_directory(file.parent)
 
 
 @dataclass(frozen=True, kw_only=True)
