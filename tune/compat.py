@@ -323,6 +323,8 @@ def cluster_file_schema() -> Path | None:
 
 # MLflow -------------------------------------------------------------------------------------
 
+STORE_LOGGER = "mlflow.store.db.utils"
+"""The logger that prints the traceback of whatever a database answers, before it is raised."""
 SQL_ARTIFACTS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
