@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -104,7 +105,7 @@ def test_what_ray_has_written_down_is_told_apart(text: str) -> None:
         caused(RuntimeError("Tune failed"), number(errno.EDQUOT)),
         caused(
             RuntimeError("the commit failed"),
-            OperationalError("INSERT", {}, Exception("database or disk is full")),
+            OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full")),
         ),
         caused(RuntimeError("at the end"), UnfinishedError("the disk is full")),
     ],
@@ -115,6 +116,33 @@ def test_a_commands_own_end_for_want_of_a_machine_is_one_line(error: Exception) 
     assert told is not None
     assert told.code == ExitCode.LEFT
     assert "\n" not in str(told)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(
+    ("answer", "remedy"),
+    {
+        "database or disk is full": "free some space on its disk",
+        "database is locked": "wait for whoever holds it",
+        "attempt to write a readonly database": "let its file and folder be written",
+        "server closed the connection unexpectedly": "see to the database",
+    }.items(),
+)
+def test_what_a_database_answers_is_told_in_one_line(
+    answer: str, remedy: str, wrapped: bool
+) -> None:
+    """Ray hands on some errors as the text of their traceback."""
+    error: Exception = OperationalError("INSERT INTO x", {}, sqlite3.OperationalError(answer))
+    if wrapped:
+        error = RuntimeError(
+            f"Traceback (most recent call last):\n  {error}\nStorageInternalError"
+        )
+    told = outside(caused(RuntimeError("the run failed"), error))
+    assert told is not None
+    assert str(told) == (
+        f"the database of the study or of its record: {answer}; {remedy}, then run the same "
+        "command again to continue"
+    )
 
 
 @pytest.mark.parametrize("error", [ValueError("?"), OSError(errno.EINVAL, "?"), KeyError("?")])
