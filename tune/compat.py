@@ -328,7 +328,8 @@ def cluster_file_schema() -> Path | None:
 
 _STEP = r'(?m)^revision = "(?P<to>\w+)"\ndown_revision = (?:None|"(?P<come>\w+)")'
 """A change of a store's tables: the revision that it makes, and the one before."""
-
+STORE_LOGGER = "mlflow.store.db.utils"
+"""The logger that prints the traceback of whatever a database answers, before it is raised."""
 SQL_ARTIFACTS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),

@@ -356,6 +356,14 @@ def test_ray_brings_a_schema_of_cluster_files() -> None:
 # MLflow -------------------------------------------------------------------------------------
 
 
+def test_the_logger_of_a_stores_errors() -> None:
+    from mlflow.store.db import utils
+
+    with upstream("MLflow logs a database's errors elsewhere: name that logger"):
+        assert utils._logger.name == compat.STORE_LOGGER
+        assert "_logger.exception(" in inspect.getsource(utils)
+
+
 @pytest.mark.parametrize("named", [None, "sqlite:///named.db"])
 @pytest.mark.parametrize("before", [None, "sqlite:///before.db"])
 def test_the_global_store_is_put_back(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -104,7 +105,7 @@ def test_what_ray_has_written_down_is_told_apart(text: str) -> None:
         caused(RuntimeError("Tune failed"), number(errno.EDQUOT)),
         caused(
             RuntimeError("the commit failed"),
-            OperationalError("INSERT", {}, Exception("database or disk is full")),
+            OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full")),
         ),
         caused(RuntimeError("at the end"), UnfinishedError("the disk is full")),
     ],
@@ -117,40 +118,76 @@ def test_a_commands_own_end_for_want_of_a_machine_is_one_line(error: Exception) 
     assert "\n" not in str(told)
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(
+    ("answer", "remedy"),
+    {
+        "database or disk is full": "free some space on its disk",
+        "database is locked": "wait for whoever holds it",
+        "attempt to write a readonly database": "let its file and folder be written",
+        "server closed the connection unexpectedly": "see to the database",
+    }.items(),
+)
+def test_what_a_database_answers_is_told_in_one_line(
+    answer: str, remedy: str, wrapped: bool
+) -> None:
+    """Ray hands on some errors as the text of their traceback."""
+    error: Exception = OperationalError("INSERT INTO x", {}, sqlite3.OperationalError(answer))
+    if wrapped:
+        error = RuntimeError(
+            f"Traceback (most recent call last):\n  {error}\nStorageInternalError"
+        )
+    told = outside(caused(RuntimeError("the run failed"), error))
+    assert told is not None
+    assert str(told) == (
+        f"the database of the study or of its record: {answer}; {remedy}, then run the same "
+        "command again to continue"
+    )
+
+
 @pytest.mark.parametrize("error", [ValueError("?"), OSError(errno.EINVAL, "?"), KeyError("?")])
 def test_a_fault_of_the_program_stays_one(error: Exception) -> None:
     assert outside(error) is None
 
 
+def job(ask: Any) -> Any:
+    return SimpleNamespace(key=str(ask.number), ask=ask, folder=f"trials/{ask.number}")
+
+
 class Search:
     """Launches of one search, whose workers meet what `meets` says of a trial and a start."""
 
-    def __init__(self, meets: Callable[[int, int], Exception | None], **changes: Any) -> None:
-        self.meets = meets
+    def __init__(
+        self, meets: Callable[[int, int], Exception | None], *, before: int = 0, **changes: Any
+    ) -> None:
+        """A worker reports so many epochs, from its checkpoints, `before` it meets anything."""
+        self.meets, self.before = meets, before
         self.file = study_file(**{"budget": {"trials": 6}, "pruning": {"name": "none"}, **changes})
         self.storage = InMemoryStorage()
         self.starts = Counter[int]()
         self.study = SearchStudy(self.file, self.storage)
 
     def launch(self) -> UnfinishedError | None:
-        """Run until there is no more to hand out; return how it ended."""
+        """Run until there is no more to hand out, all workers at once; return how it ended."""
         self.study = study = SearchStudy(self.file, self.storage)
         study.begin_launch()
-        jobs: Any = SimpleNamespace(trial=lambda ask: SimpleNamespace(
-            key=str(ask.number), ask=ask, folder=f"trials/{ask.number}"))  # fmt: skip
+        jobs: Any = SimpleNamespace(trial=job)
         searcher = JobSearcher(SearchJobs(jobs, study, Reporter()), retries=1)
-        running: dict[str, Any] = {}
-        for trial in map(str, range(1000)):
-            given = searcher.suggest(trial)
-            while len(running) == self.file.workers or (running and not isinstance(given, dict)):
-                self._end(searcher, *running.popitem())
-                given = given if isinstance(given, dict) else searcher.suggest(trial)
-            if not isinstance(given, dict):
-                assert given == Searcher.FINISHED
+        given: Any = None
+        for launched in range(100):
+            running: dict[str, Any] = {}
+            while len(running) < self.file.workers:
+                trial = f"{launched}-{len(running)}"
+                given = searcher.suggest(trial)
+                if not isinstance(given, dict):
+                    break
+                running[trial] = given["job"].ask
+            for trial, ask in running.items():
+                self._end(searcher, trial, ask)
+            if given == Searcher.FINISHED:
                 break
-            running[trial] = given["job"].ask
-        while running:
-            self._end(searcher, *running.popitem())
+        else:
+            raise AssertionError("it does not end")
         try:
             searcher.check()
         except UnfinishedError as error:
@@ -160,14 +197,15 @@ class Search:
     def _end(self, searcher: JobSearcher, trial: str, ask: Any) -> None:
         self.starts[ask.number] += 1
         error = self.meets(ask.number, self.starts[ask.number])
+        curve = TABLE.nearest(ask.values)
+        epochs = self.before if error is not None else self.file.training.epochs
+        for epoch in range(1, epochs + 1):
+            searcher.report(trial, {"epoch": epoch, **curve.at(epoch)})
         if error is not None:
             said = asdict(fault_of(error))
             searcher.report(trial, {FAULT + name: value for name, value in said.items()})
         else:
-            curve = TABLE.nearest(ask.values)
-            for epoch in range(1, self.file.training.epochs + 1):
-                searcher.report(trial, {"epoch": epoch, **curve.at(epoch)})
-            searcher.report(trial, {FINAL + k: v for k, v in curve.at(epoch).items()})
+            searcher.report(trial, {FINAL + k: v for k, v in curve.at(epochs).items()})
         searcher.on_trial_complete(trial, error=error is not None)
 
     def states(self) -> list[str]:
@@ -231,11 +269,39 @@ def test_a_machine_that_one_trial_alone_meets_leaves_it_for_later(bad: int) -> N
     assert replay(search.study.optuna).differences == []
 
 
+@pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("error", OF_MACHINE[:1] + UNCLEAR[:1], ids=repr)
-def test_what_passes_costs_nothing(error: Exception) -> None:
-    search = Search(lambda _, start: error if start == 1 else None, workers=3)
+def test_what_passes_costs_nothing(error: Exception, workers: int) -> None:
+    search = Search(lambda _, start: error if start == 1 else None, workers=workers)
     assert search.launch() is None
     assert search.states() == ["COMPLETE"] * 6
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_epochs_of_a_checkpoint_are_no_sign_that_a_trial_goes_on(workers: int) -> None:
+    search = Search(lambda *_: number(errno.ENOSPC), before=3, workers=workers)
+    for _ in range(3):
+        assert search.launch() is not None
+    assert set(search.states()) == {"RUNNING"}
+
+
+def test_a_trial_that_has_gone_on_since_may_meet_its_machine_again() -> None:
+    faults = {1: 0, 2: 0, 3: 4, 4: 4}
+
+    def meets(trial: int, start: int) -> Exception | None:
+        search.before = faults.get(start, 0)
+        return number(errno.EIO) if start in faults else None
+
+    search = Search(meets, budget={"trials": 1}, workers=1)
+    assert search.launch() is None
+    assert search.starts == {0: 5}
+
+
+@pytest.mark.parametrize("before", [0, 3])
+def test_whether_the_only_trial_is_to_blame_nothing_tells(before: int) -> None:
+    search = Search(lambda *_: MemoryError(), before=before, budget={"trials": 1})
+    assert search.launch() is not None
+    assert search.states() == ["RUNNING"]
 
 
 def test_many_workers_that_die_at_once_are_one_fault() -> None:

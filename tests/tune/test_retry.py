@@ -14,6 +14,7 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from tune.audit.replay import replay
 from tune.cli import app
+from tune.ending.exits import ExitCode
 from tune.study.event_log import breaks
 from tune.study.retries import carry_out, newest, retry
 from tune.study.search_study import SearchStudy
@@ -43,9 +44,9 @@ def searched() -> SearchStudy:
     return study
 
 
-def trained(study: SearchStudy) -> SearchStudy:
+def trained(study: SearchStudy, **changes: Any) -> SearchStudy:
     """Search on with curves of which none fails."""
-    again = launched(study._storage)
+    again = launched(study._storage, **changes)
     while (ask := again.ask()) is not None:
         curve = TABLE.nearest(ask.values)
         epochs = range(1, again.file.training.epochs + 1)
@@ -135,10 +136,17 @@ def test_values_that_have_left_the_space_are_kept(searched: SearchStudy) -> None
     retry(searched, [3])
     narrow = {"float": [0.5, 0.6], "log": True}
     space = {"distill.lambda_id": narrow, "distill.lambda_ood": narrow}
-    again = launched(searched._storage, space=space)
-    ask = again.ask()
-    assert ask is not None
-    assert ask.values == searched.views()[3].values
+    study = trained(searched, space=space)
+    assert study.views()[8].values == study.views()[3].values
+    assert_whole(study)
+
+
+def test_a_trial_retried_before_the_budget_is_used_up_takes_nothing_of_it(
+    searched: SearchStudy,
+) -> None:
+    retry(searched, [])
+    study = trained(searched, budget={"trials": TRIALS + 4})
+    assert len(study.views()) == TRIALS + 4 + len(FAILED)
 
 
 def test_what_is_none_of_the_searchs_or_has_not_failed_is_refused(searched: SearchStudy) -> None:
@@ -193,3 +201,17 @@ def test_the_doctor_finds_nothing_wrong_with_a_retried_trial(small: SmallStudy) 
     refkd("retry", small.path)
     assert refkd("doctor", small.path) == before
     close_storage(small.open().optuna._storage)
+
+
+def test_a_search_of_which_nothing_completed_says_so_by_its_code(small: SmallStudy) -> None:
+    (small.file.folder / "study.db").unlink()
+    study = small.open()
+    study.begin_launch()
+    while (ask := study.ask()) is not None:
+        study.fail(ask.number, "the loss is not finite")
+    close_storage(study.optuna._storage)
+    result = CliRunner().invoke(app, ["search", str(small.path)])
+    assert result.exit_code == ExitCode.NONE_COMPLETE, result.output
+    assert f"refkd retry {small.path}" in " ".join(result.output.split())
+    refkd("retry", small.path)
+    assert open_snapshot(small.path).trials_left == small.file.budget.trials

@@ -82,7 +82,8 @@ def show_end(console: Console, summary: Summary, study: Path) -> None:
     say(console, f"  champions  {place.folder / 'champions'}")
     say(console, f"  MLflow     {place.tracking}")
     console.print("\nNext", style="bold")
-    for command in ("ui", "report", "status"):
+    failed = any(trial.state == "FAIL" and trial.retried_as is None for trial in summary.trials)
+    for command in ("ui", "report", "status", *(["retry"] if failed else [])):
         say(console, f"  refkd {command} {study}")
     say(
         console,

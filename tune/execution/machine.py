@@ -36,11 +36,13 @@ _REMEDIES = {
 """What to do, by the number of an error that a program without a fault may meet."""
 _NUMBER = re.compile(r"(?:os error|[Ee]rrno *=?|Os \{ code:) *(\d+)")
 """How Rust, HDF5 and Python write such a number into a text."""
-_DATABASE = {
-    "database or disk is full": "free some space on the disk of the study's storage",
+_DATABASE = re.compile(r"OperationalError[:)] +(?!\()(.+)")
+"""How SQLAlchemy, Optuna and Ray write down what a database answers."""
+_OF_DATABASE = {
+    "database or disk is full": "free some space on its disk",
     "disk I/O error": _MOUNT,
-    "attempt to write a readonly database": _MOUNT,
-    "unable to open database file": _MOUNT,
+    "attempt to write a readonly database": "let its file and folder be written",
+    "database is locked": "wait for whoever holds it",
 }
 """What to do, by what SQLite says."""
 _OF_MEMORY = re.compile(r"MemoryError|[Oo]ut of memory|OutOfMemory|an't allocate memory|ENOMEM")
@@ -106,9 +108,11 @@ def outside(error: BaseException) -> UnfinishedError | None:
         remedy = _MEMORY if isinstance(one, MemoryError) else _REMEDIES.get(number or 0)
         if remedy is not None:
             return UnfinishedError(f"{_line(one)}; {remedy}, then {AGAIN}")
-        for words, known in _DATABASE.items():
-            if words in str(one):
-                return UnfinishedError(f"{words}; {known}, then {AGAIN}")
+        answer = _DATABASE.search(f"{type(one).__name__}: {one}")
+        if answer is not None:
+            remedy = _OF_DATABASE.get(answer[1].strip(), "see to the database")
+            text = f"the database of the study or of its record: {answer[1].strip()}"
+            return UnfinishedError(f"{text}; {remedy}, then {AGAIN}")
     return None
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from refkd.scoped import log_levels, variables
 from refkd.urls import Url
+from tune import compat
 from tune.config.study_file import StudyFile
 from tune.study.locate import place_of
 from tune.tracking.cursor import Cursor
@@ -102,6 +103,6 @@ def registered_name(study: str) -> str:
 @contextmanager
 def client_settings() -> Iterator[None]:
     """Set how MLflow's client behaves, where the user's environment does not."""
-    levels = {"mlflow": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}  # tracebacks
+    levels = {"mlflow": logging.WARNING, compat.STORE_LOGGER: logging.CRITICAL}
     with variables(CLIENT_SETTINGS), log_levels(levels):
         yield
