@@ -181,7 +181,9 @@ def set_internal_attributes(trial: FrozenTrial, attributes: Mapping[str, Any]) -
 
 # Optuna: a study in SQLite ------------------------------------------------------------------
 
-SQL_REVISION = "SELECT version_num FROM alembic_version"
+REVISION_TABLE = "alembic_version"
+"""The table of MLflow's stores, too, that holds the version of all others."""
+SQL_REVISION = f"SELECT version_num FROM {REVISION_TABLE}"
 REVISION = "v3.2.0.a"
 """The one revision of the tables that the following reads."""
 SQL_STUDY = "SELECT study_id FROM studies WHERE study_name = ?"

@@ -214,6 +214,7 @@ def test_a_journal_has_a_record_a_line_and_a_link_as_lock(tmp_path: Path) -> Non
     optuna.create_study(storage=storage).ask().set_user_attr("text", "two\nlines")
     with upstream("Optuna writes a journal otherwise: see how its end is torn, for mend_journal"):
         content = path.read_bytes()
+        assert content.startswith(compat.JOURNAL_BEGIN)
         assert content.endswith(compat.JOURNAL_END)
         assert all(json.loads(line) for line in content.split(compat.JOURNAL_END)[:-1])
     lock = JournalFileSymlinkLock(str(path))
@@ -362,6 +363,13 @@ def test_the_logger_of_a_stores_errors() -> None:
     with upstream("MLflow logs a database's errors elsewhere: name that logger"):
         assert utils._logger.name == compat.STORE_LOGGER
         assert "_logger.exception(" in inspect.getsource(utils)
+
+
+def test_the_revision_of_mlflows_tables_is_read_without_mlflow(empty_store: Path) -> None:
+    with closing(sqlite3.connect(empty_store)) as connection:
+        found = connection.execute(compat.SQL_REVISION).fetchall()
+    with upstream("MLflow names the steps of its tables otherwise: read its newest one anew"):
+        assert found == [(compat.mlflow_revision(),)]
 
 
 @pytest.mark.parametrize("named", [None, "sqlite:///named.db"])

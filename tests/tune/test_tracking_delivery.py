@@ -127,6 +127,39 @@ def test_a_poisoned_event_is_put_aside(tmp_path: Path) -> None:
     assert str(error) in json.loads(line)["reason"]
 
 
+@pytest.mark.parametrize(
+    ("code", "said", "final"),
+    [
+        ("INVALID_PARAMETER_VALUE", "Invalid metric name 'connection=1'", True),
+        ("RESOURCE_DOES_NOT_EXIST", "Run 'a' not found", True),
+        ("INVALID_STATE", "The run is deleted", True),
+        ("BAD_REQUEST", "(sqlite3.IntegrityError) UNIQUE constraint failed", True),
+        ("BAD_REQUEST", "(psycopg.errors.NotNullViolation) null value in column", True),
+        ("BAD_REQUEST", "(psycopg.errors.ReadOnlySqlTransaction) cannot execute INSERT", False),
+        ("BAD_REQUEST", "(psycopg.errors.InsufficientPrivilege) permission denied", False),
+        ("BAD_REQUEST", "(sqlite3.DatabaseError) database disk image is malformed", False),
+        ("INVALID_STATE", "[Errno 28] No space left on device", False),
+        ("INTERNAL_ERROR", "(sqlite3.OperationalError) database or disk is full", False),
+        ("TEMPORARILY_UNAVAILABLE", "(sqlite3.OperationalError) database is locked", False),
+        ("REQUEST_LIMIT_EXCEEDED", "429", False),
+        ("RESOURCE_EXHAUSTED", "slow down", False),
+        ("DEADLINE_EXCEEDED", "504", False),
+        ("PERMISSION_DENIED", "no", False),
+        ("UNAUTHENTICATED", "who?", False),
+    ],
+)
+def test_what_a_server_will_never_take_is_told_from_what_may_pass(
+    code: str, said: str, final: bool
+) -> None:
+    from mlflow.exceptions import MlflowException, RestException
+    from mlflow.protos.databricks_pb2 import ErrorCode
+
+    from tune.tracking.writer import is_final
+
+    assert is_final(RestException({"error_code": code, "message": said})) is final
+    assert is_final(MlflowException(said, error_code=ErrorCode.Value(code))) is final
+
+
 def of_runs(receiver: Receiver, folder: Path) -> Delivered:
     """Send two epochs of each of three runs: of the second run, 3 and 4."""
     epochs = [epoch(2 * place + n, run) for place, run in enumerate("abc") for n in (1, 2)]
@@ -151,7 +184,13 @@ def test_a_server_that_takes_nothing_refuses_nothing_and_is_left_soon(tmp_path: 
     receiver = Receiver(lambda step, n: OSError("database or disk is full"))
     assert of_runs(receiver, tmp_path) == Delivered(left=6, problem="database or disk is full")
     assert not (tmp_path / REFUSED).exists()
-    assert sum(receiver.tries.values()) <= 4 * PATIENCE
+    assert sum(receiver.tries.values()) <= 8 * PATIENCE
+
+
+def test_many_that_fail_hold_up_nobody_behind_them(tmp_path: Path) -> None:
+    receiver = Receiver(lambda step, n: OSError("full") if step < 5 else None)
+    assert of_runs(receiver, tmp_path) == Delivered(left=4, problem="full")
+    assert receiver.taken == [5, 6]
 
 
 def test_what_was_postponed_is_sent_by_the_same_launch(

@@ -74,7 +74,7 @@ def revision_of(connection: Connection) -> str | None:
     """Return which tables a database has, by the mark of Optuna or MLflow; None without one."""
     from sqlalchemy import inspect, text
 
-    if not inspect(connection).has_table("alembic_version"):
+    if not inspect(connection).has_table(compat.REVISION_TABLE):
         return None
     found = connection.execute(text(compat.SQL_REVISION)).scalar()
     return None if found is None else str(found)

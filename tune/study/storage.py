@@ -117,6 +117,11 @@ def explain(error: BaseException, url: Url) -> NoReturn:
     if isinstance(error, ImportError):
         remedy = "install refkd[postgres], which brings psycopg 3, and use postgresql+psycopg://"
         raise StorageError(f"storage {url}: its driver is missing ({error}); {remedy}") from None
+    if isinstance(error, RuntimeError):  # of tables that another version has made
+        said, _, advice = str(error).partition(". Please ")
+        raise StorageError(
+            f"storage {url} cannot be used: {said}; keep a copy, then {advice or 'upgrade Optuna'}"
+        ) from None
     if error.__cause__ is not None and "Storage" in type(error).__name__:
         error = error.__cause__  # Optuna's, around the one that says what is wrong
     what = database.remedy(error, is_file=file_of(url) is not None)
@@ -203,7 +208,6 @@ def _open_rdb(url: Url, *, write: bool) -> RDBStorage:
             engine_kwargs=options,
             skip_table_creation=not write,
         )
-    # A RuntimeError says that the tables are of another version.
     except (ImportError, OSError, RuntimeError, SQLAlchemyError, StorageInternalError) as error:
         explain(error, url)
     # A storage that is no longer used closes its connections.

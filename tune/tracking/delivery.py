@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 PATIENCE = 5
 """How often an operation may fail while the server answers other requests."""
 RETRY = 60.0
-"""Seconds after which what was postponed is tried again, if others were taken meanwhile."""
+"""Seconds after which what was postponed is tried again."""
 LONG_DOWN = 15.0
 """Seconds after which a delivery that is to close tries a server no more that does not answer."""
 POLL = 0.1
@@ -85,7 +85,7 @@ class Delivery:
         self._later = 0.0
         """When they are tried again."""
         self._doubtful = False
-        """Whether nothing was taken since a run was postponed: then all may fail alike."""
+        """Whether nothing was taken since a run was postponed: others are tried once then."""
         self._took: deque[float] = deque(maxlen=LATE)
         self._struggles = self._unsaved = False
         self._wake = threading.Event()
@@ -133,7 +133,7 @@ class Delivery:
                 self._wake.clear()
                 # Asked before the source is: what happens before closing is never missed.
                 closing = self._closing.is_set()
-                if self._postponed and (closing or self._is_later()):
+                if self._postponed and (closing or time.monotonic() > self._later):
                     self._postponed, self._problem, self._doubtful = set(), None, False
                     source = self._retrying(self._open)
                 queue = self._cursor.pending(self._retrying(source))
@@ -150,9 +150,6 @@ class Delivery:
                     return
         except Exception as error:  # an outage, or a mistake of ours: the rest is sent later
             self._problem = error
-
-    def _is_later(self) -> bool:
-        return not self._doubtful and time.monotonic() > self._later
 
     def _send(self, writer: Writer, queue: list[Operation]) -> None:
         try:
@@ -183,7 +180,7 @@ class Delivery:
             except Exception as error:
                 if isinstance(error, RefusedError):
                     raise RefusedError(f"{type(error).__name__}: {error}") from error
-                if tries >= PATIENCE and not self._doubtful and writer.answers():
+                if tries >= (1 if self._doubtful else PATIENCE) and writer.answers():
                     raise _PostponedError from error
                 raise
             self._doubtful = False

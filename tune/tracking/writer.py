@@ -17,11 +17,14 @@ from tune.tracking.target import Target
 
 PARENT_TAG, CONTEXT_TAG = "mlflow.parentRunId", "mlflow.data.context"
 _FINAL = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"}
-_OF_DATABASE = re.compile(r"^(?:BAD_REQUEST: )?\((?!.*(?:IntegrityError|DataError)\))[\w.]+\)")
+_OF_DATABASE = re.compile(
+    r"^(?:BAD_REQUEST: )?"
+    r"\((?![\w.]*(?:IntegrityError|DataError|Violation|Truncation|OutOfRange)\))[\w.]+\)"
+)
 """Begins what MLflow calls a bad request, but is a trouble of its database, which may pass."""
 _PASSING = re.compile(
-    "locked|disk is full|disk full|no space left|quota|read-?only|timed? ?out|timeout|rate limit|"
-    "too many|connection",
+    "database is locked|disk is full|disk full|no space left|quota exceeded|read-?only|timed out|"
+    "rate limit|too many (?:connections|clients|requests)",
     re.I,
 )
 """What a server says, also with a code that sounds final, of a trouble that may pass."""
