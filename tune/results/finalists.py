@@ -55,18 +55,20 @@ def finalists(
     address: str | None = None,
     reporter: Reporter | None = None,
     train: Callable[[Sequence[TrainingJob], Workplace, JobListener], None] | None = None,
+    verify: bool = True,
 ) -> Finalists:
     """Run the best trials of an ended search again on fresh seeds and choose the champions.
 
     The `top` trials by each objective and by the harmonic mean are trained from `seeds` seeds that
     the search never used; champions are chosen by the means. Another call continues an earlier
-    one. `train` takes the place of Ray. Raises as `open_ended_search`, `UnfinishedError` where a
-    worker died for good, `NoneCompleteError` where every finalist failed, `InterruptedSearchError`
-    after Ctrl-C. Source: evaluation protocol, "Finalists".
+    one. `train` takes the place of Ray; `verify` is as for `open_ended_search`. Raises as that;
+    `UnfinishedError` where a worker died for good, `NoneCompleteError` where every finalist
+    failed, `InterruptedSearchError` after Ctrl-C. Source: evaluation protocol, "Finalists".
     """
     if top < 1 or seeds < 1:
         raise RefKDError(f"top is {top} and seeds is {seeds}; both must be at least 1")
-    with stopped_at_once(), reporter or Reporter() as shown, open_ended_search(study) as search:
+    opened = open_ended_search(study, verify=verify)
+    with stopped_at_once(), reporter or Reporter() as shown, opened as search:
         finals = _Finals(search, shown, top=top, seeds=seeds)
         finals.run(train or partial(_train_with_ray, address))
         return select_finalist_champions(search, finals.rows(), shown)
