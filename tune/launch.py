@@ -46,23 +46,26 @@ def search(
     *,
     address: str | None = None,
     reporter: Reporter | None = None,
+    verify: bool = True,
 ) -> Summary:
     """Begin or continue the search of a study, and return what it has found.
 
     `study` is a study file or its path; `address` joins a running Ray cluster. Trials that an
-    earlier launch left unfinished go on from their last checkpoint, finished ones are kept.
+    earlier launch left unfinished go on from their last checkpoint, finished ones are kept. Every
+    byte of the dataset is compared with its hash; without `verify` only where none of this machine
+    has done so since it was written.
     Raises `LeaseError` where another driver is at work, `InterruptedSearchError` after Ctrl-C,
     `RefKDError` where the file no longer fits the study, or no trial could start.
     """
     file = study if isinstance(study, StudyFile) else load_study_file(study)
     url = place_of(file).storage
     held = lease(url, file.name, objectives=len(file.objectives))
-    check_inputs(file)
+    check_inputs(file, verify=verify)
     away = check_record(file)
     with stopped_at_once(), reporter or Reporter() as shown, held, to_be_continued():
         if away is not None:
             shown.stage(away)
-        dataset = open_dataset(file, shown)
+        dataset = open_dataset(file, shown, verify=False)  # it was read, or is made now
         opened = SearchStudy(file, url)
         check_growth(file, opened.launches.all())
         came_from = settle(opened)
@@ -169,13 +172,16 @@ class _Launch:
         _remove_temporaries(self.file.folder / "trials")
 
 
-def open_dataset(file: StudyFile, reporter: Reporter) -> Dataset:
-    """Open a study's dataset; simulate it first where the file says how."""
+def open_dataset(file: StudyFile, reporter: Reporter, *, verify: bool = True) -> Dataset:
+    """Open a study's dataset, by `verify` reading all; simulate it first where the file says how.
+
+    Raises `DataError` where a byte is not that of its manifest.
+    """
     path = file.dataset
     if isinstance(path, Path) and not path.exists() and file.simulate is not None:
         reporter.stage(f"simulating {path}")
         simulate(out=path, config=file.simulate)
-    dataset = Dataset.open(path)
+    dataset = Dataset.open(path, anew=verify)
     check_simulated(file, dataset)
     return dataset
 

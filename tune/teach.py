@@ -66,10 +66,10 @@ class Tuned(Config):
 
 
 def train_teachers(
-    file: StudyFile, *, address: str | None, reporter: Reporter
+    file: StudyFile, *, address: str | None, reporter: Reporter, verify: bool = True
 ) -> dict[str, Taught]:
     """Train both teachers of a study unless they exist; a search finds them trained then."""
-    dataset = open_dataset(file, reporter)
+    dataset = open_dataset(file, reporter, verify=verify)
     jobs = StudyJobs(file, dataset).teachers
     missing = missing_teachers(jobs.values())
     with ray_session(file.resources, address=address) if missing else nullcontext():
@@ -77,7 +77,9 @@ def train_teachers(
     return {role: _taught(role, job.folder) for role, job in jobs.items()}
 
 
-def tune_teacher(file: StudyFile, role: str, *, address: str | None, reporter: Reporter) -> Tuned:
+def tune_teacher(
+    file: StudyFile, role: str, *, address: str | None, reporter: Reporter, verify: bool = True
+) -> Tuned:
     """Search the space of `teachers.ROLE.tune` for the best score on the teacher's own role.
 
     The trials stand in an Optuna study of their own, NAME-teacher-ROLE, in the study's storage;
@@ -88,7 +90,7 @@ def tune_teacher(file: StudyFile, role: str, *, address: str | None, reporter: R
     if tuning is None:
         raise RefKDError(f"teachers.{role}.tune is missing; give it a space, such as in --help")
     name, url = f"{file.name}-teacher-{role}", place_of(file).storage
-    dataset = open_dataset(file, reporter)
+    dataset = open_dataset(file, reporter, verify=verify)
     if file.tracking.enabled:
         check_apart(url, place_of(file).tracking)
     with (

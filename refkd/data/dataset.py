@@ -22,7 +22,7 @@ from refkd.data.pairs import Pairs
 from refkd.data.roles import OPEN_ROLES, SEALED_ROLES, OpenRole, Role
 from refkd.data.store import open_store
 from refkd.data.tables import read_pairs
-from refkd.data.verified import verify, verify_once
+from refkd.data.verified import verify_files, verify_once
 from refkd.data.words import Words
 from refkd.errors import DataError, SealedError
 from refkd.urls import Url
@@ -57,19 +57,27 @@ class Dataset:
 
     @classmethod
     def open(
-        cls, path: Path | str | Url, *, fingerprint: str | None = None, verify: bool = True
+        cls,
+        path: Path | str | Url,
+        *,
+        fingerprint: str | None = None,
+        verify: bool = True,
+        anew: bool = False,
     ) -> Dataset:
         """Open a folder, or this machine's copy of what lies at an address such as `s3://…`.
 
         Raises `DataError` where it is missing, foreign or damaged: the manifest is checked by its
         own hash, the files by theirs. A machine reads all files for that the first time and
-        whenever one was written since; with `verify=False` it compares sizes alone. With a
-        `fingerprint` the copy of this machine is opened without reading from the address.
+        whenever one was written since, or `anew`, which finds what a disk has lost without a
+        write; with `verify=False` it compares sizes alone. With a `fingerprint` the copy of this
+        machine is opened without reading from the address.
         """
         place = folder_or_address(path)
         folder = place if isinstance(place, Path) else local_copy(place, fingerprint=fingerprint)
         manifest = read_manifest(folder)
-        if verify:
+        if anew:
+            verify_files(folder, manifest, OPEN_FILES)
+        elif verify:
             verify_once(folder, manifest, OPEN_FILES)
         else:
             check_files(folder, manifest, OPEN_FILES, full=False)
@@ -122,7 +130,7 @@ class Dataset:
 
     def verify(self) -> None:
         """Read every open file and compare it with the manifest; `DataError` where one differs."""
-        verify(self.path, self.manifest, OPEN_FILES)
+        verify_files(self.path, self.manifest, OPEN_FILES)
 
 
 def write_words(path: Path, words: Words) -> None:

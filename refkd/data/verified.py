@@ -24,10 +24,10 @@ def verify_once(folder: Path, manifest: Manifest, names: tuple[str, ...]) -> Non
     if not _is_noted(folder, manifest, names):
         with _alone(manifest):
             if not _is_noted(folder, manifest, names):
-                verify(folder, manifest, names)
+                verify_files(folder, manifest, names)
 
 
-def verify(folder: Path, manifest: Manifest, names: tuple[str, ...]) -> None:
+def verify_files(folder: Path, manifest: Manifest, names: tuple[str, ...]) -> None:
     """Compare the content of files with the manifest, whatever was done before."""
     before = _times(folder, names) if all((folder / name).is_file() for name in names) else {}
     check_files(folder, manifest, names, full=True)

@@ -31,6 +31,10 @@ SnapshotArgument = Annotated[
 """A study that is only read."""
 JsonOption = Annotated[bool, Option("--json", help="Print JSON alone.")]
 AddressOption = Annotated[str | None, Option(help="Join a Ray cluster: `auto` or HOST:PORT.")]
+NoVerifyOption = Annotated[
+    bool, Option("--no-verify", help="Trust a dataset that was verified here before.")
+]
+"""Of commands that train: they compare every byte of the dataset with its hash first."""
 PlanOption = Annotated[bool, Option("--plan", help="Estimate what it would cost; run nothing.")]
 
 

@@ -15,6 +15,7 @@ from refkd.urls import Url
 from tune.cli.command import (
     AddressOption,
     JsonOption,
+    NoVerifyOption,
     Output,
     PlanOption,
     StudyArgument,
@@ -45,6 +46,7 @@ def finalists(
     top: Annotated[int, Option(help="Trials by each objective and harmonic mean.", min=1)] = 3,
     seeds: Annotated[int, Option(help="Fresh seeds of each trial.", min=1)] = 3,
     address: AddressOption = None,
+    no_verify: NoVerifyOption = False,
     as_json: JsonOption = False,
 ) -> Output:
     """Train the best trials again on fresh seeds and choose the champions by their means.
@@ -60,7 +62,8 @@ def finalists(
     from tune.study.locate import locate
 
     reporter = progress(as_json)
-    found = run(study, top=top, seeds=seeds, address=address, reporter=reporter)
+    verify = not no_verify
+    found = run(study, top=top, seeds=seeds, address=address, reporter=reporter, verify=verify)
     return Output(found, partial(show_finalists, folder=locate(study).folder))
 
 
@@ -73,8 +76,9 @@ def evaluate(
 ) -> Output:
     """Score the champions and both teachers on `test_id` and `test_ood`, once a study.
 
-    The evaluation is written to the study's ledger before a test file is opened. A further one
-    needs --again and --reason.
+    The evaluation is an event of the study, and in its ledger, before a test file is opened. One
+    that was killed before its results were stored is taken again as the same; a further one needs
+    --again and --reason.
 
     Example: `refkd evaluate --final studies/quickstart.yaml`
     """

@@ -14,6 +14,7 @@ from refkd.errors import RefKDError
 from tune.cli.command import (
     AddressOption,
     JsonOption,
+    NoVerifyOption,
     Output,
     PlanOption,
     StudyArgument,
@@ -55,6 +56,7 @@ def search(
     address: AddressOption = None,
     plan: PlanOption = False,
     curves: Annotated[Path | None, Option(help="Plan on curves from `refkd export`.")] = None,
+    no_verify: NoVerifyOption = False,
     as_json: JsonOption = False,
 ) -> Output:
     """Begin a search, or continue it: run the same command after any interruption.
@@ -77,7 +79,8 @@ def search(
     from tune.display.study import show_end
     from tune.launch import search as launch
 
-    summary = launch(study, address=address, reporter=progress(as_json, live=True))
+    reporter = progress(as_json, live=True)
+    summary = launch(study, address=address, reporter=reporter, verify=not no_verify)
     return Output(summary, partial(show_end, study=study), outcome(summary))
 
 
@@ -113,6 +116,7 @@ def teach(
     ] = False,
     role: Annotated[str, Option(help="The teacher to tune: id or ood.")] = "ood",
     address: AddressOption = None,
+    no_verify: NoVerifyOption = False,
     as_json: JsonOption = False,
 ) -> Output:
     """Train both teachers of a study unless they exist; a search finds them there.
@@ -131,11 +135,11 @@ def teach(
     from tune.display.study import show_taught, show_tuned
     from tune.teach import train_teachers, tune_teacher
 
-    file, reporter = load_study_file(study), progress(as_json)
+    file, reporter, verify = load_study_file(study), progress(as_json), not no_verify
     if tune:
-        tuned = tune_teacher(file, role, address=address, reporter=reporter)
+        tuned = tune_teacher(file, role, address=address, reporter=reporter, verify=verify)
         return Output([tuned], lambda console, _: show_tuned(console, tuned))
-    taught = train_teachers(file, address=address, reporter=reporter)
+    taught = train_teachers(file, address=address, reporter=reporter, verify=verify)
     return Output(list(taught.values()), lambda console, _: show_taught(console, taught))
 
 
@@ -158,7 +162,7 @@ def share(
     from tune.launch import open_dataset
 
     file = load_study_file(study)
-    open_dataset(file, progress(as_json))
+    open_dataset(file, progress(as_json), verify=False)
     with ray_session(file.resources.model_copy(update={"gpu": 0.0}), address=address):
         coming = [] if address is None else machines_coming()
         return Output(measure(file, [*machines_there(), *coming]), show_share)

@@ -121,9 +121,12 @@ def bind_search(study: SearchStudy, dataset: Dataset) -> OpenSearch:
 
 
 @contextmanager
-def open_ended_search(path: StudyFile | Path | str) -> Iterator[OpenSearch]:
+def open_ended_search(
+    path: StudyFile | Path | str, *, verify: bool = True
+) -> Iterator[OpenSearch]:
     """Open a search that has ended and hold its lease while the body runs.
 
+    Every byte of the dataset is read; without `verify` as by `refkd search --no-verify`.
     Raises `NoStudyError` where it was not begun, `LeaseError` where a driver is at work,
     `RefKDError` where trials are left or no trial counts, and else as `refkd search`.
     """
@@ -131,7 +134,7 @@ def open_ended_search(path: StudyFile | Path | str) -> Iterator[OpenSearch]:
     place = place_of(file)
     open_study(place)
     with lease(place.storage, file.name, objectives=len(file.objectives)):
-        dataset = Dataset.open(file.dataset)
+        dataset = Dataset.open(file.dataset, anew=verify)
         study = SearchStudy(file, place.storage)
         check_own(file, study.optuna.user_attrs)
         launches, left, epochs = study.launches.all(), study.left(), file.training.epochs

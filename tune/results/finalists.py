@@ -56,14 +56,15 @@ def finalists(
     address: str | None = None,
     reporter: Reporter | None = None,
     train: Callable[[Sequence[TrainingJob], Workplace, JobListener], None] | None = None,
+    verify: bool = True,
 ) -> Finalists:
     """Run the best trials of an ended search again on fresh seeds and choose the champions.
 
     The `top` trials by each objective and by the harmonic mean are trained from `seeds` seeds that
     the search never used; champions are chosen by the means. Another call continues an earlier
-    one. `train` takes the place of Ray. Raises as `open_ended_search`, `UnfinishedError` where a
-    worker died for good, `NoneCompleteError` where every finalist failed, `InterruptedSearchError`
-    after Ctrl-C. Source: evaluation protocol, "Finalists".
+    one. `train` takes the place of Ray; `verify` is as for `open_ended_search`. Raises as that;
+    `UnfinishedError` where a worker died for good, `NoneCompleteError` where every finalist
+    failed, `InterruptedSearchError` after Ctrl-C. Source: evaluation protocol, "Finalists".
     """
     if top < 1 or seeds < 1:
         raise RefKDError(f"top is {top} and seeds is {seeds}; both must be at least 1")
@@ -72,7 +73,7 @@ def finalists(
     with (
         stopped_at_once(),
         reporter or Reporter() as shown,
-        open_ended_search(file) as search,
+        open_ended_search(file, verify=verify) as search,
         to_be_continued(),
     ):
         if away is not None:

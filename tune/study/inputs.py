@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from tune.config.study_file import StudyFile
 
 
-def check_inputs(file: StudyFile) -> None:
-    """Raise `RefKDError` where what a study file names does not suit it, before it is begun."""
+def check_inputs(file: StudyFile, *, verify: bool) -> None:
+    """Raise `RefKDError` where what a study file names does not suit it, before it is begun.
+
+    With `verify` a dataset that is there is read whole, and `DataError` says what is damaged.
+    """
     warm_points(file)
     if file.simulate is None or (isinstance(file.dataset, Path) and file.dataset.exists()):
-        check_simulated(file, Dataset.open(file.dataset))
+        check_simulated(file, Dataset.open(file.dataset, anew=verify))
 
 
 def check_simulated(file: StudyFile, dataset: Dataset) -> None:
