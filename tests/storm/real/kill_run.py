@@ -174,6 +174,9 @@ class Storm:
             time.sleep(random.Random(f"restart {kills.seed}").uniform(0, 3))
             self.site.start_server()
         code = wait(process)
+        if kills.target in ("driver", "group") and code == 0:
+            self.site.left()
+            raise TooLateError
         if served:
             self.site.start_server()
         faults = self._of_end(kills.target, code, self.site.said()[before:])
