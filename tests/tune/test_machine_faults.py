@@ -107,7 +107,6 @@ def test_what_ray_has_written_down_is_told_apart(text: str) -> None:
             RuntimeError("the commit failed"),
             OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full")),
         ),
-        caused(RuntimeError("at the end"), UnfinishedError("the disk is full")),
     ],
     ids=repr,
 )
@@ -145,7 +144,28 @@ def test_what_a_database_answers_is_told_in_one_line(
     )
 
 
-@pytest.mark.parametrize("error", [ValueError("?"), OSError(errno.EINVAL, "?"), KeyError("?")])
+def met_while(error: Exception, unwinding: Exception) -> Exception:
+    error.__context__ = unwinding
+    return error
+
+
+def test_what_stopped_a_command_is_told_and_not_what_its_end_met() -> None:
+    stopped = UnfinishedError("3 faults in a row")
+    answer = met_while(sqlite3.OperationalError("database or disk is full"), stopped)
+    for error in (met_while(number(errno.ENOSPC), stopped), met_while(number(5), answer)):
+        assert outside(error) is stopped
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("?"),
+        OSError(errno.EINVAL, "?"),
+        met_while(KeyError("?"), number(errno.ENOENT)),
+        met_while(KeyError("?"), UnfinishedError("?")),
+    ],
+    ids=repr,
+)
 def test_a_fault_of_the_program_stays_one(error: Exception) -> None:
     assert outside(error) is None
 

@@ -26,7 +26,7 @@ _UNKNOWN = "see to the machine"
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _SPACE),
     **dict.fromkeys((errno.EIO, errno.EROFS, errno.ESTALE, errno.ENOTCONN), _MOUNT),
-    **dict.fromkeys((errno.ENODEV, errno.ENXIO, errno.EHOSTDOWN, errno.EREMOTEIO), _MOUNT),
+    **dict.fromkeys((errno.ENODEV, errno.ENXIO, errno.EHOSTDOWN), _MOUNT),
     **dict.fromkeys((errno.EACCES, errno.EPERM), "give this user the permission"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (`ulimit -n`)"),
     errno.ENOENT: "see that it is there, and its disk mounted",
@@ -70,7 +70,7 @@ class Fault:
 def fault_of(error: BaseException) -> Fault:
     """Return what an error in a worker says."""
     cause = _line(error)
-    for one in _chain(error):
+    for one in _causes(error):
         if _OF_MEMORY.search(f"{type(one).__name__} {one}") or _number(one) == errno.ENOMEM:
             return Fault(cause=cause, remedy=_MEMORY)
         if isinstance(one, ImportError):
@@ -101,28 +101,31 @@ def outside(error: BaseException) -> UnfinishedError | None:
 
     None where the error is none of the machine's: only what a program without a fault may meet is.
     """
-    for one in _chain(error):
-        if isinstance(one, UnfinishedError):
-            return one
-        number = _number(one) if isinstance(one, OSError) else None
-        remedy = _MEMORY if isinstance(one, MemoryError) else _REMEDIES.get(number or 0)
-        if remedy is not None:
-            return UnfinishedError(f"{_line(one)}; {remedy}, then {AGAIN}")
-        answer = _DATABASE.search(f"{type(one).__name__}: {one}")
-        if answer is not None:
-            remedy = _OF_DATABASE.get(answer[1].strip(), "see to the database")
-            text = f"the database of the study or of its record: {answer[1].strip()}"
-            return UnfinishedError(f"{text}; {remedy}, then {AGAIN}")
-    return None
+    told = next(filter(None, map(_told, _causes(error))), None)
+    before = error.__context__
+    while before is not None and not isinstance(before, UnfinishedError):
+        before = before.__context__
+    return told and (before or told)  # the end of what has stopped may meet the same machine
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error, then those that it came from."""
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        seen.append(error)
+def _told(error: BaseException) -> UnfinishedError | None:
+    number = error.errno if isinstance(error, OSError) else None
+    remedy = _MEMORY if isinstance(error, MemoryError) else _REMEDIES.get(number or 0)
+    if remedy is not None:
+        return UnfinishedError(f"{_line(error)}; {remedy}, then {AGAIN}")
+    answer = _DATABASE.search(f"{type(error).__name__}: {error}")
+    if answer is None:
+        return None
+    remedy = _OF_DATABASE.get(answer[1].strip(), "see to the database")
+    text = f"the database of the study or of its record: {answer[1].strip()}"
+    return UnfinishedError(f"{text}; {remedy}, then {AGAIN}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, then those that it was raised from."""
+    while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
 
 
 def _number(error: BaseException) -> int | None:
