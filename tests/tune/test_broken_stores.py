@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -25,6 +26,7 @@ from support.ports import reserve_port
 from refkd.data.dataset import Dataset
 from refkd.urls import Url
 from tune.ending.exits import UnfinishedError
+from tune.study.database import SILENCE
 from tune.study.storage import StorageError, close_storage, open_storage, to_be_continued
 from tune.tracking.reach import TrackingError, check, check_apart, check_start
 
@@ -319,6 +321,11 @@ def test_a_server_that_goes_away_and_comes_back(
     """An error of an open storage is one line, and what comes later works."""
     storage = open_storage(postgres_database)
     study = optuna.create_study(study_name="quick", storage=storage)
+    assert isinstance(storage, optuna.storages.RDBStorage)
+    raw: Any = storage.engine.raw_connection()
+    held = raw.driver_connection.info.get_parameters()
+    assert {k: held[k] for k in SILENCE} == {k: str(v) for k, v in SILENCE.items()}
+    raw.close()
     name = make_url(postgres_database).database
     engine = create_engine(second_database, isolation_level="AUTOCOMMIT")
     end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"

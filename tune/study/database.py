@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 """How long a server may take to answer a connection; it is not tried again."""
+SILENCE = {
+    **{"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3},
+    "tcp_user_timeout": 60_000,
+}
+"""Lets a PostgreSQL that falls silent, as behind a lost network, count as lost after a minute."""
 LOCK_SECONDS = 30
 """How long a SQLite file may be locked by another process."""
 AGAIN = "then run the same command again"

@@ -191,8 +191,8 @@ def _open_rdb(url: Url, *, write: bool) -> RDBStorage:
             raise TypeError("a storage may hold a password: it is opened where used, not pickled")
 
     parsed, path = database_url(url), file_of(url)
-    seconds = {"connect_timeout": database.CONNECT_SECONDS}
-    options: dict[str, Any] = {"connect_args": seconds, "pool_pre_ping": True}
+    patience = {"connect_timeout": database.CONNECT_SECONDS, **database.SILENCE}
+    options: dict[str, Any] = {"connect_args": patience, "pool_pre_ping": True}
     try:
         if path is not None:
             options = {"connect_args": {"timeout": database.LOCK_SECONDS}}
