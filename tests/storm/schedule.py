@@ -96,6 +96,7 @@ def draw(seed: int) -> Schedule:
         "workers": chance.choice([1, 1, 2, 3]),
         "seed": seed,
         "sampler": {"startup_trials": 3},
+        "tracking": {"uri": "http://server.invalid"},  # the world's own: `connect` is patched
         **settings,
     }
     grown = None
