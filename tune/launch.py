@@ -138,6 +138,7 @@ class _Launch:
                 epochs=len(history),
                 metrics=teacher.record.metrics,
                 cost=history[-1]["metrics"] if history else {},
+                file=teacher.file_hash,
             )
             if held is None or event.content() != held.content():  # NaN is not equal to itself
                 self.study.append(event)

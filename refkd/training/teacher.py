@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 from torch import nn
 
 from refkd.config import Config, Settings
@@ -19,7 +19,7 @@ from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
 from refkd.distill.loss_terms import LossTerms
 from refkd.errors import CheckpointError
-from refkd.files import canonical_json, write_json
+from refkd.files import canonical_json, sha256_file, write_json
 from refkd.models import BackboneConfig
 from refkd.models.backbone import Backbone
 from refkd.models.order import OrderHead
@@ -166,6 +166,11 @@ class Teacher:
             parts += [recipe.bias_branch, recipe.alpha]
         return hashlib.sha256(canonical_json(parts)).hexdigest()
 
+    @cached_property
+    def file_hash(self) -> str:
+        """The sha256 of its record, which holds that of its weights."""
+        return sha256_file(self.folder / RECORD)
+
     def backbone(self, dataset: Dataset) -> Backbone:
         """Return the network with its weights, in evaluation mode and without gradients."""
         record = self.record
@@ -246,7 +251,7 @@ def find_teacher(folder: Path) -> Teacher | None:
         return None
     try:
         record = TeacherRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, ValidationError) as error:
+    except (ValueError, OSError) as error:  # of the bytes, the JSON or its fields
         raise CheckpointError(
             f"{path}: not a teacher's record ({error}); remove the folder to train it again"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from support.ended_study import SCORES, EndedStudy, FakeTrainer, end_study
 
 from refkd.data.dataset import Dataset
+from refkd.training.teacher import Teacher
 from refkd.urls import Url
 from tune import evaluate_final, finalists
 from tune.execution.progress import Reporter
@@ -34,14 +36,28 @@ class Finished:
     def folder(self) -> Path:
         return self.study.file.folder
 
+    @property
+    def store(self) -> Path:
+        """MLflow's, an SQLite file."""
+        return self.home / "mlflow.db"
+
+    @property
+    def held(self) -> Path:
+        """Where the store lies while it is not there."""
+        return self.home.with_name("held.db")
+
     @contextmanager
     def put_back(self) -> Iterator[None]:
         """Put everything back in the end, at the same paths: MLflow has written them down."""
         try:
             yield
         finally:
+            if self.store.is_file():
+                self.store.rename(self.held)  # MLflow holds it open: it stays the same file
             shutil.rmtree(self.home)
-            shutil.copytree(self.whole, self.home, symlinks=True)
+            shutil.copytree(self.whole, self.home)
+            self.held.write_bytes(self.store.read_bytes())
+            self.held.replace(self.store)
 
 
 def finish_study(place: Path, dataset: Dataset, empty_store: Path) -> Finished:
@@ -52,7 +68,7 @@ def finish_study(place: Path, dataset: Dataset, empty_store: Path) -> Finished:
     study = end_study(home, own, tracking={"uri": Url.of_file(store).reveal()})
     with open_ended_search(study.path) as search:
         for role, teacher in search.teachers.items():
-            search.study.append(TeacherTrained(role=role, digest=teacher.digest))
+            search.study.append(_trained(role, teacher))
         with Record(search.file) as record:
             record.study_started(search.study, own)
         select_search_champions(search, Reporter())
@@ -61,5 +77,10 @@ def finish_study(place: Path, dataset: Dataset, empty_store: Path) -> Finished:
     promote(study.path, alias="stable", trial=1, reason="half the parameters")
     evaluate_final(study.path)
     report(study.path)
+    gc.collect()  # closes the study's database, whose write-ahead log is merged then
     shutil.copytree(home, whole)
     return Finished(study=study, home=home, whole=whole)
+
+
+def _trained(role: str, teacher: Teacher) -> TeacherTrained:
+    return TeacherTrained(role=role, digest=teacher.digest, file=teacher.file_hash)

@@ -107,7 +107,7 @@ def students(study: StudySnapshot) -> Iterator[Finding]:
 
 def teachers(study: StudySnapshot) -> Iterator[Finding]:
     """Teachers that are missing, damaged, or not those that the students learned from."""
-    from refkd.training.teacher import WEIGHTS, find_teacher
+    from refkd.training.teacher import RECORD, WEIGHTS, find_teacher
 
     known = teachers_of(study.attributes)
     for role, folder in study.teacher_folders().items():
@@ -123,6 +123,8 @@ def teachers(study: StudySnapshot) -> Iterator[Finding]:
             fault: str | None = f"{folder}: holds no finished teacher"
         elif role in known and teacher.digest != known[role].digest:
             fault = f"{folder}: is another teacher than the one the students learned from"
+        elif role in known and known[role].file not in (None, teacher.file_hash):
+            fault = f"{folder / RECORD}: changed since the study noted it"
         else:
             fault = weights_fault(folder / WEIGHTS, teacher.record.sha256)
         if fault is not None:

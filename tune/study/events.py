@@ -40,6 +40,8 @@ class TeacherTrained(EventBase, prefix="teacher:"):
     metrics: Metrics = field(default_factory=dict)
     cost: Metrics = field(default_factory=dict)
     """Metrics of its last epoch, whose costs are of all."""
+    file: str | None = None
+    """sha256 of its record, of which the digest covers weights and network alone."""
 
 
 class TrialLost(EventBase, prefix="lost:", in_key=("number",)):
