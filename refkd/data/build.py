@@ -9,9 +9,11 @@ import hashlib
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -243,12 +245,30 @@ def _joined(digests: Iterator[str]) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
 @contextmanager
 def renamed(out: Path) -> Iterator[Path]:
-    """Yield a new folder beside `out`; on success it takes `out`'s name, else it is removed."""
+    """Yield a new folder beside `out`; on success it takes `out`'s name, else it is removed.
+
+    What killed processes of this machine have left of the same `out` is removed first.
+    """
     require_absent(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    mine = f".{out.name}.{socket.gethostname()}"
+    for left in out.parent.glob(f"{escape(mine)}.*.tmp"):
+        maker = left.name.split(".")[-3]
+        if maker.isdecimal() and not _lives(int(maker)):
+            shutil.rmtree(left, ignore_errors=True)
+    temporary = out.with_name(f"{mine}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     temporary.mkdir()
     try:
         yield temporary

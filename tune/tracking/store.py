@@ -60,14 +60,15 @@ def _make(file: Path) -> None:
     """Make a store under another name first: MLflow never goes on with one that is half made."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.part")
-    with FileLock(file.with_name(f".{file.name}.lock")):
-        if _is_there(file):  # made by another process meanwhile
-            return
-        for left in file.parent.glob(f"{escape(part.name)}*"):  # by one that was killed
-            left.unlink()
-        compat.make_store(part)
-        part.replace(file)
-        sync_directory(file.parent)
+    lock = file.with_name(f".{file.name}.lock")
+    with FileLock(lock):
+        if not _is_there(file):  # nor made by another process meanwhile
+            for left in file.parent.glob(f"{escape(part.name)}*"):  # by one that was killed
+                left.unlink()
+            compat.make_store(part)
+            part.replace(file)
+            sync_directory(file.parent)
+        lock.unlink(missing_ok=True)  # whoever takes it from now on finds the store
 
 
 @dataclass(frozen=True, kw_only=True)

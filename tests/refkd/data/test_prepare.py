@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +242,32 @@ def test_other_pairs_than_the_published_ones_need_skip(tmp_path: Path) -> None:
         make(given, tmp_path / "out")
     made = make(given, tmp_path / "out", missing_features="skip")
     assert not made.manifest.published_counts
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from refkd.data.build import renamed
+with renamed(Path(sys.argv[1])) as folder:
+    (folder / "part").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(out)], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (left,) = tmp_path.iterdir()
+    with renamed(tmp_path / "another") as other:  # a process that lives makes it
+        with renamed(out) as folder:
+            assert set(tmp_path.iterdir()) == {folder, other}
+        with renamed(tmp_path / "other"):
+            assert other.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "other", "another"}
+    assert not left.exists()
 
 
 def test_an_error_leaves_nothing_behind_and_an_old_folder_is_kept(tmp_path: Path) -> None:
