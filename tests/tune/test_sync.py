@@ -23,6 +23,7 @@ from tune.study.finalist_events import FinalistEpochEnded, FinalistsBegun
 from tune.study.lease import LeaseError, lease
 from tune.tracking import delivery
 from tune.tracking.lineage import found_on_disk
+from tune.tracking.operations import RefusedError
 from tune.tracking.projection import Projection
 from tune.tracking.sync import sync
 from tune.tracking.target import experiment_name
@@ -114,10 +115,10 @@ def test_a_new_experiment_gets_everything_again(study: SmallStudy, mlflow_store:
 def test_all_takes_back_what_a_server_refused(
     study: SmallStudy, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that fails on one kind of event for a while, and is mended."""
+    """A server that will not take one kind of event, and is mended."""
 
     def fail(*_: object) -> None:
-        raise RuntimeError("500")
+        raise RefusedError("bad name")
 
     with server_at(study, mlflow_store):
         with monkeypatch.context() as patch:
@@ -132,6 +133,22 @@ def test_all_takes_back_what_a_server_refused(
         assert not Path(again.refused_file).exists()
         named = by_name(mlflow_store, experiment_name(study.file))
         assert len(rows(mlflow_store, named["trial-0000"])) == OUTCOMES[0][1]
+
+
+def test_what_a_server_fails_on_for_a_while_is_sent_by_the_next_call(
+    study: SmallStudy, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("500")
+
+    with server_at(study, mlflow_store):
+        with monkeypatch.context() as patch:
+            patch.setattr("tune.tracking.writer.Writer._epochs", fail)
+            first = sync(study.path)
+        assert (first.refused, first.problem) == (0, "500")
+        assert first.left >= sum(epochs for _, epochs in OUTCOMES.values())
+        again = sync(study.path)
+        assert (again.sent, again.left, again.refused) == (first.left, 0, 0)
 
 
 def test_a_driver_at_work_is_left_alone(study: SmallStudy, mlflow_store: str) -> None:
