@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
-from refkd.files import sha256_file
 from refkd.evaluation.comparison import MEANING
+from refkd.files import sha256_file
 from refkd.urls import Url
 from tune import finalists
 from tune.audit.examine import examine
