@@ -112,7 +112,8 @@ class Driver:
     # Hand out, report, end ----------------------------------------------------------------------
 
     def _job(self, ask: TrialRequest) -> Any:
-        return SimpleNamespace(key=str(ask.number), ask=ask, folder=f"trials/{ask.number}")
+        folder = self.world.folder / "nowhere"  # nothing is trained
+        return SimpleNamespace(key=str(ask.number), ask=ask, folder=folder, networks=[None])
 
     def _fill(self) -> None:
         """Do as Ray Tune does while workers are idle, then send; end where nothing can follow."""

@@ -218,11 +218,6 @@ def changed_registered(study: Finished) -> None:
         flip(one / WEIGHTS)
 
 
-def changed_earlier_version(study: Finished) -> None:
-    for one in registered(study, "best-id"):
-        flip(one / WEIGHTS)
-
-
 def no_registered(study: Finished) -> None:
     for one in registered(study, "best-id"):
         shutil.rmtree(one)
@@ -276,7 +271,6 @@ def store(study: Finished, statement: str) -> None:
         (emptied_registry, "registry", "has no registered model refkd-ended", False),
         (moved_alias, "registry", "alias best-ood of refkd-ended points at version 1", False),
         (changed_registered, "registry", "its weights.safetensors is not what", False),
-        (changed_earlier_version, "registry", "version 1 of refkd-ended", False),
         (no_registered, "registry", "its files are gone", False),
         (flipped_features, "dataset", "features.h5: damaged", False),
         (no_dataset, "dataset", "not a prepared dataset", False),

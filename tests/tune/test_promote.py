@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.evaluation.comparison import MEANING
+from refkd.files import sha256_file
 from refkd.urls import Url
 from tune import finalists
 from tune.audit.examine import examine
@@ -194,7 +195,10 @@ def test_json_says_what_became_of_the_alias(study: EndedStudy) -> None:
     words = ["--alias", "best-ood", "--trial", "1", "--reason", "why", "--json"]
     done = CliRunner().invoke(app, ["promote", str(study.path), *words])
     assert done.exit_code == 0, done.output
+    folder = study.file.folder / "promoted" / "best-ood"
     assert json.loads(done.stdout) == {
+        "sha256": sha256_file(folder / "weights.safetensors"),
+        "files": {"promoted/best-ood/retriever.json": sha256_file(folder / "retriever.json")},
         "model": NAME,
         "alias": "best-ood",
         "version": "1",

@@ -16,7 +16,6 @@ from refkd.urls import Url
 from tune import compat
 from tune.audit.results import promotion
 from tune.audit.study import Finding, same
-from tune.study.event_base import study_events
 from tune.study.events import AliasMoved, aliases_of, teachers_of
 from tune.study.home import elsewhere
 from tune.study.snapshot import StudySnapshot
@@ -154,18 +153,19 @@ def _keep_one(target: Target, key: str) -> None:
 
 def _registered(study: StudySnapshot, target: Target, store: Store) -> Iterator[Finding]:
     """Compare the registry with the moves of aliases that the study holds."""
-    moves = study_events(study.attributes, AliasMoved)
+    moves = aliases_of(study.attributes)
     if not moves:
         return
     from tune.tracking.registry import alias_fault, version_fault
 
-    now, faults = aliases_of(study.attributes), dict[str, AliasMoved]()
-    versions = {(move.model, move.version): move for move in (*moves, *now.values())}
+    faults, versions = dict[str, AliasMoved](), dict[tuple[str, str], AliasMoved]()
     with compat.tracking_at(target.uri.reveal()):
-        for move in now.values():
+        for move in moves.values():
             if (fault := alias_fault(store.client, move)) is not None:
                 faults.setdefault(fault, move)
-        for move in versions.values():  # an alias may go back to an earlier one
+            else:
+                versions.setdefault((move.model, move.version), move)
+        for move in versions.values():
             if (fault := version_fault(store.client, move)) is not None:
                 faults.setdefault(fault, move)
     for fault, move in faults.items():

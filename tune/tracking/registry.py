@@ -96,17 +96,11 @@ def alias_fault(client: MlflowClient, move: AliasMoved) -> str | None:
 
 
 def version_fault(client: MlflowClient, move: AliasMoved) -> str | None:
-    """Return what is wrong with the files of a version that an alias was moved to, if anything.
+    """Return what is wrong with the files of the version that an alias points at, if anything.
 
-    MLflow's global store is that of the client. A version that is not there has no fault: only an
-    alias needs one, and then `alias_fault` says so.
+    MLflow's global store is that of the client.
     """
-    try:
-        tags = client.get_model_version(move.model, move.version).tags
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
+    tags = client.get_model_version(move.model, move.version).tags
     return damage(move.model, move.version, move.sha256 or tags.get(HASH_TAG))
 
 
@@ -165,9 +159,10 @@ class _RegisteredModel:
         """Return the version that a student's weights are, made now unless it is there."""
         digest = sha256_file(student.folder / WEIGHTS)
         held = self._client.search_model_versions(f"name = '{self._name}'")
-        known = next((one for one in held if one.tags.get(HASH_TAG) == digest), None)
-        if known is not None and damage(self._name, str(known.version), digest) is None:
-            return str(known.version)
+        known = [str(one.version) for one in held if one.tags.get(HASH_TAG) == digest]
+        for version in known:
+            if damage(self._name, version, digest) is None:
+                return version
         tags = {
             "refkd.study_name": self._file.name,
             "refkd.dataset": self._dataset.name,
@@ -192,9 +187,7 @@ class _RegisteredModel:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         card = model_card(self._file, self._dataset, student)
-        model = self._logged_model(student, tags, card, again=known is not None)
-        if known is not None and known.source == f"models:/{model.model_id}":
-            return str(known.version)  # its files are whole again
+        model = self._logged_model(student, tags, card, anew=bool(known))
         of = (TEACHER_TAG, KNOWLEDGE_TAG)
         made = self._client.create_model_version(
             self._name,
@@ -206,9 +199,12 @@ class _RegisteredModel:
         return str(made.version)
 
     def _logged_model(
-        self, student: Registration, tags: Mapping[str, str], card: str, *, again: bool
+        self, student: Registration, tags: Mapping[str, str], card: str, *, anew: bool
     ) -> LoggedModel:
-        """Return the logged model of a student, with files that MLflow can load; `again` anew."""
+        """Return the logged model of a student, with files that MLflow can load.
+
+        `anew` beside one whose files are damaged: MLflow takes no file of a model back.
+        """
         run = self._store.run(student.run)
 
         folder = self._store.target.folder
@@ -229,9 +225,10 @@ class _RegisteredModel:
             model_type="student",
             source_run_id=None if run is None else run.info.run_id,
             tags=tags,
+            anew=anew,
             params={},
         )
         held = self._client.get_logged_model(model.model_id)
-        if again or SERVED_TAG not in held.tags:  # kept when its run ended, as weights alone
+        if SERVED_TAG not in held.tags:  # kept when its run ended, as weights alone
             fill(held.model_id)
         return held

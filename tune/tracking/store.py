@@ -162,11 +162,21 @@ class Store:
         return found
 
     def keep_model(
-        self, digest: str, fill: Callable[[str], None], *, tags: Mapping[str, str], **facts: Any
+        self,
+        digest: str,
+        fill: Callable[[str], None],
+        *,
+        tags: Mapping[str, str],
+        anew: bool = False,
+        **facts: Any,
     ) -> LoggedModel:
-        """Return the logged model with a digest; `fill` uploads its files where it is made now."""
+        """Return the logged model with a digest, `anew` another one than is there.
+
+        `fill` uploads its files where it is made now.
+        """
         label = {MODEL_TAG: f"{self.target.owner}/{digest}"}
-        model = self.model(digest) or self.client.create_logged_model(
+        known = None if anew else self.model(digest)
+        model = known or self.client.create_logged_model(
             self.experiment, tags={**tags, **label}, **facts
         )
         if model.status != LoggedModelStatus.READY:
