@@ -237,8 +237,11 @@ def test_students_of_the_search_on_test_are_marked(study: EndedStudy) -> None:
     evaluate_final(study.path)
     caveats = content_of(study.path).test_caveats
     assert [one for one in caveats if one.startswith("The champions that were tested are the")]
+    before = content_of(study.path)
     (study.file.folder / "final-1.json").unlink()
-    assert [m for m in content_of(study.path).test_caveats if "was not kept" in m]
+    after = content_of(study.path)
+    assert after.headline == before.headline, "the file is a copy"
+    assert not [m for m in after.test_caveats if "was not kept" in m]
 
 
 def test_trials_after_a_look_are_marked(study: EndedStudy, tiny_dataset: Dataset) -> None:
