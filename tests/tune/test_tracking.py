@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
-from mlflow.exceptions import MlflowException
 from support.recording import (
     EXPERIMENT,
     SECONDS,
@@ -28,6 +27,7 @@ from support.recording import (
 
 from refkd.urls import Url
 from tune.tracking.delivery import Delivered
+from tune.tracking.reach import TrackingError
 from tune.tracking.store import Store, connect
 from tune.tracking.target import CLIENT_SETTINGS, REFUSED
 
@@ -77,9 +77,9 @@ def test_a_store_whose_maker_is_killed_is_made_anew(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "record").iterdir()] == ["mlflow.db"]
 
 
-def test_a_store_that_cannot_be_made_is_mlflows_error(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(MlflowException, match="cannot be made"):
+    with pytest.raises(TrackingError, match="cannot be made"):
         connect(Url(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"))
 
 
@@ -137,9 +137,11 @@ def test_a_killed_writer_is_continued(mlflow_store: str, tmp_path: Path) -> None
     ) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"put\n"
-        while len(runs(mlflow_store)) < 3:
-            assert writer.poll() is None
-        writer.send_signal(signal.SIGKILL)
+        try:
+            while len(runs(mlflow_store)) < 3:
+                assert writer.poll() is None
+        finally:
+            writer.send_signal(signal.SIGKILL)
     assert len(runs(mlflow_store)) < 1 + MANY, "killed too late to show anything"
     track = tracker(mlflow_store, tmp_path)
     put_everything(track, tmp_path, trials=MANY, epochs=30)

@@ -19,7 +19,7 @@ from tune.audit.tampering import TAMPERING_CHECKS
 from tune.audit.tracking import record
 from tune.study.lease import lease
 from tune.study.snapshot import StudyReader, StudySnapshot
-from tune.study.storage import file_of
+from tune.study.storage import StorageError, file_of
 
 ROUNDS = 3
 """How often the study is examined again while fixes succeed: one may uncover another."""
@@ -45,13 +45,17 @@ def examine(where: Path | str, *, fix: bool = False) -> Diagnosis:
     """Compare all that is stored of a study; `fix`, under the lease, mends what it can.
 
     Without `fix` nothing is written: databases are read from copies. Whatever is damaged is a
-    finding. Raises `NoStudyError` where there is no study, `RefKDError` for a study file that
-    cannot be read.
+    finding. Raises `NoStudyError` where there is no study, `StorageError` for a storage that
+    cannot be used, `RefKDError` for a study file that cannot be read.
     """
     with TemporaryDirectory(prefix="refkd-doctor-") as scratch:
         looking = StudyReader(where, scratch=Path(scratch))
         try:
             study = looking.read()
+        except StorageError as error:
+            path = file_of(looking.place.storage)
+            told = str(error) if path is None else str(error).replace(scratch, str(path.parent))
+            raise StorageError(told) from None
         except Exception as error:
             if not _is_begun(looking):
                 raise
@@ -66,7 +70,7 @@ def examine(where: Path | str, *, fix: bool = False) -> Diagnosis:
     if study.place.path is None:
         raise RefKDError("--fix changes files; name the study file, not its folder or storage")
     reader = StudyReader(where)
-    with lease(reader.place.storage, file.name, objectives=len(study.objectives)):
+    with lease(reader.place.storage, file.name, signs=study.signs):
         findings, fixed = _mend(reader)
     return Diagnosis(study=study.name, findings=findings, fixed=fixed)
 

@@ -43,7 +43,7 @@ def readable(path: Path) -> str:
     except sqlite3.OperationalError as error:
         waits = ahead.exists() and ahead.stat().st_size > 0
         if not waits and error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
-            return f"{path.absolute().as_uri()}?immutable=1"
+            return f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     except sqlite3.DatabaseError:  # none at all: whoever reads it says so
         pass
     return address
