@@ -8,6 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -171,7 +172,8 @@ def test_a_fault_of_the_program_stays_one(error: Exception) -> None:
 
 
 def job(ask: Any) -> Any:
-    return SimpleNamespace(key=str(ask.number), ask=ask, folder=f"trials/{ask.number}")
+    key = str(ask.number)
+    return SimpleNamespace(key=key, ask=ask, folder=Path("trials", key), networks=[None])
 
 
 class Search:
@@ -185,11 +187,11 @@ class Search:
         self.file = study_file(**{"budget": {"trials": 6}, "pruning": {"name": "none"}, **changes})
         self.storage = InMemoryStorage()
         self.starts = Counter[int]()
-        self.study = SearchStudy(self.file, self.storage)
+        self.study = SearchStudy(self.file.search_spec(), self.storage)
 
     def launch(self) -> UnfinishedError | None:
         """Run until there is no more to hand out, all workers at once; return how it ended."""
-        self.study = study = SearchStudy(self.file, self.storage)
+        self.study = study = SearchStudy(self.file.search_spec(), self.storage)
         study.begin_launch()
         jobs: Any = SimpleNamespace(trial=job)
         searcher = JobSearcher(SearchJobs(jobs, study, Reporter()), retries=1)
