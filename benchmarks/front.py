@@ -102,7 +102,7 @@ def _plain(file: StudyFile, sampler: str) -> StudyFile:
 
 def _simulated(file: StudyFile, table: CurveTable, seed: int) -> Points:
     """Return what each epoch of a search measured, in the order in which they ended."""
-    run = simulate_search(file.model_copy(update={"seed": seed}), table)
+    run = simulate_search(file.model_copy(update={"seed": seed}).search_spec(), table)
     return [point for _, point in run.points]
 
 

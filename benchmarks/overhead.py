@@ -45,7 +45,7 @@ def run(smoke: bool) -> Iterator[Row]:
         file = _study_file(folder, address, trials, reports)
         dataset = simulate(out=Path(str(file.dataset)), config=SimulationConfig(videos=40))
         jobs = StudyJobs(file, dataset)
-        study = SearchStudy(file, f"sqlite:///{file.folder / 'study.db'}")
+        study = SearchStudy(file.search_spec(), f"sqlite:///{file.folder / 'study.db'}")
         with ray_session(file.resources, address=None), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Ray and Optuna, in the baseline
             logging.getLogger("ray.tune").setLevel(logging.CRITICAL)

@@ -44,7 +44,7 @@ def _grow(sizes: tuple[int, ...]) -> dict[int, float]:
     times = {}
     with tempfile.TemporaryDirectory() as name:
         file = study_file(Path(name), budget={"trials": sizes[-1] + WINDOW})
-        study = SearchStudy(file, f"sqlite:///{name}/study.db")
+        study = SearchStudy(file.search_spec(), f"sqlite:///{name}/study.db")
         study.begin_launch()
         for size in sizes:
             drive(study, size - len(study.views()))
@@ -58,5 +58,5 @@ def _crowd(workers: int, trials: int) -> float:
     with tempfile.TemporaryDirectory() as name:
         file = study_file(Path(name), budget={"trials": trials}, workers=workers)
     begun = cpu_seconds()
-    events = simulate_search(file, made_curves()).events
+    events = simulate_search(file.search_spec(), made_curves()).events
     return (cpu_seconds() - begun) / events

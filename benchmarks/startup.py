@@ -58,7 +58,7 @@ def _python(code: str, *arguments: str) -> None:
 
 def _ended_study(folder: Path, trials: int) -> Path:
     file = study_file(folder, budget={"trials": trials})
-    study = SearchStudy(file, f"sqlite:///{file.folder / 'study.db'}")
+    study = SearchStudy(file.search_spec(), f"sqlite:///{file.folder / 'study.db'}")
     study.bind("objectives", file.objectives)
     study.begin_launch()
     drive(study, trials)

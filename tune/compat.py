@@ -14,6 +14,7 @@ import operator
 import os
 import re
 import signal
+import warnings
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.study import StudyDirection
     from optuna.trial import FrozenTrial, Trial, TrialState
     from ray.tune.experiment import Trial as RayTrial
 
@@ -45,6 +47,13 @@ Optuna then returns another object."""
 def study_id(study: Study) -> int:
     """Return the number of a study in its storage, which pages of optuna-dashboard use."""
     return study._study_id
+
+
+def directions(signs: Sequence[float]) -> list[StudyDirection]:
+    """Return the directions of objectives: 1 stands for one to maximise, -1 to minimise."""
+    from optuna.study import StudyDirection
+
+    return [StudyDirection.MAXIMIZE if sign > 0 else StudyDirection.MINIMIZE for sign in signs]
 
 
 def adopt(study: Study, trial: FrozenTrial) -> Trial:
@@ -369,10 +378,14 @@ def make_store(file: Path) -> None:
     """Make the tables of an SQLite store in a new file; killed on the way, it is of no use."""
     from mlflow.store.db.utils import _initialize_tables
     from sqlalchemy import URL, create_engine
+    from sqlalchemy.orm import configure_mappers
     from sqlalchemy.pool import NullPool
 
     engine = create_engine(URL.create("sqlite", database=str(file)), poolclass=NullPool)
-    _initialize_tables(engine)  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of how MLflow describes its tables
+        configure_mappers()
+        _initialize_tables(engine)  # type: ignore[no-untyped-call]
 
 
 @contextmanager

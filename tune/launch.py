@@ -58,20 +58,20 @@ def search(
     `RefKDError` where the file no longer fits the study, or no trial could start.
     """
     file = study if isinstance(study, StudyFile) else load_study_file(study)
-    url = place_of(file).storage
-    held = lease(url, file.name, objectives=len(file.objectives))
+    url, spec = place_of(file).storage, file.search_spec()
+    held = lease(url, file.name, signs=spec.signs)
     check_inputs(file, verify=verify)
     away = check_record(file)
     with stopped_at_once(), reporter or Reporter() as shown, held, to_be_continued():
         if away is not None:
             shown.stage(away)
         dataset = open_dataset(file, shown, verify=False)  # it was read, or is made now
-        opened = SearchStudy(file, url)
-        check_growth(file, opened.launches.all())
-        came_from = settle(opened)
+        opened = SearchStudy(spec, url)
+        check_growth(spec, opened.launches.all())
+        came_from = settle(opened, file)
         if came_from is not None and (came_from.is_double or opened.left()):
             shown.stage(str(came_from))
-        return _Launch(bind_search(opened, dataset), shown).run(address)
+        return _Launch(bind_search(opened, file, dataset), shown).run(address)
 
 
 class _Launch:

@@ -94,7 +94,7 @@ def tune_teacher(
     if file.tracking.enabled:
         check_apart(url, place_of(file).tracking)
     with (
-        lease(url, name, objectives=1),
+        lease(url, name, signs=[1.0]),
         to_be_continued(),
         ray_session(file.resources, address=address),
     ):

@@ -40,6 +40,7 @@ class Driver:
 
     def __init__(self, world: World, process: Process, file: StudyFile) -> None:
         self.world, self.process, self.file = world, process, file
+        self.spec = file.search_spec()
         self._open = ExitStack()
         self._study: SearchStudy | None = None
         self._searcher: JobSearcher | None = None
@@ -50,11 +51,10 @@ class Driver:
 
     def begin(self) -> None:
         """Take the lease and hand out what there is to do."""
-        objectives = len(self.file.objectives)
-        self._open.enter_context(lease(URL, self.file.name, objectives=objectives))
+        self._open.enter_context(lease(URL, self.file.name, signs=self.spec.signs))
         self.world.after(RENEWAL, self._beat)
-        self._study = study = SearchStudy(self.file, self.storage)
-        check_growth(self.file, study.launches.all())
+        self._study = study = SearchStudy(self.spec, self.storage)
+        check_growth(self.spec, study.launches.all())
         study.bind("objectives", self.file.objectives)
         study.bind("seed", self.file.seed)
         self.process.launched = self.world.machines.now
@@ -99,8 +99,8 @@ class Driver:
 
     def sync(self) -> None:
         """Send what the server lacks, as `refkd sync` does."""
-        with lease(URL, self.file.name, objectives=len(self.file.objectives)):
-            tracking = Tracking(self.file, StoredStudy(self.file, self.storage), lambda: False)
+        with lease(URL, self.file.name, signs=self.spec.signs):
+            tracking = Tracking(self.file, StoredStudy(self.spec, self.storage), lambda: False)
             tracking.send(closing=True)
             assert tracking.delivery._problem is None
 

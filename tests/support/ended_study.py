@@ -47,7 +47,7 @@ class EndedStudy:
 
     def open_with(self, file: StudyFile) -> SearchStudy:
         """Open the study with another version of its file."""
-        return SearchStudy(file, self.url)
+        return SearchStudy(file.search_spec(), self.url)
 
     def attributes(self) -> dict[str, Any]:
         return dict(self.open().optuna.user_attrs)

@@ -57,7 +57,7 @@ KILLS = World(crash=0.05, kills=(11.0, 30.0, 31.0, 75.0, 120.0))
 
 def run(world: World | None = None, **settings: Any) -> Simulated:
     """Search on the curves with a clock of their own; `settings` are of the study file."""
-    return simulate_search(study_file(**settings), TABLE, world)
+    return simulate_search(study_file(**settings).search_spec(), TABLE, world)
 
 
 def fill(study: SearchStudy) -> None:
@@ -65,7 +65,7 @@ def fill(study: SearchStudy) -> None:
     while (ask := study.ask()) is not None:
         curve = TABLE.nearest(ask.values)
         action = "go"
-        for epoch in range(1, study.file.training.epochs + 1):
+        for epoch in range(1, study.spec.epochs + 1):
             action = study.record(ask.number, epoch, curve.at(epoch))
             if action == "stop":
                 break
@@ -74,4 +74,4 @@ def fill(study: SearchStudy) -> None:
         elif action == "stop":
             study.prune(ask.number)
         else:
-            study.complete(ask.number, curve.at(study.file.training.epochs))
+            study.complete(ask.number, curve.at(study.spec.epochs))

@@ -38,7 +38,7 @@ def search(
     trials: int | None = None,
 ) -> SearchStudy:
     """Run the trials that are left, at most so many; `before` is called as each one begins."""
-    study = SearchStudy(file, f"sqlite:///{folder / 'study.db'}")
+    study = SearchStudy(file.search_spec(), f"sqlite:///{folder / 'study.db'}")
     study.begin_launch()
     with Record(file) as record:
         record.study_started(study, dataset)
@@ -62,14 +62,14 @@ def search(
 
 def check(study: SearchStudy, uri: str) -> None:
     """Assert that all trials ended, and that each of their epochs stands in MLflow once."""
-    views = study.views()
+    file, views = StudyFile.model_validate(study.spec.source), study.views()
     assert len(views) == TRIALS
     assert {view.state for view in views} <= {"COMPLETE", "PRUNED"}
     client = MlflowClient(uri)
-    told = runs(uri, experiment_name(study.file), view=ViewType.ACTIVE_ONLY)
+    told = runs(uri, experiment_name(file), view=ViewType.ACTIVE_ONLY)
     found = {run.info.run_name: run for run in told}
     assert len(found) == len(told), "two runs bear one name"
-    assert set(found) == {study.file.name, *(f"trial-{view.number:04d}" for view in views)}
+    assert set(found) == {file.name, *(f"trial-{view.number:04d}" for view in views)}
     for view in views:
         run = found[f"trial-{view.number:04d}"]
         assert run.info.status == "FINISHED"

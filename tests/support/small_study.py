@@ -41,7 +41,7 @@ class SmallStudy:
     url: str
 
     def open(self) -> SearchStudy:
-        return SearchStudy(self.file, self.url)
+        return SearchStudy(self.file.search_spec(), self.url)
 
     def views(self) -> list[TrialView]:
         return self.open().views()

@@ -125,7 +125,7 @@ def test_a_trial_that_another_program_ended_is_named_until_a_driver_has_noticed(
     file = study.file.model_copy(
         update={"budget": study.file.budget.model_copy(update={"trials": 4})}
     )
-    grown = type(study.open())(file, study.url)
+    grown = type(study.open())(file.search_spec(), study.url)
     grown.begin_launch()
     ask = grown.ask()
     assert ask is not None

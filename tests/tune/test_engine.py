@@ -40,7 +40,7 @@ def test_promotion_resumes_the_best_and_ends_the_rest_as_pruned() -> None:
 
 @pytest.mark.parametrize("pruning", [{}, {"type": "promote"}], ids=str)
 def test_a_decision_that_is_stored_is_not_taken_again(pruning: dict[str, Any]) -> None:
-    study = SearchStudy(study_file(pruning=pruning), InMemoryStorage())
+    study = SearchStudy(study_file(pruning=pruning).search_spec(), InMemoryStorage())
     study.begin_launch()
     seen = set()
     for _ in range(8):
@@ -113,7 +113,9 @@ def test_wall_time_counts_launches_that_were_killed() -> None:
 def test_setting_the_clock_uses_no_wall_time_and_gives_none(
     step: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = SearchStudy(study_file(budget={"trials": 30, "wall_hours": 1}), InMemoryStorage())
+    study = SearchStudy(
+        study_file(budget={"trials": 30, "wall_hours": 1}).search_spec(), InMemoryStorage()
+    )
     study.begin_launch()
     clock = time.time
     monkeypatch.setattr(time, "time", lambda: clock() + step)
@@ -150,7 +152,7 @@ def test_a_bound_can_be_a_teachers_own_score() -> None:
         constraints=[{"metric": "val_id/miou", "teacher": "id", "within": 0.5}],
         pruning={"name": "none"},
     )
-    study = SearchStudy(file, storage)
+    study = SearchStudy(file.search_spec(), storage)
     study.append(TeacherTrained(role="id", metrics={"val_id/miou": 40.0}))
     for score, feasible in ((39.6, True), (39.4, False)):
         ask = study.ask()
@@ -166,7 +168,7 @@ def finished(**settings: Any) -> tuple[InMemoryStorage, SearchStudy]:
 
 def test_a_finished_study_grows_in_trials_epochs_and_space() -> None:
     small = study_file(budget={"trials": 12}, training={"epochs": 4}, pruning={"name": "none"})
-    before = simulate_search(small, TABLE)
+    before = simulate_search(small.search_spec(), TABLE)
     storage = before.study.optuna._storage
     space = {
         **small.model_dump(mode="json", by_alias=True)["space"],
@@ -175,8 +177,8 @@ def test_a_finished_study_grows_in_trials_epochs_and_space() -> None:
     grown = study_file(
         budget={"trials": 24}, training={"epochs": 8}, pruning={"name": "none"}, space=space
     )
-    study = SearchStudy(grown, storage)
-    check_growth(grown, study.launches.all())
+    study = SearchStudy(grown.search_spec(), storage)
+    check_growth(grown.search_spec(), study.launches.all())
     study.begin_launch()
     assert continue_survivors(study) == list(range(12))
     assert continue_survivors(study) == []
@@ -205,7 +207,7 @@ def test_a_finished_study_grows_in_trials_epochs_and_space() -> None:
 def test_a_trial_that_was_begun_keeps_its_values_when_the_space_changes() -> None:
     storage = InMemoryStorage()
     first = study_file(budget={"trials": 1}, workers=1)
-    study = SearchStudy(first, storage)
+    study = SearchStudy(first.search_spec(), storage)
     study.begin_launch()
     begun = study.ask()
     assert begun is not None
@@ -220,8 +222,8 @@ def test_a_trial_that_was_begun_keeps_its_values_when_the_space_changes() -> Non
         space=space,
         distill={"warmup_epochs": 1, "lambda_ood": 9.0},
     )
-    again = SearchStudy(changed, storage)
-    check_growth(changed, again.launches.all())
+    again = SearchStudy(changed.search_spec(), storage)
+    check_growth(changed.search_spec(), again.launches.all())
     again.begin_launch()
     taken_up = again.ask()
     assert taken_up is not None
@@ -239,7 +241,7 @@ def test_a_trial_that_was_cut_off_from_telling_is_ended_by_the_next_launch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage = InMemoryStorage()
-    study = SearchStudy(study_file(workers=1), storage)
+    study = SearchStudy(study_file(workers=1).search_spec(), storage)
     study.begin_launch()
     ask = study.ask()
     assert ask is not None
@@ -249,7 +251,7 @@ def test_a_trial_that_was_cut_off_from_telling_is_ended_by_the_next_launch(
         killed.setattr("tune.compat.tell", lambda *_, **__: pytest.exit("killed"))
         with pytest.raises(pytest.exit.Exception):
             study.complete(ask.number, TABLE.curves[0].at(EPOCHS))
-    again = SearchStudy(study_file(workers=2), storage)
+    again = SearchStudy(study_file(workers=2).search_spec(), storage)
     assert again.views()[0].state == "RUNNING"
     again.begin_launch()
     (ended,) = again.views()
@@ -261,7 +263,9 @@ def test_a_trial_that_was_cut_off_from_telling_is_ended_by_the_next_launch(
 
 
 def test_a_score_that_is_not_finite_is_replayed_as_it_was() -> None:
-    study = SearchStudy(study_file(objectives=["val_id/miou"], workers=1), InMemoryStorage())
+    study = SearchStudy(
+        study_file(objectives=["val_id/miou"], workers=1).search_spec(), InMemoryStorage()
+    )
     study.begin_launch()
     ask = study.ask()
     assert ask is not None
@@ -283,7 +287,7 @@ def test_all_seeds_of_a_complete_trial_are_paid_for() -> None:
     file = study_file(
         budget={"trials": 1}, replicates={"seeds": 3, "race": 1}, prices={"cpu_hour": 3600.0}
     )
-    study = SearchStudy(file, InMemoryStorage())
+    study = SearchStudy(file.search_spec(), InMemoryStorage())
     study.begin_launch()
     ask = study.ask()
     assert ask is not None
@@ -314,7 +318,7 @@ def test_a_change_that_would_falsify_earlier_trials_is_refused(
 ) -> None:
     _, study = finished()
     with pytest.raises(RefKDError, match=message):
-        check_growth(study_file(**change), study.launches.all())
+        check_growth(study_file(**change).search_spec(), study.launches.all())
 
 
 def test_other_bounds_samplers_and_pruners_are_welcome() -> None:
@@ -324,7 +328,7 @@ def test_other_bounds_samplers_and_pruners_are_welcome() -> None:
         "sampler": {"name": "random"},
         "pruning": {"name": "none"},
     }
-    check_growth(study_file(**change), study.launches.all())
+    check_growth(study_file(**change).search_spec(), study.launches.all())
 
 
 def test_other_objectives_are_refused_and_facts_are_bound() -> None:
@@ -332,15 +336,15 @@ def test_other_objectives_are_refused_and_facts_are_bound() -> None:
     study.bind("dataset", "abc")
     with pytest.raises(RefKDError, match="other values of 'dataset'"):
         study.bind("dataset", "def")
-    study.bind("objectives", study.file.objectives)
+    study.bind("objectives", study.spec.objectives)
     with pytest.raises(RefKDError, match="objectives"):
-        SearchStudy(study_file(objectives=["val_id/miou"]), storage)
+        SearchStudy(study_file(objectives=["val_id/miou"]).search_spec(), storage)
 
 
 def test_points_are_tried_first_and_never_enqueued_twice() -> None:
     point = {"distill.lambda_id": 0.1, "distill.lambda_ood": 0.2}
     file = study_file(start_from=[point, point], budget={"trials": 4})
-    study = SearchStudy(file, InMemoryStorage())
+    study = SearchStudy(file.search_spec(), InMemoryStorage())
     for _ in range(3):
         study.begin_launch()
         waiting = study.optuna.get_trials(states=(TrialState.WAITING,))
@@ -360,7 +364,7 @@ def test_points_beyond_the_budget_do_not_take_the_place_of_survivors() -> None:
         "budget": {"trials": 3},
         "pruning": {"name": "none"},
     }
-    small = SearchStudy(study_file(**settings, training={"epochs": 4}), storage)
+    small = SearchStudy(study_file(**settings, training={"epochs": 4}).search_spec(), storage)
     small.begin_launch()
     for _ in range(3):
         ask = small.ask()
@@ -369,13 +373,14 @@ def test_points_beyond_the_budget_do_not_take_the_place_of_survivors() -> None:
             small.record(ask.number, epoch, TABLE.curves[0].at(epoch))
         small.complete(ask.number, TABLE.curves[0].at(4))
     assert small.ask() is None
-    grown = SearchStudy(study_file(**settings, training={"epochs": 6}), storage)
+    grown = SearchStudy(study_file(**settings, training={"epochs": 6}).search_spec(), storage)
     grown.begin_launch()
     assert continue_survivors(grown) == [0, 1, 2]
     asked = [grown.ask() for _ in range(3)]
     assert [ask.continues for ask in asked if ask is not None] == [0, 1, 2]
     larger = SearchStudy(
-        study_file(**{**settings, "budget": {"trials": 5}}, training={"epochs": 6}), storage
+        study_file(**{**settings, "budget": {"trials": 5}}, training={"epochs": 6}).search_spec(),
+        storage,
     )
     larger.begin_launch()
     waiting = larger.optuna.get_trials(states=(TrialState.WAITING,))
@@ -386,10 +391,10 @@ def test_a_trial_that_kills_its_worker_before_every_epoch_is_given_up() -> None:
     storage = InMemoryStorage()
     file = study_file(budget={"trials": 1})
     for _ in range(MAX_STARTS):
-        ask = SearchStudy(file, storage).ask()
+        ask = SearchStudy(file.search_spec(), storage).ask()
         assert ask is not None
         assert ask.number == 0
-    study = SearchStudy(file, storage)
+    study = SearchStudy(file.search_spec(), storage)
     assert study.ask() is None
     (view,) = study.views()
     assert view.state == "FAIL"
@@ -397,7 +402,7 @@ def test_a_trial_that_kills_its_worker_before_every_epoch_is_given_up() -> None:
 
 
 def test_results_that_are_not_finite_fail_with_the_reason() -> None:
-    study = SearchStudy(study_file(), InMemoryStorage())
+    study = SearchStudy(study_file().search_spec(), InMemoryStorage())
     ask = study.ask()
     assert ask is not None
     assert study.complete(ask.number, {"val_id/miou": math.nan, "val_ood/miou": 1.0}) == "FAIL"

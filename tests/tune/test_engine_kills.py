@@ -153,7 +153,7 @@ def test_a_trial_that_was_killed_before_its_values_were_stored_goes_on(
 
 
 def _launched(file: StudyFile, storage: InMemoryStorage) -> SearchStudy:
-    study = SearchStudy(file, storage)
+    study = SearchStudy(file.search_spec(), storage)
     study.begin_launch()
     fill(study)
     return study

@@ -102,7 +102,7 @@ def test_an_event_of_a_trial_is_read_as_it_was_written(event: Event) -> None:
 
 @pytest.mark.parametrize("event", OF_STUDIES, ids=lambda e: type(e).__name__)
 def test_an_event_of_a_study_is_read_as_it_was_written(event: StudyEvent) -> None:
-    study = SearchStudy(study_file(), InMemoryStorage())
+    study = SearchStudy(study_file().search_spec(), InMemoryStorage())
     study.append(event)
     assert study_events(study.optuna.user_attrs, type(event)) == [event]
 
@@ -114,7 +114,7 @@ def test_a_number_that_is_not_finite_is_stored_as_its_name() -> None:
 
 
 def test_events_of_one_kind_come_in_their_order() -> None:
-    study = SearchStudy(study_file(), InMemoryStorage())
+    study = SearchStudy(study_file().search_spec(), InMemoryStorage())
     for number in range(12):
         study.append(TeacherTrained(role="id", digest=str(number)))
         study.append(ChampionsChosen(by="search", champions={}, trials=number))
@@ -128,7 +128,7 @@ def test_events_of_one_kind_come_in_their_order() -> None:
 
 
 def test_an_event_that_happens_again_after_a_kill_is_kept_as_it_was_first_stored() -> None:
-    first = SearchStudy(study_file(), InMemoryStorage())
+    first = SearchStudy(study_file().search_spec(), InMemoryStorage())
     epochs = [
         FinalistEpochEnded(
             trial=0, replicate=1, epoch=n, at=float(n), metrics={"val_id/miou": 1.0}
@@ -136,7 +136,7 @@ def test_an_event_that_happens_again_after_a_kill_is_kept_as_it_was_first_stored
         for n in (1, 2)
     ]
     first.append(epochs[0])
-    again = SearchStudy(first.file, first.optuna._storage)
+    again = SearchStudy(first.spec, first.optuna._storage)
     for event in (replace(epochs[0], at=9.0), epochs[1]):
         again.append(event)
     held = again.optuna.user_attrs
@@ -147,7 +147,7 @@ def test_an_event_that_happens_again_after_a_kill_is_kept_as_it_was_first_stored
 def test_an_event_is_stored_without_reading_those_before_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    study = SearchStudy(study_file(), InMemoryStorage())
+    study = SearchStudy(study_file().search_spec(), InMemoryStorage())
     with monkeypatch.context() as unreadable:
         unreadable.setattr(InMemoryStorage, "get_study_user_attrs", lambda *_: pytest.fail("read"))
         for digest in ("a", "b"):
@@ -225,7 +225,7 @@ def test_a_study_of_another_schema_is_refused(study: SmallStudy, schema: int) ->
     before = stored()
     with (
         pytest.raises(NoStudyError, match=f"stored in version {schema}"),
-        lease(study.url, study.file.name, objectives=2),
+        lease(study.url, study.file.name, signs=[1.0, 1.0]),
     ):
         pytest.fail("a driver took it over")
     assert stored() == before, "a study that is refused is left alone"

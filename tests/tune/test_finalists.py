@@ -194,7 +194,7 @@ def test_the_seed_is_that_of_the_search_also_where_teachers_have_their_own(
 
 
 def test_nobody_else_may_be_at_work(study: EndedStudy, fake: FakeTrainer) -> None:
-    with lease(study.url, "ended", objectives=2), pytest.raises(LeaseError):
+    with lease(study.url, "ended", signs=[1.0, 1.0]), pytest.raises(LeaseError):
         run(study, fake)
     assert fake.trained == []
 

@@ -39,14 +39,14 @@ SPACE: dict[str, Any] = {
 
 def begun(storage: Any = None, **changes: Any) -> SearchStudy:
     file = study_file(**{"space": SPACE, "budget": {"trials": 8}, **changes})
-    study = SearchStudy(file, storage or InMemoryStorage())
+    study = SearchStudy(file.search_spec(), storage or InMemoryStorage())
     study.begin_launch()
     return study
 
 
 def other(study: SearchStudy) -> optuna.Study:
     """Return the study as another program opens it."""
-    return optuna.load_study(study_name=study.file.name, storage=study._storage)
+    return optuna.load_study(study_name=study.spec.name, storage=study._storage)
 
 
 def search(study: SearchStudy, meanwhile: Callable[[int], None] = lambda asked: None) -> None:
@@ -73,7 +73,7 @@ def search(study: SearchStudy, meanwhile: Callable[[int], None] = lambda asked: 
 
 
 def summary(study: SearchStudy) -> Summary:
-    budget = {"trials": study.file.budget.trials}
+    budget = {"trials": study.spec.budget.trials}
     return summarise("engine", study.views(), {"objectives": ["a", "b"], "budget": budget})
 
 
@@ -276,7 +276,7 @@ SAMPLERS: list[dict[str, Any]] = [
 def test_what_a_foreign_trial_holds_changes_no_decision(changes: dict[str, Any]) -> None:
     def searched(score: float, distributions: dict[str, Any]) -> SearchStudy:
         study = begun(**changes, budget={"trials": 14})
-        values = [score] * len(study.file.objectives)
+        values = [score] * len(study.spec.objectives)
         params = {k: d.to_external_repr(1) for k, d in distributions.items()}
 
         def meanwhile(asked: int) -> None:
@@ -311,7 +311,7 @@ def test_a_search_goes_on_without_a_trial_that_another_program_ends(
     def meanwhile(asked: int) -> None:
         running = [v.number for v in study.views() if v.state == "RUNNING" and v.epoch]
         if asked in (3, 6) and running:
-            values = [99.0] * len(study.file.objectives) if state == TrialState.COMPLETE else None
+            values = [99.0] * len(study.spec.objectives) if state == TrialState.COMPLETE else None
             other(study).tell(running[-1], values, state)
             lost.append(running[-1])
 
@@ -407,7 +407,7 @@ def test_any_enqueued_point_is_tried_or_refused(point: dict[str, Any]) -> None:
 
 def test_on_a_real_storage_as_in_memory(storage_url: str) -> None:
     study = begun(storage_url)
-    name, url = study.file.name, storage_url
+    name, url = study.spec.name, storage_url
     stranger = optuna.load_study(study_name=name, storage=study._storage)
     for point, _ in UNFIT[:3] + UNFIT[7:12]:
         stranger.enqueue_trial(point)

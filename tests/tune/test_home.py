@@ -29,7 +29,7 @@ from tune.tracking.target import Target, experiment_name
 
 def settled(study: SmallStudy) -> str | None:
     opened = study.open()
-    found = settle(opened)
+    found = settle(opened, study.file)
     close_storage(opened.optuna._storage)
     return None if found is None else str(found)
 

@@ -213,7 +213,7 @@ def test_values_that_no_student_has_together_fail_their_trial_alone(
             "pruning": {"name": "none"},
         }
     )
-    study = SearchStudy(file, InMemoryStorage())
+    study = SearchStudy(file.search_spec(), InMemoryStorage())
     for hidden in (10, 12):
         study.enqueue({"backbone.hidden": hidden, "backbone.heads": 3})
     source = SearchJobs(StudyJobs(file, tiny_dataset), study, Reporter())

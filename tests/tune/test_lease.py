@@ -27,7 +27,7 @@ STUDY = "quick"
 HOLD = """
 import sys, time
 from tune.study.lease import lease
-with lease(sys.argv[1], sys.argv[2], objectives=2, renewal=0.2):
+with lease(sys.argv[1], sys.argv[2], signs=[1.0, 1.0], renewal=0.2):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -35,7 +35,7 @@ TRY = """
 import sys
 from tune.study.lease import LeaseError, lease
 try:
-    with lease(sys.argv[1], sys.argv[2], objectives=2):
+    with lease(sys.argv[1], sys.argv[2], signs=[1.0, 1.0]):
         print("held")
 except LeaseError as error:
     sys.exit(str(error))
@@ -115,7 +115,7 @@ def test_a_second_driver_is_refused_and_nothing_changes(storage_url: str) -> Non
         assert f"study 'quick' is being searched by process {first.pid} of" in second.stderr
         assert f"on {socket.gethostname()} since 20" in second.stderr
         with pytest.raises(LeaseError, match=f"process {first.pid} "):  # noqa: SIM117
-            with lease(storage_url, STUDY, objectives=2):
+            with lease(storage_url, STUDY, signs=[1.0, 1.0]):
                 pytest.fail("two drivers")
         assert content(storage_url) == before
 
@@ -125,7 +125,7 @@ def test_a_killed_driver_is_followed_at_once(storage_url: str) -> None:
         first.kill()
         first.wait()
         assert holder(storage_url) is not None, "it had no time to say goodbye"
-        with lease(storage_url, STUDY, objectives=2) as mine:
+        with lease(storage_url, STUDY, signs=[1.0, 1.0]) as mine:
             assert holder(storage_url) == mine
     assert holder(storage_url) is None
 
@@ -136,7 +136,7 @@ def test_a_paused_driver_is_not_dead(storage_url: str) -> None:
         time.sleep(0.5)
         with (
             pytest.raises(LeaseError, match=f"process {first.pid} "),
-            lease(storage_url, STUDY, objectives=2, expiry=0.1),
+            lease(storage_url, STUDY, signs=[1.0, 1.0], expiry=0.1),
         ):
             pytest.fail("two drivers")
 
@@ -158,7 +158,7 @@ def test_two_spellings_of_one_file_are_one_storage(
 
 
 def test_the_study_is_made_and_left_as_the_search_expects_it(storage_url: str) -> None:
-    with lease(storage_url, STUDY, objectives=3):
+    with lease(storage_url, STUDY, signs=[1.0, 1.0, 1.0]):
         pass
     with opened(storage_url) as made:
         assert [d.name for d in made.directions] == ["MAXIMIZE"] * 3
@@ -166,7 +166,7 @@ def test_the_study_is_made_and_left_as_the_search_expects_it(storage_url: str) -
 
 
 def test_it_is_renewed(storage_url: str) -> None:
-    with lease(storage_url, STUDY, objectives=2, renewal=0.05) as mine:
+    with lease(storage_url, STUDY, signs=[1.0, 1.0], renewal=0.05) as mine:
         deadline = time.monotonic() + 300
         while (found := holder(storage_url)) == mine and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -190,13 +190,13 @@ def test_a_driver_elsewhere_is_dead_once_it_is_silent(
     url = f"journal:{tmp_path / 'shared.journal'}"
     leave(url, elsewhere(**changes))
     if free:
-        with lease(url, STUDY, objectives=2, renewal=0.05) as mine:
+        with lease(url, STUDY, signs=[1.0, 1.0], renewal=0.05) as mine:
             assert holder(url) == mine
         return
     before = content(url)
     with (
         pytest.raises(LeaseError, match="of ann on other-machine"),
-        lease(url, STUDY, objectives=2),
+        lease(url, STUDY, signs=[1.0, 1.0]),
     ):
         pytest.fail("two drivers")
     assert content(url) == before
@@ -219,7 +219,7 @@ def test_a_driver_elsewhere_that_is_at_work_is_noticed_however_far_its_clock_is_
     monkeypatch.setattr("tune.study.lease.time.sleep", meanwhile)
     with (
         pytest.raises(LeaseError, match="ann"),
-        lease(url, STUDY, objectives=2, renewal=1.0),
+        lease(url, STUDY, signs=[1.0, 1.0], renewal=1.0),
     ):
         pytest.fail("two drivers")
 
@@ -252,7 +252,7 @@ def test_a_lost_lease_interrupts_the_driver(tmp_path: Path) -> None:
     url = f"journal:{tmp_path / 'shared.journal'}"
     with (  # noqa: PT012
         pytest.raises(LeaseError, match="ann"),
-        lease(url, STUDY, objectives=2, renewal=0.05),
+        lease(url, STUDY, signs=[1.0, 1.0], renewal=0.05),
     ):
         leave(url, elsewhere())
         with pytest.raises(KeyboardInterrupt):
@@ -269,8 +269,8 @@ def test_a_driver_that_stood_still_writes_nothing_in_the_next_ones_lease(
     """It looks before its first write: the thread of its lease may wake up later."""
     url, file = f"journal:{tmp_path / 'shared.journal'}", study_file(name=STUDY)
     with pytest.raises(LeaseError, match="is being searched by"):  # noqa: PT012, SIM117
-        with lease(url, STUDY, objectives=2, renewal=1000):
-            study = SearchStudy(file, url)
+        with lease(url, STUDY, signs=[1.0, 1.0], renewal=1000):
+            study = SearchStudy(file.search_spec(), url)
             study.begin_launch()
             ask = study.ask()
             assert ask is not None
@@ -298,7 +298,7 @@ def test_a_renewal_that_fails_is_told_and_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "shared.journal"
-    with lease(f"journal:{path}", STUDY, objectives=2, renewal=0.05) as mine:
+    with lease(f"journal:{path}", STUDY, signs=[1.0, 1.0], renewal=0.05) as mine:
         path.rename(tmp_path / "away")
         deadline = time.monotonic() + 300
         while "could not be renewed" not in caplog.text and time.monotonic() < deadline:
@@ -322,11 +322,11 @@ def test_a_file_system_without_locks_leaves_it_to_the_heartbeat(
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     url = f"journal:{tmp_path / 'shared.journal'}"
-    with lease(url, STUDY, objectives=2) as mine:
+    with lease(url, STUDY, signs=[1.0, 1.0]) as mine:
         assert holder(url) == mine
     with (
         driver(url),
         pytest.raises(LeaseError, match="being searched"),
-        lease(url, STUDY, objectives=2),
+        lease(url, STUDY, signs=[1.0, 1.0]),
     ):
         pytest.fail("two drivers")

@@ -43,7 +43,7 @@ def test_a_lost_connection_is_made_again(postgres_url: str) -> None:
 def test_a_dead_writers_journal_is_settled(tmp_path: Path) -> None:
     path = tmp_path / "study.journal"
     url = f"journal:{path}"
-    with lease(url, STUDY, objectives=2):
+    with lease(url, STUDY, signs=[1.0, 1.0]):
         pass
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"op_code": 2, "stu')
@@ -53,7 +53,7 @@ def test_a_dead_writers_journal_is_settled(tmp_path: Path) -> None:
     assert time.monotonic() - begun > STALE
     assert path.read_bytes() == whole
     assert [p.name for p in tmp_path.iterdir() if ".lock" in p.name] == []
-    with lease(url, STUDY, objectives=2) as mine:
+    with lease(url, STUDY, signs=[1.0, 1.0]) as mine:
         assert mine.process == os.getpid()
 
 

@@ -146,7 +146,7 @@ def test_a_network_and_a_plan(ended: EndedStudy, tiny_dataset: Dataset, tmp_path
 def test_a_lease_of_who_ignores_interrupts(tmp_path: Path, handler: signal.Handlers) -> None:
     before = signal.signal(signal.SIGINT, handler)
     try:
-        with traceless(), lease(f"sqlite:///{tmp_path / 'study.db'}", "a", objectives=1):
+        with traceless(), lease(f"sqlite:///{tmp_path / 'study.db'}", "a", signs=[1.0]):
             assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)

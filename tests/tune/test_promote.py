@@ -96,7 +96,7 @@ def test_an_alias_moved_while_a_driver_is_at_work_is_stored_beside_its_order(
     study: EndedStudy, mlflow_store: str
 ) -> None:
     give(study, 1, alias="best-id")
-    with lease(study.url, study.file.name, objectives=2):
+    with lease(study.url, study.file.name, signs=[1.0, 1.0]):
         give(study, 2, alias="best-id")
     give(study, 0, alias="best-ood")
     moves = aliases_of(study.attributes())

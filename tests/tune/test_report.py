@@ -164,7 +164,7 @@ def test_intervals_belong_to_the_champions_they_were_made_for(
         assert MEANING in shown
 
     study.change(budget={"trials": 5})
-    grown = SearchStudy(open_snapshot(study.path).file, study.url)
+    grown = SearchStudy(open_snapshot(study.path).file.search_spec(), study.url)
     ask = grown.ask()
     assert ask is not None
     for epoch in (1, 2):
@@ -247,7 +247,7 @@ def test_students_of_the_search_on_test_are_marked(study: EndedStudy) -> None:
 def test_trials_after_a_look_are_marked(study: EndedStudy, tiny_dataset: Dataset) -> None:
     evaluate_final(study.path)
     study.change(budget={"trials": 5})
-    grown = SearchStudy(open_snapshot(study.path).file, study.url)
+    grown = SearchStudy(open_snapshot(study.path).file.search_spec(), study.url)
     ask = grown.ask()
     assert ask is not None
     grown.record(ask.number, 1, scored(1.0, 1.0))
@@ -278,11 +278,11 @@ def test_the_study_is_only_read(study: EndedStudy) -> None:
 
 def test_what_pruning_saved_adds_up(tmp_path: Path, study: EndedStudy) -> None:
     url = f"sqlite:///{tmp_path / 'filled.db'}"
-    filled = SearchStudy(study_file(name="shown", budget={"trials": 12}), url)
+    filled = SearchStudy(study_file(name="shown", budget={"trials": 12}).search_spec(), url)
     fill(filled)
     views = filled.views()
     facts = dataclasses.replace(
-        open_snapshot(study.path), trials=views, attributes={"epochs": filled.file.training.epochs}
+        open_snapshot(study.path), trials=views, attributes={"epochs": filled.spec.epochs}
     )
     figure = pruning(facts)
     run = sum(int(row[2]) for row in figure.tables[0].rows)
@@ -290,7 +290,7 @@ def test_what_pruning_saved_adds_up(tmp_path: Path, study: EndedStudy) -> None:
     pruned = [v for v in views if v.state == "PRUNED"]
     assert pruned
     assert run == sum(v.epoch for v in views)
-    assert saved == sum(filled.file.training.epochs - v.epoch for v in pruned)
+    assert saved == sum(filled.spec.epochs - v.epoch for v in pruned)
     assert f"{saved} saved" in figure.text
 
 
@@ -311,7 +311,7 @@ def test_queries_are_chosen_by_the_rule(overlaps: list[tuple[float, float, float
 
 
 def test_a_driver_at_work_is_named(study: EndedStudy) -> None:
-    with lease(study.url, study.file.name, objectives=2):
+    with lease(study.url, study.file.name, signs=[1.0, 1.0]):
         facts = open_snapshot(study.path)
         content = compose(facts)
     assert content.state == "search ended"

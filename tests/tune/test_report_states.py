@@ -66,7 +66,7 @@ def test_a_study_that_was_not_begun_is_an_error(begun: Path) -> None:
 
 
 def test_a_study_without_a_trial(begun: Path) -> None:
-    SearchStudy(load_study_file(begun), url(begun))
+    SearchStudy(load_study_file(begun).search_spec(), url(begun))
     page = check(begun)
     assert "Nothing can be said: no trial has begun." in page.words
     assert drawn(begun) == set()
@@ -74,11 +74,11 @@ def test_a_study_without_a_trial(begun: Path) -> None:
 
 
 def test_three_workers_in_their_first_epochs(begun: Path) -> None:
-    study = SearchStudy(load_study_file(begun), url(begun))
+    study = SearchStudy(load_study_file(begun).search_spec(), url(begun))
     for number in range(3):
         assert study.ask() is not None
         study.record(number, 1, scored(10.0 + number, 5.0))
-    with lease(url(begun), "begun", objectives=2):
+    with lease(url(begun), "begun", signs=[1.0, 1.0]):
         content = compose(open_snapshot(begun))
     assert content.state == "searching"
     assert content.headline.text == (
@@ -90,7 +90,7 @@ def test_three_workers_in_their_first_epochs(begun: Path) -> None:
 
 
 def test_a_study_whose_trials_all_failed(begun: Path) -> None:
-    study = SearchStudy(load_study_file(begun), url(begun))
+    study = SearchStudy(load_study_file(begun).search_spec(), url(begun))
     while (ask := study.ask()) is not None:
         study.fail(ask.number, "the loss is <not> finite")
     page = check(begun)
@@ -144,7 +144,7 @@ def test_a_range_that_grew_and_a_value_that_depends_on_another(
     check(study.path)
     wider = {**space, "distill.lambda_id": {"float": [0.01, 2.0]}}
     study.change(space=wider, budget={"trials": 6})
-    grown = SearchStudy(load_study_file(study.path), study.url)
+    grown = SearchStudy(load_study_file(study.path).search_spec(), study.url)
     while (ask := grown.ask()) is not None:
         for epoch in (1, 2):
             grown.record(ask.number, epoch, scored(30.0 + ask.number, 20.0))

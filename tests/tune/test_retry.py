@@ -29,8 +29,10 @@ FAILED = [3, 7]
 
 
 def launched(storage: Any, **changes: Any) -> SearchStudy:
-    study = SearchStudy(study_file(**{"budget": {"trials": TRIALS}, **changes}), storage)
-    study.note("budget", study.file.budget.model_dump(mode="json"))
+    study = SearchStudy(
+        study_file(**{"budget": {"trials": TRIALS}, **changes}).search_spec(), storage
+    )
+    study.note("budget", study.spec.budget.model_dump(mode="json"))
     study.begin_launch()
     carry_out(study)
     return study
@@ -49,7 +51,7 @@ def trained(study: SearchStudy, **changes: Any) -> SearchStudy:
     again = launched(study._storage, **changes)
     while (ask := again.ask()) is not None:
         curve = TABLE.nearest(ask.values)
-        epochs = range(1, again.file.training.epochs + 1)
+        epochs = range(1, again.spec.epochs + 1)
         if any(again.record(ask.number, n, curve.at(n)) == "stop" for n in epochs):
             again.prune(ask.number)
         else:

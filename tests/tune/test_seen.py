@@ -21,10 +21,10 @@ def test_a_driver_sees_every_write_in_the_storage(
     storage_url: str, pruning: dict[str, str]
 ) -> None:
     file = study_file(budget={"trials": 8}, pruning=pruning)
-    driver = SearchStudy(file, storage_url)
+    driver = SearchStudy(file.search_spec(), storage_url)
     driver.begin_launch()
     driver.enqueue({"distill.lambda_id": 0.5, "distill.lambda_ood": 0.5})
-    other = SearchStudy(file, open_storage(storage_url))
+    other = SearchStudy(file.search_spec(), open_storage(storage_url))
     while (ask := driver.ask()) is not None:
         compare(driver, other)
         first = driver.views()[ask.number].epoch + 1
@@ -50,7 +50,7 @@ def test_a_driver_sees_every_write_in_the_storage(
 
 
 def test_a_trial_that_has_not_changed_is_not_read_again() -> None:
-    driver = SearchStudy(study_file(), InMemoryStorage())
+    driver = SearchStudy(study_file().search_spec(), InMemoryStorage())
     driver.begin_launch()
     first, second = driver.begin().number, driver.begin().number
     before = driver.views()

@@ -72,10 +72,10 @@ def small(folder: Path, **changes: object) -> StudyFile:
 
 
 def begin(folder: Path, storage: str) -> SearchStudy:
-    study = SearchStudy(small(folder), storage)
-    study.bind("objectives", study.file.objectives)
-    study.note("epochs", study.file.training.epochs)
-    study.note("budget", study.file.budget.model_dump(mode="json"))
+    study = SearchStudy(small(folder).search_spec(), storage)
+    study.bind("objectives", study.spec.objectives)
+    study.note("epochs", study.spec.epochs)
+    study.note("budget", study.spec.budget.model_dump(mode="json"))
     study.begin_launch()
     return study
 
@@ -83,9 +83,9 @@ def begin(folder: Path, storage: str) -> SearchStudy:
 def finish(study: SearchStudy) -> None:
     while (ask := study.ask()) is not None:
         curve = TABLE.nearest(ask.values)
-        for epoch in range(1, study.file.training.epochs + 1):
+        for epoch in range(1, study.spec.epochs + 1):
             study.record(ask.number, epoch, curve.at(epoch))
-        study.complete(ask.number, curve.at(study.file.training.epochs))
+        study.complete(ask.number, curve.at(study.spec.epochs))
 
 
 @pytest.mark.parametrize("kind", ["sqlite:///{}/study.db", "journal:{}/study.journal"])
@@ -93,7 +93,7 @@ def test_a_search_is_followed_from_its_beginning_to_its_end(tmp_path: Path, kind
     url = kind.format(tmp_path)
     study = begin(tmp_path, url)
     assert open_snapshot(url).state == StudyState.PAUSED
-    with lease(url, "small", objectives=2):
+    with lease(url, "small", signs=[1.0, 1.0]):
         seen = open_snapshot(url)
         assert (seen.state, seen.trials_left) == (StudyState.SEARCHING, 2)
         held = dict(seen.attributes[DRIVER])
@@ -215,7 +215,7 @@ def test_where_no_study_is_the_error_says_what_to_name(tmp_path: Path) -> None:
         with pytest.raises(NoStudyError, match=message):
             open_snapshot(where)
     for name in ("a", "b"):
-        SearchStudy(study_file(name=name), url)
+        SearchStudy(study_file(name=name).search_spec(), url)
     for where in (url, f"{url}#c"):
         with pytest.raises(NoStudyError, match="holds the studies a, b; name one as URL#NAME"):
             open_snapshot(where)

@@ -135,7 +135,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (
         space(training__batch_size={"int": [8, 64], "step": 0}),
         "space.training.batch_size.step",
-        "greater than or equal to 1, not 0",
+        "greater than 0, not 0",
     ),
     ({"budget": {"money": 5}}, "budget.money", "give prices.cpu_hour"),
     ({"budget": {"money": 5}, "prices": {"gpu_hour": 2}}, "budget.money", "give prices.cpu_hour"),

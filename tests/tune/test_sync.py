@@ -154,7 +154,7 @@ def test_what_a_server_fails_on_for_a_while_is_sent_by_the_next_call(
 def test_a_driver_at_work_is_left_alone(study: SmallStudy, mlflow_store: str) -> None:
     with (
         server_at(study, mlflow_store),
-        lease(study.url, study.file.name, objectives=2),
+        lease(study.url, study.file.name, signs=[1.0, 1.0]),
         pytest.raises(LeaseError, match="process"),
     ):
         sync(study.path)

@@ -132,7 +132,7 @@ def test_a_trial_keeps_the_parameters_of_the_launch_it_was_asked_in(
     """What a later launch fixes or searches changes nothing about the runs that are there."""
     url = f"sqlite:///{tmp_path / 'study.db'}"
     small = recorded_file(tmp_path, mlflow_store)
-    study = SearchStudy(small, url)
+    study = SearchStudy(small.search_spec(), url)
     study.begin_launch(environment())
     asked = study.ask()
     assert asked is not None
@@ -150,14 +150,14 @@ def test_a_trial_keeps_the_parameters_of_the_launch_it_was_asked_in(
         "distill.kd_temperature": {"float": [0.5, 4.0]},
     }
     grown = recorded_file(tmp_path, mlflow_store, space=space)
-    SearchStudy(grown, url).begin_launch(environment())
+    SearchStudy(grown.search_spec(), url).begin_launch(environment())
     assert begun(grown) == before
     assert "distill.kd_temperature" in before.params
 
 
 def test_only_what_has_changed_is_news(tmp_path: Path, mlflow_store: str) -> None:
     file = recorded_file(tmp_path, mlflow_store, workers=2)
-    study = SearchStudy(file, f"sqlite:///{tmp_path / 'study.db'}")
+    study = SearchStudy(file.search_spec(), f"sqlite:///{tmp_path / 'study.db'}")
     study.begin_launch(environment())
     source = StudySource(file, study.apart(), at_work=lambda: True)
     assert [one.run for one in source.news()] == ["study"]
@@ -176,7 +176,7 @@ def test_only_what_has_changed_is_news(tmp_path: Path, mlflow_store: str) -> Non
 
 def test_whoever_took_a_study_over_sends_the_rest(tmp_path: Path, mlflow_store: str) -> None:
     file = recorded_file(tmp_path, mlflow_store, workers=2)
-    study = SearchStudy(file, f"sqlite:///{tmp_path / 'study.db'}")
+    study = SearchStudy(file.search_spec(), f"sqlite:///{tmp_path / 'study.db'}")
     study.begin_launch(environment())
     mine, other = Driver.me(), replace(Driver.me(), launch="other")
     source = StudySource(file, study.apart(), at_work=lambda: True, holder=mine)
@@ -205,7 +205,7 @@ def test_a_driver_that_ends_while_its_study_is_read_leaves_a_finished_run(
     tmp_path: Path, mlflow_store: str
 ) -> None:
     file = recorded_file(tmp_path, mlflow_store, budget={"trials": 1})
-    study = SearchStudy(file, f"sqlite:///{tmp_path / 'study.db'}")
+    study = SearchStudy(file.search_spec(), f"sqlite:///{tmp_path / 'study.db'}")
     study.begin_launch(environment())
     asked = study.ask()
     assert asked is not None

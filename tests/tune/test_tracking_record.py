@@ -53,7 +53,7 @@ def launch(file: StudyFile, tmp_path: Path) -> Launch:
     """Open the study as a launch does."""
 
     def opened() -> SearchStudy:
-        study = SearchStudy(file, f"sqlite:///{tmp_path / 'study.db'}")
+        study = SearchStudy(file.search_spec(), f"sqlite:///{tmp_path / 'study.db'}")
         study.begin_launch(environment())
         return study
 

@@ -30,7 +30,7 @@ from tune.study.storage import open_storage
 @pytest.fixture
 def study(tmp_path: Path) -> SearchStudy:
     file = study_file(name="seen", budget={"trials": 4}, pruning={"name": "none"})
-    return SearchStudy(file, f"sqlite:///{tmp_path / 'study.db'}")
+    return SearchStudy(file.search_spec(), f"sqlite:///{tmp_path / 'study.db'}")
 
 
 def step(study: SearchStudy, *, epochs: int | None = None) -> None:
@@ -38,7 +38,7 @@ def step(study: SearchStudy, *, epochs: int | None = None) -> None:
     ask = study.ask()
     assert ask is not None
     curve = TABLE.nearest(ask.values)
-    last = study.file.training.epochs
+    last = study.spec.epochs
     for epoch in range(1, (epochs or last) + 1):
         study.record(ask.number, epoch, curve.at(epoch))
     if epochs is None:
@@ -47,9 +47,9 @@ def step(study: SearchStudy, *, epochs: int | None = None) -> None:
 
 def begun(study: SearchStudy) -> SearchStudy:
     study.begin_launch()
-    study.bind("objectives", study.file.objectives)
-    study.note("epochs", study.file.training.epochs)
-    study.note("budget", study.file.budget.model_dump(mode="json"))
+    study.bind("objectives", study.spec.objectives)
+    study.note("epochs", study.spec.epochs)
+    study.note("budget", study.spec.budget.model_dump(mode="json"))
     return study
 
 
@@ -82,7 +82,7 @@ def test_it_follows_a_search_and_ends_with_it(
     begun(study)
     console, seen = screen(terminal=terminal), list[str]()
     with ExitStack() as held:
-        driver = held.enter_context(lease(url(study, tmp_path), "seen", objectives=2))
+        driver = held.enter_context(lease(url(study, tmp_path), "seen", signs=[1.0, 1.0]))
 
         def pass_time(seconds: float) -> None:
             seen.append(seen_in(tmp_path).phase)
@@ -116,7 +116,7 @@ def test_a_search_that_nobody_drives_is_called_stopped(study: SearchStudy, tmp_p
     console = screen(terminal=True)
     console.print(draw(status))
     assert "nobody is at work and trials are left: run `refkd search`" in text(console)
-    assert f"2/{study.file.training.epochs}" in text(console)
+    assert f"2/{study.spec.epochs}" in text(console)
 
 
 def test_a_look_writes_nothing(study: SearchStudy, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_once_serves_scripts(ended: Path) -> None:
 
 def test_it_looks_while_a_driver_holds_the_lease(ended: Path) -> None:
     path = ended.parent / "runs" / "studies" / "ended" / "study.db"
-    with lease(f"sqlite:///{path}", "ended", objectives=2):
+    with lease(f"sqlite:///{path}", "ended", signs=[1.0, 1.0]):
         found = json.loads(run(ended, "--once", "--json").stdout)
         assert found["driver"].startswith("process ")
         assert open_storage(f"sqlite:///{path}").get_all_studies()

@@ -67,7 +67,7 @@ class _Rebuilt:
 
     def _enter(self, launch: Launch) -> SearchStudy:
         """Take up the space, sampler and pruning of a launch."""
-        study = SearchStudy(launch.study_file(), self._storage)
+        study = SearchStudy(launch.spec, self._storage)
         study.launches.number = launch.number
         if self._study is not None:
             study.take_over(self._study)

@@ -10,12 +10,12 @@ from pydantic import Field, model_validator
 from refkd.config import Settings
 
 if TYPE_CHECKING:
-    from tune.config.study_file import StudyFile
+    from tune.config.search_spec import SearchSettings
 
 SMALLEST = 0.0001
 """The smallest share of a resource that Ray counts."""
-Bounded: TypeAlias = "Limits | StudyFile"
-"""What has limits: a study file, or the limits of one alone."""
+Bounded: TypeAlias = "Limits | SearchSettings"
+"""What has limits: a search, or the limits of one alone."""
 
 
 class Budget(Settings):

@@ -10,6 +10,10 @@ from pydantic import ConfigDict, Field, model_validator
 from refkd.config import Settings
 from refkd.urls import Url
 
+Objective = Annotated[
+    str,
+    Field(pattern=r"^(val_(id|ood)/(miou|d?r1_iou0\.[13579])|cost/(cpu|wall)_seconds)$"),
+]
 Metric = Annotated[str, Field(pattern=r"^val_(id|ood)/(miou|d?r1_iou0\.[13579])$")]
 
 

@@ -37,8 +37,8 @@ class Dimension(Settings):
     """The values to choose from."""
     log: bool = False
     """Whether the range is searched by its logarithm; its lowest value must be above 0."""
-    step: int = Field(default=1, ge=1)
-    """Distance between whole numbers."""
+    step: int | float | None = Field(default=None, gt=0)
+    """Distance between the values of a range without log; 1 for whole numbers, else any."""
     when: dict[str, Value | list[Value]] = Field(default_factory=dict)
     """Conditions, key to value or values: where one fails, the key keeps its fixed value."""
 
@@ -54,9 +54,20 @@ class Dimension(Settings):
             raise ValueError("log: true needs a range of numbers above 0")
         if any(wanted == [] for wanted in self.when.values()):
             raise ValueError("when: an empty list never holds; give the values, or remove the key")
-        if self.step != 1 and (not self.int_range or self.log):
-            raise ValueError("step goes with int ranges without log alone")
+        if self.step is not None and (not bounds or self.log):
+            raise ValueError("step goes with ranges of numbers without log alone")
+        if self.int_range and not isinstance(self.step, int | None):
+            raise ValueError(f"step={self.step:g}: whole numbers have a whole distance")
+        if self.float_range and self.misfit(self.float_range[1]) is not None:
+            raise ValueError(
+                f"{list(self.float_range)} is no whole number of steps of {self.step}"
+            )
         return self
+
+    @property
+    def whole_step(self) -> int:
+        """The distance between whole numbers."""
+        return int(self.step or 1)
 
     @property
     def label(self) -> str:
@@ -69,13 +80,13 @@ class Dimension(Settings):
         if self.int_range is None:
             return list(self.choice or self.float_range or ())
         low, high = self.int_range
-        return [low, high - (high - low) % self.step]
+        return [low, high - (high - low) % self.whole_step]
 
     def tried(self) -> list[Value]:
         """Return the values that are combined with others: examples, and whole numbers between."""
         if self.int_range is None:
             return self.examples()
-        every = range(self.int_range[0], self.int_range[1] + 1, self.step)
+        every = range(self.int_range[0], self.int_range[1] + 1, self.whole_step)
         return [*every[:: max(1, len(every) // TRIED)], every[-1]]
 
     def contains(self, value: object) -> bool:
@@ -102,8 +113,12 @@ class Dimension(Settings):
         low, high = self.float_range or self.int_range or (0, 0)
         if not low <= value <= high:
             return f"is outside [{low}, {high}]"
-        if self.int_range and (value - low) % self.step:
-            return f"is none of {low}, {low + self.step}, …, {high - (high - low) % self.step}"
+        step = self.whole_step if self.int_range else self.step
+        if step is None:
+            return None
+        steps, last = round((value - low) / step), low + (high - low) // step * step
+        if abs(low + steps * step - value) > 1e-8 * step or low + steps * step > high:
+            return f"is none of {low:g}, {low + step:g}, …, {last:g}"
         return None
 
     def conditions(self) -> Values:
@@ -126,17 +141,17 @@ class Dimension(Settings):
         )
 
         if self.float_range:
-            return FloatDistribution(*self.float_range, log=self.log)
+            return FloatDistribution(*self.float_range, log=self.log, step=self.step)
         if self.int_range:
-            return IntDistribution(*self.int_range, log=self.log, step=self.step)
+            return IntDistribution(*self.int_range, log=self.log, step=self.whole_step)
         return CategoricalDistribution(self.choice or [])
 
     def suggest(self, name: str, trial: Trial) -> Value:
         """Draw a value from an Optuna trial."""
         if self.float_range:
-            return trial.suggest_float(name, *self.float_range, log=self.log)
+            return trial.suggest_float(name, *self.float_range, log=self.log, step=self.step)
         if self.int_range:
-            return trial.suggest_int(name, *self.int_range, step=self.step, log=self.log)
+            return trial.suggest_int(name, *self.int_range, step=self.whole_step, log=self.log)
         return trial.suggest_categorical(name, self.choice or [])
 
 

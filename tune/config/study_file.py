@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from refkd.config import Settings
 from refkd.data.local_copy import folder_or_address
 from refkd.data.simulate import SimulationConfig
 from refkd.distill.config import DistillConfig
@@ -21,17 +20,10 @@ from refkd.training.teacher import TeacherConfig
 from refkd.urls import Url
 from tune.config.faults import at, faults_of, keys_of, wanted
 from tune.config.keys import MisplacedError, check_keys, nearest, put
-from tune.config.limits import Budget, Prices, Replicates, Resources
+from tune.config.search_spec import SearchSettings, SearchSpec
 from tune.config.sense import senseless
-from tune.config.settings import (
-    Constraint,
-    Metric,
-    Pruning,
-    Sampler,
-    Tracking,
-    WarmStart,
-)
-from tune.config.space import Dimension, Value, Values, flat, lowest, misfit
+from tune.config.settings import Objective, Tracking, WarmStart
+from tune.config.space import Value, Values, flat, lowest, misfit
 from tune.config.teachers import Teachers, TeacherSpec
 from tune.config.tuning import check_tuning, first_message
 from tune.config.yaml_file import read_yaml
@@ -61,7 +53,7 @@ class StudyFileError(RefKDError):
     """A study file with a wrong key, type or range; every line of the message is one."""
 
 
-class StudyFile(Settings):
+class StudyFile(SearchSettings):
     """One study, as written in YAML; paths are relative to where the command is run.
 
     >>> study = StudyFile(
@@ -74,8 +66,6 @@ class StudyFile(Settings):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
-    """The study's name: letters, digits, _ and -."""
     dataset: Place
     """A prepared dataset: the folder that `refkd data prepare` or `simulate` wrote, or its address
     such as `s3://bucket/charades`, of which each machine makes one copy."""
@@ -91,36 +81,15 @@ class StudyFile(Settings):
     """Fixed training settings; keys in the space win over them."""
     distill: DistillConfig = DistillConfig()
     """Fixed settings of the method; keys in the space win over them."""
-    space: dict[str, Dimension] = Field(min_length=1)
-    """What is searched: dotted keys of the sections backbone, distill, training."""
-    start_from: list[dict[str, Value]] = Field(default_factory=list)
-    """Points tried first, each a set of values inside the space."""
     warm_start: WarmStart = WarmStart()
-    """Points taken from other studies or from the paper, tried after those."""
-    objectives: list[Metric] = Field(
+    """Points taken from other studies or from the paper, tried after those of `start_from`."""
+    objectives: list[Objective] = Field(
         default_factory=lambda: ["val_id/miou", "val_ood/miou"], min_length=1
     )
-    """Validation metrics to maximise; test metrics are refused."""
-    constraints: list[Constraint] = Field(default_factory=list)
-    """Bounds that a trial must keep to be on the front."""
-    budget: Budget = Budget()
-    """How much the search may do."""
-    prices: Prices = Prices()
-    """What an hour costs, for `refkd bill` and `budget.money`."""
-    sampler: Sampler = Sampler()
-    """How hyperparameters are proposed."""
-    pruning: Pruning = Pruning()
-    """How trials are stopped early."""
-    replicates: Replicates = Replicates()
-    """Seeds of each trial."""
-    workers: int = Field(default=2, ge=1)
-    """Trials that run at once."""
-    resources: Resources = Resources()
-    """CPU cores and GPUs of each trial."""
+    """Validation metrics, or costs, to maximise, but for those that `minimize` names; test metrics
+    are refused."""
     retries: int = Field(default=1, ge=0)
     """How often a trial whose process died is taken up again within one launch."""
-    seed: int = Field(default=0, ge=0, lt=1 << 32)
-    """Seed of everything that is random in the study."""
     storage: Url | None = None
     """Optuna storage: an SQLAlchemy URL, or journal:PATH; null for SQLite in the workspace.
     `${NAME}` in it stands for a variable of the environment."""
@@ -134,16 +103,6 @@ class StudyFile(Settings):
                 ("dataset",),
                 f"dataset: {self.dataset} is an address, and `simulate` makes a folder; give a "
                 f"path, or remove `simulate`",
-            )
-        if len(set(self.objectives)) != len(self.objectives):
-            raise MisplacedError(
-                ("objectives",), f"objectives: {self.objectives} names a metric twice"
-            )
-        if len(self.objectives) > 1 and self.pruning.name not in ("pareto_halving", "none"):
-            raise MisplacedError(
-                ("pruning", "name"),
-                f"pruning.name: {self.pruning.name} knows one objective only, the study has "
-                f"{len(self.objectives)}; use pareto_halving",
             )
         known = flat({s: getattr(self, s).model_dump(mode="json") for s in SECTIONS})
         check_keys("space", self.space, known, "this study")
@@ -159,6 +118,10 @@ class StudyFile(Settings):
     def folder(self) -> Path:
         """The study's own folder in the workspace."""
         return self.workspace.absolute() / "studies" / self.name
+
+    def search_spec(self) -> SearchSpec:
+        """Return what the search needs to know of it."""
+        return SearchSpec.of(self, epochs=self.training.epochs, fixed=self.fixed())
 
     def fixed(self) -> Values:
         """Return the settings that are not searched, with dotted keys."""

@@ -66,7 +66,7 @@ class SearchStatus(Config):
 def search_status(study: StudySnapshot) -> SearchStatus:
     """Return how far a study's search is."""
     summary = study.summary
-    points = [t.objectives for t in study.trials if t.number in summary.front and t.objectives]
+    points = [t.gains for t in study.trials if t.number in summary.front and t.gains]
     ended = [trial for trial in study.trials if ENDED in trial.stamps]
     ended.sort(key=lambda trial: trial.stamps[ENDED].place, reverse=True)
     return SearchStatus(

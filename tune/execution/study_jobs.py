@@ -109,11 +109,13 @@ class OpenSearch:
         return summarise(self.file.name, self.study.views(), attributes)
 
 
-def bind_search(study: SearchStudy, dataset: Dataset) -> OpenSearch:
+def bind_search(study: SearchStudy, file: StudyFile, dataset: Dataset) -> OpenSearch:
     """Hold a study to what its earlier trials were made with; `RefKDError` where it differs."""
-    file, launches = study.file, study.launches.all()
+    launches = study.launches.all()
     jobs = StudyJobs(file, dataset, teacher_epochs=launches[0].epochs if launches else None)
     study.bind("objectives", file.objectives)
+    if file.minimize:
+        study.bind("minimize", file.minimize)
     study.bind("dataset", dataset.fingerprint)
     study.bind("teachers", {role: path.name for role, path in jobs.teacher_folders.items()})
     study.bind("seed", file.seed)
@@ -131,20 +133,20 @@ def open_ended_search(
     `RefKDError` where trials are left or no trial counts, and else as `refkd search`.
     """
     file = path if isinstance(path, StudyFile) else load_study_file(path)
-    place = place_of(file)
+    place, spec = place_of(file), file.search_spec()
     open_study(place)
-    with lease(place.storage, file.name, objectives=len(file.objectives)):
+    with lease(place.storage, file.name, signs=spec.signs):
         dataset = Dataset.open(file.dataset, anew=verify)
-        study = SearchStudy(file, place.storage)
+        study = SearchStudy(spec, place.storage)
         check_own(file, study.optuna.user_attrs)
         launches, left, epochs = study.launches.all(), study.left(), file.training.epochs
-        check_growth(file, launches)
+        check_growth(spec, launches)
         if not launches or left or launches[-1].epochs != epochs:
             raise RefKDError(
                 f"study {file.name!r} has not ended: {left} of {file.budget.trials} trials of "
                 f"{epochs} epochs are left or shorter; run `refkd search` first"
             )
-        search = bind_search(study, dataset)
+        search = bind_search(study, file, dataset)
         for role, folder in search.jobs.teacher_folders.items():
             if role not in search.teachers:
                 raise RefKDError(

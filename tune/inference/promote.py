@@ -44,7 +44,7 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
     _check_trial(opened, trial)
     dataset = _open_dataset(opened)
     known = identity_of(opened.attributes)
-    identity = known or StoredStudy(file, opened.place.storage).identity()
+    identity = known or StoredStudy(file.search_spec(), opened.place.storage).identity()
     target = target_of(file, identity)
     assert target is not None, "tracking is on"
     seeds, best = _students(opened, trial, alias)
@@ -109,7 +109,7 @@ def _store(study: StudySnapshot, move: AliasMoved) -> None:
     """Store the move; without a place in the order of events while a driver is at work."""
     url = study.place.storage
     try:
-        with lease(url, study.name, objectives=len(study.objectives)):
-            StoredStudy(study.file, url).note_aliases([move])
+        with lease(url, study.name, signs=study.signs):
+            StoredStudy(study.file.search_spec(), url).note_aliases([move])
     except LeaseError:
         append_unordered(study.optuna, move)

@@ -81,9 +81,7 @@ def make_bill(study: StudySnapshot) -> Bill:
     all_spent = sum(spent.values(), Spent())
     rows = [BillRow(item=k, trials=counts[k], **asdict(one)) for k, one in spent.items()]
     total = BillRow(item="total", trials=counts.total(), **asdict(all_spent))
-    volume = hypervolume(
-        [list(v.objectives) for v in current(views) if v.objectives and v.feasible]
-    )
+    volume = hypervolume([list(v.gains) for v in current(views) if v.gains and v.feasible])
     nodes = _nodes(launches, prices)
     students = [row for row in rows if row.item in NAMES.values()]
     used, held = sum(r.cpu_seconds for r in students), sum(node.cpu_hours for node in nodes)

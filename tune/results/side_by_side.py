@@ -81,6 +81,8 @@ def side_by_side(
             f"{', '.join(base.file.objectives)}: give one for each"
         )
     notes, differences = list[str](), list[ChampionDifference]()
+    if min(base.signs) < 0 and not reference:
+        notes.append("no hypervolume above 0 of an objective that is minimised; give --reference")
     for other in opened[1:]:
         if other.file.objectives != base.file.objectives:
             notes.append(f"{_label(other)}: has other objectives, so no common hypervolume")
@@ -113,8 +115,9 @@ def _row(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float]) ->
     summary = one.summary
     complete, volume = current(one.trials), None
     if one.file.objectives == base.file.objectives:
-        points = [v.objectives for v in complete if v.feasible and v.objectives]
-        above = [[a - b for a, b in zip(values, reference, strict=True)] for values in points]
+        points = [v.gains for v in complete if v.feasible and v.gains]
+        low = [sign * bound for sign, bound in zip(base.signs, reference, strict=True)]
+        above = [[a - b for a, b in zip(values, low, strict=True)] for values in points]
         volume = hypervolume([row for row in above if min(row) > 0])
     return StudyRow(
         study=summary.study,

@@ -60,9 +60,9 @@ def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Pla
     held = [] if table is None else table.curves
     known = [curve.seconds(e) for curve in held for e in range(1, len(curve.metrics) + 1)]
     seconds = float(np.mean(known)) if known else probe_epoch(file)
-    runs = []
+    runs, spec = [], file.search_spec()
     for seed in range(SEARCHES):
-        seeded = file.model_copy(update={"seed": file.seed + seed, "constraints": []})
+        seeded = spec.model_copy(update={"seed": spec.seed + seed, "constraints": []})
         runs.append(simulate_search(seeded, table or _made_up(file, seed, seconds)))
     views = [view for run in runs for view in run.study.views()]
     last = max((view.epoch for view in views), default=0)

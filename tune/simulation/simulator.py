@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import InMemoryStorage
@@ -15,8 +16,8 @@ from tune.study.request import TrialRequest
 from tune.study.search_study import SearchStudy
 
 if TYPE_CHECKING:
-    from tune.config.study_file import StudyFile
-    from tune.simulation.curves import Curve, CurveTable
+    from tune.config.search_spec import SearchSpec
+    from tune.config.space import Value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,15 +34,32 @@ class World:
     """Of the crashes."""
 
 
-_Due = tuple[float, int, "TrialRequest", "Curve", int]
+class Curve(Protocol):
+    """What a trial measures, and how long it takes."""
+
+    def at(self, epoch: int) -> Mapping[str, float]:
+        """Return the metrics after an epoch."""
+
+    def seconds(self, epoch: int) -> float:
+        """Return how long an epoch takes."""
+
+
+class Curves(Protocol):
+    """The curve of every point of a space."""
+
+    def nearest(self, values: Mapping[str, Value]) -> Curve:
+        """Return the curve of a point."""
+
+
+_Due = tuple[float, int, "TrialRequest", Curve, int]
 """An epoch that a worker will have finished: when, in which order, of what."""
 
 
 class Simulated:
     """A search on recorded curves, with what it has used and measured so far."""
 
-    def __init__(self, file: StudyFile, table: CurveTable, world: World) -> None:
-        self.file, self.table, self.world = file, table, world
+    def __init__(self, spec: SearchSpec, table: Curves, world: World) -> None:
+        self.spec, self.table, self.world = spec, table, world
         self.seconds = 0.0
         """Simulated time."""
         self.epochs = 0
@@ -50,6 +68,8 @@ class Simulated:
         """Requests, and epochs that were stored."""
         self.points: list[tuple[int, list[float]]] = []
         """Every point measured: epochs trained until then, objectives."""
+        self.ends: list[tuple[int, list[float]]] = []
+        """The same of the ends of complete trials."""
         self._storage = InMemoryStorage()
         self.study = self._start()
         self._due: list[_Due] = []
@@ -69,14 +89,14 @@ class Simulated:
         return self
 
     def _start(self) -> SearchStudy:
-        study = SearchStudy(self.file, self._storage)
+        study = SearchStudy(self.spec, self._storage)
         study.launches.clock = lambda: self.seconds
         study.begin_launch()
         return study
 
     def _fill(self) -> None:
         """Give every idle worker something to do."""
-        while len(self._due) < self.file.workers and (ask := self.study.ask()):
+        while len(self._due) < self.spec.workers and (ask := self.study.ask()):
             self.events += 1
             view = self.study.views()[ask.number]
             self._schedule(ask, self.table.nearest(ask.values), view.epoch + 1)
@@ -99,12 +119,13 @@ class Simulated:
                 return
         self.events += 1
         metrics = curve.at(epoch)
-        self.points.append((self.epochs, [metrics[n] for n in self.file.objectives]))
+        self.points.append((self.epochs, [metrics[n] for n in self.spec.objectives]))
         action = self.study.record(ask.number, epoch, metrics)
-        if action == "go" and epoch < self.file.training.epochs:
+        if action == "go" and epoch < self.spec.epochs:
             self._schedule(ask, curve, epoch + 1)
         else:
-            self.study.end(ask.number, metrics)
+            ended = self.study.end(ask.number, metrics)
+            self.ends += self.points[-1:] if ended == "COMPLETE" else []
 
     def _kill(self, time: float) -> None:
         """Lose the driver and every running epoch; a new driver goes on with the study."""
@@ -114,8 +135,8 @@ class Simulated:
         self.study = self._start()
 
 
-def simulate_search(file: StudyFile, table: CurveTable, world: World | None = None) -> Simulated:
-    """Search a study on recorded curves, with the study file's workers, budget and seed."""
+def simulate_search(spec: SearchSpec, table: Curves, world: World | None = None) -> Simulated:
+    """Search a study on recorded curves, with its spec's workers, budget and seed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return Simulated(file, table, world or World()).run()
+        return Simulated(spec, table, world or World()).run()

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from tune.study.ranking import hypervolume
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from tune.config.limits import Bounded, Prices
@@ -95,11 +96,11 @@ def stagnant(views: Sequence[TrialView]) -> int:
     """Return how many complete trials, counted back from the last, did not enlarge the front."""
     complete = [v for v in views if v.state == "COMPLETE" and v.objectives and v.feasible]
     complete.sort(key=lambda v: v.stamps["ended"].place)
-    best, since = 0.0, 0
-    points: list[list[float]] = []
+    points: list[NDArray[np.float64]] = []
+    since = 0
     for trial in complete:
-        points.append(list(trial.objectives or []))
-        volume = hypervolume(points)
-        since = 0 if volume > best else since + 1
-        best = max(best, volume)
+        point = np.array(trial.gains)
+        better = not any((other >= point).all() for other in points)
+        since = 0 if better else since + 1
+        points.append(point)
     return since

@@ -23,7 +23,9 @@ class LaunchBegun(EventBase, prefix="launch:", in_key=("number",)):
     begun: float
     """In seconds since 1970."""
     file: dict[str, Any]
-    """The study file as it was."""
+    """The study file as it was; empty for a search that has none."""
+    search: dict[str, Any] | None = None
+    """What the search knew of it (`SearchSpec`); None where it was begun before that was kept."""
     environment: Environment | None = None
     """None in simulations."""
 

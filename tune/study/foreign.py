@@ -7,12 +7,13 @@ holds is foreign: a trial of `Study.add_trial`, one that another program asked f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from refkd.errors import RefKDError
 from tune import compat
+from tune.config.search_spec import signs_of
 from tune.study.view import (
     ASKED,
     CONTINUES,
@@ -40,9 +41,13 @@ REFUSED = "refused"
 class Recogniser:
     """Tells a study's own trials, which it is shown in the order of their numbers."""
 
-    def __init__(self, mark: str | None) -> None:
-        """`mark` is the study's; None where it was begun before trials were marked."""
+    def __init__(self, mark: str | None, signs: Sequence[float] = ()) -> None:
+        """`mark` is the study's; None where it was begun before trials were marked.
+
+        `signs` are those of its objectives.
+        """
         self._mark = mark
+        self._signs = signs if min(signs, default=1.0) < 0 else ()
         self._first: dict[int, int] = {}
         """Trial by the place of its first event."""
 
@@ -62,7 +67,7 @@ class Recogniser:
             return replace(
                 found, state=FOREIGN, objectives=None, attributes={**held, "reason": reason}
             )
-        return found
+        return replace(found, signs=self._signs) if self._signs and found.objectives else found
 
     def _begun_here(self, found: TrialView) -> bool:
         held = found.attributes
@@ -78,7 +83,8 @@ class Recogniser:
 
 def recognised(found: Iterable[TrialView], attributes: Mapping[str, Any]) -> list[TrialView]:
     """Return the trials of a study with some attributes as the search regards them."""
-    return list(map(Recogniser(attributes.get(MARK)), found))
+    signs = signs_of(attributes.get("objectives", ()), attributes.get("minimize", ()))
+    return list(map(Recogniser(attributes.get(MARK), signs), found))
 
 
 def check_kinds(

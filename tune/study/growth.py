@@ -15,12 +15,13 @@ from tune.study.snapshot import open_snapshot
 from tune.study.view import CONTINUES
 
 if TYPE_CHECKING:
+    from tune.config.search_spec import SearchSpec
     from tune.config.study_file import StudyFile
     from tune.study.launch import Launch
     from tune.study.search_study import SearchStudy
 
 
-def check_growth(file: StudyFile, launches: Sequence[Launch]) -> None:
+def check_growth(spec: SearchSpec, launches: Sequence[Launch]) -> None:
     """Refuse what would falsify earlier trials; `RefKDError` names the key and the reason.
 
     More trials, more epochs, other ranges of numbers, new keys in the space, another sampler or
@@ -28,27 +29,27 @@ def check_growth(file: StudyFile, launches: Sequence[Launch]) -> None:
     other fixed settings, replicates or constraints are not.
     """
     for launch in launches:
-        for conflict in _conflicts(file, launch):
+        for conflict in _conflicts(spec, launch):
             raise RefKDError(f"{conflict} give the changed study another name")
 
 
-def _conflicts(file: StudyFile, launch: Launch) -> Iterator[str]:
+def _conflicts(spec: SearchSpec, launch: Launch) -> Iterator[str]:
     """Yield what cannot be compared with a launch's trials, up to the remedy."""
     number = launch.number
-    if file.training.epochs < launch.epochs:
+    if spec.epochs < launch.epochs:
         yield (
-            f"training.epochs is {file.training.epochs}, but launch {number} trained "
+            f"training.epochs is {spec.epochs}, but launch {number} trained "
             f"{launch.epochs}: values of fewer epochs cannot be compared;"
         )
-    earlier = launch.study_file()
+    earlier = launch.spec
     for name in ("replicates", "constraints"):
-        if getattr(file, name) != getattr(earlier, name):
+        if getattr(spec, name) != getattr(earlier, name):
             yield (
                 f"{name} differs from that of launch {number}: earlier trials were judged "
                 "otherwise and cannot be compared;"
             )
     for name, before in earlier.space.items():
-        now = file.space.get(name, before)
+        now = spec.space.get(name, before)
         if before.label != now.label:
             yield (
                 f"space.{name} is now a {now.label}, in launch {number} it was a {before.label}; "
@@ -59,8 +60,10 @@ def _conflicts(file: StudyFile, launch: Launch) -> Iterator[str]:
                 f"space.{name} has the choices {now.choice}, in launch {number} it had "
                 f"{before.choice}; the sampler cannot compare them, so"
             )
-    fixed = file.fixed() | {"training.epochs": launch.epochs}
-    for name, held in earlier.fixed().items():
+    fixed = dict(spec.fixed)
+    if "training.epochs" in fixed:
+        fixed["training.epochs"] = launch.epochs
+    for name, held in earlier.fixed.items():
         if fixed.get(name, held) != held:
             yield (
                 f"{name} is now {fixed[name]!r}, in launch {number} it was {held!r}: "
@@ -75,7 +78,7 @@ def continue_survivors(study: SearchStudy) -> list[int]:
     grown = []
     for view in views:
         epochs = int(view.attributes.get("epochs", view.epoch))
-        shorter = view.state == "COMPLETE" and epochs < study.file.training.epochs
+        shorter = view.state == "COMPLETE" and epochs < study.spec.epochs
         if shorter and view.number not in known:
             used = {**view.last, **view.kept}
             inherited = {
@@ -84,7 +87,7 @@ def continue_survivors(study: SearchStudy) -> list[int]:
                 "inherited_cpu_seconds": used.get("cost/cpu_seconds", 0.0),
                 "inherited_wall_seconds": used.get("cost/wall_seconds", 0.0),
             }
-            before = study.launches.once_fixed(study.file.space, view.values)
+            before = study.launches.once_fixed(study.spec.space, view.values)
             study.queue.put({**before, **view.values}, inherited)
             grown.append(view.number)
     return grown

@@ -71,16 +71,16 @@ def elsewhere(file: StudyFile, attributes: Mapping[str, Any]) -> Elsewhere | Non
     return Elsewhere(host=held["host"], folder=old, here=now, copied=copied, shared=shared)
 
 
-def settle(study: StoredStudy) -> Elsewhere | None:
+def settle(study: StoredStudy, file: StudyFile) -> Elsewhere | None:
     """Note that a study lies here, a copy as one of its own; return where it was until now.
 
     Only the holder of the study's lease may call it.
     """
-    found = elsewhere(study.file, study.optuna.user_attrs)
+    found = elsewhere(file, study.optuna.user_attrs)
     if found is not None and found.is_double:
         study.renew_identity()
-    if study.optuna.user_attrs.get(HOME) != here(study.file):
-        study.note(HOME, here(study.file))
+    if study.optuna.user_attrs.get(HOME) != here(file):
+        study.note(HOME, here(file))
     return found
 
 

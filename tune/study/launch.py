@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tune.config.limits import Limits
@@ -13,6 +14,8 @@ from tune.study.events import LaunchBegun
 from tune.study.view import ENDED, TrialView
 
 if TYPE_CHECKING:
+    from tune.config.search_spec import SearchSpec
+    from tune.config.space import Values
     from tune.config.study_file import StudyFile
 
 WORKED = "worked:"
@@ -32,15 +35,29 @@ class Launch(LaunchBegun, prefix=LaunchBegun.PREFIX, in_key=LaunchBegun.IN_KEY):
     trials: int = 0
     """Trials by then, likewise."""
 
+    @cached_property
+    def spec(self) -> SearchSpec:
+        """What its search knew, checked again."""
+        from tune.config.search_spec import SearchSpec
+
+        if self.search is None:
+            return self.study_file().search_spec()
+        return SearchSpec.model_validate(self.search)
+
+    @property
+    def fixed(self) -> Values:
+        """Values of keys that were not searched."""
+        return self.spec.fixed if self.search is None else dict(self.search["fixed"])
+
     @property
     def epochs(self) -> int:
-        """E of its students."""
-        return int(self.file["training"]["epochs"])
+        """Epochs of its whole trials."""
+        return self.spec.epochs
 
     @property
     def limits(self) -> Limits:
         """What its search might use."""
-        return Limits.of(self.file)
+        return Limits.of(self.search or self.file)
 
     def study_file(self) -> StudyFile:
         """Return the study file as it was, checked again."""

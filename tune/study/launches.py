@@ -14,8 +14,8 @@ from tune.study.launch import WORKED, Launch, read_launches
 if TYPE_CHECKING:
     import optuna
 
+    from tune.config.search_spec import SearchSpec
     from tune.config.space import Value
-    from tune.config.study_file import StudyFile
 
 TOUCH = 20.0
 """Seconds between two such notes: a killed launch has worked that much longer at most."""
@@ -38,14 +38,15 @@ class Launches:
         self._touched: float | None = None  # until a launch begins here
         self._nodes: list[dict[str, Any]] = []
 
-    def begin(self, file: StudyFile, environment: Environment | None) -> LaunchBegun:
+    def begin(self, spec: SearchSpec, environment: Environment | None) -> LaunchBegun:
         """Take the next number and return the event of this driver's launch, to be stored."""
         self.number = max((launch.number for launch in self.all()), default=0) + 1
         self._touched = self.clock()
         return LaunchBegun(
             number=self.number,
             begun=self._touched,
-            file=file.model_dump(mode="json", by_alias=True),
+            search=spec.model_dump(mode="json", by_alias=True),
+            file=spec.source,
             environment=environment,
         )
 
@@ -81,7 +82,7 @@ class Launches:
         """Return what keys that `values` lack were while they were no part of the space."""
         found: dict[str, Value] = {}
         for launch in self.all():
-            fixed = launch.study_file().fixed()
+            fixed = launch.fixed
             for name in names:
                 if name not in values and name in fixed:
                     found.setdefault(name, fixed[name])

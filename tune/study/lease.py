@@ -15,7 +15,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from typing import Any
 from refkd.errors import RefKDError
 from refkd.scoped import log_levels
 from refkd.urls import Url
+from tune import compat
 from tune.ending.stopping import to_be_unwound
 from tune.study.driver_lock import DriverLock, driver_lock, settle_journal
 from tune.study.opening import check_schema
@@ -113,15 +114,16 @@ def lease(
     url: Url | str,
     study: str,
     *,
-    objectives: int,
+    signs: Sequence[float],
     renewal: float = RENEWAL,
     expiry: float = EXPIRY,
 ) -> Iterator[Driver]:
     """Hold the lease of the study `study` in the storage `url` while the body runs.
 
-    A study that does not exist yet is created, with so many objectives to maximise. Raises
-    `LeaseError`, which names the holder, where another driver is at work, and at the end where the
-    lease was lost on the way; the main thread is interrupted in that case, as by Ctrl-C.
+    A study that does not exist yet is created, with an objective for each sign: 1 for one to
+    maximise, -1 for one to minimise. Raises `LeaseError`, which names the holder, where another
+    driver is at work, and at the end where the lease was lost on the way; the main thread is
+    interrupted in that case, as by Ctrl-C.
     """
     url = Url(url)
     lock = driver_lock(url, study)
@@ -130,7 +132,7 @@ def lease(
     try:
         held = _HeldLease(url, study, lock, renewal=renewal, expiry=expiry)
         with _interrupts_heard(), to_be_unwound():
-            held.begin(objectives)
+            held.begin(signs)
             try:
                 yield held.me
             finally:
@@ -168,10 +170,8 @@ class _HeldLease:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="refkd-lease", daemon=True)
 
-    def begin(self, objectives: int) -> None:
+    def begin(self, signs: Sequence[float]) -> None:
         """Take the study over from its last holder, unless that one may still be at work."""
-        from optuna.study import StudyDirection
-
         path = file_of(self._url)
         self._storage = open_storage(self._url)
         try:
@@ -184,7 +184,7 @@ class _HeldLease:
             if path is not None and is_journal(self._url):
                 settle_journal(path)
             if found is None:
-                directions = [StudyDirection.MAXIMIZE] * objectives
+                directions = compat.directions(signs)
                 with log_levels({"optuna": logging.WARNING}):
                     found = self._storage.create_new_study(directions, self._study)
             self._id = found

@@ -15,17 +15,18 @@ from tune.study.view import FOREIGN, Action, TrialView, changed
 if TYPE_CHECKING:
     from optuna import Study
 
-    from tune.config.settings import Pruning
+    from tune.config.search_spec import SearchSpec
 
 
 class RungPruner:
-    """The pruning of a study file, applied to views of its trials."""
+    """The pruning of a search, applied to views of its trials."""
 
-    def __init__(self, pruning: Pruning, objectives: Sequence[str], epochs: int) -> None:
-        self._pruning = pruning
-        self._objectives = objectives
-        self._epochs = epochs
-        self._asks_optuna = pruning.name in OPTUNA_PRUNERS
+    def __init__(self, spec: SearchSpec) -> None:
+        self._pruning = spec.pruning
+        self._objectives = dict(zip(spec.objectives, spec.signs, strict=True))
+        self._epochs = spec.epochs
+        self._rungs = rungs_of(spec)
+        self._asks_optuna = spec.pruning.name in OPTUNA_PRUNERS
         self._points: dict[int, dict[int, list[float]]] = {epoch: {} for epoch in self.rungs()}
         self._views: Sequence[TrialView] = []
 
@@ -36,15 +37,7 @@ class RungPruner:
 
     def rungs(self) -> list[int]:
         """Return the epochs at which the pruner decides."""
-        if self._pruning.name == "none":
-            return []
-        if self._asks_optuna:
-            return list(range(self._pruning.min_epochs, self._epochs))
-        return pruners.rungs(
-            min_epochs=self._pruning.min_epochs,
-            reduction=self._pruning.reduction,
-            max_epochs=self._epochs,
-        )
+        return self._rungs
 
     def decide(
         self, seen: Callable[[], Study], number: int, epoch: int, views: Sequence[TrialView]
@@ -54,9 +47,8 @@ class RungPruner:
         `seen` returns the study for a pruner of Optuna's.
         """
         if self._asks_optuna:
-            return ask_optuna(
-                self._pruning, self._objectives[0], self._epochs, seen(), number, epoch, views
-            )
+            (name,) = self._objectives
+            return ask_optuna(self._pruning, name, self._epochs, seen(), number, epoch, views)
         points = self._points_at(epoch, views)
         if number not in points:
             return None
@@ -91,6 +83,20 @@ class RungPruner:
                 if trial.state not in ("FAIL", FOREIGN) and all(
                     name in metrics for name in self._objectives
                 ):
-                    points[trial.number] = [metrics[name] for name in self._objectives]
+                    points[trial.number] = [
+                        sign * metrics[name] for name, sign in self._objectives.items()
+                    ]
         self._views = views
         return self._points[rung]
+
+
+def rungs_of(spec: SearchSpec) -> list[int]:
+    """Return the epochs at which the pruner of a search decides."""
+    pruning = spec.pruning
+    if pruning.name == "none":
+        return []
+    if pruning.name in OPTUNA_PRUNERS:
+        return list(range(pruning.min_epochs, spec.epochs))
+    return pruners.rungs(
+        min_epochs=pruning.min_epochs, reduction=pruning.reduction, max_epochs=spec.epochs
+    )

@@ -16,7 +16,7 @@ def front_of(complete: Sequence[TrialView]) -> list[int]:
     """Return the trials that no other dominates, the best in the first objective first."""
     if not complete:
         return []
-    values = np.array([v.objectives for v in complete], dtype=np.float64)
+    values = np.array([v.gains for v in complete], dtype=np.float64)
     best = non_dominated(values)
     order = np.argsort(-values[:, 0], kind="stable")
     return [complete[i].number for i in order if best[i]]
@@ -29,8 +29,8 @@ def best_by_objective(
     scored = [v for v in complete if v.feasible and v.objectives]
     found = {}
     for place, name in enumerate(objectives if scored else ()):
-        value, number = max(((v.objectives or [])[place], -v.number) for v in scored)
-        found[name] = (-number, value)
+        best = max(scored, key=lambda v: ((v.gains or [])[place], -v.number))
+        found[name] = (best.number, (best.objectives or [])[place])
     return found
 
 
@@ -61,13 +61,15 @@ def best_first(views: Sequence[TrialView]) -> list[TrialView]:
     complete = [v for v in current(views) if v.objectives]
     if not complete:
         return []
-    values = np.array([v.objectives for v in complete], dtype=np.float64)
+    values = np.array([v.gains for v in complete], dtype=np.float64)
     order = np.lexsort((-values.sum(axis=1), moocore.pareto_rank(values, maximise=True)))
     return [complete[i] for i in order]
 
 
 def hypervolume(points: Sequence[Sequence[float]]) -> float:
     """Return the volume that some points dominate above 0, objectives maximised.
+
+    Where a minimised objective, negated, is below 0, it is the volume above the worst of them.
 
     >>> hypervolume([[1.0, 2.0], [2.0, 1.0]])
     3.0
@@ -77,7 +79,7 @@ def hypervolume(points: Sequence[Sequence[float]]) -> float:
     import moocore
 
     values = np.asarray(points, dtype=np.float64)
-    reference = np.zeros(values.shape[1])
+    reference = np.minimum(0.0, values.min(axis=0))
     return float(moocore.hypervolume(values, ref=reference, maximise=True))
 
 

@@ -35,10 +35,10 @@ def retry_trials(path: Path | str, numbers: Sequence[int]) -> dict[int, int]:
     Raises `NoStudyError` where it was not begun, `LeaseError` where a driver is at work.
     """
     file = load_study_file(path)
-    place = place_of(file)
+    place, spec = place_of(file), file.search_spec()
     open_study(place)
-    with lease(place.storage, file.name, objectives=len(file.objectives)):
-        study = StoredStudy(file, place.storage)
+    with lease(place.storage, file.name, signs=spec.signs):
+        study = StoredStudy(spec, place.storage)
         check_own(file, study.optuna.user_attrs)
         return retry(study, numbers)
 
@@ -76,7 +76,7 @@ def carry_out(study: StoredStudy) -> None:
             for key, value in failed.attributes.items()
             if key == CONTINUES or key.startswith("inherited")
         }
-        before = study.launches.once_fixed(study.file.space, failed.values)
+        before = study.launches.once_fixed(study.spec.space, failed.values)
         study.queue.put({**before, **failed.values}, {**kept, RETRIES: event.number})
 
 

@@ -35,7 +35,7 @@ from tune.study.view import (
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-    from tune.config.study_file import StudyFile
+    from tune.config.search_spec import SearchSpec
 
 TAKEN_UP = "taken_up_at"
 """Attribute of a trial: the epoch at which it was started last, and how often."""
@@ -46,9 +46,9 @@ MAX_STARTS = 10
 class SearchStudy(StoredStudy):
     """A study opened, by URL or as an open storage, by the driver that holds its lease."""
 
-    def __init__(self, file: StudyFile, storage: Url | str | BaseStorage) -> None:
-        super().__init__(file, storage)
-        self._pruner = RungPruner(file.pruning, file.objectives, file.training.epochs)
+    def __init__(self, spec: SearchSpec, storage: Url | str | BaseStorage) -> None:
+        super().__init__(spec, storage)
+        self._pruner = RungPruner(spec)
         self._live: dict[int, Trial] = {}
         running = [v for v in self.views() if v.state == "RUNNING" and v.paused_at is None]
         # Trials that were killed before their values were stored come first: the sampler then
@@ -57,9 +57,9 @@ class SearchStudy(StoredStudy):
         self._interrupted = [v.number for v in running]
 
     def begin_launch(self, environment: Environment | None = None) -> None:
-        """Record a launch, queue what its file tries first, and end trials whose end is stored."""
-        self.append(self.launches.begin(self.file, environment))
-        for point in self.file.start_from:
+        """Record a launch, queue what is to be tried first, and end trials whose end is stored."""
+        self.append(self.launches.begin(self.spec, environment))
+        for point in self.spec.start_from:
             self.enqueue(point)
         views = self.views()
         for number in [n for n in self._interrupted if ENDED in views[n].attributes]:
@@ -72,7 +72,7 @@ class SearchStudy(StoredStudy):
 
     def left(self) -> int:
         """Return how many trials run, or may still begin under the budget."""
-        return trials_left(self.file, self.views(), self.launches.wall_seconds)
+        return trials_left(self.spec, self.views(), self.launches.wall_seconds)
 
     def ask(self) -> TrialRequest | None:
         """Return an interrupted trial, a promoted or a new one; None where there is none now."""
@@ -95,7 +95,7 @@ class SearchStudy(StoredStudy):
         promoted = self.promote()
         if promoted is not None:
             return promoted
-        return self.begin() if unbegun(self.file, views) else None
+        return self.begin() if unbegun(self.spec, views) else None
 
     def begin(self) -> TrialRequest:
         """Return the next point in the queue, or a new trial, whatever the budget says."""
@@ -126,7 +126,7 @@ class SearchStudy(StoredStudy):
         trial = self._live[number]
         finite = {k: float(v) for k, v in metrics.items() if math.isfinite(v)}
         self.write(trial, EpochEnded(epoch=epoch, metrics=finite))
-        name, *more = self.file.objectives
+        name, *more = self.spec.objectives
         reported = more or name not in finite or epoch in compat.frozen(trial).intermediate_values
         if not reported:  # Optuna's own pruners and plots read it
             trial.report(finite[name], epoch)
@@ -161,12 +161,12 @@ class SearchStudy(StoredStudy):
 
     def complete(self, number: int, final: Mapping[str, float], students: Hashes = None) -> str:
         """End a trial with metrics and hashes of what it kept; FAIL where one is not finite."""
-        missing = [n for n in self.file.objectives if not math.isfinite(final.get(n, math.nan))]
+        missing = [n for n in self.spec.objectives if not math.isfinite(final.get(n, math.nan))]
         if missing:
             return self.fail(number, f"{missing[0]} of the kept weights is not finite")
         trial = self._live[number]
-        values = [final[name] for name in self.file.objectives]
-        self.set(trial, "epochs", self.file.training.epochs)
+        values = [final[name] for name in self.spec.objectives]
+        self.set(trial, "epochs", self.spec.epochs)
         kept = {k: v for k, v in final.items() if math.isfinite(v)}
         missed = self.constrain(trial, final)
         end = TrialEnded(
@@ -209,7 +209,7 @@ class SearchStudy(StoredStudy):
     def close_paused(self) -> list[int]:
         """End the paused trials as pruned, once no promotion can come any more."""
         views = self.views()
-        going_on = unbegun(self.file, views) > 0 and not self.stop_reason(views)
+        going_on = unbegun(self.spec, views) > 0 and not self.stop_reason(views)
         if self._interrupted or self._live or going_on:
             return []
         paused = [v.number for v in views if v.paused_at is not None]
@@ -225,7 +225,7 @@ class SearchStudy(StoredStudy):
     def stop_reason(self, views: Sequence[TrialView] | None = None) -> str | None:
         """Return which part of the budget is used up; None where the search may go on."""
         views = self.views() if views is None else views
-        return reached(self.file, views, self.launches.wall_seconds)
+        return reached(self.spec, views, self.launches.wall_seconds)
 
     def _is_lost(self, number: int) -> bool:
         """Return whether another program has ended a trial."""
@@ -250,7 +250,7 @@ class SearchStudy(StoredStudy):
         # One that was begun keeps its values, also where the space has changed since.
         if ASKED in known:
             asked: Values = known[ASKED]["values"]
-            values = {**self.launches.once_fixed(self.file.space, asked), **asked}
+            values = {**self.launches.once_fixed(self.spec.space, asked), **asked}
         else:
             compat.forget_values(trial)
             values = self.suggest(trial)

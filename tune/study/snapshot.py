@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from refkd.errors import RefKDError
 from refkd.urls import Url
 from tune.config.limits import Bounded, Limits
+from tune.config.search_spec import signs_of
 from tune.config.yaml_file import read_yaml
 from tune.study.budget import trials_left
 from tune.study.event_base import study_events
@@ -177,8 +178,13 @@ class StudySnapshot:
 
     @property
     def objectives(self) -> list[str]:
-        """Validation metrics that the study maximises."""
+        """Metrics that the study optimises."""
         return list(self.attributes.get("objectives", [])) or self.file.objectives
+
+    @property
+    def signs(self) -> list[float]:
+        """1 for each objective that is maximised, -1 for each that is minimised."""
+        return signs_of(self.objectives, self.attributes.get("minimize", ()))
 
     @cached_property
     def state(self) -> StudyState:
@@ -270,8 +276,10 @@ class StudyReader:
 
     def _readable(self) -> StudyPlace:
         """Return the place with a storage that reading may write to."""
-        file = None if is_journal(self.place.storage) else file_of(self.place.storage)
-        if self._scratch is None or file is None or not file.is_file():
+        if self._scratch is None or is_journal(self.place.storage):
+            return self.place
+        file = file_of(self.place.storage)
+        if file is None or not file.is_file():
             return self.place
         return replace(self.place, storage=Url.of_file(copied(file, self._scratch)))
 

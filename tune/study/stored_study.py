@@ -37,7 +37,7 @@ from tune.study.view import FOREIGN, SCHEMA, STAMP, TrialView, ViewCache
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-    from tune.config.study_file import StudyFile
+    from tune.config.search_spec import SearchSpec
 
 IDENTITY = "identity"
 
@@ -45,21 +45,20 @@ IDENTITY = "identity"
 class StoredStudy:
     """Reads and writes one study, by a URL or an open storage; its driver alone writes."""
 
-    def __init__(self, file: StudyFile, storage: Url | str | BaseStorage) -> None:
-        self.file = file
+    def __init__(self, spec: SearchSpec, storage: Url | str | BaseStorage) -> None:
+        self.spec = spec
         self._url = Url(storage) if isinstance(storage, Url | str) else None
         self._storage = open_storage(storage) if isinstance(storage, Url | str) else storage
-        self.optuna = _create(file, self._storage, self.seen)
+        self.optuna = _create(spec, self._storage, self.seen)
         """The Optuna study itself."""
         self.launches = Launches(self.optuna)
         attributes = self.optuna.user_attrs
         self._mark = attributes.get(MARK)
-        self._fixed = file.fixed()
-        self._views = ViewCache(Recogniser(self._mark))
-        self.queue = Queue(self.optuna, file.space, self._mark)
+        self._views = ViewCache(Recogniser(self._mark, spec.signs))
+        self.queue = Queue(self.optuna, spec.space, self._mark)
         """The points that wait."""
-        check_numbers(file.name, [trial.number for trial in self.trials()])
-        check_kinds(file.name, file.space, self.trials(), self.views())
+        check_numbers(spec.name, [trial.number for trial in self.trials()])
+        check_kinds(spec.name, spec.space, self.trials(), self.views())
         stamps = [event.stamp for event in events(self.views(), attributes)]
         self._place, self._digest = (stamps[-1].place, stamps[-1].digest) if stamps else (0, START)
         self.launches.size = lambda: (self._place, len(self.trials()))
@@ -76,7 +75,7 @@ class StoredStudy:
             self.optuna.set_user_attr(key, plain)
         elif stored != plain:
             raise RefKDError(
-                f"study {self.file.name!r} was begun with other values of {key!r}: it holds "
+                f"study {self.spec.name!r} was begun with other values of {key!r}: it holds "
                 f"{_short(stored)}, the study file gives {_short(plain)}; results would not be "
                 "comparable, so give the changed study another name"
             )
@@ -89,7 +88,7 @@ class StoredStudy:
     def apart(self) -> Study:
         """Return the study over a connection of its own, for another thread that only reads."""
         storage = self._storage if self._url is None else open_storage(self._url)
-        return optuna.load_study(study_name=self.file.name, storage=storage)
+        return optuna.load_study(study_name=self.spec.name, storage=storage)
 
     def identity(self) -> str:
         """Return what tells this study from another of its name; it is made when first needed."""
@@ -125,7 +124,7 @@ class StoredStudy:
         self.holder.check()
         views = self.views()
         own = [t for t, v in zip(self.trials(), views, strict=True) if v.state != FOREIGN]
-        room = unbegun(self.file, views) > sum(v.state == "WAITING" for v in views)
+        room = unbegun(self.spec, views) > sum(v.state == "WAITING" for v in views)
         if room and not any(_same_point(trial, values) for trial in own):
             self.optuna.enqueue_trial(dict(values))
 
@@ -137,7 +136,7 @@ class StoredStudy:
         """Return all trials as Optuna holds them, in the order of their numbers."""
         found = self.optuna.get_trials(deepcopy=False)
         if found and found[-1].number != len(found) - 1:
-            check_numbers(self.file.name, [trial.number for trial in found])
+            check_numbers(self.spec.name, [trial.number for trial in found])
         return found
 
     def seen(self) -> Study:
@@ -157,9 +156,9 @@ class StoredStudy:
     def suggest(self, trial: Trial) -> Values:
         """Let the sampler give a trial its values."""
         try:
-            return suggest(self.file.space, trial, self._fixed)
+            return suggest(self.spec.space, trial, self.spec.fixed)
         except ValueError:
-            check_kinds(self.file.name, self.file.space, self.trials(), self.views())
+            check_kinds(self.spec.name, self.spec.space, self.trials(), self.views())
             raise
 
     def facts(self, trial: Trial) -> Mapping[str, Any]:
@@ -202,11 +201,11 @@ class StoredStudy:
     def constrain(self, trial: Trial, metrics: Mapping[str, float]) -> dict[str, float]:
         """Store and return how far each bound is missed; above 0 is missed."""
         missed: dict[str, float] = {}
-        if not self.file.constraints:
+        if not self.spec.constraints:
             return missed
         self.holder.check()
         teachers = teachers_of(self.optuna.user_attrs)
-        for constraint in self.file.constraints:
+        for constraint in self.spec.constraints:
             bound = constraint.at_least
             if constraint.teacher is not None:
                 bound = teachers[constraint.teacher].metrics[constraint.metric]
@@ -240,22 +239,28 @@ def check_numbers(name: str, numbers: Sequence[int]) -> None:
         )
 
 
-def _create(file: StudyFile, storage: BaseStorage, seen: Callable[[], Study]) -> optuna.Study:
+def _create(spec: SearchSpec, storage: BaseStorage, seen: Callable[[], Study]) -> optuna.Study:
     with log_levels({"optuna": logging.WARNING}):
         study = optuna.create_study(
-            study_name=file.name,
+            study_name=spec.name,
             storage=storage,
-            sampler=make_sampler(file.sampler, seed=file.seed, seen=seen),
-            directions=[StudyDirection.MAXIMIZE] * len(file.objectives),
+            sampler=make_sampler(spec.sampler, seed=spec.seed, seen=seen),
+            directions=compat.directions(spec.signs),
             load_if_exists=True,
         )
     attributes = study.user_attrs
-    check_schema(file.name, attributes)
+    check_schema(spec.name, attributes)
     stored = attributes.get("objectives")
-    if len(study.directions) != len(file.objectives) or stored not in (None, file.objectives):
+    fits = list(study.directions) == compat.directions(spec.signs)
+    if not fits or stored not in (None, spec.objectives):
+        less = [
+            name
+            for name, direction in zip(stored or (), study.directions, strict=False)
+            if direction == StudyDirection.MINIMIZE
+        ]
         raise RefKDError(
-            f"study {file.name!r} has the objectives {stored}, the study file gives "
-            f"{file.objectives}; give the changed study another name"
+            f"study {spec.name!r} has the objectives {_told(stored, less)}, the study file gives "
+            f"{_told(spec.objectives, spec.minimize)}; give the changed study another name"
         )
     if "schema" not in attributes:
         study.set_user_attr(MARK, secrets.token_hex(6))
@@ -263,8 +268,13 @@ def _create(file: StudyFile, storage: BaseStorage, seen: Callable[[], Study]) ->
     if stored is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(file.objectives)
+            study.set_metric_names(spec.objectives)
     return study
+
+
+def _told(objectives: Sequence[str] | None, minimize: Sequence[str]) -> str:
+    less = f", minimize {list(minimize)}" if minimize else ""
+    return f"{objectives}{less}"
 
 
 def _same_point(trial: FrozenTrial, values: Mapping[str, Any]) -> bool:

@@ -54,8 +54,18 @@ class TrialView:
     """What became of it, by Optuna's name; `FOREIGN` where it is not the search's."""
     values: Values = field(default_factory=dict)
     objectives: list[float] | None = None
+    """The objectives of a complete trial, as they were measured."""
+    signs: Sequence[float] = ()
+    """Those of the objectives: -1 for one that is minimised, else 1; none given are all 1."""
     attributes: dict[str, Any] = field(default_factory=dict, repr=False)
     """Its events and other facts, by the key they are stored under."""
+
+    @property
+    def gains(self) -> list[float] | None:
+        """The objectives with those that are minimised negated: more is better in each."""
+        if self.objectives is None or not self.signs:
+            return self.objectives
+        return [s * value for s, value in zip(self.signs, self.objectives, strict=True)]
 
     @cached_property
     def curve(self) -> dict[int, dict[str, float]]:

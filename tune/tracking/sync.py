@@ -34,9 +34,10 @@ def sync(study: Path, *, everything: bool = False) -> Synced:
     file, url = opened.file, opened.place.storage
     if not file.tracking.enabled:
         raise RefKDError(f"{study}: tracking is off (tracking.enabled), so nothing waits")
-    with lease(url, file.name, objectives=len(file.objectives)), client_settings():
+    spec = file.search_spec()
+    with lease(url, file.name, signs=spec.signs), client_settings():
         check_own(file, opened.attributes)
-        stored = StoredStudy(file, url)
+        stored = StoredStudy(spec, url)
         target = target_of(file, stored.identity())
         assert target is not None, "tracking is on"
 

@@ -1,0 +1,122 @@
+"""The engine searches whatever reports metrics after each epoch, and knows nothing of RefKD."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from support.recorded_curves import EPOCHS, TABLE, study_file
+
+from tune.audit.replay import replay
+from tune.config.search_spec import SearchSpec
+from tune.simulation.curves import Curve, CurveTable
+from tune.simulation.simulator import Simulated, simulate_search
+from tune.study.budget import stagnant
+from tune.study.ranking import best_by_objective, best_first, front_of, hypervolume
+
+
+def spec(**changes: Any) -> SearchSpec:
+    content = {
+        "name": "plain",
+        "space": {"a": {"float": [0.01, 1.0], "log": True}, "b": {"float": [0.01, 1.0]}},
+        "objectives": ["accuracy", "loss"],
+        "minimize": ["loss"],
+        "epochs": EPOCHS,
+        "budget": {"trials": 24},
+        "sampler": {"name": "random", "startup_trials": 4},
+        "workers": 3,
+    }
+    return SearchSpec.model_validate({**content, **changes})
+
+
+def table(sign: float) -> CurveTable:
+    """The recorded curves under other names, the second objective with another sign."""
+    curves = []
+    for one in TABLE.curves:
+        values = dict(zip("ab", one.values.values(), strict=True))
+        metrics = [
+            {"accuracy": row["val_id/miou"], "loss": sign * row["val_ood/miou"]}
+            for row in one.metrics
+        ]
+        curves.append(Curve(values=values, metrics=metrics))
+    return CurveTable(study="plain", objectives=["accuracy", "loss"], curves=curves)
+
+
+def pair(**changes: Any) -> tuple[Simulated, Simulated]:
+    """The search that maximises an objective, and the one that minimises what is negated."""
+    maximised = simulate_search(spec(minimize=[], **changes), table(1.0))
+    return maximised, simulate_search(spec(**changes), table(-1.0))
+
+
+def told(run: Simulated) -> list[Any]:
+    return [(v.values, v.state, sorted(v.curve), v.gains) for v in run.study.views()]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+@pytest.mark.parametrize("pruning", [{}, {"type": "promote"}, {"name": "none"}], ids=str)
+def test_to_minimise_is_to_maximise_what_is_negated(sampler: str, pruning: dict[str, str]) -> None:
+    one, other = pair(sampler={"name": sampler, "startup_trials": 4}, pruning=pruning)
+    assert told(one) == told(other)
+    first, second = one.study.views(), other.study.views()
+    ended = [[v for v in views if v.state == "COMPLETE"] for views in (first, second)]
+    assert front_of(ended[0]) == front_of(ended[1]) != []
+    assert [v.number for v in best_first(first)] == [v.number for v in best_first(second)]
+    assert stagnant(first) == stagnant(second)
+    numbers, values = zip(*best_by_objective(["accuracy", "loss"], ended[1]).values(), strict=True)
+    assert numbers == tuple(
+        number for number, _ in best_by_objective(["accuracy", "loss"], ended[0]).values()
+    )
+    assert values[1] == min(v.objectives[1] for v in ended[1] if v.objectives)
+    assert sorted(front_of(ended[1])) == sorted(t.number for t in other.study.optuna.best_trials)
+    assert replay(other.study.optuna).differences == []
+
+
+@pytest.mark.parametrize("pruner", ["median", "successive_halving"])
+def test_optunas_pruners_stop_what_has_more_of_a_minimised_objective(pruner: str) -> None:
+    single = {"objectives": ["loss"], "pruning": {"name": pruner}}
+    one = simulate_search(spec(**single, minimize=[]), table(1.0))
+    other = simulate_search(spec(**single, minimize=["loss"]), table(-1.0))
+    assert told(one) == told(other)
+    assert {v.state for v in other.study.views()} == {"COMPLETE", "PRUNED"}
+
+
+def test_a_minimised_objective_has_a_hypervolume_above_its_worst() -> None:
+    assert hypervolume([[2.0, -5.0], [3.0, -7.0]]) == pytest.approx(2.0 * 2.0)
+    assert hypervolume([[2.0, 5.0]]) == 10.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"minimize": ["speed"]}, "minimize: speed is no objective; the objectives are accuracy"),
+        ({"minimize": ["loss", "loss"]}, "minimize: loss stands there twice"),
+        ({"objectives": ["loss", "loss"]}, "names a metric twice"),
+        ({"pruning": {"name": "median"}}, "knows one objective only"),
+        ({"epochs": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_a_spec_that_means_nothing_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        spec(**changes)
+
+
+def test_a_study_file_contains_a_spec_that_says_the_same_of_its_search() -> None:
+    file = study_file(minimize=["val_ood/miou"], workers=5)
+    held = file.search_spec()
+    assert (held.epochs, held.workers, held.signs) == (EPOCHS, 5, [1.0, -1.0])
+    assert held.fixed == file.fixed()
+    assert held.source["dataset"] == "nowhere"
+    again = SearchSpec.model_validate(held.model_dump(mode="json", by_alias=True))
+    assert again == held.model_copy(update={"source": {}})
+
+
+def test_a_float_range_may_have_a_step() -> None:
+    run = simulate_search(
+        spec(space={"a": {"float": [0.1, 0.9], "step": 0.2}, "b": {"float": [0.01, 1.0]}}),
+        table(-1.0),
+    )
+    drawn = {round(float(v.values["a"] or 0), 6) for v in run.study.views()}
+    assert drawn <= set(np.round(np.arange(0.1, 0.95, 0.2), 6).tolist())
+    assert len(drawn) > 2
