@@ -1,5 +1,7 @@
 """`python -m benchmarks NAME [--json] [--smoke]`; `all` runs every one and writes the page.
 
+`front --tables DIR` judges methods of search on the tables of learning curves in a folder.
+
 `page` writes it of the last outcome of each, whatever code that is of.
 """
 
@@ -10,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,8 +46,16 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one line of JSON a case")
     parser.add_argument("--smoke", action="store_true", help="as little work as possible")
+    parser.add_argument("--tables", type=Path, help="front: a folder of *.npz")
+    parser.add_argument("--seeds", type=int, default=20, help="front: searches of each table")
+    parser.add_argument("--methods", nargs="*", default=[], help="front: some, else all")
     asked = parser.parse_args()
     _one_thread()
+    if asked.tables is not None:
+        if asked.name != "front":
+            parser.error("--tables goes with front")
+        _judge(asked)
+        return
 
     from benchmarks.kept import code_version, commit, keep
     from benchmarks.run import run, told
@@ -64,6 +75,25 @@ def main() -> None:
     failed = [f"{o.name} failed: {o.failure}" for o in outcomes if o.failure]
     if failed:
         sys.exit("\n".join(failed))
+
+
+def _judge(asked: argparse.Namespace) -> None:
+    """Print what methods of search are worth on the tables of a folder."""
+    from benchmarks.judge import METHODS, RAY, Played, judge, told
+
+    unknown = [name for name in asked.methods if name not in (*METHODS, RAY)]
+    if unknown:
+        sys.exit(f"no such method: {unknown[0]}; there are {', '.join([*METHODS, RAY])}")
+
+    def tell(one: Played) -> None:
+        print(f"{one.table}, {one.method}, seed {one.seed}: {one.area:.4f}", file=sys.stderr)
+
+    verdicts = judge(asked.tables, seeds=asked.seeds, methods=asked.methods, tell=tell)
+    if asked.json:
+        for one in verdicts:
+            print(json.dumps(one.facts()))
+    else:
+        print(told(verdicts))
 
 
 def _all(tell: Callable[[Row], None], *, smoke: bool) -> list[Outcome]:
