@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,15 +18,16 @@ from ray.tune.search import Searcher
 from support.ended_study import scored
 
 from refkd.data.dataset import Dataset
+from tune.config.limits import Resources
 from tune.config.study_file import StudyFile
 from tune.ending.exits import UnfinishedError
-from tune.execution.jobs import JobEnd, JobList, JobListener, TrainingJob
+from tune.execution.jobs import JobEnd, JobList, JobListener, TrainingJob, Workplace
 from tune.execution.machine import fault_of
 from tune.execution.preemption import NodeLeavingError
 from tune.execution.progress import Reporter
 from tune.execution.searcher import JobSearcher
 from tune.execution.study_jobs import SearchJobs, StudyJobs
-from tune.execution.worker import FAILED, FAULT, FINAL
+from tune.execution.worker import FAILED, FAULT, FINAL, train_job
 from tune.study.search_study import SearchStudy
 from tune.study.storage import StorageError
 
@@ -192,6 +194,48 @@ def test_a_storage_that_fails_ends_the_run_and_no_job(fails: str) -> None:
     assert heard.ends == []
     with pytest.raises(StorageError, match=r"^the server is down; start it$"):
         searcher.check()
+
+
+def test_what_was_at_work_when_faults_stop_a_run_goes_back_in_line_without_blame() -> None:
+    back: list[tuple[str, bool]] = []
+
+    class Source(JobList):
+        def give_back(self, job: TrainingJob, *, blameless: bool = False) -> None:
+            back.append((job.key, blameless))
+
+    jobs = [TrainingJob(key=key, folder=Path(key), networks=[]) for key in "abcdef"]
+    searcher = JobSearcher(Source(jobs, JobListener()), retries=1)
+    full = asdict(fault_of(OSError(errno.ENOSPC, "No space left on device")))
+    searcher.suggest("at work")
+    for trial in "123":
+        searcher.suggest(trial)
+        searcher.report(trial, {FAULT + name: value for name, value in full.items()})
+        searcher.on_trial_complete(trial, error=True)
+    with pytest.raises(UnfinishedError, match="3 faults in a row"):
+        searcher.check()
+    assert ("a", True) in back
+    assert {blameless for _, blameless in back} == {True}
+
+
+def test_a_dataset_that_a_node_has_not_is_the_machines_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr("ray.tune.report", told.append)
+    monkeypatch.setattr("tune.execution.worker.check_node", lambda: None)
+    job = TrainingJob(key="0", folder=tmp_path, networks=[])
+    place = Workplace(
+        dataset=tmp_path / "lost",
+        fingerprint="0",
+        knowledge=tmp_path,
+        scratch=tmp_path,
+        resources=Resources(),
+        workers=1,
+    )
+    with pytest.raises(OSError, match="lost"):
+        train_job({"job": job}, place=place)
+    (report,) = told
+    assert report[FAULT + "machine"] is True
 
 
 def test_values_that_no_student_has_together_fail_their_trial_alone(

@@ -104,6 +104,10 @@ def test_a_file_with_rows_that_the_study_lacks_is_no_copy_to_write_again(tmp_pat
     assert not is_copy(tmp_path, [look(1), look(2), look(3)])
     with pytest.raises(LedgerError, match="holds 2 rows, but the study knows of 1 looks; restore"):
         is_copy(tmp_path, [look(1)])
+    with pytest.raises(LedgerError, match="the end of look 2, which the study lacks; restore"):
+        is_copy(tmp_path, [look(1), look(2, state="begun")])
+    write_looks(tmp_path, [look(1), look(2, state="begun")])
+    assert not is_copy(tmp_path, [look(1), look(2)])
 
 
 @pytest.mark.parametrize(

@@ -335,3 +335,16 @@ def test_many_workers_that_die_at_once_are_one_fault() -> None:
 def test_an_error_of_the_user_is_nothing_of_the_machine() -> None:
     assert isinstance(UnfinishedError("?"), RefKDError)
     assert outside(RefKDError("field: value; remedy")) is None
+
+
+def test_memory_that_is_lost_after_others_have_ended_fails_nobody() -> None:
+    broken = True
+    meets = lambda trial, _: MemoryError() if broken and trial >= 3 else None  # noqa: E731
+    search = Search(meets, workers=3)
+    ended = search.launch()
+    assert ended is not None
+    assert search.states()[:3] == ["COMPLETE"] * 3
+    assert set(search.states()[3:]) == {"RUNNING"}
+    broken = False
+    assert search.launch() is None
+    assert search.states() == ["COMPLETE"] * 6

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
+from optuna.distributions import FloatDistribution
 from pydantic import ValidationError
 from support.recorded_curves import EPOCHS, TABLE, study_file
 
 from tune.audit.replay import replay
 from tune.config.search_spec import SearchSpec
+from tune.config.space import Dimension
 from tune.simulation.curves import Curve, CurveTable
 from tune.simulation.simulator import Simulated, simulate_search
 from tune.study.budget import stagnant
@@ -120,3 +123,24 @@ def test_a_float_range_may_have_a_step() -> None:
     drawn = {round(float(v.values["a"] or 0), 6) for v in run.study.views()}
     assert drawn <= set(np.round(np.arange(0.1, 0.95, 0.2), 6).tolist())
     assert len(drawn) > 2
+
+
+@pytest.mark.parametrize(("low", "high", "step"), [(0.0, 0.3, 0.1), (0.1, 0.7, 0.1), (0, 5, 1)])
+def test_every_value_of_a_stepped_range_lies_in_it(low: float, high: float, step: float) -> None:
+    dimension = Dimension.model_validate({"float": [low, high], "step": step})
+    stored = json.loads(json.dumps(dimension.model_dump(mode="json", by_alias=True)))
+    assert Dimension.model_validate(stored) == dimension
+    drawn = dimension.distribution()
+    assert isinstance(drawn, FloatDistribution)
+    assert (drawn.low, drawn.high, drawn.step) == (low, high, step)
+    values = [min(high, low + n * step) for n in range(round((high - low) / step) + 1)]
+    assert [dimension.misfit(value) for value in values] == [None] * len(values)
+    assert dimension.misfit(low + step / 2) == (f"is none of {low:g}, {low + step:g}, …, {high:g}")
+
+
+@pytest.mark.parametrize(
+    "kind", [{"float": [1e-4, 1e-3], "log": True}, {"float": [0, 5]}, {"choice": [1, 2]}], ids=str
+)
+def test_a_launch_that_stored_a_step_with_every_range_is_read(kind: dict[str, Any]) -> None:
+    stored = {"float": None, "int": None, "choice": None, "log": False, "when": {}, "step": 1}
+    assert Dimension.model_validate({**stored, **kind}) == Dimension.model_validate(kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,17 @@ class Dimension(Settings):
     """Distance between the values of a range without log; 1 for whole numbers, else any."""
     when: dict[str, Value | list[Value]] = Field(default_factory=dict)
     """Conditions, key to value or values: where one fails, the key keeps its fixed value."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _step_of_its_kind(cls, given: Any) -> Any:
+        """Let a step of real numbers be real; earlier launches stored 1 with every range."""
+        step = given.get("step") if isinstance(given, dict) else None
+        if isinstance(step, bool) or not isinstance(step, int) or given.get("int") is not None:
+            return given
+        if "int" in given:  # as a launch stores a range: with all keys
+            return {key: value for key, value in given.items() if key != "step"}
+        return {**given, "step": float(step)} if "float" in given else given
 
     @model_validator(mode="after")
     def _consistent(self) -> Dimension:
@@ -116,8 +128,8 @@ class Dimension(Settings):
         step = self.whole_step if self.int_range else self.step
         if step is None:
             return None
-        steps, last = round((value - low) / step), low + (high - low) // step * step
-        if abs(low + steps * step - value) > 1e-8 * step or low + steps * step > high:
+        last = low + math.floor((high - low) / step + 1e-8) * step
+        if abs(low + round((value - low) / step) * step - value) > 1e-8 * step:
             return f"is none of {low:g}, {low + step:g}, …, {last:g}"
         return None
 

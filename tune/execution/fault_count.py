@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
 
 from tune.ending.exits import UnfinishedError
 from tune.ending.listener import AGAIN
@@ -31,11 +30,17 @@ class FaultCount:
         self._deaths: Counter[str] = Counter()
         self._epochs: Counter[str] = Counter()
         """The last epoch of a job, by its key."""
+        self._clock = 0
+        """Epochs of all jobs."""
+        self._first: dict[str, int] = {}
+        self._newest: dict[str, int] = {}
+        """The clock when a job was first handed out, and at its last epoch, by its key."""
         self._last: tuple[TrainingJob, Fault] | None = None
 
-    def begun(self, trial: str) -> None:
+    def begun(self, trial: str, job: TrainingJob) -> None:
         """Note that a job is handed out: what befalls many at once is one fault in a row."""
         self._rows[trial] = self._row
+        self._first.setdefault(job.key, self._clock)
 
     def went_on(self, job: TrainingJob, epoch: int) -> list[tuple[TrainingJob, Fault]]:
         """Note an epoch; return the jobs that must be at fault themselves, since others go on."""
@@ -43,11 +48,21 @@ class FaultCount:
             return []
         self._epochs[job.key] = epoch
         self._row = self._met[job.key] = 0
-        return self._blamed([job.key])
+        self._clock += 1
+        self._newest[job.key] = self._clock
+        return self._blamed()
 
     def blamed_at_last(self) -> list[tuple[TrainingJob, Fault]]:
-        """Return the jobs that failed where others went on, once none is left to go on."""
-        return [] if self.stopped else self._blamed(self._epochs)
+        """Return the jobs that are at fault, once none is left to go on.
+
+        Of several that no other has outlived, the machine may be at fault; one alone is itself,
+        if others went on before it.
+        """
+        if self.stopped:
+            return []
+        if len(self.waiting) == 1 and set(self._newest) - set(self.waiting):
+            self._first = dict.fromkeys(self.waiting, -1)
+        return self._blamed()
 
     def met(self, trial: str, job: TrainingJob, fault: Fault) -> bool:
         """Note a fault; return whether the job is to be handed out again."""
@@ -71,8 +86,12 @@ class FaultCount:
         many = f"{IN_A_ROW} faults in a row, the last in " if self.stopped else ""
         return UnfinishedError(f"{many}{job.folder}: {fault.cause}; {fault.remedy}, then {AGAIN}")
 
-    def _blamed(self, well: Collection[str]) -> list[tuple[TrainingJob, Fault]]:
-        """Take out the jobs that wait while others are `well`, where they can be at fault."""
-        waiting = self.waiting.items()
-        chosen = [k for k, (_, fault) in waiting if not fault.machine and set(well) - {k}]
+    def _blamed(self) -> list[tuple[TrainingJob, Fault]]:
+        """Take out the jobs that can be at fault: others have gone on since they were begun."""
+        chosen = [
+            key
+            for key, (_, fault) in self.waiting.items()
+            if not fault.machine
+            and any(at > self._first[key] for other, at in self._newest.items() if other != key)
+        ]
         return [self.waiting.pop(key) for key in chosen]

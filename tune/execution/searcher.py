@@ -62,7 +62,7 @@ class JobSearcher(Searcher):
             later = False if ended else self._stored(self._source.may_follow, False)
             return None if later else Searcher.FINISHED
         self._jobs[trial_id] = job
-        self._run.begun(trial_id)
+        self._run.begun(trial_id, job)
         return {"job": job}
 
     def report(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -123,6 +123,8 @@ class JobSearcher(Searcher):
             return
         for job, fault in self._run.waiting.values():
             self._give_back(job, fault)
+        for job in self._jobs.values():  # what was at work when the run was stopped
+            self._stored(functools.partial(self._source.give_back, job, blameless=True), None)
         raise self._lost or error
 
     def _give_back(self, job: TrainingJob, fault: Fault) -> None:

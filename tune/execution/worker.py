@@ -55,7 +55,7 @@ def train_job(config: dict[str, Any], *, place: Workplace) -> None:
     try:
         check_node()  # a reused worker may be on a node that is being drained
         use_threads(place.resources.cpu)
-        metrics = _Training(job, place, open_dataset(place)).run()
+        metrics = _Training(job, place, _of_this_node(place)).run()
     except TrainingError as error:
         ray.tune.report({FAILED: str(error)})
         return
@@ -160,6 +160,14 @@ class _Training:
         return student_trainer(
             network, self._dataset, self._teachers, self._place.knowledge, **how
         )
+
+
+def _of_this_node(place: Workplace) -> Dataset:
+    """Return the dataset as this node has it; `OSError` where it is not what others train on."""
+    try:
+        return open_dataset(place)
+    except DataError as error:
+        raise OSError(str(error)) from error
 
 
 @lru_cache(maxsize=2)

@@ -138,8 +138,8 @@ def write_looks(folder: Path, looks: Sequence[Look]) -> None:
 def is_copy(folder: Path, looks: Sequence[Look]) -> bool:
     """Return whether the file says what the study does.
 
-    Raises `LedgerError` where it has rows that the study lacks: a study that was set back to an
-    earlier copy would hide a look.
+    Raises `LedgerError` where it has rows, or the end of a look, that the study lacks: a study
+    that was set back to an earlier copy would hide a look.
     """
     held = len(_lines(folder / LEDGER))
     if held > len(looks):
@@ -149,9 +149,16 @@ def is_copy(folder: Path, looks: Sequence[Look]) -> bool:
             "added to the file"
         )
     try:
-        return read_looks(folder) == list(looks)
+        rows = read_looks(folder)
     except LedgerError:
         return False
+    for row, known in zip(rows, looks, strict=False):
+        if row.state == "done" and known.state == "begun":
+            raise LedgerError(
+                f"{folder / LEDGER}: holds the end of look {row.look}, which the study lacks; "
+                "restore the study's storage from a copy that knows it"
+            )
+    return rows == list(looks)
 
 
 def check_look(looks: Sequence[Look], *, study: str, again: bool, reason: str | None) -> None:
