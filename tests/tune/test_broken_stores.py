@@ -76,7 +76,7 @@ AWAY = {
     "down": "check host, port, user and password",
     "http://ann:s3cret@127.0.0.1:PORT": "does not answer",
     "overloaded": "does not answer",
-    "failing": "fails",
+    "failing": "does not answer",
     "behind a dead proxy": "does not answer",
     "deaf http": "does not answer",
     "deaf postgresql": "timeout|cannot be used",

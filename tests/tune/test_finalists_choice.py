@@ -116,3 +116,14 @@ def test_a_winner_is_beaten_by_nobody_on_its_metric(scores: list[tuple[float, fl
     for alias, metric in ALIASES.items():
         assert means[won[alias]][metric] == max(m[metric] for m in means.values())
     assert ALIASES["best-balanced"] == BALANCED
+
+
+def test_of_a_minimised_objective_the_least_is_sent() -> None:
+    costs = [5.0, 1.0, 9.0]
+    views = [
+        trial(n, {**scored(30, 30), "cost/cpu_seconds": cost}) for n, cost in enumerate(costs)
+    ]
+    views[2] = trial(2, {**scored(40, 40), "cost/cpu_seconds": costs[2]})
+    names = ["cost/cpu_seconds"]
+    assert [v.number for v in choose(views, names, top=1, minimize=names)] == [1, 2]
+    assert [v.number for v in choose(views, names, top=1)] == [2]

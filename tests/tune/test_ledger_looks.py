@@ -22,7 +22,7 @@ from refkd.evaluation.comparison import PairScores, mean_row, per_pair
 from refkd.training.export import open_student
 from refkd.training.validation import evaluate_role
 from tune import FinalReport, evaluate_final
-from tune.audit.examine import examine
+from tune.audit.examine import examine, verify_results
 from tune.cli import app
 from tune.study.folders import seed_folder, trial_folder
 from tune.study.ledger import LedgerError, read_looks
@@ -219,6 +219,7 @@ def test_a_further_look_that_was_killed_keeps_its_reason(study: EndedStudy) -> N
     first = evaluate_final(study.path)
     killed(study, "roles.open_sealed", "again")
     assert open_snapshot(study.path).final == first
+    verify_results(open_snapshot(study.path))  # the first look's are shown meanwhile
     report = evaluate_final(study.path)
     assert [look.title for look in report.looks] == ["this is look 1", "this is look 2: why"]
 

@@ -348,3 +348,10 @@ def test_memory_that_is_lost_after_others_have_ended_fails_nobody() -> None:
     broken = False
     assert search.launch() is None
     assert search.states() == ["COMPLETE"] * 6
+
+
+def test_one_trial_alone_stops_no_others_where_one_worker_takes_them_in_turn() -> None:
+    search = Search(lambda trial, _: number(errno.EROFS) if trial == 0 else None, workers=1)
+    ended = search.launch()
+    assert ended is not None
+    assert search.states() == ["RUNNING", *["COMPLETE"] * 5]

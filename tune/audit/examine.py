@@ -13,11 +13,12 @@ from refkd.config import Config
 from refkd.errors import RefKDError
 from refkd.masking import masked
 from tune.audit.files import FILE_CHECKS
-from tune.audit.results import RESULT_CHECKS
+from tune.audit.results import RESULT_CHECKS, cut_off
 from tune.audit.study import COPY, STUDY_CHECKS, Finding, running
 from tune.audit.tampering import TAMPERING_CHECKS
 from tune.audit.tracking import record
 from tune.study.lease import lease
+from tune.study.locate import NoStudyError
 from tune.study.snapshot import StudyReader, StudySnapshot
 from tune.study.storage import StorageError, file_of
 
@@ -26,7 +27,7 @@ ROUNDS = 3
 
 Check = Callable[[StudySnapshot], Iterator[Finding]]
 _ALWAYS: tuple[Check, ...] = (*STUDY_CHECKS, *TAMPERING_CHECKS, *RESULT_CHECKS)
-_STOPPED: tuple[Check, ...] = (*_ALWAYS, running, *FILE_CHECKS, record)
+_STOPPED: tuple[Check, ...] = (*_ALWAYS, running, cut_off, *FILE_CHECKS, record)
 
 
 class Diagnosis(Config):
@@ -57,7 +58,7 @@ def examine(where: Path | str, *, fix: bool = False) -> Diagnosis:
             told = str(error) if path is None else str(error).replace(scratch, str(path.parent))
             raise StorageError(told) from None
         except Exception as error:
-            if not _is_begun(looking):
+            if not _is_begun(looking, error):
                 raise
             what = f"{looking.place.storage}: {_first_line(error)}"
             finding = Finding("storage", what, COPY)
@@ -86,10 +87,11 @@ def verify_results(study: StudySnapshot) -> None:
         )
 
 
-def _is_begun(reader: StudyReader) -> bool:
-    """Return whether something is there that a study has left."""
+def _is_begun(reader: StudyReader, error: Exception) -> bool:
+    """Return whether something is there that the study has left, which cannot be read."""
     file = file_of(reader.place.storage)
-    return (reader.place.folder / "trials").exists() or (file is not None and file.exists())
+    unreadable = file is not None and file.exists() and not isinstance(error, NoStudyError)
+    return unreadable or (reader.place.folder / "trials").exists()
 
 
 def _mend(reader: StudyReader) -> tuple[list[Finding], list[Finding]]:

@@ -12,7 +12,7 @@ from refkd.files import write_json
 from tune.audit.study import Finding, weights_fault
 from tune.results.kept import unlike
 from tune.study.event_base import study_events
-from tune.study.events import AliasMoved, Chooser, LookDone, champions_of
+from tune.study.events import AliasMoved, Chooser, LookDone, aliases_of, champions_of
 from tune.study.finalist_events import FinalistTrained
 from tune.study.folders import finalist_folder
 from tune.study.ledger import LEDGER, is_copy, looks_of, write_looks
@@ -21,7 +21,7 @@ from tune.study.snapshot import StudySnapshot
 
 
 def ledger(study: StudySnapshot) -> Iterator[Finding]:
-    """A ledger that does not say of the looks what the study does, or a look that was cut off."""
+    """A ledger that does not say of the looks what the study does."""
     path = study.folder / LEDGER
     if study.ledger_fault is not None:
         what, _, remedy = study.ledger_fault.partition("; ")
@@ -32,7 +32,11 @@ def ledger(study: StudySnapshot) -> Iterator[Finding]:
         what = f"{path}: does not hold the looks at the test roles that the study does"
         remedy = f"write it again with the {len(looks)} looks of the study"
         yield Finding("ledger", what, remedy, partial(write_looks, study.folder, looks))
-    if (begun := study.look_begun) is not None and study.driver is None:
+
+
+def cut_off(study: StudySnapshot) -> Iterator[Finding]:
+    """A look at the test roles that was begun and has no end."""
+    if study.ledger_fault is None and (begun := study.look_begun) is not None:
         what = f"look {begun.look} was cut off before anything of it was shown"
         yield Finding("ledger", what, f"take it again: refkd evaluate --final {study.path}")
 
@@ -73,9 +77,8 @@ def champions(study: StudySnapshot) -> Iterator[Finding]:
         for one in [] if chosen is None else unlike(study.folder, study.attributes, chosen):
             remedy = f"write it again: {commands[by]}"
             yield Finding("champion", one.what, remedy)
-    moves = [move for move in study_events(study.attributes, AliasMoved) if move.files is not None]
-    for move in {move.alias: move for move in moves}.values():
-        for one in unlike(study.folder, study.attributes, move):
+    for move in aliases_of(study.attributes).values():
+        for one in [] if move.files is None else unlike(study.folder, study.attributes, move):
             yield Finding("champion", one.what, f"write it again: {promotion(study, move)}")
 
 

@@ -10,7 +10,7 @@ from tune.execution.jobs import TrainingJob
 from tune.execution.machine import Fault
 
 IN_A_ROW = 3
-"""Faults without an epoch between them after which a run stops."""
+"""Jobs with a fault, without an epoch between them, after which a run stops."""
 
 
 class FaultCount:
@@ -23,6 +23,8 @@ class FaultCount:
         """Jobs that are not handed out again in this run, by their key."""
         self._retries = retries
         self._row = 0
+        self._in_row: set[str] = set()
+        """The jobs whose faults are counted in the row, by their keys."""
         self._rows: dict[str, int] = {}
         """Faults in a row by then, by the trial that was begun."""
         self._met: Counter[str] = Counter()
@@ -48,6 +50,7 @@ class FaultCount:
             return []
         self._epochs[job.key] = epoch
         self._row = self._met[job.key] = 0
+        self._in_row.clear()
         self._clock += 1
         self._newest[job.key] = self._clock
         return self._blamed()
@@ -70,7 +73,9 @@ class FaultCount:
         count, most = (self._met, IN_A_ROW - 1) if fault.machine else (self._deaths, self._retries)
         count[job.key] += 1
         again = count[job.key] <= most
-        if self._rows.pop(trial, 0) == self._row and (fault.machine or not again):
+        first = job.key not in self._in_row  # one job alone stops no others
+        if self._rows.pop(trial, 0) == self._row and (fault.machine or not again) and first:
+            self._in_row.add(job.key)
             self._row += 1
             self.stopped = self._row >= IN_A_ROW
         if not again:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from refkd.errors import RefKDError
 from tune.ending.exits import UnfinishedError
 from tune.ending.listener import AGAIN
 
@@ -78,7 +79,9 @@ def fault_of(error: BaseException) -> Fault:
         number = _number(one)
         if isinstance(one, OSError) or number in _REMEDIES:
             return Fault(cause=cause, remedy=_REMEDIES.get(number or 0, _MOUNT), machine=True)
-    return Fault(cause=cause)
+    name = type(error).__name__
+    speaks = isinstance(error, RefKDError) or cause == name
+    return Fault(cause=cause if speaks else f"{name}: {cause}")
 
 
 def fault_in(text: str) -> Fault:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,21 +52,26 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
     (view,) = (view for view in opened.trials if view.number == trial)
     code = made_with(view, opened.launches)
     folder = file.folder / "promoted" / alias
-    keep_retriever(file, seeds[best or 0], dataset, folder)
+    fresh = folder.with_name(f".{alias}.new")  # what is there stays until the alias has moved
+    with asked(target.uri):
+        check(target.uri, write=True)
+    keep_retriever(file, seeds[best or 0], dataset, fresh)
     roles, name = (dataset.role("val_id"), dataset.role("val_ood")), system_name(trial)
     made = compare({name: seeds}, {}, dataset, roles, seed=file.seed)
     student = Registration(
         alias=alias,
         trial=trial,
         run=trial_key(trial) if best is None else finalist_key(trial, best),
-        folder=folder,
+        folder=fresh,
         scores={role: systems[name] for role, systems in made.scores.items()},
         reason=reason,
         code=code if best is None else finalists_code(opened.attributes),
     )
     with asked(target.uri):
-        check(target.uri, write=True)
         (move,) = register(target, file, dataset, [student])
+    if folder.exists():
+        shutil.rmtree(folder)
+    fresh.rename(folder)
     move = replace(move, files=file_hashes(file.folder, folder / RECORD))
     _store(opened, move)
     return move

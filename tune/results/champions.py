@@ -28,6 +28,8 @@ from tune.study.summary import FINALISTS
 from tune.tracking.card import Registration
 from tune.tracking.operations import finalist_key, trial_key
 
+REGISTERED = "registered"
+"""The study's attribute with the champions of the search that the registry has had."""
 BALANCED = "val/harmonic_miou"
 """Harmonic mean of `val_id/miou` and `val_ood/miou`."""
 ALIASES = {**CHAMPIONS, "best-balanced": BALANCED}
@@ -39,49 +41,73 @@ def select_search_champions(
 ) -> None:
     """Score champions and teachers with intervals, keep the champions, register them in MLflow.
 
-    Does nothing where there are none, or where they were selected before. An alias of the registry
-    that is set is not moved. Without `register` registering is left to the next launch.
+    Does nothing where there are none, or where that was done before. An alias of the registry that
+    is set is not moved. Without `register` registering is left to the next launch.
     """
     summary, study, home = search.summary(), search.study, search.file.folder / "champions"
     champions = summary.champions
-    if not champions or _is_chosen(search, champions, summary.ended):
+    if not champions:
+        return
+    chosen = _is_chosen(search, champions, summary.ended)
+    wanted = search.file.tracking.enabled and summary.crowned is None and register
+    registers = wanted and not _is_registered(search, champions)
+    if chosen and not registers:
         return
     reporter.stage("scoring the champions and registering them")
     students = search_students(search)
     made = compare_on_validation(search, students)
-    folders = _keep_all(search, {alias: seeds[0] for alias, seeds in students.items()}, home)
-    notes = {
-        "intervals": interval_table(made),
-        "probes": {name: found.model_dump() for name, found in made.probes.items()},
-    }
-    for name, note in notes.items():
-        study.note(name, note)
-    write_json(home / SCORES, notes["intervals"])
-    if search.file.tracking.enabled and summary.crowned is None:
-        if not register:
-            return
-        from tune.tracking.registry import register_champions
+    folders = {alias: home / alias for alias in champions}
+    if not chosen:
+        _keep_all(search, {alias: seeds[0] for alias, seeds in students.items()}, home)
+        notes = {
+            "intervals": interval_table(made),
+            "probes": {name: found.model_dump() for name, found in made.probes.items()},
+        }
+        for name, note in notes.items():
+            study.note(name, note)
+        write_json(home / SCORES, notes["intervals"])
+        study.append(_choice(search, "search", champions, summary.ended, home, folders, notes))
+    if registers:
+        _register_champions(search, champions, folders, made)
 
-        registrations = [
-            Registration(
-                alias=alias,
-                trial=number,
-                run=trial_key(number),
-                folder=folders[alias],
-                scores={role: systems[alias] for role, systems in made.scores.items()},
-                reason="best trial of the search, by one validation score",
-                code=made_with(study.views()[number], study.launches.all()),
-            )
-            for alias, number in champions.items()
-        ]
-        identity = study.identity()
-        moved = register_champions(
-            search.file, search.dataset, registrations, identity=identity, move=False
+
+def _is_registered(search: OpenSearch, champions: Mapping[str, int]) -> bool:
+    """Return whether the registry has had the champions of a search."""
+    attributes = search.study.optuna.user_attrs
+    known = champions_of(attributes, "search")
+    if known is not None and known.files is None:  # of an earlier refkd, which chose them last
+        return known.champions == champions
+    return bool(attributes.get(REGISTERED) == champions)
+
+
+def _register_champions(
+    search: OpenSearch,
+    champions: Mapping[str, int],
+    folders: Mapping[str, Path],
+    made: Comparison,
+) -> None:
+    from tune.tracking.registry import register_champions
+
+    study = search.study
+    registrations = [
+        Registration(
+            alias=alias,
+            trial=number,
+            run=trial_key(number),
+            folder=folders[alias],
+            scores={role: systems[alias] for role, systems in made.scores.items()},
+            reason="best trial of the search, by one validation score",
+            code=made_with(study.views()[number], study.launches.all()),
         )
-        if moved is None:
-            return
+        for alias, number in champions.items()
+    ]
+    identity = study.identity()
+    moved = register_champions(
+        search.file, search.dataset, registrations, identity=identity, move=False
+    )
+    if moved is not None:
         study.note_aliases(moved)
-    study.append(_choice(search, "search", champions, summary.ended, home, folders, notes))
+        study.note(REGISTERED, dict(champions))
 
 
 def _is_chosen(search: OpenSearch, champions: Mapping[str, int], trials: int) -> bool:
@@ -178,12 +204,14 @@ def winners(means: Mapping[int, Mapping[str, float]]) -> dict[str, int]:
     }
 
 
-def place_by(number: int, metrics: Mapping[str, float], name: str) -> tuple[float, float, int]:
-    """Return a sort key that is lowest for the best on a metric.
+def place_by(
+    number: int, metrics: Mapping[str, float], name: str, sign: float = 1.0
+) -> tuple[float, float, int]:
+    """Return a sort key that is lowest for the best on a metric; of -1 less is better.
 
     Ties go to fewer CPU seconds, then to the lower number.
     """
-    return -metrics[name], metrics.get("cost/cpu_seconds", 0.0), number
+    return -sign * metrics[name], metrics.get("cost/cpu_seconds", 0.0), number
 
 
 def search_students(search: OpenSearch) -> dict[str, list[FrozenStudent]]:

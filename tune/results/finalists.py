@@ -14,6 +14,7 @@ from typing import Any
 from refkd.errors import RefKDError
 from refkd.seeds import derive_seed
 from refkd.training.export import open_student, record_hash
+from tune.config.search_spec import signs_of
 from tune.config.study_file import StudyFile, load_study_file
 from tune.ending.exits import UnfinishedError
 from tune.ending.stopping import stopped_at_once
@@ -92,17 +93,24 @@ def read_results(attributes: Mapping[str, Any]) -> dict[tuple[int, int], SeedRes
     }
 
 
-def choose(views: Sequence[TrialView], objectives: Sequence[str], *, top: int) -> list[TrialView]:
+def choose(
+    views: Sequence[TrialView],
+    objectives: Sequence[str],
+    *,
+    top: int,
+    minimize: Sequence[str] = (),
+) -> list[TrialView]:
     """Return the `top` trials by each objective and by the harmonic mean, each once, by number.
 
     Only complete trials that keep their constraints count, and of those that continue each other
     the last. Ties go to fewer CPU seconds, then to the lower number.
     """
     names = (*objectives, BALANCED)
+    signs = signs_of(names, minimize)
     counting = [v for v in current(views) if v.feasible and all(n in v.kept for n in names)]
     chosen = set[int]()
-    for name in names:
-        best = sorted(place_by(v.number, v.kept, name) for v in counting)[:top]
+    for name, sign in zip(names, signs, strict=True):
+        best = sorted(place_by(v.number, v.kept, name, sign) for v in counting)[:top]
         chosen |= {number for *_, number in best}
     return sorted((v for v in counting if v.number in chosen), key=lambda v: v.number)
 
@@ -129,7 +137,12 @@ class _Finals(JobListener):
     def __init__(self, search: OpenSearch, reporter: Reporter, *, top: int, seeds: int) -> None:
         self._search, self._reporter = search, reporter
         self._seeds = fresh_seeds(search.file, seeds)
-        self._chosen = choose(search.study.views(), search.file.objectives, top=top)
+        self._chosen = choose(
+            search.study.views(),
+            search.file.objectives,
+            top=top,
+            minimize=search.file.minimize,
+        )
         self._jobs = {
             (view.number, replicate): search.jobs.students(
                 finalist_key(view.number, replicate),

@@ -41,7 +41,7 @@ _TRANSIENT = ("40", "too many SQL variables")
 def first_line(error: BaseException) -> str:
     """Return the first line of what an error says, without passwords."""
     message = str(getattr(error, "orig", None) or error).strip()
-    return masked(message.splitlines()[0][:300]) if message else type(error).__name__
+    return masked(message.splitlines()[0])[:300] if message else type(error).__name__
 
 
 def remedy(error: BaseException, *, is_file: bool, whose: str = "a study's") -> str:
