@@ -24,13 +24,14 @@ from refkd.evaluation.comparison import MEANING
 from refkd.files import sha256_file
 from refkd.urls import Url
 from tune import finalists
-from tune.audit.examine import examine
+from tune.audit.examine import examine, verify_results
 from tune.cli import app
 from tune.inference.model import load_model
 from tune.inference.promote import promote
 from tune.study.environment import environment
 from tune.study.events import AliasMoved, aliases_of
 from tune.study.lease import DRIVER, lease
+from tune.study.snapshot import open_snapshot
 from tune.study.stored_study import IDENTITY
 from tune.tracking.aliases import check_alias, move_alias
 from tune.tracking.target import registered_name
@@ -239,6 +240,23 @@ def test_many_moves_fit_into_a_description(mlflow_store: str) -> None:
     assert "turn 29" in text
     assert "turn 1 " not in text
     assert set(client.get_registered_model(NAME).aliases) == {"mine", "mine-before"}
+
+
+def test_a_promotion_that_mlflow_refuses_leaves_what_the_alias_has(
+    study: EndedStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(study, 2)
+
+    def refused(*_: object) -> None:
+        raise MlflowException("the server is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tune.tracking.registry.register", refused)
+        with pytest.raises(RefKDError, match="the server is gone"):
+            give(study, 1)
+    verify_results(open_snapshot(study.path))
+    give(study, 1)
+    verify_results(open_snapshot(study.path))
 
 
 def test_an_interrupted_move_is_repeated_without_a_second_line(
