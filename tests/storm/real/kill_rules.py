@@ -10,7 +10,7 @@ import json
 import multiprocessing
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,11 @@ def _look(work: Path, phase: str, kills: int) -> tuple[list[str], Result]:
         return list(_data_faults(work)), _data(work)
     if phase == "reproduce":
         return [], {"numbers": _table(work)}
-    return list(_faults(work, kills)), _results(work, phase)
+    known = {"registry"} if phase == "sync" else set[str]()  # a lost one is for promote to fill
+    return list(_faults(work, kills, known)), _results(work, phase)
 
 
-def _faults(work: Path, kills: int) -> Iterator[str]:
+def _faults(work: Path, kills: int, known: Set[str]) -> Iterator[str]:
     path = work / "study.yaml"
     study = open_study(locate(path))
     views = [view(trial) for trial in study.get_trials(deepcopy=False)]
@@ -63,7 +64,8 @@ def _faults(work: Path, kills: int) -> Iterator[str]:
     sent = sync(path)
     if sent.left or sent.refused:
         yield f"sync: {sent.left} events left ({sent.problem}), {sent.refused} refused"
-    yield from (f"doctor: {one.what}" for one in examine(path).findings)
+    found = [one for one in examine(path).findings if one.check not in known]
+    yield from (f"doctor: {one.what}" for one in found)
     yield from (f"half a file: {one}" for one in temporaries(work / "runs"))
 
 
