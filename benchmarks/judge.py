@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import cache
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -141,17 +141,13 @@ def judge(
     if not paths:
         raise ValueError(f"{folder}: holds no table (*.npz)")
     chosen = dict.fromkeys([RANDOM, BASE, *(methods or [*METHODS, RAY])])
-    asked = list(product(paths, chosen, range(seeds)))
+    asked = zip(*product(paths, chosen, range(seeds)), strict=True)
     played = []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for one in pool.map(partial(_play, asked), range(len(asked)), chunksize=4):
+        for one in pool.map(play, *asked, chunksize=4):
             tell(one)
             played.append(one)
     return [verdict(method, played) for method in chosen]
-
-
-def _play(asked: Sequence[tuple[Path, str, int]], place: int) -> Played:
-    return play(*asked[place])
 
 
 def verdict(method: str, played: Iterable[Played]) -> Verdict:

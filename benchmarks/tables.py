@@ -116,11 +116,6 @@ class Table:
         return regret[1:]
 
 
-def read_tables(folder: Path) -> list[Table]:
-    """Return the tables of a folder in the order of their names."""
-    return [read_table(path) for path in sorted(folder.glob("*.npz"))]
-
-
 def read_table(path: Path) -> Table:
     """Return the table of a file: `configs`, `names`, `scales`, `objectives` and `curves`."""
     with np.load(path, allow_pickle=False) as held:

@@ -24,9 +24,11 @@ from refkd.training.validation import evaluate_role
 from tune import FinalReport, evaluate_final
 from tune.audit.examine import examine, verify_results
 from tune.cli import app
+from tune.ending.exits import UnfinishedError
 from tune.study.folders import seed_folder, trial_folder
 from tune.study.ledger import LedgerError, read_looks
 from tune.study.snapshot import open_snapshot
+from tune.study.storage import StorageError
 
 KILLED = """
 import os, signal, sys
@@ -192,6 +194,9 @@ def test_a_look_that_was_killed_before_its_results_were_stored_is_taken_again_as
     assert told["ledger"] == "look 1 was cut off before anything of it was shown"
     with pytest.raises(LedgerError, match="not been looked at yet"):
         evaluate_final(study.path, again=True, reason="it was killed")
+    killed(study, place)
+    told = {row.check: row.what for row in examine(study.path).findings}
+    assert told["ledger"] == "look 1 was cut off before anything of it was shown", "killed twice"
     report = evaluate_final(study.path)
     assert (report.look.look, report.look.reason) == (1, None)
     assert [(row.look, row.state) for row in read_looks(study.file.folder)] == [(1, "done")]
@@ -213,6 +218,19 @@ def test_results_that_were_stored_and_not_shown_are_shown_without_another_look(
     assert [look.look for look in report.looks] == [1]
     with pytest.raises(LedgerError, match="was looked at once"):
         evaluate_final(study.path)
+
+
+def test_a_look_whose_storage_fails_is_left_for_the_same_command(
+    study: EndedStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise StorageError("storage sqlite:///study.db: disk is full; free some space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tune.results.sealed_scores.compare", fails)
+        with pytest.raises(UnfinishedError, match="free some space, then run the same command"):
+            evaluate_final(study.path)
+    assert evaluate_final(study.path).look.look == 1
 
 
 def test_a_further_look_that_was_killed_keeps_its_reason(study: EndedStudy) -> None:

@@ -122,10 +122,12 @@ def test_a_commands_own_end_for_want_of_a_machine_is_one_line(error: Exception) 
 @pytest.mark.parametrize(
     ("answer", "remedy"),
     {
-        "database or disk is full": "free some space on its disk",
-        "database is locked": "wait for whoever holds it",
-        "attempt to write a readonly database": "let its file and folder be written",
-        "server closed the connection unexpectedly": "see to the database",
+        "database or disk is full": "free some space",
+        "database is locked": "wait for the process that holds it",
+        "attempt to write a readonly database": (
+            "it is read-only: make file and folder writable, or ask what only looks"
+        ),
+        "server closed the connection unexpectedly": "see that the server is well",
     }.items(),
 )
 def test_what_a_database_answers_is_told_in_one_line(

@@ -100,24 +100,23 @@ def dataset(study: StudySnapshot) -> Iterator[Finding]:
     try:
         manifest = read_manifest(folder)
     except (DataError, OSError) as error:
-        what, _, remedy = str(error).partition("; ")
-        yield _damaged(what, remedy, fix)
+        yield _damaged(error, fix)
         return
     if expected not in (None, manifest.fingerprint):
         what = f"{folder}: is another dataset than the one that was searched on"
-        yield _damaged(what, f"restore that one ({str(expected)[:12]}…)", fix)
+        yield _damaged(f"{what}; restore that one ({str(expected)[:12]}…)", fix)
     for name in OPEN_FILES:
         try:
             check_files(folder, manifest, (name,), full=True)
         except (DataError, OSError) as error:
-            what, _, remedy = str(error).partition("; ")
-            yield _damaged(what, remedy, fix)
+            yield _damaged(error, fix)
 
 
-def _damaged(what: str, remedy: str, fix: Callable[[], object] | None) -> Finding:
-    if fix is not None:
-        remedy = "remove this machine's copy: the next search fetches it again"
-    return Finding("dataset", what, remedy or "copy the folder again", fix)
+def _damaged(error: object, fix: Callable[[], object] | None) -> Finding:
+    if fix is None:
+        return Finding.told("dataset", error, "copy the folder again")
+    remedy = "remove this machine's copy: the next search fetches it again"
+    return Finding("dataset", str(error).partition("; ")[0], remedy, fix)
 
 
 def _checkpoints(folder: Path) -> list[Path]:

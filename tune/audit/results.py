@@ -24,8 +24,8 @@ def ledger(study: StudySnapshot) -> Iterator[Finding]:
     """A ledger that does not say of the looks what the study does."""
     path = study.folder / LEDGER
     if study.ledger_fault is not None:
-        what, _, remedy = study.ledger_fault.partition("; ")
-        yield Finding("ledger", what, remedy or "make it readable, then ask the doctor again")
+        remedy = "make it readable, then ask the doctor again"
+        yield Finding.told("ledger", study.ledger_fault, remedy)
         return
     looks = looks_of(study.folder, study.attributes)
     if not is_copy(study.folder, looks):

@@ -37,6 +37,14 @@ class Finding:
     fix: Callable[[], object] | None = Field(default=None, exclude=True, repr=False)
     """Puts it right; None where there is more than one right answer."""
 
+    @classmethod
+    def told(
+        cls, check: str, error: object, remedy: str, fix: Callable[[], object] | None = None
+    ) -> Finding:
+        """Return what an error says, with the remedy that it names or else the given one."""
+        what, _, named = str(error).partition("; ")
+        return cls(check, what, named or remedy, fix)
+
     @computed_field  # type: ignore[prop-decorator]
     @property
     def fixable(self) -> bool:

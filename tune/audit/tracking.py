@@ -105,8 +105,8 @@ def _against_store(
             runs = {} if store is None else store.runs()
             models = set() if store is None else store.models()
     except TrackingError as error:
-        what, _, remedy = str(error).partition("; ")
-        yield Finding("record", what, remedy or "mend it, then ask the doctor again")
+        said = str(error).replace(str(reading.uri), str(target.uri))
+        yield Finding.told("record", said, "mend it, then ask the doctor again")
         return
     if store is None:
         what, remedy = (

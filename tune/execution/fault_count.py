@@ -22,9 +22,8 @@ class FaultCount:
         self.waiting: dict[str, tuple[TrainingJob, Fault]] = {}
         """Jobs that are not handed out again in this run, by their key."""
         self._retries = retries
-        self._row = 0
-        self._in_row: set[str] = set()
-        """The jobs whose faults are counted in the row, by their keys."""
+        self._row: set[str] = set()
+        """The jobs with a fault in a row, by their keys."""
         self._rows: dict[str, int] = {}
         """Faults in a row by then, by the trial that was begun."""
         self._met: Counter[str] = Counter()
@@ -41,7 +40,7 @@ class FaultCount:
 
     def begun(self, trial: str, job: TrainingJob) -> None:
         """Note that a job is handed out: what befalls many at once is one fault in a row."""
-        self._rows[trial] = self._row
+        self._rows[trial] = len(self._row)
         self._first.setdefault(job.key, self._clock)
 
     def went_on(self, job: TrainingJob, epoch: int) -> list[tuple[TrainingJob, Fault]]:
@@ -49,8 +48,8 @@ class FaultCount:
         if epoch <= self._epochs[job.key]:  # from its checkpoint
             return []
         self._epochs[job.key] = epoch
-        self._row = self._met[job.key] = 0
-        self._in_row.clear()
+        self._met[job.key] = 0
+        self._row.clear()
         self._clock += 1
         self._newest[job.key] = self._clock
         return self._blamed()
@@ -73,11 +72,9 @@ class FaultCount:
         count, most = (self._met, IN_A_ROW - 1) if fault.machine else (self._deaths, self._retries)
         count[job.key] += 1
         again = count[job.key] <= most
-        first = job.key not in self._in_row  # one job alone stops no others
-        if self._rows.pop(trial, 0) == self._row and (fault.machine or not again) and first:
-            self._in_row.add(job.key)
-            self._row += 1
-            self.stopped = self._row >= IN_A_ROW
+        if self._rows.pop(trial, 0) == len(self._row) and (fault.machine or not again):
+            self._row.add(job.key)  # one job alone stops no others
+            self.stopped = len(self._row) >= IN_A_ROW
         if not again:
             self.waiting[job.key] = self._last
         return again

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from refkd.errors import RefKDError
 from tune.ending.exits import UnfinishedError
 from tune.ending.listener import AGAIN
+from tune.study import database
 
 _MEMORY = "give it more memory, or the search fewer workers or smaller batches"
 _SPACE = "free some space there (`df -h` and `df -i` show what there is)"
@@ -39,13 +40,6 @@ _NUMBER = re.compile(r"(?:os error|[Ee]rrno *=?|Os \{ code:) *(\d+)")
 """How Rust, HDF5 and Python write such a number into a text."""
 _DATABASE = re.compile(r"OperationalError[:)] +(?!\()(.+)")
 """How SQLAlchemy, Optuna and Ray write down what a database answers."""
-_OF_DATABASE = {
-    "database or disk is full": "free some space on its disk",
-    "disk I/O error": _MOUNT,
-    "attempt to write a readonly database": "let its file and folder be written",
-    "database is locked": "wait for whoever holds it",
-}
-"""What to do, by what SQLite says."""
 _OF_MEMORY = re.compile(r"MemoryError|[Oo]ut of memory|OutOfMemory|an't allocate memory|ENOMEM")
 _OF_MACHINE = {
     r"(?:ImportError|ModuleNotFoundError):": _INSTALL,
@@ -119,7 +113,8 @@ def _told(error: BaseException) -> UnfinishedError | None:
     answer = _DATABASE.search(f"{type(error).__name__}: {error}")
     if answer is None:
         return None
-    remedy = _OF_DATABASE.get(answer[1].strip(), "see to the database")
+    remedy = database.remedy(error, is_file=True, whose="a study's or MLflow's")
+    remedy = remedy.removesuffix(f", {database.AGAIN}")
     text = f"the database of the study or of its record: {answer[1].strip()}"
     return UnfinishedError(f"{text}; {remedy}, then {AGAIN}")
 

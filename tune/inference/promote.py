@@ -9,6 +9,7 @@ from pathlib import Path
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.files import scratch
 from refkd.retriever import RECORD
 from refkd.training.export import FrozenStudent, open_student
 from tune.results.champions import ALIASES, BALANCED, best_seed, keep_retriever
@@ -22,6 +23,7 @@ from tune.study.launch import made_with
 from tune.study.lease import LeaseError, lease
 from tune.study.retries import newest
 from tune.study.snapshot import StudySnapshot, open_snapshot
+from tune.study.storage import to_be_continued
 from tune.study.stored_study import StoredStudy, append_unordered, identity_of
 from tune.tracking.aliases import check_alias, checked_reason
 from tune.tracking.card import Registration
@@ -52,26 +54,25 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
     (view,) = (view for view in opened.trials if view.number == trial)
     code = made_with(view, opened.launches)
     folder = file.folder / "promoted" / alias
-    fresh = folder.with_name(f".{alias}.new")  # what is there stays until the alias has moved
     with asked(target.uri):
         check(target.uri, write=True)
-    keep_retriever(file, seeds[best or 0], dataset, fresh)
     roles, name = (dataset.role("val_id"), dataset.role("val_ood")), system_name(trial)
     made = compare({name: seeds}, {}, dataset, roles, seed=file.seed)
-    student = Registration(
-        alias=alias,
-        trial=trial,
-        run=trial_key(trial) if best is None else finalist_key(trial, best),
-        folder=fresh,
-        scores={role: systems[name] for role, systems in made.scores.items()},
-        reason=reason,
-        code=code if best is None else finalists_code(opened.attributes),
-    )
-    with asked(target.uri):
+    with scratch(folder.with_name(f".{alias}.new")) as fresh, asked(target.uri):
+        keep_retriever(file, seeds[best or 0], dataset, fresh)
+        student = Registration(
+            alias=alias,
+            trial=trial,
+            run=trial_key(trial) if best is None else finalist_key(trial, best),
+            folder=fresh,
+            scores={role: systems[name] for role, systems in made.scores.items()},
+            reason=reason,
+            code=code if best is None else finalists_code(opened.attributes),
+        )
         (move,) = register(target, file, dataset, [student])
-    if folder.exists():
-        shutil.rmtree(folder)
-    fresh.rename(folder)
+        if folder.exists():  # until now what the alias had
+            shutil.rmtree(folder)
+        fresh.rename(folder)
     move = replace(move, files=file_hashes(file.folder, folder / RECORD))
     _store(opened, move)
     return move
@@ -115,7 +116,7 @@ def _store(study: StudySnapshot, move: AliasMoved) -> None:
     """Store the move; without a place in the order of events while a driver is at work."""
     url = study.place.storage
     try:
-        with lease(url, study.name, signs=study.signs):
+        with to_be_continued(), lease(url, study.name, signs=study.signs):
             StoredStudy(study.file.search_spec(), url).note_aliases([move])
     except LeaseError:
         append_unordered(study.optuna, move)

@@ -26,7 +26,7 @@ from tune.reproduce.table import Result, family_of
 from tune.reproduce.tracking import TableRecord, tracking_of
 from tune.reproduce.units import Unit, Units
 from tune.results.sealed_roles import check_sealed, open_test_roles
-from tune.study.ledger import Evaluated, Look, check_look, read_looks, write_looks
+from tune.study.ledger import Evaluated, Look, check_look, read_looks, with_row, write_looks
 from tune.tracking.reach import check_start
 
 
@@ -143,9 +143,9 @@ def _open_roles(
         champions=systems,
         teachers={},
         reason=request.reason,
-        begin=lambda row: write_looks(request.home, [*looks[: row.look - 1], row]),
+        begin=lambda row: write_looks(request.home, with_row(looks, row)),
     )
-    return [*looks[: look.look - 1], look], roles
+    return with_row(looks, look), roles
 
 
 def _write_settings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -16,7 +17,15 @@ from tune.results.comparison import compare, open_students, system_name
 from tune.results.finalists import read_results
 from tune.results.sealed_roles import check_sealed, open_test_roles
 from tune.study.events import LookDone, LookTaken
-from tune.study.ledger import Evaluated, Look, check_look, is_copy, looks_of, write_looks
+from tune.study.ledger import (
+    Evaluated,
+    Look,
+    check_look,
+    is_copy,
+    looks_of,
+    with_row,
+    write_looks,
+)
 from tune.study.outcomes import (
     RESULTS,
     Finalists,
@@ -25,6 +34,7 @@ from tune.study.outcomes import (
     read_final,
     read_finalists,
 )
+from tune.study.storage import to_be_continued
 
 
 def evaluate_final(
@@ -40,7 +50,11 @@ def evaluate_final(
     not allowed, `RefKDError` where finalists are begun and not ended, `DataError` where sealed
     files are missing. Source: evaluation protocol, "One sealed evaluation".
     """
-    with open_ended_search(study) as search, scratch(_opened(search.file)) as opened:
+    with (
+        open_ended_search(study) as search,
+        scratch(_opened(search.file)) as opened,
+        to_be_continued(),
+    ):
         file, dataset, teachers = search.file, search.dataset, search.teachers
         attributes = search.study.optuna.user_attrs
         looks = looks_of(file.folder, attributes)
@@ -73,12 +87,12 @@ def evaluate_final(
             champions={a: _evaluated(file, n, champions[n]) for a, n in aliases.items()},
             teachers={role: teacher.digest for role, teacher in teachers.items()},
             reason=reason,
-            begin=lambda row: _begin(search, looks, row),
+            begin=partial(_begin, search),
         )
         students = {system_name(n): one for n, one in champions.items()}
         done = look.model_copy(update={"state": "done"})
         report = FinalReport(
-            looks=[*looks[: look.look - 1], done],
+            looks=with_row(looks, done),
             from_finalists=found is not None,
             seeds={alias: len(champions[number]) for alias, number in aliases.items()},
             features=dataset.manifest.features.extractor or "extractor not stated",
@@ -92,10 +106,11 @@ def evaluate_final(
         return _kept(file, report)
 
 
-def _begin(search: OpenSearch, looks: list[Look], row: Look) -> None:
+def _begin(search: OpenSearch, row: Look) -> None:
     """Store that a look begins; what a killed attempt has stored of it stays."""
     search.study.append(LookTaken(look=row.look, row=row.model_dump(mode="json")))
-    write_looks(search.file.folder, [*looks[: row.look - 1], row])
+    folder = search.file.folder
+    write_looks(folder, looks_of(folder, search.study.optuna.user_attrs))
 
 
 def _kept(file: StudyFile, report: FinalReport) -> FinalReport:

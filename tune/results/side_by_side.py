@@ -84,7 +84,7 @@ def side_by_side(
     if min(base.signs) < 0 and not reference:
         notes.append("no hypervolume above 0 of an objective that is minimised; give --reference")
     for other in opened[1:]:
-        if other.file.objectives != base.file.objectives:
+        if (other.file.objectives, other.signs) != (base.file.objectives, base.signs):
             notes.append(f"{_label(other)}: has other objectives, so no common hypervolume")
         try:
             differences += _differences(base, other)
@@ -114,7 +114,7 @@ def _students(study: StudySnapshot, alias: str) -> list[FrozenStudent]:
 def _row(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float]) -> StudyRow:
     summary = one.summary
     complete, volume = current(one.trials), None
-    if one.file.objectives == base.file.objectives:
+    if (one.file.objectives, one.signs) == (base.file.objectives, base.signs):
         points = [v.gains for v in complete if v.feasible and v.gains]
         low = [sign * bound for sign, bound in zip(base.signs, reference, strict=True)]
         above = [[a - b for a, b in zip(values, low, strict=True)] for values in points]

@@ -26,6 +26,7 @@ AGAIN = "then run the same command again"
 _REMEDIES = (
     ("database is locked|lock timeout", f"wait for the process that holds it, {AGAIN}"),
     ("disk is full|disk full|no space left|quota|could not extend", f"free some space, {AGAIN}"),
+    ("disk I/O error", "see to the file system and its mount"),
     ("permission denied for", "let its owner grant the user of the URL what is missing"),
     ("read-?only", "it is read-only: make file and folder writable, or ask what only looks"),
     ("not a database|malformed", "check that the file is {whose}, or restore it from a copy"),

@@ -52,7 +52,9 @@ class Launch(LaunchBegun, prefix=LaunchBegun.PREFIX, in_key=LaunchBegun.IN_KEY):
     @property
     def epochs(self) -> int:
         """Epochs of its whole trials."""
-        return self.spec.epochs
+        return int(
+            self.file["training"]["epochs"] if self.search is None else self.search["epochs"]
+        )
 
     @property
     def limits(self) -> Limits:

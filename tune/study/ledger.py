@@ -128,6 +128,11 @@ def read_looks(folder: Path) -> list[Look]:
     return looks
 
 
+def with_row(looks: Sequence[Look], row: Look) -> list[Look]:
+    """Return the looks up to and with a row, in the place of one of its number."""
+    return [*looks[: row.look - 1], row]
+
+
 def write_looks(folder: Path, looks: Sequence[Look]) -> None:
     """Write the rows into the ledger's file, atomically; on disk when this returns."""
     rows = [canonical_json(look.model_dump(mode="json")) + b"\n" for look in looks]

@@ -17,6 +17,7 @@ from tune.study.home import check_own
 from tune.study.lease import lease
 from tune.study.locate import place_of
 from tune.study.opening import open_study
+from tune.study.storage import to_be_continued
 from tune.study.stored_study import StoredStudy
 from tune.study.view import CONTINUES, FOREIGN, RETRIES, TrialView
 
@@ -37,7 +38,7 @@ def retry_trials(path: Path | str, numbers: Sequence[int]) -> dict[int, int]:
     file = load_study_file(path)
     place, spec = place_of(file), file.search_spec()
     open_study(place)
-    with lease(place.storage, file.name, signs=spec.signs):
+    with lease(place.storage, file.name, signs=spec.signs), to_be_continued():
         study = StoredStudy(spec, place.storage)
         check_own(file, study.optuna.user_attrs)
         return retry(study, numbers)

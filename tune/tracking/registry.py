@@ -107,10 +107,10 @@ def version_fault(client: MlflowClient, move: AliasMoved) -> str | None:
 def damage(name: str, version: str, sha256: str | None) -> str | None:
     """Return what is wrong with the files of a version; None where its weights have that hash."""
     what = f"version {version} of {name} in MLflow"
-    with TemporaryDirectory(prefix="refkd-") as scratch, to_be_unwound():
+    with TemporaryDirectory(prefix="refkd-") as place, to_be_unwound():
         try:
             uri = f"models:/{name}/{version}"
-            saved = Path(download_artifacts(artifact_uri=uri, dst_path=scratch))
+            saved = Path(download_artifacts(artifact_uri=uri, dst_path=place))
             (folder,) = {path.parent for path in saved.rglob(RECORD)}
             check_export(folder)
             whole = sha256_file(folder / WEIGHTS) == sha256

@@ -10,6 +10,7 @@ from refkd.errors import RefKDError
 from tune.study.home import check_own
 from tune.study.lease import lease
 from tune.study.snapshot import open_snapshot
+from tune.study.storage import to_be_continued
 from tune.study.stored_study import StoredStudy
 from tune.tracking.delivery import Delivered, Delivery, Source
 from tune.tracking.reach import AwayError, asked, check
@@ -35,7 +36,7 @@ def sync(study: Path, *, everything: bool = False) -> Synced:
     if not file.tracking.enabled:
         raise RefKDError(f"{study}: tracking is off (tracking.enabled), so nothing waits")
     spec = file.search_spec()
-    with lease(url, file.name, signs=spec.signs), client_settings():
+    with lease(url, file.name, signs=spec.signs), client_settings(), to_be_continued():
         check_own(file, opened.attributes)
         stored = StoredStudy(spec, url)
         target = target_of(file, stored.identity())
