@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
 from typing import cast
 
 import pytest
 
 from refkd.urls import Url
+from tune import compat
 from tune.tracking import delivery
 from tune.tracking.cursor import Cursor
 from tune.tracking.delivery import LATE, PATIENCE, Delivered, Delivery, Source, parcels
@@ -288,12 +291,15 @@ def test_a_thread_that_dies_of_a_mistake_says_so_and_what_is_left(tmp_path: Path
     assert (done.left, done.problem) == (2, "'a mistake'")
 
 
-def test_a_slow_server_holds_up_nobody(tmp_path: Path) -> None:
+def test_a_slow_server_holds_up_nobody_and_prints_nothing_later(tmp_path: Path) -> None:
+    """MLflow logs the traceback of what a store answers, be it after the delivery was closed."""
     release = threading.Event()
+    levels: Queue[int] = Queue()
 
     class Slow(Receiver):
         def send(self, *operations: Operation) -> None:
             release.wait()
+            levels.put(logging.getLogger(compat.STORE_LOGGER).level)
             super().send(*operations)
 
     receiver = Slow(lambda step, n: None)
@@ -302,6 +308,7 @@ def test_a_slow_server_holds_up_nobody(tmp_path: Path) -> None:
         assert delivered == Delivered(left=3, problem="the server does not answer in time")
     finally:
         release.set()
+    assert levels.get(timeout=60) == logging.CRITICAL
 
 
 def test_epochs_go_together_with_the_end_of_their_run_and_never_past_what_else_it_says() -> None:

@@ -106,15 +106,14 @@ class Delivery:
         self._closing.set()
         self._wake.set()
         begun = time.monotonic()
-        with self._settings:
-            while self._thread.is_alive():
-                limit = min(seconds, struggling) if self._struggles else seconds
-                if is_stopping():
-                    limit = min(limit, HURRY)
-                left = begun + limit - time.monotonic()
-                if left <= 0:
-                    break
-                self._thread.join(min(left, POLL))
+        while self._thread.is_alive():
+            limit = min(seconds, struggling) if self._struggles else seconds
+            if is_stopping():
+                limit = min(limit, HURRY)
+            left = begun + limit - time.monotonic()
+            if left <= 0:
+                break
+            self._thread.join(min(left, POLL))
         self._given_up.set()
         behind = self._thread.is_alive() or self._problem is not None or bool(self._postponed)
         # Another source: the thread may be at work with its own.
@@ -125,6 +124,10 @@ class Delivery:
         return Delivered(sent=self._sent, left=lacking, refused=self._rejected, problem=why)
 
     def _run(self) -> None:
+        with self._settings:  # for as long as a request takes, though nobody waits for it
+            self._send_all()
+
+    def _send_all(self) -> None:
         writer: Writer | None = None
         try:
             source = self._retrying(self._open)
