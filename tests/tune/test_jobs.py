@@ -217,25 +217,47 @@ def test_what_was_at_work_when_faults_stop_a_run_goes_back_in_line_without_blame
     assert {blameless for _, blameless in back} == {True}
 
 
-def test_a_dataset_that_a_node_has_not_is_the_machines_fault(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def fault_in_a_worker(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> dict[str, Any]:
+    """Return the fault that a worker reports of a job without a dataset."""
     told: list[dict[str, Any]] = []
     monkeypatch.setattr("ray.tune.report", told.append)
     monkeypatch.setattr("tune.execution.worker.check_node", lambda: None)
-    job = TrainingJob(key="0", folder=tmp_path, networks=[])
+    job = TrainingJob(key="0", folder=folder / "0000", networks=[])
     place = Workplace(
-        dataset=tmp_path / "lost",
+        dataset=folder / "lost",
         fingerprint="0",
-        knowledge=tmp_path,
-        scratch=tmp_path,
+        knowledge=folder,
+        scratch=folder,
         resources=Resources(),
         workers=1,
     )
-    with pytest.raises(OSError, match="lost"):
+    with pytest.raises(kind):
         train_job({"job": job}, place=place)
     (report,) = told
-    assert report[FAULT + "machine"] is True
+    return {name.removeprefix(FAULT): value for name, value in report.items()}
+
+
+def test_a_dataset_that_a_node_has_not_is_the_machines_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fault_in_a_worker(tmp_path, monkeypatch, OSError)["machine"] is True
+    assert not (tmp_path / "0000").exists()
+
+
+def test_the_traceback_of_an_error_that_nobody_thought_of_is_kept_without_its_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(place: Workplace) -> Dataset:
+        raise ZeroDivisionError("of postgresql://ann:secret@host/studies")
+
+    monkeypatch.setattr("tune.execution.worker.open_dataset", fails)
+    fault = fault_in_a_worker(tmp_path, monkeypatch, ZeroDivisionError)
+    assert fault["cause"].endswith(" (traceback: 0000/traceback.txt)")
+    kept = (tmp_path / "0000" / "traceback.txt").read_text()
+    assert "in fails\n" in kept
+    assert kept.endswith("ZeroDivisionError: of postgresql://ann:***@host/studies\n")
 
 
 def test_values_that_no_student_has_together_fail_their_trial_alone(

@@ -8,17 +8,20 @@ on disk, perhaps again; the source of the jobs ignores those that it has stored.
 from __future__ import annotations
 
 import shutil
+import traceback
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import ray.tune
 from filelock import FileLock
 
 from refkd.data.dataset import Dataset
-from refkd.errors import DataError, TrainingError
+from refkd.errors import DataError, RefKDError, TrainingError
 from refkd.files import temporaries
+from refkd.masking import masked
 from refkd.training.checkpoint import CheckpointFolder
 from refkd.training.export import freeze_student, student_is_frozen
 from refkd.training.knowledge import make_knowledge
@@ -35,11 +38,13 @@ from tune.execution.jobs import (
     mean,
     trained_network,
 )
-from tune.execution.machine import fault_of
+from tune.execution.machine import Fault, fault_of
 from tune.execution.preemption import NodeLeavingError, check_node
 from tune.study.folders import seed_folder
 
 FAILED, FAULT, FINAL = "failed", "fault:", "final:"
+TRACEBACK = "traceback.txt"
+"""File of the last error in a job's folder that is neither the machine's nor said by refkd."""
 METRICS = ("train/", "val_id/", "val_ood/", "val/", "sd/", "cost/")
 """How the names of metrics begin; Ray adds fields of its own to a report."""
 
@@ -62,10 +67,24 @@ def train_job(config: dict[str, Any], *, place: Workplace) -> None:
     except NodeLeavingError:
         raise
     except Exception as error:
-        ray.tune.report({FAULT + name: value for name, value in asdict(fault_of(error)).items()})
+        fault = _kept(error, job.folder)
+        ray.tune.report({FAULT + name: value for name, value in asdict(fault).items()})
         raise
     # Ray flattens nested results with slashes, which our names hold already.
     ray.tune.report({FINAL + name: value for name, value in metrics.items()})
+
+
+def _kept(error: Exception, folder: Path) -> Fault:
+    """Return what an error says; the traceback of one that nobody thought of is kept in a file."""
+    fault = fault_of(error)
+    if fault.machine or isinstance(error, RefKDError):
+        return fault
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / TRACEBACK).write_text(masked(traceback.format_exc()), encoding="utf-8")
+    except OSError:  # of the disk; the error itself says more
+        return fault
+    return replace(fault, cause=f"{fault.cause} (traceback: {folder.name}/{TRACEBACK})")
 
 
 class _Training:
