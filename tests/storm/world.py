@@ -198,7 +198,7 @@ class World:
         self.tell(f"the search ends, {left} trials left")
         if left == 0 and self.schedule.grown is not None and self.file.budget.trials == 6:
             self.file = self.schedule.grown.model_copy(update={"workspace": self.folder})
-        elif left == 0:
+        elif left == 0 and driver.file == self.file:  # which may have grown meanwhile
             self.done = True
         self._gone(driver)
 

