@@ -47,7 +47,7 @@ class Client:
 
     def _create_experiment(self, name: str, **_: Any) -> str:
         self._server.experiment = SimpleNamespace(
-            experiment_id="1", lifecycle_stage="active", artifact_location=None
+            experiment_id="1", lifecycle_stage="active", artifact_location=None, creation_time=1
         )
         return "1"
 

@@ -60,8 +60,6 @@ class Remembering(Target):
         """Connect at the first call."""
         if not self.made:
             self.made.append(super().writer())
-        else:
-            self.made[0].is_new = False
         return self.made[0]
 
 

@@ -21,12 +21,14 @@ from tune.ending.exits import ExitCode
 from tune.study.environment import environment
 from tune.study.finalist_events import FinalistEpochEnded, FinalistsBegun
 from tune.study.lease import LeaseError, lease
+from tune.study.snapshot import open_snapshot
+from tune.study.stored_study import identity_of
 from tune.tracking import delivery
 from tune.tracking.lineage import found_on_disk
 from tune.tracking.operations import RefusedError
 from tune.tracking.projection import Projection
 from tune.tracking.sync import sync
-from tune.tracking.target import experiment_name
+from tune.tracking.target import experiment_name, target_of
 
 AWAY = "http://127.0.0.1:9"  # nobody listens there
 
@@ -101,7 +103,11 @@ def test_refused_events_are_counted_and_put_aside(study: SmallStudy, mlflow_stor
         assert "R1@0.5" in Path(found["refused_file"]).read_text()
 
 
-def test_a_new_experiment_gets_everything_again(study: SmallStudy, mlflow_store: str) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_new_experiment_gets_everything_again(
+    study: SmallStudy, mlflow_store: str, killed: bool
+) -> None:
+    """Also where the first to find it gone was killed once it had made another."""
     from mlflow import MlflowClient
 
     with server_at(study, mlflow_store):
@@ -109,6 +115,10 @@ def test_a_new_experiment_gets_everything_again(study: SmallStudy, mlflow_store:
         client = MlflowClient(mlflow_store)
         held = client.get_experiment_by_name(experiment_name(study.file))
         client.rename_experiment(held.experiment_id, "elsewhere")
+        if killed:
+            target = target_of(study.file, identity_of(open_snapshot(study.path).attributes))
+            assert target is not None
+            target.writer()
         assert sync(study.path).sent == waiting(study)
 
 

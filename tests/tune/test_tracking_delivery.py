@@ -53,7 +53,7 @@ class Epochs:
 class Receiver:
     """Takes epochs as told: `fails` says what to raise at an epoch's nth try."""
 
-    is_new = False
+    experiment = "1"
 
     def __init__(
         self, fails: Callable[[int, int], Exception | None], *, alive: bool = True
@@ -228,7 +228,7 @@ def test_what_is_sent_is_not_sent_again(tmp_path: Path) -> None:
 def test_a_receiver_that_is_new_gets_everything(tmp_path: Path) -> None:
     carry(tmp_path, Receiver(lambda step, n: None), range(1, 4))
     second = Receiver(lambda step, n: None)
-    second.is_new = True
+    second.experiment = "2"
     carry(tmp_path, second, range(1, 6))
     assert second.taken == [1, 2, 3, 4, 5]
 

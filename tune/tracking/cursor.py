@@ -24,10 +24,12 @@ class Cursor:
         self._path = folder / name
         self._has: dict[str, str] = {}
         self._epochs: dict[str, int] = {}
+        self._experiment: str | None = None
         if self._path.is_file():
             try:
                 held = json.loads(self._path.read_bytes())
                 self._has, self._epochs = dict(held["operations"]), dict(held["epochs"])
+                self._experiment = held.get("experiment")
             except (ValueError, KeyError, TypeError) as error:
                 self.clear()
                 _log.warning(
@@ -66,6 +68,18 @@ class Cursor:
             if isinstance(one, LogEpoch):
                 self._epochs.pop(one.run, None)
 
+    def enter(self, experiment: str) -> bool:
+        """Note which experiment of the name is there; return whether that forgets anything.
+
+        It does where another one had what was sent: this one has nothing of it.
+        """
+        known = bool(self._has or self._epochs)
+        other = experiment != self._experiment
+        if other:
+            self.clear()
+        self._experiment = experiment
+        return other and known
+
     def clear(self) -> None:
         """Note that the server has nothing."""
         self._has, self._epochs = {}, {}
@@ -73,4 +87,5 @@ class Cursor:
     def save(self) -> None:
         """Write the file, in the place of the one before."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._path, {"operations": self._has, "epochs": self._epochs})
+        held = {"operations": self._has, "epochs": self._epochs, "experiment": self._experiment}
+        write_json(self._path, held)

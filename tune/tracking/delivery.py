@@ -142,8 +142,7 @@ class Delivery:
                 queue = self._cursor.pending(self._retrying(source))
                 if queue and writer is None:
                     writer = self._retrying(self.target.writer)
-                    if writer.is_new:  # it has nothing, whatever the cursor says
-                        self._cursor.clear()
+                    if self._cursor.enter(writer.experiment):  # it has nothing
                         source = self._retrying(self._open)
                         queue = self._cursor.pending(self._retrying(source))
                 if queue and writer is not None:

@@ -79,8 +79,8 @@ class Store:
     experiment: str
     """Its id."""
     target: Target
-    is_new: bool = False
-    """Whether the experiment was not there: then it lacks what was sent before."""
+    made: str = ""
+    """Tells the experiment from every other that had its name: one that was lost, or removed."""
 
     @classmethod
     def find(cls, target: Target) -> Self | None:
@@ -99,21 +99,21 @@ class Store:
         """Create or restore the experiment, which another process may do at the same moment."""
         client, name, root = connect(target.uri), target.experiment, target.artifact_root
         found = client.get_experiment_by_name(name)
-        is_new = found is None
         if found is None:
             location = None if root is None else root.absolute().as_uri()
             try:
-                made = client.create_experiment(name, artifact_location=location, tags=EXPERIMENT)
-                return cls(client=client, experiment=made, target=target, is_new=True)
+                client.create_experiment(name, artifact_location=location, tags=EXPERIMENT)
             except MlflowException as error:
-                found = client.get_experiment_by_name(name)
-                if found is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
+            found = client.get_experiment_by_name(name)
+        if found is None:
+            raise AwayError(f"the experiment {name!r} was removed while it was made; try again")
         relocate(target, found.artifact_location)
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
-        key = str(found.experiment_id)
-        return cls(client=client, experiment=key, target=target, is_new=is_new)
+        key, made = str(found.experiment_id), f"{found.experiment_id} {found.creation_time}"
+        return cls(client=client, experiment=key, target=target, made=made)
 
     def runs(self, view: int = ViewType.ACTIVE_ONLY) -> dict[str, list[Run]]:
         """Return the study's runs by key, the fullest and oldest of each first."""

@@ -52,8 +52,8 @@ def sync(study: Path, *, everything: bool = False) -> Synced:
         try:
             with asked(target.uri):
                 check(target.uri, write=True)
-                if not waiting and target.writer().is_new:  # it has lost the experiment
-                    cursor.clear()
+                if not waiting:
+                    cursor.enter(target.writer().experiment)
         except AwayError as away:  # asked once: whoever waits can run the command again
             done = Delivered(left=len(waiting), problem=str(away))
         else:

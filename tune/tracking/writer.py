@@ -44,8 +44,8 @@ class Writer:
         """The epochs that a run holds, with their times."""
         self._before: set[str] | None = None
         """Keys of the runs that were there at first."""
-        self.is_new = self._store.is_new
-        """Whether the experiment was not there: then it lacks what was sent before."""
+        self.experiment = self._store.made
+        """Which experiment it is: another one lacks what was sent before."""
 
     def send(self, *operations: op.Operation) -> None:
         """Write an operation, or epochs and end of a run; `RefusedError` is final."""
