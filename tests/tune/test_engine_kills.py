@@ -123,12 +123,16 @@ def die_after(
     monkeypatch.setattr(storage, method, die)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "qmc", "random"])
-@pytest.mark.parametrize("number", [0, 1, 5])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "nsga3", "gp", "qmc", "random"])
+@pytest.mark.parametrize("number", [0, 1, 4, 5])
 def test_a_kill_between_two_values_of_a_trial_changes_neither(
     sampler: str, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"sampler": {"name": sampler, "startup_trials": 4}, "budget": {"trials": 6}}
+    settings = {
+        "sampler": {"name": sampler, "startup_trials": 4, "population": 4},
+        "budget": {"trials": 6},
+        "pruning": {"name": "none"},
+    }
     file, storage = study_file(workers=1, **settings), InMemoryStorage()
     die_after(storage, "set_trial_param", lambda trial, _: trial == number, monkeypatch)
     with pytest.raises(KeyboardInterrupt):

@@ -67,6 +67,27 @@ class PerTrialSampler(BaseSampler):
         self.of_trial.before_trial(self.seen or study, trial)
 
 
+def _genetic(
+    kind: type[NSGAIISampler] | type[NSGAIIISampler], *, seed: int, population: int
+) -> BaseSampler:
+    """Return a sampler that proposes the same whether or not its parents were chosen before.
+
+    Optuna stores the parents of a generation when they are chosen, which may draw random numbers,
+    and returns them in another order from then on: a trial that was killed between the choice and
+    its first value would have other values once it is asked for again.
+    """
+    chooser = kind(seed=seed, population_size=population)
+
+    def parents(_: BaseSampler, study: Study, generation: int) -> list[FrozenTrial]:
+        chosen = chooser.get_parent_population(study, generation)
+        return sorted(chosen, key=lambda trial: trial.number)
+
+    # Optuna stores generations under the name of the class.
+    ordered = type(kind.__name__, (kind,), {"get_parent_population": parents})
+    sampler: BaseSampler = ordered(seed=seed, population_size=population)
+    return sampler
+
+
 def make_sampler(
     config: Sampler, *, seed: int, seen: Callable[[], Study] | None = None
 ) -> PerTrialSampler:
@@ -79,8 +100,8 @@ def make_sampler(
             multivariate=config.multivariate,
             constant_liar=config.constant_liar,
         ),
-        "nsga2": lambda s, _: NSGAIISampler(seed=s, population_size=population),
-        "nsga3": lambda s, _: NSGAIIISampler(seed=s, population_size=population),
+        "nsga2": lambda s, _: _genetic(NSGAIISampler, seed=s, population=population),
+        "nsga3": lambda s, _: _genetic(NSGAIIISampler, seed=s, population=population),
         "gp": lambda s, _: GPSampler(
             seed=s, n_startup_trials=startup, deterministic_objective=False
         ),
