@@ -8,6 +8,7 @@ study does not wait for them.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import operator
@@ -19,7 +20,7 @@ from collections.abc import Callable, Collection, Container, Iterator, Mapping, 
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import quote
 
 from refkd.scoped import variables
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
     from optuna.study import StudyDirection
     from optuna.trial import FrozenTrial, Trial, TrialState
     from ray.tune.experiment import Trial as RayTrial
@@ -127,6 +129,28 @@ def forget_values(trial: Trial) -> None:
     """
     trial._cached_frozen_trial.params = {}
     trial._cached_frozen_trial.distributions = {}
+
+
+def unwritten(trial: Trial) -> Trial:
+    """Return a trial that draws the same values and keeps none of them in its storage."""
+
+    class Reading:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(trial.storage, name)
+
+        def set_trial_param(self, *_: Any) -> None:
+            pass
+
+    copied = copy.copy(trial)
+    copied.storage = cast("BaseStorage", Reading())
+    copied._cached_frozen_trial = copy.copy(trial._cached_frozen_trial)
+    forget_values(copied)
+    return copied
+
+
+def fix_values(trial: Trial, values: Mapping[str, Any]) -> None:
+    """Let a trial draw the values that are given, whatever its sampler proposes."""
+    trial._fixed_params = dict(values)
 
 
 def qmc_sampler(*, seed: int, place: int) -> BaseSampler:

@@ -30,7 +30,7 @@ from tune.study.events import TeacherTrained, teachers_of
 from tune.study.folders import trial_folder
 from tune.study.growth import check_growth, continue_survivors, warm_points
 from tune.study.home import settle
-from tune.study.inputs import check_inputs, check_simulated, idle_workers
+from tune.study.inputs import check_inputs, check_simulated, few_points, idle_workers
 from tune.study.lease import lease
 from tune.study.locate import place_of
 from tune.study.retries import carry_out
@@ -82,13 +82,13 @@ class _Launch:
         self.file, self.study, self.jobs = search.file, search.study, search.jobs
         self.study.note("epochs", self.file.training.epochs)
         self.study.note("marks", self.file.caveats())
-        self.study.note("budget", self.file.budget.model_dump(mode="json"))
+        self.study.note("budget", self.study.spec.budget.model_dump(mode="json"))
 
     def run(self, address: str | None) -> Summary:
         if address is None:
             slow = advice(self.file.training.precision, self.file.resources.device)
             idle = idle_workers(self.file, os.cpu_count() or 1)
-            for said in (slow, idle):
+            for said in (slow, idle, few_points(self.file)):
                 if said is not None:
                     self.reporter.stage(said)
         teachers = self.jobs.teachers.values()
@@ -107,7 +107,7 @@ class _Launch:
         self._clean()
         self.study.launches.touch()
         if self.study.left():
-            raise interrupted(self.study.left(), self.file.budget.trials, "trials")
+            raise interrupted(self.study.left(), self.study.spec.budget.trials, "trials")
         # A server that does not keep up is not waited for.
         register = record.delivery.left == 0
         select_search_champions(self.search, self.reporter, register=register)

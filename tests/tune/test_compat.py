@@ -96,6 +96,19 @@ def test_a_trial_draws_all_its_values_again(study: optuna.Study) -> None:
     assert list(study.trials[0].params.values()) == values[0]
 
 
+def test_a_trial_draws_values_that_are_not_kept_and_then_others(study: optuna.Study) -> None:
+    trial = study.ask()
+    with upstream("Optuna writes a Trial's values elsewhere: find where, to draw without writing"):
+        drawn = compat.unwritten(trial).suggest_float("a", 0, 1)
+        assert study.trials[0].params == trial.params == {}
+    with upstream(
+        "Optuna reads the values of an enqueued Trial elsewhere: find where, to fix them"
+    ):
+        compat.fix_values(trial, {"a": 0.5})
+        assert trial.suggest_float("a", 0, 1) == 0.5 != drawn
+    assert study.trials[0].params == {"a": 0.5}
+
+
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_point_of_a_sequence_is_drawn_by_its_place(study: optuna.Study) -> None:
     drawn = []

@@ -20,7 +20,7 @@ from tune import search
 from tune.config.study_file import StudyFileError, load_study_file
 from tune.simulation.curves import write_curves
 from tune.simulation.plan import make_plan
-from tune.study.inputs import idle_workers
+from tune.study.inputs import few_points, idle_workers
 
 LAMBDA = {"distill.lambda_id": {"float": [0.01, 1.0], "log": True}}
 WHOLE: dict[str, Any] = {
@@ -351,6 +351,19 @@ def test_workers_that_can_never_run_are_said(
     file = study_file(workers=workers, resources={"cpu": cpu}, budget={"trials": trials})
     found = idle_workers(file, 4)
     assert found is None if said is None else said in str(found)
+
+
+def test_a_space_of_fewer_points_than_trials_is_said() -> None:
+    few = {"distill.warmup_epochs": {"int": [1, 3]}}
+    file = study_file(space=few, budget={"trials": 4})
+    assert "the space has 3 points, so the search ends after 3 of 4 trials" in str(
+        few_points(file)
+    )
+    assert file.search_spec().budget.trials == 3
+    assert few_points(study_file(space=few, budget={"trials": 3})) is None
+    again = study_file(space=few, budget={"trials": 4}, sampler={"repeat": True})
+    assert few_points(again) is None
+    assert again.search_spec().budget.trials == 4
 
 
 def test_a_plan_needs_no_dataset_where_it_has_curves(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -11,7 +12,7 @@ from refkd.config import Settings
 from tune.config.keys import MisplacedError
 from tune.config.limits import Budget, Prices, Replicates, Resources
 from tune.config.settings import Constraint, Pruning, Sampler
-from tune.config.space import Dimension, Value, Values
+from tune.config.space import Dimension, Value, Values, every_point
 
 
 def signs_of(objectives: Sequence[str], minimize: Sequence[str]) -> list[float]:
@@ -93,6 +94,14 @@ class SearchSpec(SearchSettings):
 
     source: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
     """What the spec was made from, such as a study file: kept with each launch, and not read."""
+
+    @model_validator(mode="after")
+    def _no_more_trials_than_points(self) -> SearchSpec:
+        points = None if self.sampler.repeat else every_point(self.space, self.fixed)
+        if points is not None:
+            most = sum(1 for _ in islice(points, self.budget.trials))
+            self.__dict__["budget"] = self.budget.model_copy(update={"trials": most})
+        return self
 
     @property
     def signs(self) -> list[float]:

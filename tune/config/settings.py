@@ -30,6 +30,9 @@ class Sampler(Settings):
     """TPE: treat running trials as bad ones, so that workers do not try the same point."""
     population: int = Field(default=12, ge=2)
     """NSGA: trials of a generation."""
+    repeat: bool = False
+    """Whether a point may be tried more than once; else another takes its place, and a space of a
+    few points is searched no longer than there are any."""
 
 
 class Pruning(Settings):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
@@ -133,6 +133,20 @@ class Dimension(Settings):
             return f"is none of {low:g}, {low + step:g}, …, {last:g}"
         return None
 
+    def every(self) -> Sequence[Value] | None:
+        """Return all values in the range; None where it is continuous."""
+        if self.choice is not None:
+            return self.choice
+        if self.int_range is not None:
+            return range(self.int_range[0], self.int_range[1] + 1, self.whole_step)
+        low, high = self.float_range or (0.0, 0.0)
+        if low == high:
+            return [low]
+        if self.step is None:
+            return None
+        steps = range(round((high - low) / self.step) + 1)
+        return [min(low + place * self.step, high) for place in steps]
+
     def conditions(self) -> Values:
         """Return values under which the key is used."""
         return {k: v[0] if isinstance(v, list) else v for k, v in self.when.items()}
@@ -174,6 +188,32 @@ def suggest(space: Mapping[str, Dimension], trial: Trial, fixed: Mapping[str, Va
         if dimension.active({**fixed, **drawn}):
             drawn[name] = dimension.suggest(name, trial)
     return drawn
+
+
+def every_point(
+    space: Mapping[str, Dimension], fixed: Mapping[str, Value]
+) -> Iterator[Values] | None:
+    """Return each point of a space in turn; None where they cannot be counted.
+
+    >>> space = {"a": Dimension(choice=["x", "y"]), "b": Dimension(int=(1, 2), when={"a": "y"})}
+    >>> list(every_point(space, {}) or ())
+    [{'a': 'x'}, {'a': 'y', 'b': 1}, {'a': 'y', 'b': 2}]
+    """
+    if any(dimension.every() is None for dimension in space.values()):
+        return None
+
+    def of(left: Sequence[str], drawn: Values) -> Iterator[Values]:
+        if not left:
+            yield drawn
+            return
+        name, *more = left
+        if not space[name].active({**fixed, **drawn}):
+            yield from of(more, drawn)
+            return
+        for value in space[name].every() or ():
+            yield from of(more, {**drawn, name: value})
+
+    return of(list(space), {})
 
 
 def misfit(space: Mapping[str, Dimension], point: Mapping[str, object]) -> str | None:

@@ -143,7 +143,7 @@ def open_ended_search(
         check_growth(spec, launches)
         if not launches or left or launches[-1].epochs != epochs:
             raise RefKDError(
-                f"study {file.name!r} has not ended: {left} of {file.budget.trials} trials of "
+                f"study {file.name!r} has not ended: {left} of {spec.budget.trials} trials of "
                 f"{epochs} epochs are left or shorter; run `refkd search` first"
             )
         search = bind_search(study, file, dataset)

@@ -46,8 +46,19 @@ def idle_workers(file: StudyFile, cores: float) -> str | None:
     fit = max(1, int(cores / file.resources.cpu))
     able, why = min(
         (fit, f"this machine has {cores:g} cores"),
-        (file.budget.trials, "there are no more trials"),
+        (file.search_spec().budget.trials, "there are no more trials"),
     )
     if file.workers <= able:
         return None
     return f"workers: {file.workers} are asked for, at most {able} ever run: {why}"
+
+
+def few_points(file: StudyFile) -> str | None:
+    """Return a sentence where the space has fewer points than the budget has trials; None else."""
+    points, trials = file.search_spec().budget.trials, file.budget.trials
+    if points == trials:
+        return None
+    return (
+        f"the space has {points} points, so the search ends after {points} of {trials} trials; "
+        "`sampler: {repeat: true}` tries points again"
+    )

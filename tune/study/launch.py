@@ -39,10 +39,14 @@ class Launch(LaunchBegun, prefix=LaunchBegun.PREFIX, in_key=LaunchBegun.IN_KEY):
     def spec(self) -> SearchSpec:
         """What its search knew, checked again."""
         from tune.config.search_spec import SearchSpec
+        from tune.config.study_file import StudyFile
 
+        held = self.file if self.search is None else self.search
+        # Earlier versions proposed a point again where its sampler did.
+        held = {**held, "sampler": {"repeat": True, **held.get("sampler", {})}}
         if self.search is None:
-            return self.study_file().search_spec()
-        return SearchSpec.model_validate(self.search)
+            return StudyFile.model_validate(held).search_spec()
+        return SearchSpec.model_validate(held)
 
     @property
     def fixed(self) -> Values:

@@ -32,7 +32,8 @@ from tune.study.queue import Queue
 from tune.study.samplers import make_sampler
 from tune.study.storage import open_storage
 from tune.study.trial_events import TrialEvent
-from tune.study.view import FOREIGN, SCHEMA, STAMP, TrialView, ViewCache
+from tune.study.untried import key, tried, untried
+from tune.study.view import ASKED, FOREIGN, SCHEMA, STAMP, TrialView, ViewCache
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -140,10 +141,19 @@ class StoredStudy:
         return found
 
     def seen(self) -> Study:
-        """Return the study as samplers and pruners see it, with a blank for each foreign trial."""
+        """Return the study as samplers and pruners see it.
+
+        It has a blank in the place of each foreign trial, and of one that has no values yet: what
+        a sampler left there before its driver was killed must not count as another trial's.
+        """
+
+        def counts(known: TrialView) -> bool:
+            unasked = known.state == "RUNNING" and ASKED not in known.attributes
+            return known.state != FOREIGN and not unasked
+
         pairs = zip(self.trials(), self.views(), strict=True)
         return compat.with_trials(
-            self.optuna, [compat.blank(t) if v.state == FOREIGN else t for t, v in pairs]
+            self.optuna, [t if counts(v) else compat.blank(t) for t, v in pairs]
         )
 
     # One trial, which only the driver with the lease writes to -----------------------------------
@@ -154,9 +164,19 @@ class StoredStudy:
         return compat.adopt(self.optuna, self.trials()[number])
 
     def suggest(self, trial: Trial) -> Values:
-        """Let the sampler give a trial its values."""
+        """Let the sampler give a trial its values, or others where it proposes what was tried."""
+        space, fixed, number = self.spec.space, self.spec.fixed, trial.number
         try:
-            return suggest(self.spec.space, trial, self.spec.fixed)
+            if (
+                not self.spec.sampler.repeat
+                and compat.enqueued_params(compat.frozen(trial)) is None
+            ):
+                values, taken = suggest(space, compat.unwritten(trial), fixed), tried(self.views())
+                if key(values) in taken:
+                    other = untried(space, fixed, taken, seed=self.spec.seed, number=number)
+                    values = values if other is None else other
+                compat.fix_values(trial, values)
+            return suggest(space, trial, fixed)
         except ValueError:
             check_kinds(self.spec.name, self.spec.space, self.trials(), self.views())
             raise

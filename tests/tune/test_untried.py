@@ -1,0 +1,120 @@
+"""No point is trained twice, and a space of a few points is searched to its end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import InMemoryStorage
+from support.recorded_curves import EPOCHS, KILLS, TABLE
+from test_search_spec import spec as plain_spec
+
+from tune.audit.replay import replay
+from tune.config.search_spec import SearchSpec
+from tune.config.space import every_point
+from tune.simulation.simulator import Simulated, simulate_search
+from tune.study.launch import read_launches
+from tune.study.search_study import SearchStudy
+from tune.study.untried import COUNTED
+
+FEW = {
+    "kind": {"choice": ["a", "b", None]},
+    "depth": {"int": [2, 6], "step": 2, "when": {"kind": ["a", "b"]}},
+    "rate": {"float": [0.1, 0.3], "step": 0.1, "when": {"kind": "b"}},
+}
+POINTS = 3 + 9 + 1
+SAMPLERS = ["tpe", "nsga2", "nsga3", "gp", "qmc", "random"]
+
+
+class Nearest:
+    """The curves of the table, whatever the space."""
+
+    def nearest(self, values: dict[str, Any]) -> Any:
+        place = sum(map(ord, json.dumps(values))) % len(TABLE.curves)
+        return TABLE.curves[place]
+
+
+def spec(**changes: Any) -> SearchSpec:
+    content: dict[str, Any] = {
+        "space": FEW,
+        "objectives": ["val_id/miou", "val_ood/miou"],
+        "minimize": [],
+        "budget": {"trials": 40},
+    }
+    return plain_spec(**{**content, **changes})
+
+
+def search(given: SearchSpec, *world: Any) -> Simulated:
+    return simulate_search(given, Nearest(), *world)
+
+
+def points(result: Simulated) -> list[str]:
+    return [json.dumps(v.values, sort_keys=True) for v in result.study.views()]
+
+
+def test_every_point_is_counted() -> None:
+    found = [json.dumps(point) for point in every_point(spec().space, {}) or ()]
+    assert len(found) == len(set(found)) == POINTS
+    assert '{"kind": "b", "depth": 6, "rate": 0.3}' in found
+    fixed = every_point({"a": spec().space["depth"]}, {"kind": "c"})
+    assert list(fixed or ()) == [{}]
+    assert every_point({"a": {**plain_spec().space}["a"]}, {}) is None
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_space_of_a_few_points_is_searched_to_its_end(sampler: str) -> None:
+    given = spec(sampler={"name": sampler, "startup_trials": 4, "population": 4})
+    assert given.budget.trials == POINTS
+    for world in ((), (KILLS,)):
+        result = search(given, *world)
+        assert len(points(result)) == len(set(points(result))) == POINTS
+        assert result.study.stop_reason() is None
+        assert result.study.left() == 0
+        assert replay(result.study.optuna).differences == []
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+@pytest.mark.parametrize(
+    "space",
+    [{name: {"float": [0.01, 1.0]} for name in "abc"}, {"a": {"int": [1, 2 * COUNTED]}}],
+    ids=["continuous", "many"],
+)
+def test_a_larger_space_gives_other_points(sampler: str, space: dict[str, Any]) -> None:
+    given = spec(space=space, sampler={"name": sampler, "population": 4})
+    result = search(given)
+    assert len(set(points(result))) == given.budget.trials == 40
+    repeating = spec(space=space, sampler={"name": sampler, "population": 4, "repeat": True})
+    same = points(search(repeating))
+    assert sampler == "tpe" or len(set(same)) < 40, "else nothing would be tested"
+
+
+def test_points_may_be_tried_again_where_that_is_wanted() -> None:
+    result = search(spec(sampler={"name": "random", "repeat": True}))
+    assert len(points(result)) == 40 > len(set(points(result)))
+
+
+def test_a_point_that_another_program_asks_for_is_tried_again() -> None:
+    study = SearchStudy(spec(), InMemoryStorage())
+    study.begin_launch()
+    first = study.ask()
+    assert first is not None
+    study.optuna.enqueue_trial(first.values)
+    study.enqueue(first.values)  # by refkd itself, it is not
+    again, other = study.ask(), study.ask()
+    assert again is not None
+    assert other is not None
+    assert again.values == first.values != other.values
+
+
+def test_a_launch_of_an_earlier_version_is_replayed_as_it_was() -> None:
+    study = search(spec(sampler={"name": "random", "repeat": True})).study.optuna
+    held = study.user_attrs["launch:0001"]
+    del held["search"]["sampler"]["repeat"]
+    (launch,) = read_launches({"launch:0001": held})
+    assert launch.spec.sampler.repeat
+    assert launch.spec.budget.trials == 40
+    assert launch.spec.epochs == EPOCHS
+    assert isinstance(study, optuna.Study)
