@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from tune.display.console import make_table
 if TYPE_CHECKING:
     from tune.execution.capacity import Share
     from tune.results.bill import Bill, BillRow
-    from tune.simulation.plan import Plan
+    from tune.simulation.plan import Expected, Plan
 
 
 def bill_cells(row: BillRow) -> list[str]:
@@ -58,17 +59,33 @@ def show_bill(console: Console, bill: Bill) -> None:
 
 
 def show_plan(console: Console, plan: Plan) -> None:
-    """Print how far trials will come, and what that takes."""
+    """Print how far trials will come, what that takes, and what will end the search."""
     heads = ("epoch", "trials that reach it")
     rows = ([str(epoch), f"{count:.1f}"] for epoch, count in plan.reaching.items())
     console.print(make_table(f"Plan of {plan.study} ({plan.source})", heads, rows))
-    share = 100 * plan.epochs / plan.full_epochs
-    console.print(
-        f"about {plan.epochs:.0f} epochs of {plan.epoch_seconds:.1f} s ({share:.0f} % of "
-        f"{plan.full_epochs} without pruning), {plan.hours:.2f} h, {plan.cpu_hours:.2f} CPU h, "
-        f"{plan.currency} {plan.money:.2f}; teachers come on top",
-        highlight=False,
-    )
+    share = plan.epochs.mean / plan.full_epochs
+    searches = sum(plan.ends.values())
+    ends = ", ".join(f"{count} with budget.{name}" for name, count in plan.ends.items())
+    for line in (
+        f"expected: {_expected(plan.complete)} trials COMPLETE and {_expected(plan.pruned)} "
+        f"PRUNED, of {plan.budget_trials} in the budget",
+        f"{_expected(plan.epochs)} epochs of {plan.epoch_seconds:.1f} s, {share:.0%} of the "
+        f"{plan.full_epochs} without pruning and limits",
+        f"{_expected(plan.hours, 2)} hours, {_expected(plan.cpu_hours, 2)} CPU hours, "
+        f"{_expected(plan.gpu_hours, 2)} GPU hours, {plan.currency} {_expected(plan.money, 2)}; "
+        "teachers come on top",
+        f"the search ends with budget.{next(iter(plan.ends))} (of {searches} simulated ones, "
+        f"{ends})",
+        "in brackets: what nine in ten such searches lie within",
+    ):
+        console.print(line, highlight=False)
+
+
+def _expected(figure: Expected, digits: int = 0) -> str:
+    """Return the mean and the range, which is rounded to its outer side."""
+    scale = 10**digits
+    low, high = math.floor(figure.low * scale) / scale, math.ceil(figure.high * scale) / scale
+    return f"{figure.mean:,.{digits}f} [{low:,.{digits}f}, {high:,.{digits}f}]"
 
 
 def show_share(console: Console, share: Share) -> None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from tune.config.space import Value
 
 
+COST = "cost/"
+"""Begin of the metrics that add up over the seeds of a trial."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class World:
     """What can happen to a simulated search."""
@@ -75,6 +79,8 @@ class Simulated:
         self._due: list[_Due] = []
         self._order = 0
         self._kills = sorted(world.kills, reverse=True)
+        self._share = spec.replicates.seeds / spec.replicates.race
+        """What all seeds of a trial cost, over those that race."""
 
     def run(self) -> Self:
         """Search to the end."""
@@ -104,13 +110,25 @@ class Simulated:
     def _schedule(
         self, ask: TrialRequest, curve: Curve, epoch: int, *, delay: float = 0.0
     ) -> None:
+        """Begin an epoch of a trial; the one behind its last are the seeds that did not race."""
         self._order += 1
-        time = self.seconds + delay + curve.seconds(epoch)
+        lasting = curve.seconds(epoch) if epoch <= self.spec.epochs else self._others(curve)
+        time = self.seconds + delay + lasting
         heapq.heappush(self._due, (time, self._order, ask, curve, epoch))
+
+    def _others(self, curve: Curve) -> float:
+        """Return how long the seeds of a trial take that did not race."""
+        raced = sum(curve.seconds(epoch) for epoch in range(1, self.spec.epochs + 1))
+        return (self._share - 1) * raced
 
     def _step(self, time: float, order: int, ask: TrialRequest, curve: Curve, epoch: int) -> None:
         """Finish an epoch, or lose it to a crash."""
         self.seconds = time
+        if epoch > self.spec.epochs:
+            measured = curve.at(self.spec.epochs).items()
+            final = {n: self._share * v if n.startswith(COST) else v for n, v in measured}
+            self._end(ask, final)
+            return
         self.epochs += 1
         if self.world.crash > 0:
             draw = generator(self.world.seed, "crash", ask.number, epoch, order)
@@ -121,11 +139,15 @@ class Simulated:
         metrics = curve.at(epoch)
         self.points.append((self.epochs, [metrics[n] for n in self.spec.objectives]))
         action = self.study.record(ask.number, epoch, metrics)
-        if action == "go" and epoch < self.spec.epochs:
+        if action == "go" and (epoch < self.spec.epochs or self._share > 1):
             self._schedule(ask, curve, epoch + 1)
         else:
-            ended = self.study.end(ask.number, metrics)
-            self.ends += self.points[-1:] if ended == "COMPLETE" else []
+            self._end(ask, metrics)
+
+    def _end(self, ask: TrialRequest, final: Mapping[str, float]) -> None:
+        """Complete, prune or pause a trial."""
+        if self.study.end(ask.number, final) == "COMPLETE":
+            self.ends.append((self.epochs, [final[name] for name in self.spec.objectives]))
 
     def _kill(self, time: float) -> None:
         """Lose the driver and every running epoch; a new driver goes on with the study."""

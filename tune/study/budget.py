@@ -57,8 +57,11 @@ def total(views: Sequence[TrialView], limits: Bounded) -> Spent:
 
 def reached(
     limits: Bounded, views: Sequence[TrialView], wall_seconds: Callable[[], float]
-) -> str | None:
-    """Return which limit other than the number of trials is reached; None where none is."""
+) -> tuple[str, str] | None:
+    """Return which limit other than the number of trials is reached, and how; None where none is.
+
+    The limit is the name of a field of `Budget`, the rest a sentence that names it.
+    """
     budget = limits.budget
     counted = (budget.epochs, budget.cpu_hours, budget.gpu_hours, budget.money)
     spent = Spent() if counted == (None,) * 4 else total(views, limits)
@@ -71,9 +74,10 @@ def reached(
         ("money", budget.money, spent.money),
     ):
         if limit is not None and used >= limit:
-            return f"budget.{name} is used up ({used:.4g} of {limit:g})"
+            return name, f"budget.{name} is used up ({used:.4g} of {limit:g})"
     if budget.patience is not None and stagnant(views) >= budget.patience:
-        return f"no better front in the last {stagnant(views)} complete trials (budget.patience)"
+        told = f"no better front in the last {stagnant(views)} complete trials (budget.patience)"
+        return "patience", told
     return None
 
 

@@ -225,7 +225,8 @@ class SearchStudy(StoredStudy):
     def stop_reason(self, views: Sequence[TrialView] | None = None) -> str | None:
         """Return which part of the budget is used up; None where the search may go on."""
         views = self.views() if views is None else views
-        return reached(self.spec, views, self.launches.wall_seconds)
+        found = reached(self.spec, views, self.launches.wall_seconds)
+        return None if found is None else found[1]
 
     def _is_lost(self, number: int) -> bool:
         """Return whether another program has ended a trial."""
