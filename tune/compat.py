@@ -153,13 +153,14 @@ def fix_values(trial: Trial, values: Mapping[str, Any]) -> None:
     trial._fixed_params = dict(values)
 
 
-def qmc_sampler(*, seed: int, place: int) -> BaseSampler:
+def qmc_sampler(*, seed: int, place: int, apart: int) -> BaseSampler:
     """Return a sampler that draws a point of a sequence by its place, which counts from 0.
 
     Optuna's own takes the next one each time that a trial is begun or taken up. Below 0 the point
-    is none of the sequence, as that of Optuna's first trial.
+    is none of the sequence, as that of Optuna's first trial. `apart` seeds what is drawn beside
+    the sequence: its first point, and keys that the first trial did not have.
     """
-    from optuna.samplers import QMCSampler
+    from optuna.samplers import QMCSampler, RandomSampler
 
     class Placed(QMCSampler):
         def infer_relative_search_space(self, *trial: Any) -> Any:
@@ -168,7 +169,12 @@ def qmc_sampler(*, seed: int, place: int) -> BaseSampler:
         def _find_sample_id(self, *_: Any) -> int:
             return place
 
-    return Placed(seed=seed, scramble=True)
+    return Placed(
+        seed=seed,
+        scramble=True,
+        independent_sampler=RandomSampler(seed=apart),
+        warn_independent_sampling=False,
+    )
 
 
 def frozen(trial: Trial) -> FrozenTrial:

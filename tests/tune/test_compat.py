@@ -113,7 +113,7 @@ def test_a_trial_draws_values_that_are_not_kept_and_then_others(study: optuna.St
 def test_a_point_of_a_sequence_is_drawn_by_its_place(study: optuna.Study) -> None:
     drawn = []
     for place in (0, 0, 1, 0):
-        study.sampler = compat.qmc_sampler(seed=3, place=place)
+        study.sampler = compat.qmc_sampler(seed=3, place=place, apart=0)
         trial = study.ask()
         drawn.append([trial.suggest_float(name, 0, 1) for name in "ab"])
         study.tell(trial, 0.0)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
-from support.recorded_curves import EPOCHS, KILLS, fill, run, study_file
+from support.recorded_curves import KILLS, fill, run, study_file
 
 from tune.audit.replay import replay
+from tune.config.pruners import OPTUNA_PRUNERS
 from tune.config.study_file import StudyFile
 from tune.simulation.simulator import Simulated, World
 from tune.study.event_log import START, events, link
@@ -19,60 +20,9 @@ from tune.study.search_study import SearchStudy
 from tune.study.trial_events import RungJudged
 from tune.study.view import STAMP
 
-SETTINGS = [
-    {},
-    {"pruning": {"type": "promote"}},
-    {"pruning": {"tie": "epsilon_net"}},
-    {"pruning": {"name": "none"}},
-    {"sampler": {"name": "nsga2", "population": 6}},
-    {"sampler": {"name": "random"}},
-    {"sampler": {"name": "qmc"}},
-    {"objectives": ["val_id/miou"]},
-    {"objectives": ["val_id/miou"], "pruning": {"name": "median"}},
-    {"objectives": ["val_id/miou"], "pruning": {"type": "promote"}},
-    {"objectives": ["val_id/miou"], "pruning": {"name": "successive_halving"}},
-    {"objectives": ["val_id/miou"], "pruning": {"name": "hyperband"}},
-    {"constraints": [{"metric": "val_id/miou", "at_least": 30.0}]},
-]
-every_setting = pytest.mark.parametrize("settings", SETTINGS, ids=str)
-
 
 def ended(result: Simulated) -> list[str]:
     return [view.state for view in result.study.views()]
-
-
-@every_setting
-def test_every_trial_has_one_outcome_and_a_gapless_curve(settings: dict[str, Any]) -> None:
-    result = run(KILLS, **settings)
-    views = result.study.views()
-    assert len(views) == 30
-    assert {v.state for v in views} <= {"COMPLETE", "PRUNED"}
-    assert "COMPLETE" in ended(result)
-    for view in views:
-        assert list(view.curve) == list(range(1, view.epoch + 1))
-        assert view.state != "COMPLETE" or view.epoch == EPOCHS
-
-
-@every_setting
-def test_a_killed_parallel_search_replays_without_a_difference(settings: dict[str, Any]) -> None:
-    result = replay(run(KILLS, **settings).study.optuna)
-    assert result.differences == []
-    assert result.suggestions == 30
-    if settings.get("pruning", {}).get("name") != "none":
-        assert result.decisions > 0
-
-
-@every_setting
-def test_with_one_worker_kills_change_nothing(settings: dict[str, Any]) -> None:
-    calm = run(**settings, workers=1)
-    killed = run(World(kills=KILLS.kills), **settings, workers=1)
-    for a, b in zip(calm.study.views(), killed.study.views(), strict=True):
-        assert (a.values, a.state, a.curve, a.objectives) == (
-            b.values,
-            b.state,
-            b.curve,
-            b.objectives,
-        )
 
 
 def decisions(result: Simulated) -> list[dict[int, dict[str, Any]]]:
@@ -86,11 +36,11 @@ def decisions(result: Simulated) -> list[dict[int, dict[str, Any]]]:
     ]
 
 
-@pytest.mark.parametrize("pruner", ["successive_halving", "hyperband"])
+@pytest.mark.parametrize("pruner", OPTUNA_PRUNERS)
 def test_a_pruner_asked_again_after_a_kill_decides_the_same(
     pruner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A driver killed before its decision is stored asks once more; these pruners write."""
+    """A driver killed before its decision is stored asks once more; some pruners write."""
     settings = {"objectives": ["val_id/miou"], "pruning": {"name": pruner}}
     calm = run(**settings)
     once = ask_optuna
@@ -121,26 +71,6 @@ def die_after(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(storage, method, die)
-
-
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "nsga3", "gp", "qmc", "random"])
-@pytest.mark.parametrize("number", [0, 1, 4, 5])
-def test_a_kill_between_two_values_of_a_trial_changes_neither(
-    sampler: str, number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = {
-        "sampler": {"name": sampler, "startup_trials": 4, "population": 4},
-        "budget": {"trials": 6},
-        "pruning": {"name": "none"},
-    }
-    file, storage = study_file(workers=1, **settings), InMemoryStorage()
-    die_after(storage, "set_trial_param", lambda trial, _: trial == number, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        _launched(file, storage)
-    again = _launched(file, storage)
-    calm = _launched(file, InMemoryStorage())
-    assert [v.values for v in again.views()] == [v.values for v in calm.views()]
-    assert replay(again.optuna).differences == []
 
 
 @pytest.mark.parametrize("points", [[], [{"distill.lambda_id": 0.1}]], ids=["drawn", "queued"])

@@ -14,6 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 from support.recorded_curves import EPOCHS, TABLE, study_file
+from support.search_methods import PRUNINGS, SAMPLERS, pruned, sampled
 
 from refkd.errors import RefKDError
 from tune.audit.replay import replay
@@ -256,23 +257,15 @@ def test_copies_of_own_trials_and_of_another_studys_are_foreign() -> None:
     assert_whole(second)
 
 
-SAMPLERS: list[dict[str, Any]] = [
-    {"sampler": {"name": "tpe", "startup_trials": 2}},
+METHODS: list[dict[str, Any]] = [
+    *map(sampled, SAMPLERS),
+    *(pruned(pruning, ["val_id/miou", "val_ood/miou"]) for pruning in PRUNINGS),
     {"sampler": {"name": "tpe", "startup_trials": 2, "multivariate": False}},
-    {"sampler": {"name": "nsga2", "population": 3}},
-    {"sampler": {"name": "nsga3", "population": 3}},
-    {"sampler": {"name": "gp", "startup_trials": 10}},
-    {"sampler": {"name": "qmc"}},
-    {"sampler": {"name": "random"}},
-    {"pruning": {"type": "promote"}},
-    {"objectives": ["val_id/miou"], "pruning": {"name": "median"}},
-    {"objectives": ["val_id/miou"], "pruning": {"name": "successive_halving"}},
-    {"objectives": ["val_id/miou"], "pruning": {"name": "hyperband"}},
     {"objectives": ["val_id/miou"], "sampler": {"startup_trials": 2}},
 ]
 
 
-@pytest.mark.parametrize("changes", SAMPLERS, ids=str)
+@pytest.mark.parametrize("changes", METHODS, ids=str)
 def test_what_a_foreign_trial_holds_changes_no_decision(changes: dict[str, Any]) -> None:
     def searched(score: float, distributions: dict[str, Any]) -> SearchStudy:
         study = begun(**changes, budget={"trials": 14})
@@ -299,7 +292,7 @@ ENDS = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
 
 @pytest.mark.parametrize(
     ("changes", "state"),
-    [({}, ENDS[1]), ({}, ENDS[2]), *((changes, ENDS[0]) for changes in SAMPLERS)],
+    [({}, ENDS[1]), ({}, ENDS[2]), *((changes, ENDS[0]) for changes in METHODS)],
     ids=str,
 )
 def test_a_search_goes_on_without_a_trial_that_another_program_ends(

@@ -15,6 +15,7 @@ import yaml
 from rich.console import Console
 from support.recorded_curves import EPOCHS as RECORDED
 from support.recorded_curves import TABLE, study_file
+from support.search_methods import mixed
 
 from refkd.data.dataset import Dataset
 from refkd.seeds import generator
@@ -60,27 +61,7 @@ def test_without_limits_every_trial_runs_to_its_end(tiny_dataset: Dataset, tmp_p
     assert plan.ends == {"trials": SEARCHES}
 
 
-MIXED: dict[str, Any] = {
-    "rate": {"float": [1e-4, 1.0], "log": True},
-    "share": {"float": [0.0, 1.0]},
-    "units": {"int": [4, 16], "step": 4},
-    "net": {"choice": ["small", "large", None]},
-    "depth": {"int": [1, 3], "when": {"net": "large"}},
-}
 POINT: dict[str, Value] = {"rate": 0.01, "share": 0.5, "units": 8, "net": "large", "depth": 2}
-
-
-def mixed(**changes: Any) -> SearchSpec:
-    content = {
-        "name": "mixed",
-        "space": MIXED,
-        "objectives": ["score", "loss"],
-        "minimize": ["loss"],
-        "epochs": 9,
-        "budget": {"trials": 24},
-        "workers": 3,
-    }
-    return SearchSpec.model_validate({**content, **changes})
 
 
 def rows(problem: MadeUp, values: Mapping[str, Value]) -> list[dict[str, float]]:

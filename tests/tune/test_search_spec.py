@@ -11,7 +11,6 @@ from optuna.distributions import FloatDistribution
 from pydantic import ValidationError
 from support.recorded_curves import EPOCHS, TABLE, study_file
 
-from tune.audit.replay import replay
 from tune.config.search_spec import SearchSpec
 from tune.config.space import Dimension
 from tune.simulation.curves import Curve, CurveTable
@@ -53,15 +52,8 @@ def pair(**changes: Any) -> tuple[Simulated, Simulated]:
     return maximised, simulate_search(spec(**changes), table(-1.0))
 
 
-def told(run: Simulated) -> list[Any]:
-    return [(v.values, v.state, sorted(v.curve), v.gains) for v in run.study.views()]
-
-
-@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
-@pytest.mark.parametrize("pruning", [{}, {"type": "promote"}, {"name": "none"}], ids=str)
-def test_to_minimise_is_to_maximise_what_is_negated(sampler: str, pruning: dict[str, str]) -> None:
-    one, other = pair(sampler={"name": sampler, "startup_trials": 4}, pruning=pruning)
-    assert told(one) == told(other)
+def test_the_front_of_what_is_minimised_is_that_of_what_is_negated() -> None:
+    one, other = pair(pruning={"type": "promote"})
     first, second = one.study.views(), other.study.views()
     ended = [[v for v in views if v.state == "COMPLETE"] for views in (first, second)]
     assert front_of(ended[0]) == front_of(ended[1]) != []
@@ -73,16 +65,6 @@ def test_to_minimise_is_to_maximise_what_is_negated(sampler: str, pruning: dict[
     )
     assert values[1] == min(v.objectives[1] for v in ended[1] if v.objectives)
     assert sorted(front_of(ended[1])) == sorted(t.number for t in other.study.optuna.best_trials)
-    assert replay(other.study.optuna).differences == []
-
-
-@pytest.mark.parametrize("pruner", ["median", "successive_halving"])
-def test_optunas_pruners_stop_what_has_more_of_a_minimised_objective(pruner: str) -> None:
-    single = {"objectives": ["loss"], "pruning": {"name": pruner}}
-    one = simulate_search(spec(**single, minimize=[]), table(1.0))
-    other = simulate_search(spec(**single, minimize=["loss"]), table(-1.0))
-    assert told(one) == told(other)
-    assert {v.state for v in other.study.views()} == {"COMPLETE", "PRUNED"}
 
 
 def test_a_minimised_objective_has_a_hypervolume_above_its_worst() -> None:

@@ -106,7 +106,7 @@ def make_sampler(
             seed=s, n_startup_trials=startup, deterministic_objective=False
         ),
         # Its points are one sequence, of which each trial takes its own: the seed is the study's.
-        "qmc": lambda _, number: compat.qmc_sampler(seed=seed, place=number - 1),
+        "qmc": lambda s, number: compat.qmc_sampler(seed=seed, place=number - 1, apart=s),
         "random": lambda s, _: RandomSampler(seed=s),
     }
     return PerTrialSampler(makers[config.name], seed=seed, seen=seen)
