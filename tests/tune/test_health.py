@@ -329,7 +329,7 @@ PLENTY = {"budget": {"trials": 60}}
             {},
             {
                 "budget": {"trials": 12},
-                "pruning": {"type": "promote", "min_epochs": 1, "reduction": 4},
+                "pruning": {"type": "promote", "min_epochs": 1, "reduction": 6},
             },
         ),
         (("sampler", "tpe"), {}, {"budget": {"trials": 5}}),
