@@ -274,7 +274,7 @@ def without_effect(complete: int, pruned: int) -> list[TrialView]:
 
 def test_a_key_without_effect_is_named_from_30_complete_trials_on() -> None:
     (found,) = said(asked(), without_effect(FEW, 90))
-    assert found.startswith("x hardly matters, for it alone explains at most ")
+    assert found.startswith("x on its own explains at most ")
     assert "% of the differences between 120 trials in any objective: take it out" in found
     assert said(asked(), without_effect(FEW - 1, 91)) == []
     assert said(asked(), without_effect(FEW, 0)) == []  # its interval is too wide

@@ -21,7 +21,7 @@ from tune.display.comparison import CONVENTION
 from tune.display.console import plural
 from tune.report import curves, scores, tables, values
 from tune.report.examples import Examples, examples
-from tune.report.figure import Section, Table, capitalised, when
+from tune.report.figure import Section, Table, when
 from tune.report.front import front
 from tune.report.headline import Headline, caveats_of_test, headline
 from tune.report.parallel import parallel
@@ -121,7 +121,7 @@ def compose(study: StudySnapshot) -> Content:
         facts=_head_facts(study),
         headline=headline(study),
         caveats=study.file.caveats(),
-        health=[capitalised(str(finding)) for finding in study.summary.health],
+        health=[str(finding) for finding in study.summary.health],
         test_caveats=caveats_of_test(study),
         test_evaluations_text=_ledger_text(study),
         test_evaluations=tables.test_evaluations(study),

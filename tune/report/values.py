@@ -67,6 +67,7 @@ def _bars(metric: str, shares: Mapping[str, Share]) -> Panel:
         "type": "data",
         "symmetric": False,
         "array": [max(0.0, one.high - one.value) for one in shares.values()],
+        "color": draw.COLORS["RUNNING"],
         "arrayminus": [max(0.0, one.value - one.low) for one in shares.values()],
     }
     words, (first, largest) = metric_name(metric), list(shares.items())[-1]

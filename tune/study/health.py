@@ -217,8 +217,8 @@ def _parameter(search: SearchSettings, trials: Sequence[TrialView]) -> Iterator[
             yield Finding(
                 check="parameter",
                 about=key,
-                what=f"{key} hardly matters, for it alone explains at most {highest:.0%} of the "
-                f"differences between {len(known)} trials in any objective",
+                what=f"{key} on its own explains at most {highest:.0%} of the differences "
+                f"between {len(known)} trials in any objective",
                 remedy="take it out of the space, and spend the trials on the rest",
             )
 
