@@ -17,6 +17,7 @@ from tune.cli import app
 from tune.config.study_file import load_study_file
 from tune.report.figure import Section
 from tune.study.effects import FEW
+from tune.study.launch import Launch
 from tune.study.search_study import SearchStudy
 from tune.study.snapshot import open_snapshot
 
@@ -148,3 +149,13 @@ def test_a_report_of_it_is_a_page(tmp_path: Path, tiny_dataset: Dataset) -> None
     page: Page = page_of(searched(tmp_path, tiny_dataset, trials=FEW, launch=True))
     assert "importance-val_id-miou" in page.labels
     assert "What to mend in the search pruning saves nothing" in page.words
+
+
+def test_a_launch_of_an_earlier_release_is_judged_by_its_study_file(study: EndedStudy) -> None:
+    (launch,) = open_snapshot(study.path).launches
+    assert launch.search is not None
+    facts = {**vars(launch), "search": None}
+    facts.pop("settings", None)
+    earlier = Launch(**facts)
+    assert earlier.settings == launch.settings
+    assert earlier.settings.space == study.file.space
