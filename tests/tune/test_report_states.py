@@ -113,15 +113,15 @@ def test_one_complete_trial_and_weights_that_do_not_load(
 def test_a_journal_as_storage(tmp_path: Path, tiny_dataset: Dataset) -> None:
     journal = f"journal:{tmp_path / 'study.journal'}"
     study = end_study(tmp_path, tiny_dataset, storage=journal)
-    assert {"front", "curves", "parallel", "importance", "slices"} <= drawn(study.path)
+    assert {"front", "curves", "parallel", "slices"} <= drawn(study.path)
     check(study.path)
 
 
 def test_one_objective(tmp_path: Path, tiny_dataset: Dataset) -> None:
     study = end_study(tmp_path, tiny_dataset, objectives=["val_ood/miou"])
     page = check(study.path)
-    assert "importance-val_ood-miou" in page.labels
-    assert "importance-val_id-miou" not in page.labels
+    assert "slice-distill-lambda_id-val_ood-miou" in page.labels
+    assert "slice-distill-lambda_id-val_id-miou" not in page.labels
     assert "front" in page.labels
 
 

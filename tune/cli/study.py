@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @printed
 def status(study: SnapshotArgument) -> Output:
-    """Show every trial of a study: its state, epoch, scores and values.
+    """Show every trial of a study: its state, epoch and scores; and what is wrong with the search.
 
     Example: `refkd status studies/quickstart.yaml`
     """

@@ -91,8 +91,7 @@ class Dimension(Settings):
         """Return values that must be valid for the whole range to be: its ends or all choices."""
         if self.int_range is None:
             return list(self.choice or self.float_range or ())
-        low, high = self.int_range
-        return [low, high - (high - low) % self.whole_step]
+        return list(self.ends)
 
     def tried(self) -> list[Value]:
         """Return the values that are combined with others: examples, and whole numbers between."""
@@ -133,19 +132,70 @@ class Dimension(Settings):
             return f"is none of {low:g}, {low + step:g}, …, {last:g}"
         return None
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the highest value of a range of numbers."""
+        if self.float_range is not None:
+            return self.float_range
+        low, high = self.int_range or (0, 0)
+        return low, high - (high - low) % self.whole_step
+
+    def place(self, value: Value) -> float:
+        """Return where in a range of numbers one of it lies: 0 its lowest end, 1 its highest.
+
+        >>> Dimension(float=(0.01, 1.0), log=True).place(0.1)
+        0.5
+        """
+        (low, high), at = self.ends, float(value or 0.0)
+        if self.log:
+            low, high, at = math.log(low), math.log(high), math.log(at)
+        return (at - low) / (high - low) if high > low else 0.0
+
+    @property
+    def count(self) -> int | None:
+        """How many values there are; None where they are real numbers without a step."""
+        if self.choice is not None:
+            return len(self.choice)
+        low, high = self.ends
+        if low == high:
+            return 1
+        step = self.whole_step if self.int_range else self.step
+        return None if step is None else math.floor((high - low) / step + 1e-8) + 1
+
+    def parts(self, most: int) -> int:
+        """Return in how many parts the values fall: choices are one each, of numbers `most`."""
+        count = most if self.count is None else self.count
+        return count if self.choice is not None else min(most, count)
+
+    def part(self, value: Value, most: int) -> int | None:
+        """Return the part that a value falls into; None where the range does not hold it.
+
+        >>> [Dimension(int=(1, 4)).part(value, 3) for value in (1, 2, 3, 4)]
+        [0, 0, 1, 2]
+        """
+        if not self.contains(value):
+            return None
+        parts = self.parts(most)
+        if self.choice is not None:
+            kind = isinstance(value, bool)
+            return next(
+                place
+                for place, one in enumerate(self.choice)
+                if one == value and isinstance(one, bool) == kind
+            )
+        where = self.place(value)
+        if self.count is not None and not self.log:
+            where *= (self.count - 1) / self.count  # each value is as wide as the others
+        return min(parts - 1, math.floor(where * parts + 1e-9))
+
     def every(self) -> Sequence[Value] | None:
         """Return all values in the range; None where it is continuous."""
-        if self.choice is not None:
+        if self.choice is not None or self.count is None:
             return self.choice
+        low, high = self.ends
         if self.int_range is not None:
             return range(self.int_range[0], self.int_range[1] + 1, self.whole_step)
-        low, high = self.float_range or (0.0, 0.0)
-        if low == high:
-            return [low]
-        if self.step is None:
-            return None
-        steps = range(round((high - low) / self.step) + 1)
-        return [min(low + place * self.step, high) for place in steps]
+        return [min(low + place * (self.step or 0), high) for place in range(self.count)]
 
     def conditions(self) -> Values:
         """Return values under which the key is used."""

@@ -31,7 +31,7 @@ def say(console: Console, text: str, style: str | None = None) -> None:
 
 
 def say_caveats(console: Console, caveats: Sequence[str]) -> None:
-    """Print why systems are not what their names say: leakage, reconstructions."""
+    """Print what to know before a result is believed: leakage, a search that is not healthy."""
     for caveat in caveats:
         console.print(f"! {caveat}", style="bold yellow", markup=False, highlight=False)
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from refkd.config import Config
 from tune.display.console import ID, OOD
+from tune.study.health import Finding
 from tune.study.ranking import best_by_objective, hypervolume
 from tune.study.snapshot import StudySnapshot
 from tune.study.state import StudyState
@@ -60,6 +61,8 @@ class SearchStatus(Config):
     front: int
     hypervolume: float
     """Above 0."""
+    health: list[Finding] = Field(default_factory=list)
+    """What is wrong with the search, and what to do about it."""
     summary: Summary = Field(exclude=True)
 
 
@@ -87,6 +90,7 @@ def search_status(study: StudySnapshot) -> SearchStatus:
         },
         front=len(summary.front),
         hypervolume=hypervolume(points),
+        health=summary.health,
         summary=summary,
     )
 

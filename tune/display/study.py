@@ -41,7 +41,7 @@ def show_status(console: Console, summary: Summary) -> None:
             console.print(f"trial {trial.number} retries {trial.retries}", highlight=False)
     if summary.front:
         console.print("* on the Pareto front")
-    say_caveats(console, summary.marks)
+    say_caveats(console, [*summary.marks, *map(str, summary.health)])
     _say_selected(console, summary)
 
 

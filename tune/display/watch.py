@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from tune.display.console import ID, OOD, make_table, say, score, states
+from tune.display.console import ID, OOD, make_table, say, say_caveats, score, states
 from tune.display.status import Running, SearchStatus, search_status
 from tune.study.snapshot import StudyReader
 
@@ -35,9 +35,10 @@ def watch(
 ) -> SearchStatus:
     """Show a search until it has ended or stopped, and return how it was at the end.
 
-    On a terminal the view is redrawn; elsewhere a line is printed where something has changed.
+    On a terminal the view is redrawn; elsewhere a line is printed where something has changed,
+    and one the first time that something is wrong.
     """
-    last = ""
+    last, known = "", set[tuple[str, str]]()
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
     with live or nullcontext():
         while True:
@@ -47,6 +48,9 @@ def watch(
             elif (line := as_line(status)) != last:
                 say(console, line)
                 last = line
+                new = [one for one in status.health if (one.check, one.about) not in known]
+                say_caveats(console, [str(one) for one in new])
+                known |= {(one.check, one.about) for one in new}
             if status.phase in ("ended", "stopped"):
                 return status
             sleep(every)
@@ -94,6 +98,7 @@ def draw(status: SearchStatus) -> Group:
             scores = (score(ended.metrics, name) for name in (ID, OOD))
             table.add_row(str(ended.number), ended.state, str(ended.epoch), *scores, style="dim")
         lines.append(table)
+    lines += [Text(f"! {finding}", style="bold yellow") for finding in status.health]
     return Group(*lines)
 
 

@@ -62,6 +62,8 @@ class Content:
     headline: Headline
     caveats: list[str]
     """Why its systems are not what their names say: leakage, reconstructions."""
+    health: list[str]
+    """What is wrong with the search, and what to do about it."""
     test_caveats: list[str]
     """Reasons to trust a test result less."""
     test_evaluations_text: str
@@ -119,6 +121,7 @@ def compose(study: StudySnapshot) -> Content:
         facts=_head_facts(study),
         headline=headline(study),
         caveats=study.file.caveats(),
+        health=[str(finding) for finding in study.summary.health],
         test_caveats=caveats_of_test(study),
         test_evaluations_text=_ledger_text(study),
         test_evaluations=tables.test_evaluations(study),

@@ -14,7 +14,7 @@ from tune.study.events import LaunchBegun
 from tune.study.view import ENDED, TrialView
 
 if TYPE_CHECKING:
-    from tune.config.search_spec import SearchSpec
+    from tune.config.search_spec import SearchSettings, SearchSpec
     from tune.config.space import Values
     from tune.config.study_file import StudyFile
 
@@ -47,6 +47,16 @@ class Launch(LaunchBegun, prefix=LaunchBegun.PREFIX, in_key=LaunchBegun.IN_KEY):
         if self.search is None:
             return StudyFile.model_validate(held).search_spec()
         return SearchSpec.model_validate(held)
+
+    @cached_property
+    def settings(self) -> SearchSettings:
+        """What its search was asked for; unlike `spec`, never imports what trains."""
+        from tune.config.search_spec import SearchSettings
+
+        asked = self.search or self.file
+        return SearchSettings.model_validate(
+            {key: asked[key] for key in SearchSettings.model_fields if key in asked}
+        )
 
     @property
     def fixed(self) -> Values:

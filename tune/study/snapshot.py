@@ -22,6 +22,7 @@ from tune.study.events import champions_of
 from tune.study.finalist_events import FinalistsBegun
 from tune.study.folders import student_folders
 from tune.study.foreign import recognised
+from tune.study.health import Finding, health
 from tune.study.launch import Launch, read_launches
 from tune.study.ledger import LedgerError, Look, is_copy, looks_of
 from tune.study.locate import NoStudyError, StudyPlace, find_study
@@ -102,8 +103,8 @@ class StudySnapshot:
 
     @cached_property
     def summary(self) -> Summary:
-        """Front, champions, cost and teachers."""
-        return summarise(self.name, self.trials, self.attributes)
+        """Front, champions, cost, teachers and health."""
+        return summarise(self.name, self.trials, self.attributes, self._health())
 
     @cached_property
     def last_driver(self) -> Driver | None:
@@ -231,6 +232,11 @@ class StudySnapshot:
         except (LedgerError, OSError) as error:
             return [], str(error)
         return looks, None
+
+    def _health(self) -> list[Finding]:
+        if not self.launches:
+            return []
+        return health(self.launches[-1].settings, self.trials, over=self.trials_left == 0)
 
     @property
     def _limits(self) -> Bounded:

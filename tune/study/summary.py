@@ -11,6 +11,7 @@ from pydantic import Field
 from refkd.config import Config
 from tune.config.space import Value
 from tune.study.events import teachers_of
+from tune.study.health import Finding
 from tune.study.ranking import champions_in, current, front_of
 from tune.study.view import TrialView
 
@@ -78,6 +79,8 @@ class Summary(Config):
     """Validation metrics of each teacher."""
     marks: list[str] = Field(default_factory=list)
     """Caveats of its results: leakage, reconstructed settings."""
+    health: list[Finding] = Field(default_factory=list)
+    """What is wrong with the search, and what to do about it."""
     intervals: dict[str, Any] = Field(default_factory=dict)
     """Champions' and teachers' scores with 95 % intervals, and the bias floors."""
     probes: dict[str, Any] = Field(default_factory=dict)
@@ -99,8 +102,13 @@ class Summary(Config):
         return self.crowned is not None and self.crowned.trials != self.ended
 
 
-def summarise(name: str, views: Sequence[TrialView], attributes: Mapping[str, Any]) -> Summary:
-    """Return the summary of a study from its trials and its own attributes."""
+def summarise(
+    name: str,
+    views: Sequence[TrialView],
+    attributes: Mapping[str, Any],
+    health: Sequence[Finding] = (),
+) -> Summary:
+    """Return the summary of a study from its trials, its own attributes and what is wrong."""
     objectives = list(attributes.get("objectives", []))
     complete = [v for v in current(views) if v.feasible]
     budget = int(attributes.get("budget", {}).get("trials", len(views)))
@@ -132,6 +140,7 @@ def summarise(name: str, views: Sequence[TrialView], attributes: Mapping[str, An
         cost=_cost_of(views, int(attributes.get("epochs", 0)), teacher_seconds),
         teachers=teachers,
         marks=attributes.get("marks", []),
+        health=list(health),
         intervals=attributes.get("intervals", {}),
         probes=attributes.get("probes", {}),
     )
