@@ -95,7 +95,7 @@ class _Rebuilt:
                 if study.decide(number, event.epoch) == "pause":
                     study.pause(number)
             case TrialPromoted():
-                ask = study.promote()
+                ask = study.finish() if event.finish else study.promote()
                 if ask is None or ask.number != number:
                     who = "nobody" if ask is None else f"trial {ask.number}"
                     what = f"{stored.key}, whom it promotes"

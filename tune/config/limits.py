@@ -36,6 +36,9 @@ class Budget(Settings):
     """GPU hours of the students: their time by the share of a GPU that each holds."""
     money: float | None = Field(default=None, gt=0)
     """Cost of the students at the `prices`."""
+    finish: int | None = Field(default=None, ge=0)
+    """Complete trials with which a search ends at least where trials are promoted: the best paused
+    ones take the last of the budget. None is one more than there are objectives."""
     patience: int | None = Field(default=None, ge=1)
     """Complete trials in a row that did not enlarge the hypervolume of the front."""
 

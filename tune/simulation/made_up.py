@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refkd.seeds import generator
-from tune.config.space import Dimension, Value
+from tune.config.space import Value
 from tune.simulation.curves import Curve
 
 if TYPE_CHECKING:
@@ -79,22 +79,10 @@ class MadeUp:
         if name in self._places:
             options = self._spec.space[name].choice or []
             return float(self._places[name][options.index(value)]) if value in options else 0.5
-        return 0.5 if value is None else place_of(self._spec.space[name], float(value))
+        return 0.5 if value is None else self._spec.space[name].place(value)
 
     def _pace(self, point: NDArray[np.float64]) -> float:
         """Return how much longer an epoch takes than on average: where costs are objectives."""
         if not any(name.startswith("cost/") for name in self._spec.objectives):
             return 1.0
         return math.exp(0.5 * (2 * float(point @ self._size) - 1))
-
-
-def place_of(dimension: Dimension, value: float) -> float:
-    """Return where a number lies in its range, from 0 to 1.
-
-    >>> place_of(Dimension(float=(0.01, 1.0), log=True), 0.1)
-    0.5
-    """
-    low, high = dimension.float_range or dimension.int_range or (0, 0)
-    if dimension.log:
-        low, high, value = math.log(low), math.log(high), math.log(value)
-    return (value - low) / (high - low) if high > low else 0.5

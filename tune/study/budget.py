@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -79,6 +80,26 @@ def reached(
         told = f"no better front in the last {stagnant(views)} complete trials (budget.patience)"
         return "patience", told
     return None
+
+
+def affordable(
+    limits: Bounded, views: Sequence[TrialView], wall_seconds: Callable[[], float]
+) -> float:
+    """Return how many epochs of students the budget allows in all, at what they took so far."""
+    budget, spent = limits.budget, total(views, limits)
+    wall = 0.0 if budget.wall_hours is None else wall_seconds()
+    used = {
+        "wall_hours": wall / 3600,
+        "cpu_hours": spent.cpu_seconds / 3600,
+        "gpu_hours": spent.gpu_seconds / 3600,
+        "money": spent.money,
+    }
+    found = [math.inf if budget.epochs is None else float(budget.epochs)]
+    for name, amount in used.items():
+        limit: float | None = getattr(budget, name)
+        if limit is not None and amount > 0:
+            found.append(spent.epochs * limit / amount)
+    return min(found)
 
 
 def trials_left(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tune.config.pruners import OPTUNA_PRUNERS
@@ -53,7 +54,7 @@ class RungPruner:
         if number not in points:
             return None
         if self.promotes:
-            return RungJudged(epoch=epoch, action="pause")
+            return RungJudged(epoch=epoch, action="go" if views[number].finishes else "pause")
         better = pruners.ranks(points, [number], tie=self._pruning.tie)[number]
         # The first trial at a rung is always among the best ⌈n / η⌉, so none waits for others.
         action: Action = (
@@ -63,6 +64,23 @@ class RungPruner:
 
     def promotion(self, views: Sequence[TrialView]) -> tuple[int, TrialPromoted] | None:
         """Return the paused trial that ranks best at the highest rung, and its event."""
+        return next((best for best in self._best(views) if self._passes(best[1])), None)
+
+    def finisher(self, views: Sequence[TrialView]) -> tuple[int, TrialPromoted] | None:
+        """Return the best paused trial of all, and the event that trains it to its end."""
+        best = next(self._best(views), None)
+        return best and (best[0], replace(best[1], finish=True))
+
+    def completes(self, trial: TrialView) -> bool:
+        """Return whether a trial is complete, or is trained to its end."""
+        on_its_way = trial.finishes or self.rungs()[-1] in trial.promotions
+        return trial.state == "COMPLETE" or (trial.state == "RUNNING" and on_its_way)
+
+    def _passes(self, event: TrialPromoted) -> bool:
+        return event.better < event.among // self._pruning.reduction
+
+    def _best(self, views: Sequence[TrialView]) -> Iterator[tuple[int, TrialPromoted]]:
+        """Yield the best paused trial of each rung and its promotion, from the highest rung on."""
         for rung in reversed(self.rungs()):
             waiting = [v.number for v in views if v.paused_at == rung]
             if not waiting:
@@ -70,9 +88,7 @@ class RungPruner:
             points = self._points_at(rung, views)
             ranked = pruners.ranks(points, waiting, tie=self._pruning.tie)
             better, number = min((ranked[number], number) for number in waiting)
-            if better < len(points) // self._pruning.reduction:
-                return number, TrialPromoted(epoch=rung, better=better, among=len(points))
-        return None
+            yield number, TrialPromoted(epoch=rung, better=better, among=len(points))
 
     def _points_at(self, rung: int, views: Sequence[TrialView]) -> dict[int, list[float]]:
         """Return the objectives at a rung by trial; only trials that changed are read again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -15,11 +15,12 @@ from tune.config.space import Values
 from tune.study.budget import reached, trials_left, unbegun
 from tune.study.environment import Environment
 from tune.study.events import TrialLost
+from tune.study.finishing import lacking, must_finish
 from tune.study.foreign import MARK
 from tune.study.pruning import RungPruner
 from tune.study.request import TrialRequest
 from tune.study.stored_study import StoredStudy
-from tune.study.trial_events import EpochEnded, Hashes, TrialAsked, TrialEnded
+from tune.study.trial_events import EpochEnded, Hashes, TrialAsked, TrialEnded, TrialPromoted
 from tune.study.view import (
     ASKED,
     ENDED,
@@ -92,10 +93,15 @@ class SearchStudy(StoredStudy):
         views = self.views()
         if self.stop_reason(views):
             return None
+        wall = self.launches.wall_seconds
+        if must_finish(self.spec, self._pruner, views, self._live, wall):
+            return self.finish()
         promoted = self.promote()
         if promoted is not None:
             return promoted
-        return self.begin() if unbegun(self.spec, views) else None
+        if unbegun(self.spec, views):
+            return self.begin()
+        return self.finish() if lacking(self.spec, self._pruner, views, wall) else None
 
     def begin(self) -> TrialRequest:
         """Return the next point in the queue, or a new trial, whatever the budget says."""
@@ -209,8 +215,9 @@ class SearchStudy(StoredStudy):
     def close_paused(self) -> list[int]:
         """End the paused trials as pruned, once no promotion can come any more."""
         views = self.views()
-        going_on = unbegun(self.spec, views) > 0 and not self.stop_reason(views)
-        if self._interrupted or self._live or going_on:
+        wall = self.launches.wall_seconds
+        more = unbegun(self.spec, views) or lacking(self.spec, self._pruner, views, wall)
+        if self._interrupted or self._live or (more and not self.stop_reason(views)):
             return []
         paused = [v.number for v in views if v.paused_at is not None]
         for number in paused:
@@ -261,10 +268,19 @@ class SearchStudy(StoredStudy):
 
     def promote(self) -> TrialRequest | None:
         """Return the paused trial that ranks best, if it may go on; None where none may."""
+        return self._resume(self._pruner.promotion)
+
+    def finish(self) -> TrialRequest | None:
+        """Return the best paused trial of all, to be trained to its end; None without any."""
+        return self._resume(self._pruner.finisher)
+
+    def _resume(
+        self, choose: Callable[[Sequence[TrialView]], tuple[int, TrialPromoted] | None]
+    ) -> TrialRequest | None:
         if not self._pruner.promotes:
             return None
         self._note_lost()
-        chosen = self._pruner.promotion(self.views())
+        chosen = choose(self.views())
         if chosen is None:
             return None
         number, event = chosen

@@ -54,6 +54,8 @@ class TrialPromoted(EventBase, prefix=PROMOTION, in_key=("epoch",)):
     epoch: int
     better: int
     among: int
+    finish: bool = False
+    """Whether it is not paused again, as else too few trials would be complete."""
 
 
 class TrialEnded(EventBase, prefix=ENDED):

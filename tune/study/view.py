@@ -89,6 +89,11 @@ class TrialView:
         """Decisions to resume the trial from the rung it was paused at."""
         return self._by_epoch(PROMOTION)
 
+    @property
+    def finishes(self) -> bool:
+        """Whether the trial is trained to its end without another decision."""
+        return any(event.get("finish") for event in self.promotions.values())
+
     def _by_epoch(self, prefix: str) -> dict[int, dict[str, Any]]:
         keys = [key for key in self.attributes if key.startswith(prefix)]
         epochs = sorted((int(key.removeprefix(prefix)), key) for key in keys)
