@@ -226,5 +226,7 @@ def test_a_plan_is_told_in_sentences() -> None:
     low, high = int(plan.complete.low), -int(-plan.complete.high // 1)
     assert f"{plan.complete.mean:.0f} [{low}, {high}] trials COMPLETE and " in said
     assert "PRUNED, of 30 in the budget" in said
-    assert f"the search ends with budget.epochs (of {SEARCHES} simulated ones, " in said
+    assert f"the search ends with budget.epochs in {SEARCHES} of {SEARCHES} simulated" in said
+    assert "they play made up" in said
+    assert "GPU hours" not in said
     assert Plan.model_validate_json(plan.model_dump_json()) == plan

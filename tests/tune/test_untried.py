@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 from support.recorded_curves import EPOCHS, KILLS, TABLE
-from test_search_spec import spec as plain_spec
+from support.search_methods import SAMPLERS, mixed
 
 from tune.audit.replay import replay
 from tune.config.search_spec import SearchSpec
@@ -25,7 +25,6 @@ FEW = {
     "rate": {"float": [0.1, 0.3], "step": 0.1, "when": {"kind": "b"}},
 }
 POINTS = 3 + 9 + 1
-SAMPLERS = ["tpe", "nsga2", "nsga3", "gp", "qmc", "random"]
 
 
 class Nearest:
@@ -42,8 +41,9 @@ def spec(**changes: Any) -> SearchSpec:
         "objectives": ["val_id/miou", "val_ood/miou"],
         "minimize": [],
         "budget": {"trials": 40},
+        "sampler": {"name": "random", "startup_trials": 4},
     }
-    return plain_spec(**{**content, **changes})
+    return mixed(**{**content, **changes})
 
 
 def search(given: SearchSpec, *world: Any) -> Simulated:
@@ -60,7 +60,7 @@ def test_every_point_is_counted() -> None:
     assert '{"kind": "b", "depth": 6, "rate": 0.3}' in found
     fixed = every_point({"a": spec().space["depth"]}, {"kind": "c"})
     assert list(fixed or ()) == [{}]
-    assert every_point({"a": {**plain_spec().space}["a"]}, {}) is None
+    assert every_point({"rate": mixed().space["rate"]}, {}) is None
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

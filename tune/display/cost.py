@@ -62,21 +62,24 @@ def show_plan(console: Console, plan: Plan) -> None:
     """Print how far trials will come, what that takes, and what will end the search."""
     heads = ("epoch", "trials that reach it")
     rows = ([str(epoch), f"{count:.1f}"] for epoch, count in plan.reaching.items())
-    console.print(make_table(f"Plan of {plan.study} ({plan.source})", heads, rows))
+    console.print(make_table(f"Plan of {plan.study}", heads, rows))
     share = plan.epochs.mean / plan.full_epochs
-    searches = sum(plan.ends.values())
-    ends = ", ".join(f"{count} with budget.{name}" for name, count in plan.ends.items())
+    costs = [f"{_expected(plan.hours, 2)} hours, {_expected(plan.cpu_hours, 2)} CPU hours"]
+    if plan.gpu_hours.mean:
+        costs.append(f"{_expected(plan.gpu_hours, 2)} GPU hours")
+    if plan.money.mean:
+        costs.append(f"{plan.currency} {_expected(plan.money, 2)}")
+    end, *others = (f"budget.{name} in {count}" for name, count in plan.ends.items())
     for line in (
-        f"expected: {_expected(plan.complete)} trials COMPLETE and {_expected(plan.pruned)} "
-        f"PRUNED, of {plan.budget_trials} in the budget",
+        f"{_expected(plan.complete)} trials COMPLETE and {_expected(plan.pruned)} PRUNED, of "
+        f"{plan.budget_trials} in the budget",
         f"{_expected(plan.epochs)} epochs of {plan.epoch_seconds:.1f} s, {share:.0%} of the "
         f"{plan.full_epochs} without pruning and limits",
-        f"{_expected(plan.hours, 2)} hours, {_expected(plan.cpu_hours, 2)} CPU hours, "
-        f"{_expected(plan.gpu_hours, 2)} GPU hours, {plan.currency} {_expected(plan.money, 2)}; "
-        "teachers come on top",
-        f"the search ends with budget.{next(iter(plan.ends))} (of {searches} simulated ones, "
-        f"{ends})",
-        "in brackets: what nine in ten such searches lie within",
+        f"{', '.join(costs)}; teachers come on top",
+        f"the search ends with {', '.join([end, *others])} of {sum(plan.ends.values())} "
+        "simulated searches",
+        "a figure is their mean; nine in ten such searches lie within its brackets",
+        f"they play {plan.source}",
     ):
         console.print(line, highlight=False)
 

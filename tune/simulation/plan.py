@@ -100,7 +100,7 @@ def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Pla
         try:
             source, table = "the study's own curves", curves_of(open_snapshot(path))
         except (NoStudyError, CurvesError):
-            source = "no curves yet: problems made up in its space, time measured on a few steps"
+            source = "problems made up in its space (no curves yet), timed by a few training steps"
     spec = file.search_spec()
     if table is None:
         seconds = probe_epoch(file)
