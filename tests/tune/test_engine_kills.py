@@ -27,6 +27,7 @@ SETTINGS = [
     {"sampler": {"name": "nsga2", "population": 6}},
     {"sampler": {"name": "random"}},
     {"sampler": {"name": "qmc"}},
+    {"sampler": {"name": "curves"}, "pruning": {"type": "promote", "one_in": 4}},
     {"objectives": ["val_id/miou"]},
     {"objectives": ["val_id/miou"], "pruning": {"name": "median"}},
     {"objectives": ["val_id/miou"], "pruning": {"type": "promote"}},
@@ -123,7 +124,7 @@ def die_after(
     monkeypatch.setattr(storage, method, die)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "qmc", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "qmc", "random", "curves"])
 @pytest.mark.parametrize("number", [0, 1, 5])
 def test_a_kill_between_two_values_of_a_trial_changes_neither(
     sampler: str, number: int, monkeypatch: pytest.MonkeyPatch

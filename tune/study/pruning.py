@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ class RungPruner:
         better = pruners.ranks(points, [number], tie=self._pruning.tie)[number]
         # The first trial at a rung is always among the best ⌈n / η⌉, so none waits for others.
         action: Action = (
-            "go" if better < math.ceil(len(points) / self._pruning.reduction) else "stop"
+            "go" if better < math.ceil(len(points) / self._pruning.passing) else "stop"
         )
         return RungJudged(epoch=epoch, action=action, better=better, among=len(points))
 
@@ -69,8 +70,14 @@ class RungPruner:
                 continue
             points = self._points_at(rung, views)
             ranked = pruners.ranks(points, waiting, tie=self._pruning.tie)
-            better, number = min((ranked[number], number) for number in waiting)
-            if better < len(points) // self._pruning.reduction:
+            # Of trials that measured the same, the first is enough.
+            same = Counter(
+                tuple(point) for number, point in points.items() if number not in waiting
+            )
+            better, number = min(
+                (ranked[number] + same[tuple(points[number])], number) for number in waiting
+            )
+            if better < len(points) // self._pruning.passing:
                 return number, TrialPromoted(epoch=rung, better=better, among=len(points))
         return None
 
