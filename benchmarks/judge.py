@@ -35,7 +35,7 @@ METHODS: Mapping[str, Settings] = {
     "tpe/promote": {"sampler": {"name": "tpe"}, "pruning": {"type": "promote"}},
     "tpe/stop": {"sampler": {"name": "tpe"}, "pruning": {"type": "stop"}},
     "curves/promote": {
-        "sampler": {"name": "curves", "startup_trials": 8},
+        "sampler": {"name": "curves"},
         "pruning": {"type": "promote", "one_in": 4},
     },
     "default": {},

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tune.config.search_spec import SearchSpec
 
 Floats = NDArray[np.float64]
-CHANCE = 0.15
+CHANCE = 0.1
 """Share of the proposals that are random, so that no model can keep a search from anything."""
 SPREAD, NEAR, BEST = 200, 60, 10
 """Points that are weighed, of the whole space and near the best trials; how many these are."""

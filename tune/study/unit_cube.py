@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from tune.config.space import Dimension, Value, Values
 
 Floats = NDArray[np.float64]
+GRID = 256
+"""Values of a key up to which points are moved to them."""
 
 
 class UnitCube:
@@ -82,10 +85,6 @@ def _places(dimension: Dimension) -> Floats | None:
     return np.array([_coordinate(dimension, low + place * step) for place in range(count)])
 
 
-GRID = 256
-"""Values of a key up to which points are moved to them."""
-
-
 def _coordinate(dimension: Dimension, value: Value) -> float:
     if dimension.choice is not None:
         held = [
@@ -95,8 +94,8 @@ def _coordinate(dimension: Dimension, value: Value) -> float:
     if isinstance(value, str) or value is None:
         return 0.5
     low, high = _bounds(dimension)
-    scaled = float(np.log(value)) if dimension.log else float(value)
-    return float(np.clip((scaled - low) / (high - low or 1.0), 0.0, 1.0))
+    scaled = math.log(value) if dimension.log else value
+    return min(max((scaled - low) / (high - low or 1.0), 0.0), 1.0)
 
 
 def _value(dimension: Dimension, at: float) -> Value:
@@ -104,7 +103,7 @@ def _value(dimension: Dimension, at: float) -> Value:
         return dimension.choice[min(int(at * len(dimension.choice)), len(dimension.choice) - 1)]
     low, high = _bounds(dimension)
     scaled = low + at * (high - low)
-    value = float(np.exp(scaled)) if dimension.log else scaled
+    value = math.exp(scaled) if dimension.log else scaled
     if dimension.float_range is not None:
         first, last = dimension.float_range
         if dimension.step is not None:
