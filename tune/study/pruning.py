@@ -26,6 +26,7 @@ class RungPruner:
         self._pruning = spec.pruning
         self._objectives = dict(zip(spec.objectives, spec.signs, strict=True))
         self._epochs = spec.epochs
+        self._trials = spec.budget.trials
         self._rungs = rungs_of(spec)
         self._asks_optuna = spec.pruning.name in OPTUNA_PRUNERS
         self._points: dict[int, dict[int, list[float]]] = {epoch: {} for epoch in self.rungs()}
@@ -63,21 +64,27 @@ class RungPruner:
         return RungJudged(epoch=epoch, action=action, better=better, among=len(points))
 
     def promotion(self, views: Sequence[TrialView]) -> tuple[int, TrialPromoted] | None:
-        """Return the paused trial that ranks best at the highest rung, and its event."""
+        """Return the paused trial that ranks best at the highest rung, and its event.
+
+        Once all trials have begun, none is waited for: at least one passes for each objective.
+        """
+        all_begun = sum(v.counts for v in views) >= self._trials
         for rung in reversed(self.rungs()):
             waiting = [v.number for v in views if v.paused_at == rung]
             if not waiting:
                 continue
             points = self._points_at(rung, views)
+            passing = len(points) // self._pruning.passing
+            if all_begun:
+                passing = max(-(-len(points) // self._pruning.passing), len(self._objectives))
             ranked = pruners.ranks(points, waiting, tie=self._pruning.tie)
             # Of trials that measured the same, the first is enough.
-            same = Counter(
-                tuple(point) for number, point in points.items() if number not in waiting
-            )
+            gone_on = points.keys() - set(waiting)
+            same = Counter(tuple(points[number]) for number in gone_on)
             better, number = min(
                 (ranked[number] + same[tuple(points[number])], number) for number in waiting
             )
-            if better < len(points) // self._pruning.passing:
+            if better < passing:
                 return number, TrialPromoted(epoch=rung, better=better, among=len(points))
         return None
 
