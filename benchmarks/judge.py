@@ -34,6 +34,10 @@ METHODS: Mapping[str, Settings] = {
     "random/stop": {"sampler": {"name": "random"}, "pruning": {"type": "stop"}},
     "tpe/promote": {"sampler": {"name": "tpe"}, "pruning": {"type": "promote"}},
     "tpe/stop": {"sampler": {"name": "tpe"}, "pruning": {"type": "stop"}},
+    "curves/promote": {
+        "sampler": {"name": "curves"},
+        "pruning": {"type": "promote", "one_in": 4},
+    },
     "default": {},
 }
 """Settings of a study file's sections; those that are left out are the defaults."""

@@ -22,9 +22,11 @@ from tune.study.event_log import events
 from tune.study.events import TeacherTrained
 from tune.study.growth import check_growth, continue_survivors
 from tune.study.launches import TOUCH
+from tune.study.pruning import RungPruner
 from tune.study.ranking import current
 from tune.study.search_study import MAX_STARTS, SearchStudy
 from tune.study.summary import summarise
+from tune.study.view import TrialView
 
 
 def test_promotion_resumes_the_best_and_ends_the_rest_as_pruned() -> None:
@@ -36,6 +38,45 @@ def test_promotion_resumes_the_best_and_ends_the_rest_as_pruned() -> None:
     for view in views:
         assert all(d["action"] == "pause" for d in view.decisions.values())
     assert result.epochs < 30 * EPOCHS
+
+
+@pytest.mark.parametrize("trials", [1, 2, 5, 12])
+@pytest.mark.parametrize("world", [None, KILLS], ids=["calm", "killed"])
+def test_a_short_search_by_promotion_ends_with_a_trial_for_each_objective(
+    trials: int, world: World | None
+) -> None:
+    result = run(world, pruning={"type": "promote", "one_in": 4}, budget={"trials": trials})
+    complete = [v for v in result.study.views() if v.state == "COMPLETE"]
+    assert len(complete) >= min(trials, 2)
+    assert replay(result.study.optuna).differences == []
+
+
+def test_fewer_pass_a_rung_where_one_in_more_does() -> None:
+    def passed(**pruning: Any) -> int:
+        views = run(pruning=pruning, sampler={"name": "random"}).study.views()
+        return sum(v.epoch > 2 for v in views)
+
+    for kind in ("promote", "stop"):
+        assert passed(type=kind, one_in=3) == passed(type=kind)
+        assert passed(type=kind, one_in=8) < passed(type=kind) < passed(type=kind, one_in=2)
+
+
+def test_of_trials_that_measured_the_same_the_first_goes_on_alone() -> None:
+    pruner = RungPruner(study_file(pruning={"type": "promote"}).search_spec())
+
+    def waiting(number: int, score: float) -> TrialView:
+        curve = {"epoch:0002": {"val_id/miou": score, "val_ood/miou": score}}
+        paused = {"rung:0002": {"action": "pause"}, "asked": {"values": {}}}
+        return TrialView(number=number, state="RUNNING", attributes={**curve, **paused})
+
+    views = [waiting(n, 50.0 if n in (1, 3, 4) else float(n)) for n in range(6)]
+    gone_on = []
+    while (found := pruner.promotion(views)) is not None:
+        number, event = found
+        gone_on.append(number)
+        held = {**views[number].attributes, "promotion:0002": event.content()}
+        views[number] = TrialView(number=number, state="RUNNING", attributes=held)
+    assert gone_on == [1, 3], "two of six pass, and ranks count the same ones one by one"
 
 
 @pytest.mark.parametrize("pruning", [{}, {"type": "promote"}], ids=str)

@@ -20,10 +20,11 @@ Metric = Annotated[str, Field(pattern=r"^val_(id|ood)/(miou|d?r1_iou0\.[13579])$
 class Sampler(Settings):
     """How hyperparameters are proposed."""
 
-    name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random"] = "tpe"
-    """Optuna's TPE, NSGA-II, NSGA-III, Gaussian process, quasi Monte Carlo, or chance."""
+    name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random", "curves"] = "tpe"
+    """Optuna's TPE, NSGA-II, NSGA-III, Gaussian process, quasi Monte Carlo, chance, or a Gaussian
+    process over points and epochs, which learns from every curve as far as it goes."""
     startup_trials: int = Field(default=6, ge=0)
-    """Random trials before TPE or GP model anything."""
+    """Random trials before TPE, GP or curves model anything."""
     multivariate: bool = True
     """TPE: model the parameters together; false is one by one."""
     constant_liar: bool = True
@@ -52,8 +53,15 @@ class Pruning(Settings):
     """The first rung: no trial is judged before it."""
     reduction: int = Field(default=3, ge=2)
     """η: a rung lies η times higher than the one below, and about one in η passes it."""
+    one_in: int | None = Field(default=None, ge=2)
+    """Of how many trials at a rung about one passes it, where that is not η."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of a pruner of Optuna's."""
+
+    @property
+    def passing(self) -> int:
+        """Of how many trials at a rung about one passes it."""
+        return self.one_in or self.reduction
 
     @model_validator(mode="after")
     def _fits(self) -> Pruning:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -58,7 +59,7 @@ class RungPruner:
         better = pruners.ranks(points, [number], tie=self._pruning.tie)[number]
         # The first trial at a rung is always among the best ⌈n / η⌉, so none waits for others.
         action: Action = (
-            "go" if better < math.ceil(len(points) / self._pruning.reduction) else "stop"
+            "go" if better < math.ceil(len(points) / self._pruning.passing) else "stop"
         )
         return RungJudged(epoch=epoch, action=action, better=better, among=len(points))
 
@@ -77,7 +78,7 @@ class RungPruner:
         return trial.state == "COMPLETE" or (trial.state == "RUNNING" and on_its_way)
 
     def _passes(self, event: TrialPromoted) -> bool:
-        return event.better < event.among // self._pruning.reduction
+        return event.better < event.among // self._pruning.passing
 
     def _best(self, views: Sequence[TrialView]) -> Iterator[tuple[int, TrialPromoted]]:
         """Yield the best paused trial of each rung and its promotion, from the highest rung on."""
@@ -87,7 +88,12 @@ class RungPruner:
                 continue
             points = self._points_at(rung, views)
             ranked = pruners.ranks(points, waiting, tie=self._pruning.tie)
-            better, number = min((ranked[number], number) for number in waiting)
+            # Of trials that measured the same, the first is enough.
+            gone_on = points.keys() - set(waiting)
+            same = Counter(tuple(points[number]) for number in gone_on)
+            better, number = min(
+                (ranked[number] + same[tuple(points[number])], number) for number in waiting
+            )
             yield number, TrialPromoted(epoch=rung, better=better, among=len(points))
 
     def _points_at(self, rung: int, views: Sequence[TrialView]) -> dict[int, list[float]]:

@@ -20,8 +20,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from tune import compat
+from tune.study.curve_sampler import CurveSampler
 
 if TYPE_CHECKING:
+    from tune.config.search_spec import SearchSpec
     from tune.config.settings import Sampler
 
 
@@ -89,9 +91,16 @@ def _genetic(
 
 
 def make_sampler(
-    config: Sampler, *, seed: int, seen: Callable[[], Study] | None = None
+    config: Sampler,
+    *,
+    seed: int,
+    seen: Callable[[], Study] | None = None,
+    spec: SearchSpec | None = None,
 ) -> PerTrialSampler:
-    """Return the sampler that a study file names; `seen` as in `PerTrialSampler`."""
+    """Return the sampler that a study file names; `seen` as in `PerTrialSampler`.
+
+    Without the `spec` of a search there are no curves to learn from: `curves` is then TPE.
+    """
     startup, population = config.startup_trials, config.population
     makers: dict[str, Callable[[int, int], BaseSampler]] = {
         "tpe": lambda s, _: TPESampler(
@@ -109,4 +118,6 @@ def make_sampler(
         "qmc": lambda s, number: compat.qmc_sampler(seed=seed, place=number - 1, apart=s),
         "random": lambda s, _: RandomSampler(seed=s),
     }
-    return PerTrialSampler(makers[config.name], seed=seed, seen=seen)
+    if spec is not None:
+        makers["curves"] = lambda s, _: CurveSampler(spec, startup=startup, seed=s)
+    return PerTrialSampler(makers.get(config.name, makers["tpe"]), seed=seed, seen=seen)

@@ -264,7 +264,7 @@ def _create(spec: SearchSpec, storage: BaseStorage, seen: Callable[[], Study]) -
         study = optuna.create_study(
             study_name=spec.name,
             storage=storage,
-            sampler=make_sampler(spec.sampler, seed=spec.seed, seen=seen),
+            sampler=make_sampler(spec.sampler, seed=spec.seed, seen=seen, spec=spec),
             directions=compat.directions(spec.signs),
             load_if_exists=True,
         )

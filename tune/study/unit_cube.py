@@ -1,0 +1,122 @@
+"""Points of a search space as points of the unit cube, one coordinate a key."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune.config.space import Dimension, Value, Values
+
+Floats = NDArray[np.float64]
+GRID = 256
+"""Values of a key up to which points are moved to them."""
+
+
+class UnitCube:
+    """Equal steps along a coordinate are equal steps of its key, of its logarithm where asked.
+
+    >>> cube = UnitCube({"rate": Dimension(float=(0.01, 1.0), log=True)})
+    >>> cube.point({"rate": 0.1}).tolist()
+    [0.5]
+    >>> cube.values(np.array([0.5]))
+    {'rate': 0.1}
+    """
+
+    def __init__(self, space: Mapping[str, Dimension]) -> None:
+        self._space = space
+
+    def point(self, values: Mapping[str, Value]) -> Floats:
+        """Return the coordinates of some values; a key that is not among them is in the middle."""
+        return np.array(
+            [
+                _coordinate(dimension, values[name]) if name in values else 0.5
+                for name, dimension in self._space.items()
+            ]
+        )
+
+    def values(self, point: Floats) -> Values:
+        """Return a value for every key, also where its conditions do not hold."""
+        return {
+            name: _value(dimension, float(at))
+            for (name, dimension), at in zip(self._space.items(), point, strict=True)
+        }
+
+    def snapped(self, points: Floats) -> Floats:
+        """Return points (n, keys), each moved to the nearest one that the space holds."""
+        moved = points.copy()
+        for column, dimension in enumerate(self._space.values()):
+            if (places := _places(dimension)) is not None:
+                nearest = np.abs(points[:, column, None] - places).argmin(axis=1)
+                moved[:, column] = places[nearest]
+        return moved
+
+    def features(self, points: Floats) -> Floats:
+        """Return snapped points (n, keys) with a column for each choice: all are as far apart."""
+        columns: list[Floats] = []
+        for column, dimension in enumerate(self._space.values()):
+            at = points[:, column]
+            if dimension.choice is None:
+                columns.append(at)
+                continue
+            count = len(dimension.choice)
+            chosen = np.minimum((at * count).astype(np.int64), count - 1)
+            columns.extend((chosen == place) * np.sqrt(0.5) for place in range(count))
+        return np.stack(columns, axis=1)
+
+
+def _places(dimension: Dimension) -> Floats | None:
+    """Return the coordinates that a key can have; None where it can have any.
+
+    Where they are more than a grid can tell apart, any will do: the value is rounded in the end.
+    """
+    if dimension.choice is not None:
+        return (np.arange(len(dimension.choice)) + 0.5) / len(dimension.choice)
+    bounds = dimension.int_range or (dimension.float_range if dimension.step else None)
+    if bounds is None:
+        return None
+    low, high = bounds
+    count = int((high - low) / (dimension.step or 1) + 1e-8) + 1
+    if count > GRID:
+        return None
+    step = dimension.step or 1
+    return np.array([_coordinate(dimension, low + place * step) for place in range(count)])
+
+
+def _coordinate(dimension: Dimension, value: Value) -> float:
+    if dimension.choice is not None:
+        held = [
+            value == c and isinstance(value, bool) == isinstance(c, bool) for c in dimension.choice
+        ]
+        return (held.index(True) + 0.5) / len(held) if True in held else 0.5
+    if isinstance(value, str) or value is None:
+        return 0.5
+    low, high = _bounds(dimension)
+    scaled = math.log(value) if dimension.log else value
+    return min(max((scaled - low) / (high - low or 1.0), 0.0), 1.0)
+
+
+def _value(dimension: Dimension, at: float) -> Value:
+    if dimension.choice is not None:
+        return dimension.choice[min(int(at * len(dimension.choice)), len(dimension.choice) - 1)]
+    low, high = _bounds(dimension)
+    scaled = low + at * (high - low)
+    value = math.exp(scaled) if dimension.log else scaled
+    if dimension.float_range is not None:
+        first, last = dimension.float_range
+        if dimension.step is not None:
+            value = first + round((value - first) / dimension.step) * dimension.step
+        return float(min(max(value, first), last))
+    lowest, highest = dimension.int_range or (0, 0)
+    step = dimension.whole_step
+    highest -= (highest - lowest) % step
+    return int(min(max(lowest + round((value - lowest) / step) * step, lowest), highest))
+
+
+def _bounds(dimension: Dimension) -> tuple[float, float]:
+    low, high = dimension.float_range or dimension.int_range or (0.0, 0.0)
+    return (
+        (float(np.log(low)), float(np.log(high))) if dimension.log else (float(low), float(high))
+    )
