@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.samplers import TPESampler
+from support.recorded_curves import run
 
 from tune.audit.replay import replay
 from tune.config.search_spec import SearchSpec
@@ -44,7 +46,7 @@ PLAIN: dict[str, Any] = {
 class Hill:
     """Two goals apart along x, reached only where y and z are right, each by a rising curve."""
 
-    def nearest(self, values: Values) -> Curve:
+    def nearest(self, values: Mapping[str, Value]) -> Curve:
         x, y, z = (float(values.get(name) or 0.0) for name in "xyz")
         off = 4 * ((y - 0.8) ** 2 + (z - 0.3) ** 2)
         ends = {"one": 1 - (x - 0.3) ** 2 - off, "two": 1 - (x - 0.7) ** 2 - off, "three": x}
@@ -70,8 +72,8 @@ def search(world: World | None = None, **changes: Any) -> Simulated:
     return simulate_search(SearchSpec.model_validate({**content, **changes}), Hill(), world)
 
 
-def tried(run: Simulated) -> list[Values]:
-    return [view.values for view in run.study.views()]
+def tried(result: Simulated) -> list[Values]:
+    return [view.values for view in result.study.views()]
 
 
 @pytest.mark.parametrize("objectives", [["one"], ["one", "two"], ["one", "two", "three"]], ids=len)
@@ -80,8 +82,8 @@ def test_a_killed_search_repeats_itself_in_replay(
     objectives: list[str], pruning: dict[str, str]
 ) -> None:
     world = World(crash=0.05, kills=(9.0, 21.0, 22.0, 60.0))
-    run = search(world, objectives=objectives, pruning=pruning)
-    assert replay(run.study.optuna).differences == []
+    killed = search(world, objectives=objectives, pruning=pruning)
+    assert replay(killed.study.optuna).differences == []
     assert tried(search(objectives=objectives)) == tried(search(objectives=objectives))
     assert tried(search(objectives=objectives, seed=1)) != tried(search(objectives=objectives))
 
@@ -91,10 +93,20 @@ def test_with_one_worker_kills_change_no_proposal() -> None:
     assert tried(killed) == tried(search(workers=1))
 
 
+@pytest.mark.parametrize("most", [6, 40])
+def test_a_model_of_fewer_measurements_is_repeated_as_well(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune.study.curve_sampler.MOST", most)
+    result = search(pruning={"name": "none"})
+    assert tried(result) == tried(search(pruning={"name": "none"}))
+    assert replay(result.study.optuna).differences == []
+
+
 def test_every_proposal_fits_a_space_of_all_kinds() -> None:
-    run = search(space={**PLAIN, **MIXED}, budget={"trials": 40})
-    for values in tried(run):
-        space = run.spec.space
+    mixed = search(space={**PLAIN, **MIXED}, budget={"trials": 40})
+    for values in tried(mixed):
+        space = mixed.spec.space
         assert misfit(space, values) is None
         assert ("window" in values) == (values["kind"] == "a")
         assert all(type(values[name]) is int for name in ("layers", "width", "many"))
@@ -102,15 +114,16 @@ def test_every_proposal_fits_a_space_of_all_kinds() -> None:
 
 def test_a_space_that_is_used_up_is_searched_on() -> None:
     space = {"x": {"choice": [0.2, 0.4]}, "y": {"int": [0, 1]}}
-    run = search(space=space, budget={"trials": 20}, sampler={"name": "curves", "repeat": True})
-    assert len(tried(run)) == 20
-    assert len({tuple(values.values()) for values in tried(run)}) == 4
+    again = {"name": "curves", "repeat": True}
+    whole = search(space=space, budget={"trials": 20}, sampler=again)
+    assert len(tried(whole)) == 20
+    assert len({tuple(values.values()) for values in tried(whole)}) == 4
 
 
 def test_its_front_is_ahead_of_that_of_random_points() -> None:
     def volume(name: str) -> float:
         runs = [search(sampler={"name": name}, seed=seed) for seed in range(8)]
-        fronts = [np.maximum([p for _, p in run.points], 0.0).tolist() for run in runs]
+        fronts = [np.maximum([p for _, p in one.points], 0.0).tolist() for one in runs]
         return float(np.mean([hypervolume(front) for front in fronts]))
 
     assert volume("curves") > 1.05 * volume("random")
@@ -124,6 +137,17 @@ def test_what_was_tried_is_not_tried_again_while_there_is_room() -> None:
 
 def test_trials_without_a_measured_objective_teach_nothing() -> None:
     assert len(tried(search(objectives=["one", "two"], epochs=1))) == 30
+
+
+def test_trials_that_miss_a_constraint_are_avoided() -> None:
+    def kept(name: str) -> float:
+        bound = {"metric": "val_id/miou", "at_least": 38.0}
+        settings = {"pruning": {"name": "none"}, "budget": {"trials": 40}}
+        result = run(sampler={"name": name}, constraints=[bound], **settings)
+        assert replay(result.study.optuna).differences == []
+        return float(np.mean([view.feasible for view in result.study.views()[20:]]))
+
+    assert kept("curves") > kept("random")
 
 
 def test_without_curves_it_is_tpe() -> None:

@@ -20,7 +20,8 @@ EPOCH_LENGTH = 1.0
 """Mean of the logarithm of the length along epochs."""
 FITTED, STEPS = 100, 12
 """Measurements from which lengths are fitted at most, and steps of the optimiser."""
-JITTER = 1e-8
+JITTER, DRAWN = 1e-8, 1e-6
+"""What is added to the variances of measurements and of what is drawn, against rounding."""
 
 
 class CurveModel:
@@ -28,14 +29,14 @@ class CurveModel:
 
     def __init__(self, inputs: Floats, values: Floats, random: np.random.Generator) -> None:
         """`inputs` (n, coordinates) end with the epoch, `values` are (n, objectives)."""
-        rows = np.arange(len(inputs))
-        if len(rows) > FITTED:
-            rows = np.sort(random.choice(rows, FITTED, replace=False))
-        fitted = _fit(inputs[rows], values[rows])
+        some: slice | NDArray[np.intp] = slice(None)
+        if len(inputs) > FITTED:
+            some = np.sort(random.choice(len(inputs), FITTED, replace=False))
+        fitted = _fit(inputs[some], values[some])
         self._lengths = np.exp(fitted[:-1])
         self._inputs = inputs / self._lengths
         covariance = _matern(_squares(self._inputs, self._inputs))[0]
-        covariance[np.diag_indices(len(rows := inputs))] += np.exp(fitted[-1]) + JITTER
+        covariance[np.diag_indices(len(inputs))] += np.exp(fitted[-1]) + JITTER
         self._root = cholesky(covariance, lower=True)
         self._weights = cho_solve((self._root, True), values)
         self._scales = np.sqrt((values * self._weights).sum(axis=0) / len(values))
@@ -46,7 +47,7 @@ class CurveModel:
         shared = _matern(_squares(asked, self._inputs))[0]
         explained = solve_triangular(self._root, shared.T, lower=True)
         covariance = _matern(_squares(asked, asked))[0] - explained.T @ explained
-        covariance[np.diag_indices(len(asked))] += 1e-6
+        covariance[np.diag_indices(len(asked))] += DRAWN
         root = cholesky(covariance, lower=True)
         drawn = root @ random.normal(size=(len(asked), len(self._scales)))
         return np.asarray(shared @ self._weights + drawn * self._scales, dtype=np.float64)

@@ -19,7 +19,7 @@ from scipy.stats import norm, rankdata
 from tune.study import pruners
 from tune.study.curve_model import CurveModel
 from tune.study.unit_cube import UnitCube
-from tune.study.view import EPOCH, key_of
+from tune.study.view import EPOCH, key_of, view
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -41,6 +41,8 @@ APART, LEAST = 0.7, 20
 """How far a point lies from all that were tried, in distances of a grid of as many points, and
 how many points are weighed although they are closer: where trials are few, what lies between two
 that are known teaches less than what does not."""
+MOST = 500
+"""Measurements that a model is made of; where there are more, each is the last of its trial."""
 
 
 class CurveSampler(BaseSampler):
@@ -80,14 +82,12 @@ class CurveSampler(BaseSampler):
         """Return a random value, of a key that is none of the space."""
         from optuna.samplers import RandomSampler
 
-        seed = int(self._random.integers(1 << 32))
-        return RandomSampler(seed=seed).sample_independent(
-            study, trial, param_name, param_distribution
-        )
+        chance = RandomSampler(seed=int(self._random.integers(1 << 32)))
+        return chance.sample_independent(study, trial, param_name, param_distribution)
 
     def _proposed(self, study: Study, number: int) -> Floats:
         """Return a point of the unit cube."""
-        chance = self._cube.snapped(self._random.random((1, len(self._spec.space))))[0]
+        chance: Floats = self._cube.snapped(self._random.random((1, len(self._spec.space))))[0]
         known = [t for t in study.get_trials(deepcopy=False) if t.number != number and t.params]
         if len(known) < self._startup or self._random.random() < CHANCE:
             return chance
@@ -97,25 +97,31 @@ class CurveSampler(BaseSampler):
             return chance
         asked = self._candidates(tried, rows, values)
         asked = asked[_apart(self._cube.features(asked), self._cube.features(tried))]
-        gains = self._gains(tried[rows], shares, values, asked)
-        return asked[int(gains.argmax())]
+        gains = self._gains(tried, rows, shares, values, asked)
+        best: Floats = asked[int(gains.argmax())]
+        return best
 
     def _measured(self, known: Sequence[FrozenTrial]) -> tuple[list[int], Floats, Floats]:
         """Return row of the trial, epoch and gains of each measurement at a rung or at the end.
 
-        Epochs are shares of the whole training's logarithm.
+        Epochs are shares of the whole training's logarithm. A trial that missed a constraint is as
+        bad as the worst, whatever it measured.
         """
         names, signs = self._spec.objectives, self._spec.signs
-        rows, epochs, gains = [], [], []
+        rows, epochs, gains, missed = [], [], [], []
         for row, trial in enumerate(known):
+            feasible = view(trial).feasible
             for epoch in self._epochs if trial.state.name != "FAIL" else ():
                 held: Mapping[str, float] = trial.user_attrs.get(key_of(EPOCH, epoch), {})
                 if all(name in held for name in names):
                     rows.append(row)
                     epochs.append(epoch)
                     gains.append([s * held[n] for n, s in zip(names, signs, strict=True)])
+                    missed.append(not feasible)
         whole = np.log(max(self._spec.epochs, 2))
-        return rows, np.log(epochs) / whole, np.array(gains, dtype=np.float64)
+        values = np.array(gains, dtype=np.float64)
+        values[np.array(missed, dtype=bool)] = values.min(axis=0, initial=np.inf)
+        return rows, np.log(epochs) / whole, values
 
     def _candidates(self, tried: Floats, rows: Sequence[int], values: Floats) -> Floats:
         """Return points of the whole space, then points near the best trials."""
@@ -128,7 +134,9 @@ class CurveSampler(BaseSampler):
         near = np.clip(np.where(near > 1.0, 2.0 - near, near), 0.0, 1.0)
         return self._cube.snapped(np.concatenate([random.random((SPREAD, keys)), near]))
 
-    def _gains(self, points: Floats, shares: Floats, values: Floats, asked: Floats) -> Floats:
+    def _gains(
+        self, tried: Floats, rows: Sequence[int], shares: Floats, values: Floats, asked: Floats
+    ) -> Floats:
         """Return what each point's end would add to the front, by one function that fits.
 
         Objectives count by the normal quantiles of their ranks, which no outlier can bend.
@@ -136,8 +144,9 @@ class CurveSampler(BaseSampler):
         scores = np.stack(
             [norm.ppf((rankdata(column) - 0.5) / len(column)) for column in values.T], axis=1
         )
-        features = self._cube.features
-        model = CurveModel(np.c_[features(points), shares], scores, self._random)
+        features, kept = self._cube.features, self._kept(rows)
+        inputs = np.c_[features(tried[np.array(rows)[kept]]), shares[kept]]
+        model = CurveModel(inputs, scores[kept], self._random)
         ends = model.draw(np.c_[features(asked), np.ones(len(asked))], self._random)
         reference = np.quantile(scores, REFERENCE, axis=0)
         front = scores[moocore.is_nondominated(scores, maximise=True)]
@@ -147,14 +156,21 @@ class CurveSampler(BaseSampler):
         weights = self._random.dirichlet(np.ones(scores.shape[1]))
         return np.asarray(((ends - reference) * weights).min(axis=1), dtype=np.float64)
 
+    def _kept(self, rows: Sequence[int]) -> NDArray[np.intp]:
+        """Return the measurements, given the trial of each, that the model is made of."""
+        if len(rows) <= MOST:
+            return np.arange(len(rows))
+        last = np.flatnonzero(np.diff(rows, append=-1))
+        return np.sort(self._random.choice(last, min(len(last), MOST), replace=False))
+
 
 def improvements(front: Floats, points: Floats, reference: Floats) -> Floats:
     """Return the hypervolume above a reference that each point alone would add to a front."""
     volume: Callable[[Floats], float] = moocore.Hypervolume(ref=reference, maximise=True)
     before = volume(front)
     gains = np.zeros(len(points))
-    inside = (points > reference).all(axis=1)
-    for row in np.flatnonzero(inside & ~(front[None] >= points[:, None]).all(axis=2).any(axis=1)):
+    ahead = np.array([not (front >= point).all(axis=1).any() for point in points])
+    for row in np.flatnonzero(ahead & (points > reference).all(axis=1)):
         gains[row] = volume(np.vstack([front, points[row]])) - before
     return gains
 
