@@ -264,7 +264,7 @@ SAMPLERS: list[dict[str, Any]] = [
     {"sampler": {"name": "gp", "startup_trials": 10}},
     {"sampler": {"name": "qmc"}},
     {"sampler": {"name": "random"}},
-    {"pruning": {"type": "promote"}},
+    {"pruning": {"type": "stop"}},
     {"objectives": ["val_id/miou"], "pruning": {"name": "median"}},
     {"objectives": ["val_id/miou"], "pruning": {"name": "successive_halving"}},
     {"objectives": ["val_id/miou"], "pruning": {"name": "hyperband"}},

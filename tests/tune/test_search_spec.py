@@ -58,7 +58,7 @@ def told(run: Simulated) -> list[Any]:
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "curves"])
-@pytest.mark.parametrize("pruning", [{}, {"type": "promote"}, {"name": "none"}], ids=str)
+@pytest.mark.parametrize("pruning", [{}, {"type": "stop"}, {"name": "none"}], ids=str)
 def test_to_minimise_is_to_maximise_what_is_negated(sampler: str, pruning: dict[str, str]) -> None:
     one, other = pair(sampler={"name": sampler, "startup_trials": 4}, pruning=pruning)
     assert told(one) == told(other)

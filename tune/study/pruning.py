@@ -35,7 +35,7 @@ class RungPruner:
     @property
     def promotes(self) -> bool:
         """Whether trials wait at rungs to be promoted."""
-        return self._pruning.type == "promote" and self._pruning.name == "pareto_halving"
+        return self._pruning.type != "stop" and self._pruning.name == "pareto_halving"
 
     def rungs(self) -> list[int]:
         """Return the epochs at which the pruner decides."""
@@ -58,9 +58,7 @@ class RungPruner:
             return RungJudged(epoch=epoch, action="pause")
         better = pruners.ranks(points, [number], tie=self._pruning.tie)[number]
         # The first trial at a rung is always among the best ⌈n / η⌉, so none waits for others.
-        action: Action = (
-            "go" if better < math.ceil(len(points) / self._pruning.passing) else "stop"
-        )
+        action: Action = "go" if better < math.ceil(len(points) / self._pruning.one_in) else "stop"
         return RungJudged(epoch=epoch, action=action, better=better, among=len(points))
 
     def promotion(self, views: Sequence[TrialView]) -> tuple[int, TrialPromoted] | None:
@@ -74,9 +72,9 @@ class RungPruner:
             if not waiting:
                 continue
             points = self._points_at(rung, views)
-            passing = len(points) // self._pruning.passing
+            passing = len(points) // self._pruning.one_in
             if all_begun:
-                passing = max(-(-len(points) // self._pruning.passing), len(self._objectives))
+                passing = max(-(-len(points) // self._pruning.one_in), len(self._objectives))
             ranked = pruners.ranks(points, waiting, tie=self._pruning.tie)
             # Of trials that measured the same, the first is enough.
             gone_on = points.keys() - set(waiting)
