@@ -29,9 +29,8 @@ FAILED = [3, 7]
 
 
 def launched(storage: Any, **changes: Any) -> SearchStudy:
-    study = SearchStudy(
-        study_file(**{"budget": {"trials": TRIALS}, **changes}).search_spec(), storage
-    )
+    settings = {"budget": {"trials": TRIALS}, "pruning": {"type": "stop"}, **changes}
+    study = SearchStudy(study_file(**settings).search_spec(), storage)
     study.note("budget", study.spec.budget.model_dump(mode="json"))
     study.begin_launch()
     carry_out(study)
