@@ -87,7 +87,7 @@ class World:
     def sync(self) -> None:
         """Send at last, and undisturbed, all that the server lacks."""
         self.quiet = True
-        self.machines.now += 10_000
+        self.machines.now += 20_000
         driver = self._new(self.machines.hosts[0])
         self.act(driver, driver.sync)
 

@@ -329,7 +329,7 @@ PLENTY = {"budget": {"trials": 60}}
             ("pruning", "pareto_halving"),
             {},
             {
-                "budget": {"trials": 12},
+                "budget": {"trials": 12, "finish": 0},
                 "pruning": {"type": "promote", "min_epochs": 1, "reduction": 6},
             },
         ),

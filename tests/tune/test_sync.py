@@ -116,7 +116,8 @@ def test_a_new_experiment_gets_everything_again(
         held = client.get_experiment_by_name(experiment_name(study.file))
         client.rename_experiment(held.experiment_id, "elsewhere")
         if killed:
-            target = target_of(study.file, identity_of(open_snapshot(study.path).attributes))
+            opened = open_snapshot(study.path)
+            target = target_of(opened.file, identity_of(opened.attributes))
             assert target is not None
             target.writer()
         assert sync(study.path).sent == waiting(study)

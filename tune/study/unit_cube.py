@@ -18,11 +18,11 @@ GRID = 256
 class UnitCube:
     """Equal steps along a coordinate are equal steps of its key, of its logarithm where asked.
 
-    >>> cube = UnitCube({"rate": Dimension(float=(0.01, 1.0), log=True)})
-    >>> cube.point({"rate": 0.1}).tolist()
+    >>> cube = UnitCube({"rate": Dimension(float=(0.25, 4.0), log=True)})
+    >>> cube.point({"rate": 1.0}).tolist()
     [0.5]
     >>> cube.values(np.array([0.5]))
-    {'rate': 0.1}
+    {'rate': 1.0}
     """
 
     def __init__(self, space: Mapping[str, Dimension]) -> None:
