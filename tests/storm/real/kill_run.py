@@ -35,6 +35,8 @@ _ENDS: dict[Target, tuple[int, ...]] = {
     "database": (ExitCode.DONE, ExitCode.MISTAKE, ExitCode.LEFT),
 }
 """How a command may end whose target was killed; a killed Ray may have been needed no more."""
+_RAY_ENDS = "core_worker_process.cc"
+"""Names what in Ray ends the process that it is just connecting to a cluster which has died."""
 _AGAIN = (
     "killed or for want of memory, and its trials with it; nothing that was stored is lost: "
     "run the same command again to continue"
@@ -202,6 +204,8 @@ class Storm:
         """Return what is wrong with how the command that was hit has ended."""
         if "Traceback" in said:
             return [f"a traceback, and exit code {code}"]
+        if target in ("raylet", "gcs_server") and code == 1 and _RAY_ENDS in said:
+            return []
         if code not in _ENDS[target]:
             return [f"exit code {code}"]
         last = " ".join(said.split("refkd: ")[-1].split())
