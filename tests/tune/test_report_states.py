@@ -126,7 +126,7 @@ def test_one_objective(tmp_path: Path, tiny_dataset: Dataset) -> None:
 
 
 def test_a_space_without_warm_up_and_lambdas(tmp_path: Path, tiny_dataset: Dataset) -> None:
-    space = {"training.learning_rate": {"choice": [1e-3, 1e-2]}}
+    space = {"training.learning_rate": {"choice": [1e-3, 2e-3, 5e-3, 1e-2]}}
     study = end_study(tmp_path, tiny_dataset, space=space)
     assert (
         "None of warmup_epochs, lambda_id, lambda_ood is in the space." in check(study.path).words
