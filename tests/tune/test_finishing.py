@@ -42,6 +42,16 @@ def test_a_search_ends_with_enough_complete_trials(
         assert replay(result.study.optuna).differences == []
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_no_step_takes_what_is_kept_for_the_end(seed: int) -> None:
+    budget = {"trials": 100, "epochs": 8 * EPOCHS}
+    for one_in, startup in ((3, 4), (4, 4), (4, 6)):
+        sampler = {"name": "curves", "startup_trials": startup}
+        pruning = {**PROMOTE, "one_in": one_in}
+        result = run(pruning=pruning, budget=budget, workers=1, seed=seed, sampler=sampler)
+        assert len(complete(result)) >= 3
+
+
 def test_the_best_are_finished_with_the_last_of_the_budget() -> None:
     limit = 8 * EPOCHS
     result = run(pruning=PROMOTE, budget={"trials": 100, "epochs": limit, "finish": 4}, workers=1)

@@ -86,8 +86,10 @@ def affordable(
     limits: Bounded, views: Sequence[TrialView], wall_seconds: Callable[[], float]
 ) -> float:
     """Return how many epochs of students the budget allows in all, at what they took so far."""
-    budget, spent = limits.budget, total(views, limits)
-    wall = 0.0 if budget.wall_hours is None else wall_seconds()
+    budget = limits.budget
+    if (budget.wall_hours, budget.cpu_hours, budget.gpu_hours, budget.money) == (None,) * 4:
+        return math.inf if budget.epochs is None else float(budget.epochs)
+    spent, wall = total(views, limits), 0.0 if budget.wall_hours is None else wall_seconds()
     used = {
         "wall_hours": wall / 3600,
         "cpu_hours": spent.cpu_seconds / 3600,

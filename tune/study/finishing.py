@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tune.study.budget import affordable, total
@@ -43,14 +44,18 @@ def must_finish(
     live: Iterable[int],
     wall_seconds: Callable[[], float],
 ) -> bool:
-    """Return whether those trials and the `live` ones need all that is left of the budget."""
-    allowed = affordable(spec, views, wall_seconds)
-    few = lacking(spec, pruner, views, wall_seconds) if allowed < math.inf else 0
-    if not few:
+    """Return whether those trials and the `live` ones need what is left after one more step.
+
+    A step is what is handed out at once: the epochs from one rung to the next.
+    """
+    few = lacking(spec, pruner, views, wall_seconds)
+    allowed = affordable(spec, views, wall_seconds) if few else math.inf
+    if allowed == math.inf:
         return False
     race, seeds, rungs = spec.replicates.race, spec.replicates.seeds, pruner.rungs()
     paused = sorted((v.epoch for v in views if v.paused_at is not None), reverse=True)
     needed = sum(spec.epochs * seeds - epoch * race for epoch in paused[:few])
+    needed += max(above - below for below, above in pairwise([0, *rungs])) * race
     for number in live:
         trial = views[number]
         above = [rung for rung in rungs if rung > trial.epoch and not pruner.completes(trial)]
