@@ -58,6 +58,8 @@ def test_every_point_is_counted() -> None:
     found = [json.dumps(point) for point in every_point(spec().space, {}) or ()]
     assert len(found) == len(set(found)) == POINTS
     assert '{"kind": "b", "depth": 6, "rate": 0.3}' in found
+    many = {"a": {"float": [0.0, 1e6], "step": 1e-6}, "b": {"choice": [0]}}
+    assert spec(space=many).budget.trials == 40, "without a list of all of them"
     fixed = every_point({"a": spec().space["depth"]}, {"kind": "c"})
     assert list(fixed or ()) == [{}]
     assert every_point({"rate": mixed().space["rate"]}, {}) is None

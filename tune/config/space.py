@@ -188,14 +188,16 @@ class Dimension(Settings):
             where *= (self.count - 1) / self.count  # each value is as wide as the others
         return min(parts - 1, math.floor(where * parts + 1e-9))
 
-    def every(self) -> Sequence[Value] | None:
-        """Return all values in the range; None where it is continuous."""
-        if self.choice is not None or self.count is None:
-            return self.choice
+    def every(self) -> Iterator[Value]:
+        """Yield all values in a range that is not continuous, however many there are."""
         low, high = self.ends
-        if self.int_range is not None:
-            return range(self.int_range[0], self.int_range[1] + 1, self.whole_step)
-        return [min(low + place * (self.step or 0), high) for place in range(self.count)]
+        if self.choice is not None:
+            yield from self.choice
+        elif self.int_range is not None:
+            yield from range(self.int_range[0], self.int_range[1] + 1, self.whole_step)
+        else:
+            for place in range(self.count or 0):
+                yield min(low + place * (self.step or 0), high)
 
     def conditions(self) -> Values:
         """Return values under which the key is used."""
@@ -249,7 +251,7 @@ def every_point(
     >>> list(every_point(space, {}) or ())
     [{'a': 'x'}, {'a': 'y', 'b': 1}, {'a': 'y', 'b': 2}]
     """
-    if any(dimension.every() is None for dimension in space.values()):
+    if any(dimension.count is None for dimension in space.values()):
         return None
 
     def of(left: Sequence[str], drawn: Values) -> Iterator[Values]:
@@ -260,7 +262,7 @@ def every_point(
         if not space[name].active({**fixed, **drawn}):
             yield from of(more, drawn)
             return
-        for value in space[name].every() or ():
+        for value in space[name].every():
             yield from of(more, {**drawn, name: value})
 
     return of(list(space), {})

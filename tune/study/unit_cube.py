@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -72,51 +71,27 @@ def _places(dimension: Dimension) -> Floats | None:
 
     Where they are more than a grid can tell apart, any will do: the value is rounded in the end.
     """
-    if dimension.choice is not None:
-        return (np.arange(len(dimension.choice)) + 0.5) / len(dimension.choice)
-    bounds = dimension.int_range or (dimension.float_range if dimension.step else None)
-    if bounds is None:
+    if dimension.count is None or (dimension.choice is None and dimension.count > GRID):
         return None
-    low, high = bounds
-    count = int((high - low) / (dimension.step or 1) + 1e-8) + 1
-    if count > GRID:
-        return None
-    step = dimension.step or 1
-    return np.array([_coordinate(dimension, low + place * step) for place in range(count)])
+    return np.array([_coordinate(dimension, value) for value in dimension.every()])
 
 
 def _coordinate(dimension: Dimension, value: Value) -> float:
     if dimension.choice is not None:
-        held = [
-            value == c and isinstance(value, bool) == isinstance(c, bool) for c in dimension.choice
-        ]
-        return (held.index(True) + 0.5) / len(held) if True in held else 0.5
+        chosen = dimension.part(value, GRID)
+        return 0.5 if chosen is None else (chosen + 0.5) / len(dimension.choice)
     if isinstance(value, str) or value is None:
         return 0.5
-    low, high = _bounds(dimension)
-    scaled = math.log(value) if dimension.log else value
-    return min(max((scaled - low) / (high - low or 1.0), 0.0), 1.0)
+    return min(max(dimension.place(value), 0.0), 1.0)
 
 
 def _value(dimension: Dimension, at: float) -> Value:
     if dimension.choice is not None:
         return dimension.choice[min(int(at * len(dimension.choice)), len(dimension.choice) - 1)]
-    low, high = _bounds(dimension)
-    scaled = low + at * (high - low)
-    value = math.exp(scaled) if dimension.log else scaled
-    if dimension.float_range is not None:
-        first, last = dimension.float_range
-        if dimension.step is not None:
-            value = first + round((value - first) / dimension.step) * dimension.step
-        return float(min(max(value, first), last))
-    lowest, highest = dimension.int_range or (0, 0)
-    step = dimension.whole_step
-    highest -= (highest - lowest) % step
-    return int(min(max(lowest + round((value - lowest) / step) * step, lowest), highest))
-
-
-def _bounds(dimension: Dimension) -> tuple[float, float]:
-    low, high = dimension.float_range or dimension.int_range or (0.0, 0.0)
-    return (
-        (float(np.log(low)), float(np.log(high))) if dimension.log else (float(low), float(high))
-    )
+    low, high = dimension.ends
+    value = low * (high / low) ** at if dimension.log else low + at * (high - low)
+    step = dimension.whole_step if dimension.int_range else dimension.step
+    if step is not None:
+        value = low + round((value - low) / step) * step
+    value = min(max(value, low), high)
+    return int(value) if dimension.int_range else float(value)
