@@ -89,7 +89,9 @@ def tune_teacher(
     tuning: TeacherTuning | None = getattr(file.teachers, role).tune
     if tuning is None:
         raise RefKDError(f"teachers.{role}.tune is missing; give it a space, such as in --help")
-    name, url = f"{file.name}-teacher-{role}", place_of(file).storage
+    name, url, sampler = f"{file.name}-teacher-{role}", place_of(file).storage, file.sampler
+    if sampler.name == "curves":  # a teacher in tuning tells its end alone
+        sampler = sampler.model_copy(update={"name": "tpe"})
     dataset = open_dataset(file, reporter, verify=verify)
     if file.tracking.enabled:
         check_apart(url, place_of(file).tracking)
@@ -101,7 +103,7 @@ def tune_teacher(
         study = optuna.load_study(
             study_name=name,
             storage=open_storage(url),
-            sampler=make_sampler(file.sampler, seed=file.seed),
+            sampler=make_sampler(sampler, seed=file.seed),
         )
         held = study.user_attrs.get("dataset")
         if held not in (None, dataset.fingerprint):

@@ -10,19 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.samplers import TPESampler
 from support.recorded_curves import run
 
 from tune.audit.replay import replay
 from tune.config.search_spec import SearchSpec
-from tune.config.settings import Sampler
 from tune.config.space import Dimension, Value, Values, misfit
 from tune.simulation.curves import Curve
 from tune.simulation.simulator import Simulated, World, simulate_search
 from tune.study.curve_model import CurveModel
 from tune.study.curve_sampler import improvements
 from tune.study.ranking import hypervolume
-from tune.study.samplers import make_sampler
 from tune.study.unit_cube import UnitCube
 
 EPOCHS = 12
@@ -148,11 +145,6 @@ def test_trials_that_miss_a_constraint_are_avoided() -> None:
         return float(np.mean([view.feasible for view in result.study.views()[20:]]))
 
     assert kept("curves") > kept("random")
-
-
-def test_without_curves_it_is_tpe() -> None:
-    sampler = make_sampler(Sampler(name="curves"), seed=0)
-    assert isinstance(sampler._make(0, 0), TPESampler)
 
 
 def test_gains_are_differences_of_hypervolume() -> None:

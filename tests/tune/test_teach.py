@@ -49,6 +49,7 @@ def study(
             "ood": {"recipe": recipe, "tune": {"space": space or SPACE, "trials": trials}}
         },
         "space": {"distill.lambda_id": {"float": [0.01, 1.0]}},
+        "sampler": {"name": "curves"},  # of the search: teachers in tuning have none
     }
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

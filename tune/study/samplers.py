@@ -99,7 +99,7 @@ def make_sampler(
 ) -> PerTrialSampler:
     """Return the sampler that a study file names; `seen` as in `PerTrialSampler`.
 
-    Without the `spec` of a search there are no curves to learn from: `curves` is then TPE.
+    `curves` needs the `spec` of the search whose curves it learns from.
     """
     startup, population = config.startup_trials, config.population
     makers: dict[str, Callable[[int, int], BaseSampler]] = {
@@ -120,4 +120,4 @@ def make_sampler(
     }
     if spec is not None:
         makers["curves"] = lambda s, _: CurveSampler(spec, startup=startup, seed=s)
-    return PerTrialSampler(makers.get(config.name, makers["tpe"]), seed=seed, seen=seen)
+    return PerTrialSampler(makers[config.name], seed=seed, seen=seen)

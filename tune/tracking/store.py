@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, LoggedModelStatus, Run, ViewType
+from mlflow.entities import Experiment, LoggedModel, LoggedModelStatus, Run, ViewType
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -79,7 +79,7 @@ class Store:
     experiment: str
     """Its id."""
     target: Target
-    made: str = ""
+    made: str
     """Tells the experiment from every other that had its name: one that was lost, or removed."""
 
     @classmethod
@@ -92,7 +92,7 @@ class Store:
         found = client.get_experiment_by_name(target.experiment)
         if found is None or found.lifecycle_stage == "deleted":
             return None
-        return cls(client=client, experiment=found.experiment_id, target=target)
+        return cls._of(found, client, target)
 
     @classmethod
     def open(cls, target: Target) -> Self:
@@ -112,6 +112,10 @@ class Store:
         relocate(target, found.artifact_location)
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
+        return cls._of(found, client, target)
+
+    @classmethod
+    def _of(cls, found: Experiment, client: MlflowClient, target: Target) -> Self:
         key, made = str(found.experiment_id), f"{found.experiment_id} {found.creation_time}"
         return cls(client=client, experiment=key, target=target, made=made)
 
