@@ -19,7 +19,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"sampler": {"name": "random"}, "pruning": {"name": "none"}},
     {"sampler": {"name": "qmc"}},
     {"sampler": {"name": "nsga2", "population": 4}},
-    {"pruning": {"type": "promote"}},
+    {"pruning": {"type": "stop"}},
     {"sampler": {"name": "random"}, "pruning": {"type": "promote"}},
     {"pruning": {"name": "none"}, "constraints": [{"metric": "val_id/miou", "at_least": 30.0}]},
     {"objectives": ["val_id/miou"], "pruning": {"name": "median"}},

@@ -67,11 +67,14 @@ def fill(study: SearchStudy) -> None:
         action = "go"
         for epoch in range(1, study.spec.epochs + 1):
             action = study.record(ask.number, epoch, curve.at(epoch))
-            if action == "stop":
+            if action != "go":
                 break
-        if ask.number % 4 == 3:
+        if action == "pause":
+            study.pause(ask.number)
+        elif ask.number % 4 == 3:
             study.fail(ask.number, "made to fail")
         elif action == "stop":
             study.prune(ask.number)
         else:
             study.complete(ask.number, curve.at(study.spec.epochs))
+    study.close_paused()

@@ -100,7 +100,7 @@ def mixed(
         start_from=[{RATE: rate, LAMBDA: 0.1 * (i + 1)} for i, rate in enumerate(rates)],
         budget={"trials": len(rates)},
         replicates={"seeds": 2, "race": 1},
-        pruning={"type": "promote", "min_epochs": 1, "reduction": 2},
+        pruning={"min_epochs": 1, "reduction": 2, "one_in": 2},
         workers=2,
     )
     for marker in ("worker", "retry"):

@@ -16,7 +16,7 @@ def compare(driver: SearchStudy, other: SearchStudy) -> None:
     assert driver.views() == [view(trial) for trial in other.optuna.get_trials(deepcopy=False)]
 
 
-@pytest.mark.parametrize("pruning", [{}, {"type": "promote"}], ids=str)
+@pytest.mark.parametrize("pruning", [{}, {"type": "stop"}], ids=str)
 def test_a_driver_sees_every_write_in_the_storage(
     storage_url: str, pruning: dict[str, str]
 ) -> None:

@@ -20,11 +20,11 @@ Metric = Annotated[str, Field(pattern=r"^val_(id|ood)/(miou|d?r1_iou0\.[13579])$
 class Sampler(Settings):
     """How hyperparameters are proposed."""
 
-    name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random", "curves"] = "tpe"
-    """Optuna's TPE, NSGA-II, NSGA-III, Gaussian process, quasi Monte Carlo, chance, or a Gaussian
-    process over points and epochs, which learns from every curve as far as it goes."""
+    name: Literal["curves", "tpe", "nsga2", "nsga3", "gp", "qmc", "random"] = "curves"
+    """A Gaussian process over points and epochs, which learns from curves as far as they go, or
+    Optuna's TPE, NSGA-II, NSGA-III, Gaussian process, quasi Monte Carlo, or chance."""
     startup_trials: int = Field(default=6, ge=0)
-    """Random trials before TPE, GP or curves model anything."""
+    """Random trials before curves, TPE or GP model anything."""
     multivariate: bool = True
     """TPE: model the parameters together; false is one by one."""
     constant_liar: bool = True
@@ -44,24 +44,27 @@ class Pruning(Settings):
     ] = "pareto_halving"
     """Successive halving by Pareto rank for any number of objectives (with one it is ASHA), or a
     pruner of Optuna's for one objective."""
-    type: Literal["stop", "promote"] = "stop"
+    type: Literal["stop", "promote"] | None = None
     """What happens at a rung: `stop` ends the worse trials, `promote` pauses all and resumes the
-    best from their checkpoints."""
+    best from their checkpoints; null is `promote` where the name is pareto_halving."""
     tie: Literal["crowding", "epsilon_net"] = "crowding"
     """Order within a front: by crowding distance, or by how well a trial spreads the chosen."""
     min_epochs: int = Field(default=2, ge=1)
     """The first rung: no trial is judged before it."""
     reduction: int = Field(default=3, ge=2)
-    """η: a rung lies η times higher than the one below, and about one in η passes it."""
-    one_in: int | None = Field(default=None, ge=2)
-    """Of how many trials at a rung about one passes it, where that is not η."""
+    """η: a rung lies η times higher than the one below."""
+    one_in: int = Field(default=4, ge=2)
+    """Of how many trials at a rung about one passes it; in plain halving η."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of a pruner of Optuna's."""
 
-    @property
-    def passing(self) -> int:
-        """Of how many trials at a rung about one passes it."""
-        return self.one_in or self.reduction
+    @model_validator(mode="before")
+    @classmethod
+    def _as_stored(cls, given: Any) -> Any:
+        """Let earlier launches, which stored every other key, pass one in η."""
+        if not isinstance(given, dict) or cls.model_fields.keys() - given.keys() != {"one_in"}:
+            return given
+        return {**given, "one_in": given["reduction"]}
 
     @model_validator(mode="after")
     def _fits(self) -> Pruning:

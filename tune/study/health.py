@@ -73,15 +73,16 @@ def health(
 def _sampler(search: SearchSettings, trials: Sequence[TrialView], over: bool) -> Iterator[Finding]:
     """Yield that a sampler still draws at random, or will never do anything else."""
     name = search.sampler.name
-    if name in ("tpe", "gp"):
+    if name in ("curves", "tpe", "gp"):
         setting, start = "startup_trials", search.sampler.startup_trials
     elif name in ("nsga2", "nsga3"):
         setting, start = "population", search.sampler.population
     else:
         return
-    learnt = ("COMPLETE", "PRUNED") if name == "tpe" else ("COMPLETE",)
-    known = sum(trial.state in learnt for trial in trials)
-    kind = "" if name == "tpe" else " complete"
+    from_all = name in ("curves", "tpe")
+    learnt = ("COMPLETE", "PRUNED") if from_all else ("COMPLETE",)
+    known = sum(trial.state in learnt or _is_paused(name, trial) for trial in trials)
+    kind = "" if from_all else " complete"
     if known >= start or not (trials or search.budget.trials <= start):
         return
     what = f"{name} still draws at random, with {known} of its first {start}{kind} trials ended"
@@ -95,6 +96,11 @@ def _sampler(search: SearchSettings, trials: Sequence[TrialView], over: bool) ->
         what = f"{name} draws at random until {start}{kind} trials have ended, but {why}"
         remedy = f"lower sampler.{setting} or raise the budget, or it never learns from a trial"
     yield Finding(check="sampler", about=name, what=what, remedy=remedy)
+
+
+def _is_paused(sampler: str, trial: TrialView) -> bool:
+    """Return whether a sampler learns from a trial that waits at a rung."""
+    return sampler == "curves" and trial.paused_at is not None
 
 
 def _pruning(search: SearchSettings, trials: Sequence[TrialView]) -> Iterator[Finding]:

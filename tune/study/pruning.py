@@ -35,7 +35,7 @@ class RungPruner:
     @property
     def promotes(self) -> bool:
         """Whether trials wait at rungs to be promoted."""
-        return self._pruning.type == "promote" and self._pruning.name == "pareto_halving"
+        return self._pruning.type != "stop" and self._pruning.name == "pareto_halving"
 
     def rungs(self) -> list[int]:
         """Return the epochs at which the pruner decides."""
@@ -58,9 +58,7 @@ class RungPruner:
             return RungJudged(epoch=epoch, action="go" if views[number].finishes else "pause")
         better = pruners.ranks(points, [number], tie=self._pruning.tie)[number]
         # The first trial at a rung is always among the best ⌈n / η⌉, so none waits for others.
-        action: Action = (
-            "go" if better < math.ceil(len(points) / self._pruning.passing) else "stop"
-        )
+        action: Action = "go" if better < math.ceil(len(points) / self._pruning.one_in) else "stop"
         return RungJudged(epoch=epoch, action=action, better=better, among=len(points))
 
     def promotion(self, views: Sequence[TrialView]) -> tuple[int, TrialPromoted] | None:
@@ -78,7 +76,7 @@ class RungPruner:
         return trial.state == "COMPLETE" or (trial.state == "RUNNING" and on_its_way)
 
     def _passes(self, event: TrialPromoted) -> bool:
-        return event.better < event.among // self._pruning.passing
+        return event.better < event.among // self._pruning.one_in
 
     def _best(self, views: Sequence[TrialView]) -> Iterator[tuple[int, TrialPromoted]]:
         """Yield the best paused trial of each rung and its promotion, from the highest rung on."""
