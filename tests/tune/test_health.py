@@ -305,9 +305,10 @@ def rates(
 
 
 @pytest.mark.parametrize("trials", [16, 40])
-@pytest.mark.parametrize("pruning", ["pareto_halving", "none"])
-def test_healthy_searches_are_left_in_peace(trials: int, pruning: str) -> None:
-    found = rates(12, budget={"trials": trials}, pruning={"name": pruning})
+@pytest.mark.parametrize(("sampler", "pruning"), [("curves", "pareto_halving"), ("tpe", "none")])
+def test_healthy_searches_are_left_in_peace(trials: int, sampler: str, pruning: str) -> None:
+    asks = {"sampler": {"name": sampler}, "pruning": {"name": pruning}}
+    found = rates(12, budget={"trials": trials}, **asks)
     assert found.total() <= 1, found
 
 
@@ -324,16 +325,20 @@ PLENTY = {"budget": {"trials": 60}}
             {"goals": {k: v for k, v in GOALS.items() if k != "weight"}},
             {"budget": {"trials": 160}, "pruning": {"name": "none"}, "sampler": {"name": "qmc"}},
         ),
-        (("pruning", "pareto_halving"), {}, {**PLENTY, "pruning": {"min_epochs": 12}}),
+        (
+            ("pruning", "pareto_halving"),
+            {},
+            {**PLENTY, "pruning": {"type": "stop", "min_epochs": 12}},
+        ),
         (
             ("pruning", "pareto_halving"),
             {},
             {
                 "budget": {"trials": 12, "finish": 0},
-                "pruning": {"type": "promote", "min_epochs": 1, "reduction": 6},
+                "pruning": {"type": "promote", "min_epochs": 1, "reduction": 6, "one_in": 6},
             },
         ),
-        (("sampler", "tpe"), {}, {"budget": {"trials": 5}}),
+        (("sampler", "curves"), {}, {"budget": {"trials": 5}}),
     ],
 )
 def test_what_is_planted_is_found(

@@ -21,7 +21,7 @@ from tune.study.launch import Launch
 from tune.study.search_study import SearchStudy
 from tune.study.snapshot import open_snapshot
 
-STARTED = "tpe draws at random until 6 trials have ended, but the search ended with 4: lower "
+STARTED = "curves draws at random until 6 trials have ended, but the search ended with 4: lower "
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def printed(*words: object) -> str:
 def test_status_says_it_and_tells_it_to_scripts(study: EndedStudy) -> None:
     assert f"! {STARTED}" in printed("status", study.path)
     (found,) = json.loads(printed("status", study.path, "--json"))["health"]
-    assert (found["check"], found["about"]) == ("sampler", "tpe")
+    assert (found["check"], found["about"]) == ("sampler", "curves")
     assert f"{found['what']}: {found['remedy']}.".startswith(STARTED)
 
 

@@ -85,10 +85,11 @@ def test_a_space_of_a_few_points_is_searched_to_its_end(sampler: str) -> None:
     ids=["continuous", "many"],
 )
 def test_a_larger_space_gives_other_points(sampler: str, space: dict[str, Any]) -> None:
-    given = spec(space=space, sampler={"name": sampler, "population": 4})
+    plain = {"space": space, "pruning": {"name": "none"}}
+    given = spec(**plain, sampler={"name": sampler, "population": 4})
     result = search(given)
     assert len(set(points(result))) == given.budget.trials == 40
-    repeating = spec(space=space, sampler={"name": sampler, "population": 4, "repeat": True})
+    repeating = spec(**plain, sampler={"name": sampler, "population": 4, "repeat": True})
     same = points(search(repeating))
     assert sampler == "tpe" or len(set(same)) < 40, "else nothing would be tested"
 

@@ -101,7 +101,7 @@ def test_it_follows_a_search_and_ends_with_it(
     assert f"val_id/miou {best:.2f}" in said
     if not terminal:
         assert len([line for line in said.splitlines() if line.startswith("study seen")]) == 6
-        assert said.count("! tpe draws at random until 4 trials have ended") == 1
+        assert said.count("! curves draws at random until 4 trials have ended") == 1
 
 
 def test_a_search_that_nobody_drives_is_called_stopped(study: SearchStudy, tmp_path: Path) -> None:
