@@ -8,6 +8,7 @@ need no care of their own: the next draw is another function.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import moocore
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.samplers import BaseSampler
 from scipy.stats import norm, rankdata
+from threadpoolctl import ThreadpoolController
 
 from tune.study import pruners
 from tune.study.curve_model import CurveModel
@@ -45,6 +47,12 @@ MOST = 500
 """Measurements that a model is made of; where there are more, each is the last of its trial."""
 
 
+@cache
+def _libraries() -> ThreadpoolController:
+    """Return who starts threads in this process; the search for them takes milliseconds."""
+    return ThreadpoolController()
+
+
 class CurveSampler(BaseSampler):
     """Proposes the values of one trial."""
 
@@ -69,8 +77,12 @@ class CurveSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Return a value for every key."""
-        return dict(self._cube.values(self._proposed(study, trial.number)))
+        """Return a value for every key, the same on a machine with more cores or fewer.
+
+        One thread is also the quickest where other processes keep the cores busy.
+        """
+        with _libraries().limit(limits=1, user_api="blas"):
+            return dict(self._cube.values(self._proposed(study, trial.number)))
 
     def sample_independent(
         self,
