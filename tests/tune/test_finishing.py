@@ -69,5 +69,6 @@ def test_none_is_finished_where_that_is_not_asked_for() -> None:
     assert any(v.finishes for v in asked.study.views())
     assert not any(v.finishes for v in free.study.views())
     assert free.epochs < asked.epochs
-    stopping = run(budget={"trials": 12, "finish": 12})
-    assert stopping.epochs == run(budget={"trials": 12}).epochs, "what was stopped has ended"
+    stop = {"type": "stop"}
+    stopping = run(pruning=stop, budget={"trials": 12, "finish": 12})
+    assert stopping.epochs == run(pruning=stop, budget={"trials": 12}).epochs, "they have ended"
