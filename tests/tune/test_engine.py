@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,13 +16,15 @@ from support.recorded_curves import EPOCHS, KILLS, TABLE, run, study_file
 
 from refkd.errors import RefKDError
 from tune.audit.replay import replay
-from tune.simulation.curves import read_curves, write_curves
+from tune.config.space import Value
+from tune.simulation.curves import Curve, read_curves, write_curves
 from tune.simulation.simulator import World, simulate_search
 from tune.study.budget import stagnant, total
 from tune.study.event_log import events
 from tune.study.events import TeacherTrained
 from tune.study.growth import check_growth, continue_survivors
 from tune.study.launches import TOUCH
+from tune.study.pruners import Tie
 from tune.study.pruning import RungPruner
 from tune.study.ranking import current
 from tune.study.search_study import MAX_STARTS, SearchStudy
@@ -58,6 +61,34 @@ def test_fewer_pass_a_rung_where_one_in_more_does() -> None:
 
     for kind in ("promote", "stop"):
         assert passed(type=kind, one_in=8) < passed(type=kind) < passed(type=kind, one_in=2)
+
+
+class Conflict:
+    """What one objective gains the other loses, so that no trial is better than another."""
+
+    def nearest(self, values: Mapping[str, Value]) -> Curve:
+        share = TABLE.nearest(values).values["distill.lambda_id"]
+        assert isinstance(share, float)
+        rows = [
+            {"val_id/miou": epoch * share, "val_ood/miou": epoch * (1 - share)}
+            for epoch in range(1, EPOCHS + 1)
+        ]
+        return Curve(values=dict(values), metrics=rows)
+
+
+@pytest.mark.parametrize("tie", get_args(Tie))
+@pytest.mark.parametrize("one_in", [3, 4])
+def test_one_in_so_many_is_promoted_where_none_is_better_than_another(
+    tie: Tie, one_in: int
+) -> None:
+    pruning = {"one_in": one_in, "tie": tie}
+    for trials in (10, 40):
+        file = study_file(budget={"trials": trials, "finish": 0}, pruning=pruning)
+        result = simulate_search(file.search_spec(), Conflict())
+        views = result.study.views()
+        passed = [sum(v.epoch > rung for v in views) for rung in (2, 6)]
+        assert passed == [trials // one_in, trials // one_in // one_in]
+        assert replay(result.study.optuna).differences == []
 
 
 def test_of_trials_that_measured_the_same_the_first_goes_on_alone() -> None:
