@@ -155,6 +155,7 @@ def test_the_front_is_the_one_that_optuna_shows_and_champions_are_on_it() -> Non
     ("budget", "reason"),
     [
         ({"trials": 30, "epochs": 90}, "budget.epochs"),
+        ({"trials": 30, "trainings": 10}, "budget.trainings is used up (12 of 10)"),
         ({"trials": 30, "cpu_hours": 200 / 3600}, "budget.cpu_hours"),
         ({"trials": 30, "money": 0.08}, "budget.money"),
         ({"trials": 30, "patience": 3}, "patience"),
@@ -167,6 +168,21 @@ def test_a_study_stops_at_the_first_limit_reached(budget: dict[str, Any], reason
     assert len(result.study.views()) < 30
     assert {v.state for v in result.study.views()} <= {"COMPLETE", "PRUNED"}
     assert result.study.left() == 0
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_so_many_trainings_are_so_many_times_the_epochs_of_one(seeds: int) -> None:
+    budgets: list[dict[str, int]] = [{"trainings": 6}, {"epochs": 6 * EPOCHS}]
+    one, other = (
+        run(budget={"trials": 60, **given}, replicates={"seeds": seeds}) for given in budgets
+    )
+    assert [(v.values, v.state, v.epoch) for v in one.study.views()] == [
+        (v.values, v.state, v.epoch) for v in other.study.views()
+    ]
+    (launch,) = one.study.launches.all()
+    assert launch.spec.budget == one.spec.budget
+    assert total(one.study.views(), launch.limits).epochs >= 6 * EPOCHS
+    assert replay(one.study.optuna).differences == []
 
 
 def test_wall_time_counts_launches_that_were_killed() -> None:
