@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,13 +16,15 @@ from support.recorded_curves import EPOCHS, KILLS, TABLE, run, study_file
 
 from refkd.errors import RefKDError
 from tune.audit.replay import replay
-from tune.simulation.curves import read_curves, write_curves
+from tune.config.space import Value
+from tune.simulation.curves import Curve, read_curves, write_curves
 from tune.simulation.simulator import World, simulate_search
 from tune.study.budget import stagnant, total
 from tune.study.event_log import events
 from tune.study.events import TeacherTrained
 from tune.study.growth import check_growth, continue_survivors
 from tune.study.launches import TOUCH
+from tune.study.pruners import Tie
 from tune.study.pruning import RungPruner
 from tune.study.ranking import current
 from tune.study.search_study import MAX_STARTS, SearchStudy
@@ -58,6 +61,34 @@ def test_fewer_pass_a_rung_where_one_in_more_does() -> None:
 
     for kind in ("promote", "stop"):
         assert passed(type=kind, one_in=8) < passed(type=kind) < passed(type=kind, one_in=2)
+
+
+class Conflict:
+    """What one objective gains the other loses, so that no trial is better than another."""
+
+    def nearest(self, values: Mapping[str, Value]) -> Curve:
+        share = TABLE.nearest(values).values["distill.lambda_id"]
+        assert isinstance(share, float)
+        rows = [
+            {"val_id/miou": epoch * share, "val_ood/miou": epoch * (1 - share)}
+            for epoch in range(1, EPOCHS + 1)
+        ]
+        return Curve(values=dict(values), metrics=rows)
+
+
+@pytest.mark.parametrize("tie", get_args(Tie))
+@pytest.mark.parametrize("one_in", [3, 4])
+def test_one_in_so_many_is_promoted_where_none_is_better_than_another(
+    tie: Tie, one_in: int
+) -> None:
+    pruning = {"one_in": one_in, "tie": tie}
+    for trials in (10, 40):
+        file = study_file(budget={"trials": trials, "finish": 0}, pruning=pruning)
+        result = simulate_search(file.search_spec(), Conflict())
+        views = result.study.views()
+        passed = [sum(v.epoch > rung for v in views) for rung in (2, 6)]
+        assert passed == [trials // one_in, trials // one_in // one_in]
+        assert replay(result.study.optuna).differences == []
 
 
 def test_of_trials_that_measured_the_same_the_first_goes_on_alone() -> None:
@@ -124,6 +155,7 @@ def test_the_front_is_the_one_that_optuna_shows_and_champions_are_on_it() -> Non
     ("budget", "reason"),
     [
         ({"trials": 30, "epochs": 90}, "budget.epochs"),
+        ({"trials": 30, "trainings": 10}, "budget.trainings is used up (12 of 10)"),
         ({"trials": 30, "cpu_hours": 200 / 3600}, "budget.cpu_hours"),
         ({"trials": 30, "money": 0.08}, "budget.money"),
         ({"trials": 30, "patience": 3}, "patience"),
@@ -136,6 +168,21 @@ def test_a_study_stops_at_the_first_limit_reached(budget: dict[str, Any], reason
     assert len(result.study.views()) < 30
     assert {v.state for v in result.study.views()} <= {"COMPLETE", "PRUNED"}
     assert result.study.left() == 0
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_so_many_trainings_are_so_many_times_the_epochs_of_one(seeds: int) -> None:
+    budgets: list[dict[str, int]] = [{"trainings": 6}, {"epochs": 6 * EPOCHS}]
+    one, other = (
+        run(budget={"trials": 60, **given}, replicates={"seeds": seeds}) for given in budgets
+    )
+    assert [(v.values, v.state, v.epoch) for v in one.study.views()] == [
+        (v.values, v.state, v.epoch) for v in other.study.views()
+    ]
+    (launch,) = one.study.launches.all()
+    assert launch.spec.budget == one.spec.budget
+    assert total(one.study.views(), launch.limits).epochs >= 6 * EPOCHS
+    assert replay(one.study.optuna).differences == []
 
 
 def test_wall_time_counts_launches_that_were_killed() -> None:

@@ -92,3 +92,13 @@ def test_equals_in_one_objective_have_one_rank(tie: Tie) -> None:
 def test_of_a_front_the_least_crowded_come_first() -> None:
     found = ranks({0: [0.0, 10.0], 1: [1.0, 9.0], 2: [5.0, 5.0], 3: [10.0, 0.0]})
     assert [found[n] for n in range(4)] == [0, 3, 2, 0]
+
+
+@pytest.mark.parametrize("tie", get_args(Tie))
+def test_those_that_are_ahead_come_first_in_their_front_alone(tie: Tie) -> None:
+    points = {0: [0.0, 9.0], 1: [2.0, 8.0], 2: [9.0, 0.0], 3: [1.0, 7.0], 4: [8.0, 0.0]}
+    found = ranks(points, tie=tie, ahead=[1, 4])
+    assert [found[n] for n in (1, 4)] == [0, 3], "trial 1 of the first front, trial 4 of the next"
+    assert min(found[n] for n in (0, 2)) == 1
+    assert found[3] == 4
+    assert ranks({0: [1.0], 1: [2.0], 2: [1.0]}, tie=tie, ahead=[2]) == {0: 2, 1: 0, 2: 1}

@@ -28,6 +28,8 @@ class Budget(Settings):
     """Trials in the study, whatever became of them."""
     epochs: int | None = Field(default=None, ge=1)
     """Student epochs in all."""
+    trainings: int | None = Field(default=None, ge=1)
+    """The same in whole trainings of one student each; a search counts their epochs."""
     wall_hours: float | None = Field(default=None, gt=0)
     """Hours during which a driver has been at work, over all launches."""
     cpu_hours: float | None = Field(default=None, gt=0)

@@ -96,6 +96,13 @@ class SearchSpec(SearchSettings):
     """What the spec was made from, such as a study file: kept with each launch, and not read."""
 
     @model_validator(mode="after")
+    def _trainings_in_epochs(self) -> SearchSpec:
+        if self.budget.trainings is not None:
+            epochs = self.budget.trainings * self.epochs
+            self.__dict__["budget"] = self.budget.model_copy(update={"epochs": epochs})
+        return self
+
+    @model_validator(mode="after")
     def _no_more_trials_than_points(self) -> SearchSpec:
         points = None if self.sampler.repeat else every_point(self.space, self.fixed)
         if points is not None:

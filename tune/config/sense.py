@@ -54,6 +54,18 @@ def _pruning(study: StudyFile) -> Iterator[Fault]:
 
 def _budget(study: StudyFile) -> Iterator[Fault]:
     budget, prices, gpu = study.budget, study.prices, study.resources.gpu
+    most = budget.trials * study.replicates.seeds
+    if budget.trainings is not None and budget.epochs is not None:
+        yield (
+            ("budget", "trainings"),
+            f"says with epochs={budget.epochs} twice what the search may train; give one of them",
+        )
+    elif budget.trainings is not None and budget.trainings > most:
+        yield (
+            ("budget", "trainings"),
+            f"{budget.trainings} would never be used up: trials={budget.trials} have {most} at "
+            "most; raise trials, as most of them are pruned",
+        )
     if budget.money is not None and not (prices.cpu_hour or (prices.gpu_hour and gpu)):
         yield (
             ("budget", "money"),

@@ -67,8 +67,12 @@ def reached(
     counted = (budget.epochs, budget.cpu_hours, budget.gpu_hours, budget.money)
     spent = Spent() if counted == (None,) * 4 else total(views, limits)
     wall = 0.0 if budget.wall_hours is None else wall_seconds()
+    trained: tuple[str, int | None, float] = ("epochs", budget.epochs, spent.epochs)
+    if budget.trainings and budget.epochs:
+        whole = budget.epochs / budget.trainings
+        trained = ("trainings", budget.trainings, spent.epochs / whole)
     for name, limit, used in (
-        ("epochs", budget.epochs, spent.epochs),
+        trained,
         ("wall_hours", budget.wall_hours, wall / 3600),
         ("cpu_hours", budget.cpu_hours, spent.cpu_seconds / 3600),
         ("gpu_hours", budget.gpu_hours, spent.gpu_seconds / 3600),

@@ -8,7 +8,7 @@ asynchronous successive halving (Li et al., ASHA) of the stopping or the promoti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 import moocore
@@ -35,12 +35,16 @@ def rungs(*, min_epochs: int, reduction: int, max_epochs: int) -> list[int]:
 
 
 def ranks(
-    points: Mapping[int, Point], of: Iterable[int] | None = None, *, tie: Tie = "crowding"
+    points: Mapping[int, Point],
+    of: Iterable[int] | None = None,
+    *,
+    tie: Tie = "crowding",
+    ahead: Collection[int] = (),
 ) -> dict[int, int]:
     """Return how many trials rank strictly before some trials, or before each (maximised).
 
-    `points` are of all trials at a rung. Within a front, only the fronts of the trials that are
-    asked for are ordered.
+    `points` are of all trials at a rung. Within a front, those that are `ahead` come first, and
+    only the fronts of the trials that are asked for are ordered.
 
     >>> ranks({0: [1.0], 1: [3.0], 2: [2.0]})
     {0: 2, 1: 0, 2: 1}
@@ -56,9 +60,11 @@ def ranks(
         inside[mates] = epsilon_net_places(values[mates], fronts[mates])
     else:
         inside[mates] = -crowding_distances(values[mates], fronts[mates])
+    first = np.isin(numbers, list(ahead))
     found = {}
     for number, row in zip(wanted, rows, strict=True):
-        closer = (fronts == fronts[row]) & (inside < inside[row])
+        before = (first > first[row]) | ((first == first[row]) & (inside < inside[row]))
+        closer = (fronts == fronts[row]) & before
         found[number] = int((fronts < fronts[row]).sum() + closer.sum())
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -85,13 +84,10 @@ class RungPruner:
             if not waiting:
                 continue
             points = self._points_at(rung, views)
-            ranked = pruners.ranks(points, waiting, tie=self._pruning.tie)
-            # Of trials that measured the same, the first is enough.
-            gone_on = points.keys() - set(waiting)
-            same = Counter(tuple(points[number]) for number in gone_on)
-            better, number = min(
-                (ranked[number] + same[tuple(points[number])], number) for number in waiting
-            )
+            # A front may hold all trials: those that have gone on take their places in it.
+            gone_on = [n for n in points if views[n].epoch > rung or rung in views[n].promotions]
+            ranked = pruners.ranks(points, waiting, tie=self._pruning.tie, ahead=gone_on)
+            better, number = min((ranked[number], number) for number in waiting)
             yield number, TrialPromoted(epoch=rung, better=better, among=len(points))
 
     def _points_at(self, rung: int, views: Sequence[TrialView]) -> dict[int, list[float]]:
