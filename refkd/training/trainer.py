@@ -6,7 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +26,7 @@ from refkd.seeds import derive_seed
 from refkd.training.checkpoint import Checkpoint
 from refkd.training.config import TrainingConfig
 from refkd.training.optimizer import load_optimizer, make_optimizer, optimizer_tensors
+from refkd.training.validated import ByRole, Validated, stacked, unstacked
 from refkd.training.validation import selection_value, validate
 
 Metrics = dict[str, float]
@@ -70,6 +71,8 @@ class EpochResult:
 
     epoch: int
     metrics: Metrics
+    tiou: ByRole = field(default_factory=dict)
+    """Of each validation pair, (N,) by role; none where an earlier refkd trained the epoch."""
 
 
 class Trainer:
@@ -89,7 +92,7 @@ class Trainer:
         device: torch.device | str = "cpu",
         resident: bool = False,
         compiled: bool = False,
-        validation: Callable[[Backbone], Metrics] | None = None,
+        validation: Callable[[Backbone], Validated] | None = None,
         pairs: Pairs | None = None,
     ) -> None:
         self.task = task
@@ -130,11 +133,16 @@ class Trainer:
             return self.history[-1]
         return max(self.history, key=self._selection)
 
+    def tiou(self) -> ByRole:
+        """Return what every epoch found of each validation pair, (E, N) by role."""
+        return stacked([result.tiou for result in self.history])
+
     def checkpoint(self) -> Checkpoint:
         """Return the whole state; `restore` continues from it bit for bit."""
         tensors = {f"module/{k}": v for k, v in self.task.module.state_dict().items()}
         tensors |= optimizer_tensors(self._optimizer, self.task.module)
         tensors |= {f"best/{k}": v for k, v in (self._best or {}).items()}
+        tensors |= {f"tiou/{k}": torch.from_numpy(v) for k, v in self.tiou().items()}
         facts: dict[str, Any] = {
             "seed": self._seed,
             "config": self.config.model_dump(mode="json"),
@@ -159,8 +167,11 @@ class Trainer:
             ) from error
         load_optimizer(self._optimizer, self.task.module, parts["optimizer"])
         self._best = parts["best"] or None
+        tiou = {role: tensor.cpu().numpy() for role, tensor in parts["tiou"].items()}
         self.history = [
-            EpochResult(epoch=r["epoch"], metrics=dict(r["metrics"]))
+            EpochResult(
+                epoch=r["epoch"], metrics=dict(r["metrics"]), tiou=unstacked(tiou, r["epoch"])
+            )
             for r in checkpoint.facts["history"]
         ]
 
@@ -180,12 +191,13 @@ class Trainer:
     def _one_epoch(self, epoch: int) -> EpochResult:
         cpu, wall = time.process_time(), time.perf_counter()
         metrics = self._train(epoch)
-        metrics |= self._validation(self.task.backbone)
+        found = self._validation(self.task.backbone)
+        metrics |= found.metrics
         last = self.history[-1].metrics if self.history else {}
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         metrics["cost/cpu_seconds"] = last.get("cost/cpu_seconds", 0.0) + cpu
         metrics["cost/wall_seconds"] = last.get("cost/wall_seconds", 0.0) + wall
-        result = EpochResult(epoch=epoch + 1, metrics=metrics)
+        result = EpochResult(epoch=epoch + 1, metrics=metrics, tiou=found.tiou)
         if self.config.select == "best" and self._improves(result):
             self._best = _copy(self.task.backbone)
         self.history.append(result)

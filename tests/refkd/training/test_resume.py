@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -70,6 +71,9 @@ def learned(trainer: Trainer) -> list[dict[str, float]]:
 
 def assert_same(a: Trainer, b: Trainer) -> None:
     assert learned(a) == learned(b)
+    mine, its = a.tiou(), b.tiou()
+    assert mine.keys() == its.keys() == {"val_id", "val_ood"}
+    assert all(np.array_equal(mine[role], its[role]) for role in mine)
     ours, theirs = a.task.module.state_dict(), b.task.module.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
