@@ -21,6 +21,7 @@ from refkd.training.knowledge import Knowledge, TeacherSource, teacher_logits
 from refkd.training.student import StudentConfig, StudentTask, build_student
 from refkd.training.teacher import TeacherTask
 from refkd.training.trainer import Trainer
+from refkd.training.validated import Validated
 
 
 def make_dataset(folder: Path, *, smoke: bool, lengths: str = "Charades") -> Dataset:
@@ -65,7 +66,7 @@ def student_trainer(
         training=TrainingConfig.model_validate({"epochs": 100, "precision": precision}),
     )
     task = StudentTask(build_student(student, dataset.model_inputs()), student.distill, source)
-    return Trainer(task, dataset, student.training, seed=0, validation=lambda _: {})
+    return Trainer(task, dataset, student.training, seed=0, validation=lambda _: Validated())
 
 
 def supervised_trainer(config: BackboneConfig, dataset: Dataset) -> Trainer:
@@ -74,7 +75,7 @@ def supervised_trainer(config: BackboneConfig, dataset: Dataset) -> Trainer:
     network = build_backbone(config, dataset.model_inputs(), seed=0)
     task = TeacherTask(network, RecipeConfig(), seed=0)
     training = TrainingConfig(epochs=100)
-    return Trainer(task, dataset, training, seed=0, validation=lambda _: {})
+    return Trainer(task, dataset, training, seed=0, validation=lambda _: Validated())
 
 
 def one_epoch(trainer: Trainer, dataset: Dataset) -> None:

@@ -22,6 +22,7 @@ from refkd.training.knowledge import CachedTeachers, LiveTeachers
 from refkd.training.student import StudentConfig, StudentTask, build_student
 from refkd.training.teacher import TeacherConfig, teacher_trainer
 from refkd.training.trainer import Trainer
+from refkd.training.validated import Validated
 from refkd.training.validation import validate
 
 SEEDS = 5
@@ -94,11 +95,11 @@ def _ours(
     dataset: Dataset, cached: CachedTeachers, seed: int, epochs: int, precision: str
 ) -> float:
     task, training = _task(dataset, cached, seed), _training(epochs, precision)
-    list(Trainer(task, dataset, training, seed=seed, validation=lambda _: {}).epochs())
+    list(Trainer(task, dataset, training, seed=seed, validation=lambda _: Validated()).epochs())
     return _score(task, dataset)
 
 
 def _score(task: StudentTask, dataset: Dataset) -> float:
     """Return the mean of the mIoU on both validation roles."""
-    metrics = validate(task.backbone, dataset)
+    metrics = validate(task.backbone, dataset).metrics
     return (metrics["val_id/miou"] + metrics["val_ood/miou"]) / 2

@@ -1,4 +1,4 @@
-"""What is left of a student when training ends: its backbone's weights and their record."""
+"""What is left of a student: its backbone's weights, their record, and what it validated."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from refkd.models.backbone import Backbone
 from refkd.training.checkpoint import load_tensors, save_tensors
 from refkd.training.student import StudentConfig
 from refkd.training.trainer import Trainer
+from refkd.training.validated import PairHistory, identity_of_pairs
 
 WEIGHTS = "student.safetensors"
 RECORD = "student.json"
@@ -35,6 +36,8 @@ class StudentRecord(Config):
     """Whether a teacher learnt of pairs that the student is judged by."""
     sha256: str
     """Of the weights' file."""
+    validation: str | None = None
+    """Sha256 of what its epochs found of each pair; None where an earlier refkd kept none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,8 +68,8 @@ class FrozenStudent:
 def freeze_student(
     trainer: Trainer, config: StudentConfig, dataset: Dataset, folder: Path
 ) -> FrozenStudent:
-    """Write the weights that training kept; the record comes last."""
-    kept = trainer.kept_result()
+    """Write the weights that training kept and what it validated; the record comes last."""
+    kept, validated = trainer.kept_result(), keep_history(trainer, dataset, folder)
     record = StudentRecord(
         config=config,
         dataset=dataset.fingerprint,
@@ -74,9 +77,15 @@ def freeze_student(
         metrics=kept.metrics,
         leakage=trainer.task.leaks,
         sha256=save_tensors(folder / WEIGHTS, trainer.kept_weights()),
+        validation=validated,
     )
     write_json(folder / RECORD, record.model_dump(mode="json"))
     return FrozenStudent(folder=folder, record=record)
+
+
+def keep_history(trainer: Trainer, dataset: Dataset, folder: Path) -> str:
+    """Write what all epochs so far found of each validation pair; return the file's sha256."""
+    return PairHistory(pairs=identity_of_pairs(dataset), tiou=trainer.tiou()).write(folder)
 
 
 def student_is_frozen(folder: Path) -> bool:

@@ -6,7 +6,8 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,9 +24,11 @@ from refkd.distill.loss_terms import LossTerms
 from refkd.errors import CheckpointError, TrainingError
 from refkd.models.backbone import Backbone
 from refkd.seeds import derive_seed
+from refkd.training.average import Average
 from refkd.training.checkpoint import Checkpoint
 from refkd.training.config import TrainingConfig
 from refkd.training.optimizer import load_optimizer, make_optimizer, optimizer_tensors
+from refkd.training.validated import ByRole, Validated, stacked, unstacked
 from refkd.training.validation import selection_value, validate
 
 Metrics = dict[str, float]
@@ -70,6 +73,8 @@ class EpochResult:
 
     epoch: int
     metrics: Metrics
+    tiou: ByRole = field(default_factory=dict)
+    """Of each validation pair, (N,) by role; none where an earlier refkd trained the epoch."""
 
 
 class Trainer:
@@ -89,7 +94,7 @@ class Trainer:
         device: torch.device | str = "cpu",
         resident: bool = False,
         compiled: bool = False,
-        validation: Callable[[Backbone], Metrics] | None = None,
+        validation: Callable[[Backbone], Validated] | None = None,
         pairs: Pairs | None = None,
     ) -> None:
         self.task = task
@@ -106,6 +111,7 @@ class Trainer:
         if compiled:
             task.called.compile(dynamic=True)
         self._optimizer = make_optimizer(task.module, config)
+        self._average = Average(task.backbone, config.ema) if config.ema else None
         self._best: dict[str, Tensor] | None = None
 
     @property
@@ -122,7 +128,15 @@ class Trainer:
         """Return the backbone's weights of the epoch that `config.select` chose."""
         if self.config.select == "best" and self._best is not None:
             return self._best
-        return _copy(self.task.backbone)
+        return self._weights_now()
+
+    def _weights_now(self) -> dict[str, Tensor]:
+        """Return a copy of the weights that are validated and may be kept."""
+        if self._average is None:
+            weights = self.task.backbone.state_dict()
+        else:
+            weights = self._average.weights()
+        return {name: tensor.detach().clone() for name, tensor in weights.items()}
 
     def kept_result(self) -> EpochResult:
         """Return the epoch that `kept_weights` belongs to."""
@@ -130,15 +144,23 @@ class Trainer:
             return self.history[-1]
         return max(self.history, key=self._selection)
 
+    def tiou(self) -> ByRole:
+        """Return what every epoch found of each validation pair, (E, N) by role."""
+        return stacked([result.tiou for result in self.history])
+
     def checkpoint(self) -> Checkpoint:
         """Return the whole state; `restore` continues from it bit for bit."""
         tensors = {f"module/{k}": v for k, v in self.task.module.state_dict().items()}
         tensors |= optimizer_tensors(self._optimizer, self.task.module)
+        if self._average is not None:
+            tensors |= {f"average/{k}": v for k, v in self._average.weights().items()}
         tensors |= {f"best/{k}": v for k, v in (self._best or {}).items()}
+        tensors |= {f"tiou/{k}": torch.from_numpy(v) for k, v in self.tiou().items()}
         facts: dict[str, Any] = {
             "seed": self._seed,
             "config": self.config.model_dump(mode="json"),
             "task": self.task.settings,
+            "averaged": 0 if self._average is None else self._average.steps,
             "history": [{"epoch": r.epoch, "metrics": r.metrics} for r in self.history],
         }
         return Checkpoint(epoch=self.epoch, tensors=tensors, facts=facts)
@@ -158,9 +180,14 @@ class Trainer:
                 "use another folder"
             ) from error
         load_optimizer(self._optimizer, self.task.module, parts["optimizer"])
+        if self._average is not None:
+            self._average.load(parts["average"], checkpoint.facts["averaged"])
         self._best = parts["best"] or None
+        tiou = {role: tensor.cpu().numpy() for role, tensor in parts["tiou"].items()}
         self.history = [
-            EpochResult(epoch=r["epoch"], metrics=dict(r["metrics"]))
+            EpochResult(
+                epoch=r["epoch"], metrics=dict(r["metrics"]), tiou=unstacked(tiou, r["epoch"])
+            )
             for r in checkpoint.facts["history"]
         ]
 
@@ -168,7 +195,8 @@ class Trainer:
         config = self.config.model_dump(mode="json")
         mine = {"seed": self._seed, **config, **self.task.settings}
         facts = checkpoint.facts
-        theirs = {"seed": facts["seed"], **facts["config"], **facts.get("task", {})}
+        older = {"ema": 0.0}  # what earlier versions did where they had no such setting
+        theirs = {"seed": facts["seed"], **older, **facts["config"], **facts.get("task", {})}
         for key in sorted(mine):
             # More epochs than before is how a finished run grows.
             if key != "epochs" and mine[key] != theirs.get(key):
@@ -180,14 +208,16 @@ class Trainer:
     def _one_epoch(self, epoch: int) -> EpochResult:
         cpu, wall = time.process_time(), time.perf_counter()
         metrics = self._train(epoch)
-        metrics |= self._validation(self.task.backbone)
+        with nullcontext() if self._average is None else self._average.applied():
+            found = self._validation(self.task.backbone)
+        metrics |= found.metrics
         last = self.history[-1].metrics if self.history else {}
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         metrics["cost/cpu_seconds"] = last.get("cost/cpu_seconds", 0.0) + cpu
         metrics["cost/wall_seconds"] = last.get("cost/wall_seconds", 0.0) + wall
-        result = EpochResult(epoch=epoch + 1, metrics=metrics)
+        result = EpochResult(epoch=epoch + 1, metrics=metrics, tiou=found.tiou)
         if self.config.select == "best" and self._improves(result):
-            self._best = _copy(self.task.backbone)
+            self._best = self._weights_now()
         self.history.append(result)
         return result
 
@@ -234,6 +264,8 @@ class Trainer:
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.task.module.parameters(), self.config.clip_norm)
         self._optimizer.step()
+        if self._average is not None:
+            self._average.update()
         return terms
 
     def _set_rate(self, progress: float) -> None:
@@ -246,7 +278,3 @@ class Trainer:
     def _improves(self, result: EpochResult) -> bool:
         before = max((self._selection(r) for r in self.history), default=-math.inf)
         return self._selection(result) > before
-
-
-def _copy(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}

@@ -5,27 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 from refkd.data.dataset import Dataset
-from refkd.data.roles import OpenRole
 from refkd.evaluation.metrics import harmonic_mean
 from refkd.evaluation.predictions import edges_to_seconds, evaluate_role, predict_edges
 from refkd.models.backbone import Backbone
 from refkd.training.config import SelectionMetric
-
-VALIDATION_ROLES: tuple[OpenRole, ...] = ("val_id", "val_ood")
+from refkd.training.validated import VALIDATION_ROLES, ByRole, Validated
 
 
 def validate(
     backbone: Backbone, dataset: Dataset, *, device: torch.device | str = "cpu"
-) -> dict[str, float]:
-    """Return the named scores of both validation roles and their harmonic mean."""
+) -> Validated:
+    """Return the named scores of both validation roles, their harmonic mean, and each pair's."""
     metrics: dict[str, float] = {}
+    tiou: ByRole = {}
     for role in VALIDATION_ROLES:
-        metrics |= evaluate_role(backbone, dataset.role(role), device=device).named(role)
+        scores = evaluate_role(backbone, dataset.role(role), device=device)
+        metrics |= scores.named(role)
+        tiou[role] = scores.tiou.astype(np.float16)
     metrics["val/harmonic_miou"] = selection_value(metrics, "harmonic")
-    return metrics
+    return Validated(metrics=metrics, tiou=tiou)
 
 
 def selection_value(metrics: Mapping[str, float], by: SelectionMetric) -> float:

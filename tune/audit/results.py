@@ -9,7 +9,7 @@ from typing import get_args
 
 from refkd.errors import CheckpointError
 from refkd.files import write_json
-from tune.audit.study import Finding, weights_fault
+from tune.audit.study import Finding, history_fault, weights_fault
 from tune.results.kept import unlike
 from tune.study.event_base import study_events
 from tune.study.events import AliasMoved, Chooser, LookDone, aliases_of, champions_of
@@ -91,8 +91,8 @@ def finalists(study: StudySnapshot) -> Iterator[Finding]:
             continue
         folder = finalist_folder(study.folder, one.trial, one.replicate)
         try:
-            open_student(folder)
-            fault = weights_fault(folder / WEIGHTS, one.sha256)
+            record = open_student(folder).record
+            fault = weights_fault(folder / WEIGHTS, one.sha256) or history_fault(folder, record)
             if one.record not in (None, record_hash(folder)):
                 fault = f"{folder}: is another student than the one that was trained"
         except CheckpointError as error:

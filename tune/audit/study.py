@@ -103,6 +103,7 @@ def students(study: StudySnapshot) -> Iterator[Finding]:
                 yield _bad_student(view, str(error))
                 continue
             fault = weights_fault(folder / WEIGHTS, record.sha256)
+            fault = fault or history_fault(folder, record)
             if fault is None and not _is_recorded(study, view, folder):
                 fault = f"{folder}: is another student than the one that was trained"
             if fault is None:
@@ -154,6 +155,18 @@ def weights_fault(weights: Path, sha256: str | None) -> str | None:
         return f"{weights}: is missing"
     whole = sha256_file(weights) == sha256
     return None if whole else f"{weights}: the weights changed since they were written"
+
+
+def history_fault(folder: Path, record: StudentRecord) -> str | None:
+    """Return what is wrong with what a student's validation kept of each pair, if anything."""
+    from refkd.training.validated import VALIDATED, read_history
+
+    try:
+        if record.validation is None or read_history(folder, sha256=record.validation):
+            return None
+    except CheckpointError as error:
+        return str(error).partition("; ")[0]
+    return f"{folder / VALIDATED}: is missing"
 
 
 def _scores(

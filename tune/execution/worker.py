@@ -23,7 +23,7 @@ from refkd.errors import DataError, RefKDError, TrainingError
 from refkd.files import temporaries
 from refkd.masking import masked
 from refkd.training.checkpoint import CheckpointFolder
-from refkd.training.export import freeze_student, student_is_frozen
+from refkd.training.export import freeze_student, keep_history, student_is_frozen
 from refkd.training.knowledge import make_knowledge
 from refkd.training.student import StudentConfig, student_trainer
 from refkd.training.teacher import TeacherConfig, find_teacher, freeze_teacher, teacher_trainer
@@ -144,15 +144,25 @@ class _Training:
         Epochs that are known from checkpoints are yielded too, each with its checkpoint on disk.
         Raises `SupersededError` where another process has taken over the folders.
         """
-        group = [(self._continued(r), self._checkpoints[r]) for r in replicates]
-        self._trainers += [trainer for trainer, _ in group]
-        total = group[0][0].config.epochs if group else 0
+        group = [(r, self._continued(r)) for r in replicates]
+        self._trainers += [trainer for _, trainer in group]
+        total = group[0][1].config.epochs if group else 0
         for epoch in range(1, total + 1):
-            for trainer, checkpoints in group:
+            for replicate, trainer in group:
                 if trainer.epoch < epoch:
                     next(trainer.epochs())
-                    checkpoints.save(trainer.checkpoint())
-            yield epoch, mean([trainer.history[epoch - 1].metrics for trainer, _ in group])
+                    self._save(replicate, trainer)
+            yield epoch, mean([trainer.history[epoch - 1].metrics for _, trainer in group])
+
+    def _save(self, replicate: int, trainer: Trainer) -> None:
+        """Write a checkpoint, and before it what it alone can tell of the validation pairs.
+
+        So the pairs of all epochs that have a checkpoint are known, however a worker dies.
+        """
+        self._checkpoints[replicate].check_claim()
+        if isinstance(self._job.networks[replicate], StudentConfig):
+            keep_history(trainer, self._dataset, self._folders[replicate])
+        self._checkpoints[replicate].save(trainer.checkpoint())
 
     def _continued(self, replicate: int) -> Trainer:
         """Return the trainer of one network, continued from its newest checkpoint.

@@ -54,7 +54,7 @@ def test_a_frozen_teacher_is_found_again(tiny_dataset: Dataset, teacher: Teacher
     backbone = found.backbone(tiny_dataset)
     assert not backbone.training
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
-    scores = validate(backbone, tiny_dataset)
+    scores = validate(backbone, tiny_dataset).metrics
     assert scores == pytest.approx({name: found.record.metrics[name] for name in scores})
     chosen = max(teacher.record.history, key=lambda row: row["metrics"]["val/harmonic_miou"])
     assert found.record.epoch == chosen["epoch"]
@@ -146,7 +146,7 @@ def test_a_frozen_student_is_opened_again(
     trainer.task.backbone.load_state_dict(trainer.kept_weights())
     spans = predict_edges(trainer.task.backbone, pairs)
     assert (predict_edges(backbone, pairs) == spans).all()
-    scores = validate(backbone, tiny_dataset)
+    scores = validate(backbone, tiny_dataset).metrics
     assert scores == pytest.approx({name: record.metrics[name] for name in scores})
 
 

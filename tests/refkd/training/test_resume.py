@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -70,6 +71,9 @@ def learned(trainer: Trainer) -> list[dict[str, float]]:
 
 def assert_same(a: Trainer, b: Trainer) -> None:
     assert learned(a) == learned(b)
+    mine, its = a.tiou(), b.tiou()
+    assert mine.keys() == its.keys() == {"val_id", "val_ood"}
+    assert all(np.array_equal(mine[role], its[role]) for role in mine)
     ours, theirs = a.task.module.state_dict(), b.task.module.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
@@ -94,16 +98,19 @@ def test_a_killed_teacher_goes_on_bit_for_bit(
     assert_same(straight, again)
 
 
-@pytest.mark.parametrize("select", ["last", "best"])
+@pytest.mark.parametrize(("select", "ema"), [("last", 0.0), ("best", 0.0), ("best", 0.9)])
 def test_a_student_goes_on_bit_for_bit_across_the_end_of_the_warm_up(
     tiny_dataset: Dataset,
     network: VSLNetConfig,
     teachers: dict[str, Teacher],
     tmp_path: Path,
     select: str,
+    ema: float,
 ) -> None:
     config = StudentConfig(
-        backbone=network, distill=DistillConfig(warmup_epochs=2), training=training(select=select)
+        backbone=network,
+        distill=DistillConfig(warmup_epochs=2),
+        training=training(select=select, ema=ema),
     )
 
     def fresh() -> Trainer:

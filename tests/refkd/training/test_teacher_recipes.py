@@ -121,7 +121,7 @@ def test_a_frozen_teacher_answers_as_it_was_validated(
     assert found is not None
     assert found.record == teacher.record
     backbone = found.backbone(tiny_dataset)
-    scores = validate(backbone, tiny_dataset)
+    scores = validate(backbone, tiny_dataset).metrics
     assert scores == pytest.approx({key: found.record.metrics[key] for key in scores})
     assert isinstance(backbone, Debiased) == (name == "counterfactual")
     assert not found.leaks

@@ -21,6 +21,7 @@ from refkd.training.config import TrainingConfig
 from refkd.training.optimizer import make_optimizer
 from refkd.training.teacher import TeacherTask
 from refkd.training.trainer import Trainer
+from refkd.training.validated import Validated
 
 
 def make_trainer(
@@ -30,9 +31,9 @@ def make_trainer(
     backbone = build_backbone(network, dataset.model_inputs(), seed=0)
     said: Iterator[float] = iter(values or [50.0] * 99)
 
-    def validation(_: Backbone) -> dict[str, float]:
+    def validation(_: Backbone) -> Validated:
         value = next(said)
-        return {"val_id/miou": value, "val_ood/miou": 100.0 - value}
+        return Validated(metrics={"val_id/miou": value, "val_ood/miou": 100.0 - value})
 
     return Trainer(
         TeacherTask(backbone, RecipeConfig(), seed=0),
