@@ -139,7 +139,7 @@ class SearchStudy(StoredStudy):
 
     def decide(self, number: int, epoch: int) -> Action:
         """Return what is to become of a live trial at an epoch; a new decision is stored first."""
-        if epoch not in self._pruner.rungs():
+        if not self._pruner.rungs.lies_at(epoch, lambda: self.views()[number]):
             return "go"
         trial = self._live[number]
         known = self.facts(trial)

@@ -44,6 +44,8 @@ class RungJudged(EventBase, prefix=RUNG, in_key=("epoch",)):
     """Trials at the rung that rank strictly before it."""
     among: int | None = None
     """Trials compared at the rung, this one included."""
+    used: float | None = None
+    """Seconds or money that the trial had used, where rungs lie there."""
     written: dict[str, Any] | None = None
     """Attributes that a pruner of Optuna's stored in the trial."""
 
