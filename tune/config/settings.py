@@ -31,9 +31,10 @@ class Sampler(Settings):
     """TPE: treat running trials as bad ones, so that workers do not try the same point."""
     population: int = Field(default=12, ge=2)
     """NSGA: trials of a generation."""
-    repeat: bool = False
+    repeat: bool | Literal["further_seeds"] = False
     """Whether a point may be tried more than once; else another takes its place, and a space of a
-    few points is searched no longer than there are any."""
+    few points is searched no longer than there are any. With true its students have the same seeds
+    and results again, with `further_seeds` seeds that no trial of the point has had."""
 
 
 class Pruning(Settings):

@@ -21,6 +21,7 @@ from tune.study.pruning import RungPruner
 from tune.study.request import TrialRequest
 from tune.study.stored_study import StoredStudy
 from tune.study.trial_events import EpochEnded, Hashes, TrialAsked, TrialEnded, TrialPromoted
+from tune.study.untried import repeated
 from tune.study.view import (
     ASKED,
     ENDED,
@@ -262,9 +263,10 @@ class SearchStudy(StoredStudy):
         else:
             compat.forget_values(trial)
             values = self.suggest(trial)
-            self.write(trial, TrialAsked(values=values))
+            repeats = repeated(self.spec, self.views(), trial.number, values)
+            self.write(trial, TrialAsked(values=values, repeats=repeats or None))
         self._live[trial.number] = trial
-        return TrialRequest.of(trial.number, values, attempt, known)
+        return TrialRequest.of(trial.number, values, attempt, self.facts(trial))
 
     def promote(self) -> TrialRequest | None:
         """Return the paused trial that ranks best, if it may go on; None where none may."""

@@ -17,6 +17,8 @@ class TrialAsked(EventBase, prefix=ASKED):
     """The sampler has given a trial its values."""
 
     values: Values
+    repeats: int | None = None
+    """Trials that had them before, where its students have other seeds than theirs."""
 
 
 class EpochEnded(EventBase, prefix=EPOCH, in_key=("epoch",)):
