@@ -104,7 +104,7 @@ def test_a_seed_that_the_search_happens_to_use_is_passed_over(
 ) -> None:
     file = study_file()
     first, second, third = fresh_seeds(file, 3)
-    monkeypatch.setattr(StudyFile, "seeds", lambda self: [second])
+    monkeypatch.setattr(StudyFile, "seeds", lambda self, repeats: [second])
     assert fresh_seeds(file, 2) == [first, third]
 
 

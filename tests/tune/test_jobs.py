@@ -28,6 +28,7 @@ from tune.execution.progress import Reporter
 from tune.execution.searcher import JobSearcher
 from tune.execution.study_jobs import SearchJobs, StudyJobs
 from tune.execution.worker import FAILED, FAULT, FINAL, train_job
+from tune.study.request import TrialRequest
 from tune.study.search_study import SearchStudy
 from tune.study.storage import StorageError
 
@@ -258,6 +259,23 @@ def test_the_traceback_of_an_error_that_nobody_thought_of_is_kept_without_its_se
     kept = (tmp_path / "0000" / "traceback.txt").read_text()
     assert "in fails\n" in kept
     assert kept.endswith("ZeroDivisionError: of postgresql://ann:***@host/studies\n")
+
+
+def test_a_point_that_is_tried_again_is_trained_with_further_seeds(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    file = StudyFile.model_validate(
+        {
+            "name": "again",
+            "dataset": str(tiny_dataset.path),
+            "workspace": str(tmp_path),
+            "space": {"distill.lambda_id": {"choice": [0.1]}},
+            "replicates": {"seeds": 2},
+        }
+    )
+    ask = TrialRequest(number=3, values={"distill.lambda_id": 0.1}, attempt=1, repeats=1)
+    job = StudyJobs(file, tiny_dataset).trial(ask)
+    assert [network.seed for network in job.networks] == file.seeds(1)
 
 
 def test_values_that_no_student_has_together_fail_their_trial_alone(

@@ -53,7 +53,7 @@ def retrain(where: Path | str, number: int) -> Retrained:
                 workspace / "knowledge",
                 device=file.resources.device,
             )
-            for seed in then.seeds()[: then.replicates.race]
+            for seed in then.seeds(trial.repeats)[: then.replicates.race]
         ]
         return _compare(trial, trainers)
 

@@ -34,6 +34,19 @@ def senseless(study: StudyFile) -> Iterator[Fault]:
 def _pruning(study: StudyFile) -> Iterator[Fault]:
     pruning, epochs = study.pruning, study.training.epochs
     given = "min_epochs" in pruning.model_fields_set
+    if pruning.resource != "epochs" and given:
+        yield (
+            ("pruning", "min_epochs"),
+            f"{pruning.min_epochs} is the first rung in epochs, but rungs are counted in "
+            f"{pruning.resource} from first={pruning.first:g}; remove one of resource and this",
+        )
+        return
+    if pruning.resource == "money" and not _priced(study):
+        yield (
+            ("pruning", "resource"),
+            "no trial would ever reach a rung: nothing that a trial holds has a price; give "
+            "prices.cpu_hour" + (" or prices.gpu_hour" if study.resources.gpu else ""),
+        )
     if given and pruning.name != "none" and pruning.min_epochs >= epochs:
         yield (
             ("pruning", "min_epochs"),
@@ -53,7 +66,7 @@ def _pruning(study: StudyFile) -> Iterator[Fault]:
 
 
 def _budget(study: StudyFile) -> Iterator[Fault]:
-    budget, prices, gpu = study.budget, study.prices, study.resources.gpu
+    budget, gpu = study.budget, study.resources.gpu
     most = budget.trials * study.replicates.seeds
     if budget.trainings is not None and budget.epochs is not None:
         yield (
@@ -66,7 +79,7 @@ def _budget(study: StudyFile) -> Iterator[Fault]:
             f"{budget.trainings} would never be used up: trials={budget.trials} have {most} at "
             "most; raise trials, as most of them are pruned",
         )
-    if budget.money is not None and not (prices.cpu_hour or (prices.gpu_hour and gpu)):
+    if budget.money is not None and not _priced(study):
         yield (
             ("budget", "money"),
             f"{budget.money:g} would never be used up: nothing that a trial holds has a price; "
@@ -78,6 +91,12 @@ def _budget(study: StudyFile) -> Iterator[Fault]:
             f"{budget.gpu_hours:g} would never be used up: resources.gpu is 0; give the trials a "
             "GPU, or use cpu_hours",
         )
+
+
+def _priced(study: StudyFile) -> bool:
+    """Return whether a trial holds anything that has a price."""
+    prices = study.prices
+    return bool(prices.cpu_hour or (prices.gpu_hour and study.resources.gpu))
 
 
 def _choices(study: StudyFile) -> Iterator[Fault]:

@@ -31,9 +31,10 @@ class Sampler(Settings):
     """TPE: treat running trials as bad ones, so that workers do not try the same point."""
     population: int = Field(default=12, ge=2)
     """NSGA: trials of a generation."""
-    repeat: bool = False
+    repeat: bool | Literal["further_seeds"] = False
     """Whether a point may be tried more than once; else another takes its place, and a space of a
-    few points is searched no longer than there are any."""
+    few points is searched no longer than there are any. With true its students have the same seeds
+    and results again, with `further_seeds` seeds that no trial of the point has had."""
 
 
 class Pruning(Settings):
@@ -51,6 +52,11 @@ class Pruning(Settings):
     """Order within a front: by crowding distance, or by how well a trial spreads the chosen."""
     min_epochs: int = Field(default=2, ge=1)
     """The first rung: no trial is judged before it."""
+    resource: Literal["epochs", "seconds", "money"] = "epochs"
+    """What rungs are counted in: epochs, or the seconds or the money (`prices`) that a trial's
+    training has used; a trial is at a rung after the first epoch that uses as much."""
+    first: float | None = Field(default=None, gt=0)
+    """The first rung in seconds or money, in the place of min_epochs."""
     reduction: int = Field(default=3, ge=2)
     """η: a rung lies η times higher than the one below."""
     one_in: int = Field(default=4, ge=2)
@@ -62,7 +68,8 @@ class Pruning(Settings):
     @classmethod
     def _as_stored(cls, given: Any) -> Any:
         """Let earlier launches, which stored every other key, pass one in η."""
-        if not isinstance(given, dict) or cls.model_fields.keys() - given.keys() != {"one_in"}:
+        before = {"name", "type", "tie", "min_epochs", "reduction", "options"}
+        if not isinstance(given, dict) or "one_in" in given or not before <= given.keys():
             return given
         return {**given, "one_in": given["reduction"]}
 
@@ -70,6 +77,15 @@ class Pruning(Settings):
     def _fits(self) -> Pruning:
         if self.type == "promote" and self.name != "pareto_halving":
             raise ValueError(f"type: promote goes with name: pareto_halving, not {self.name}")
+        if self.resource != "epochs" and self.name != "pareto_halving":
+            raise ValueError(
+                f"resource: {self.resource} goes with name: pareto_halving, not {self.name}"
+            )
+        if (self.resource != "epochs") != (self.first is not None):
+            raise ValueError(
+                f"first is the first rung in seconds or money; with resource: {self.resource} "
+                + ("give min_epochs instead" if self.first is not None else "it must be given")
+            )
         if self.options and self.name in ("pareto_halving", "none"):
             raise ValueError(f"options belong to a pruner of Optuna's, not to {self.name}")
         return self

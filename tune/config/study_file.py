@@ -135,11 +135,15 @@ class StudyFile(SearchSettings):
             put(settings, path, value)
         return StudentConfig.model_validate({**settings, "seed": seed})
 
-    def seeds(self) -> list[int]:
-        """Return the seeds of a trial's students, the same for all (common random numbers)."""
+    def seeds(self, repeats: int = 0) -> list[int]:
+        """Return the seeds of a trial's students, the same for all (common random numbers).
+
+        A trial that `repeats` so many trials of its point has the seeds that come after theirs.
+        """
+        first, count = repeats * self.replicates.seeds, self.replicates.seeds
         return [
             derive_seed(self.seed, "students", replicate) % (1 << 31)
-            for replicate in range(self.replicates.seeds)
+            for replicate in range(first, first + count)
         ]
 
     def teacher_config(self, role: str, *, epochs: int | None = None) -> TeacherConfig:

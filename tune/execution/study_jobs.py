@@ -68,7 +68,7 @@ class StudyJobs:
             str(ask.number),
             trial_folder(self.file.folder, ask.number),
             ask.values,
-            self.file.seeds(),
+            self.file.seeds(ask.repeats),
             race=self.file.replicates.race,
             continues=source,
             inherited=ask.inherited,

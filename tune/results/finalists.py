@@ -115,9 +115,10 @@ def choose(
     return sorted((v for v in counting if v.number in chosen), key=lambda v: v.number)
 
 
-def fresh_seeds(file: StudyFile, wanted: int) -> list[int]:
+def fresh_seeds(file: StudyFile, wanted: int, views: Sequence[TrialView] = ()) -> list[int]:
     """Return seeds of the finalists: the same at every call, none of them the search's."""
-    used = set(file.seeds())
+    most = max((view.repeats for view in views), default=0)
+    used = {seed for repeats in range(most + 1) for seed in file.seeds(repeats)}
     drawn = (derive_seed(file.seed, "finalists", i) % (1 << 31) for i in count())
     return list(islice((seed for seed in drawn if seed not in used), wanted))
 
@@ -136,7 +137,7 @@ class _Finals(JobListener):
 
     def __init__(self, search: OpenSearch, reporter: Reporter, *, top: int, seeds: int) -> None:
         self._search, self._reporter = search, reporter
-        self._seeds = fresh_seeds(search.file, seeds)
+        self._seeds = fresh_seeds(search.file, seeds, search.study.views())
         self._chosen = choose(
             search.study.views(),
             search.file.objectives,

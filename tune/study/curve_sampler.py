@@ -7,7 +7,7 @@ need no care of their own: the next draw is another function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,9 @@ from threadpoolctl import ThreadpoolController
 
 from tune.study import pruners
 from tune.study.curve_model import CurveModel
+from tune.study.rungs import Rungs
 from tune.study.unit_cube import UnitCube
-from tune.study.view import EPOCH, key_of, view
+from tune.study.view import EPOCH, TrialView, key_of, view
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -67,6 +68,7 @@ class CurveSampler(BaseSampler):
             min_epochs=pruning.min_epochs, reduction=pruning.reduction, max_epochs=spec.epochs
         )
         self._epochs = [*below, spec.epochs]
+        self._rungs = None if pruning.resource == "epochs" else Rungs(spec)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -122,8 +124,9 @@ class CurveSampler(BaseSampler):
         names, signs = self._spec.objectives, self._spec.signs
         rows, epochs, gains, missed = [], [], [], []
         for row, trial in enumerate(known):
-            feasible = view(trial).feasible
-            for epoch in self._epochs if trial.state.name != "FAIL" else ():
+            seen = view(trial)
+            feasible = seen.feasible
+            for epoch in self._epochs_of(seen) if trial.state.name != "FAIL" else ():
                 held: Mapping[str, float] = trial.user_attrs.get(key_of(EPOCH, epoch), {})
                 if all(name in held for name in names):
                     rows.append(row)
@@ -134,6 +137,12 @@ class CurveSampler(BaseSampler):
         values = np.array(gains, dtype=np.float64)
         values[np.array(missed, dtype=bool)] = values.min(axis=0, initial=np.inf)
         return rows, np.log(epochs) / whole, values
+
+    def _epochs_of(self, trial: TrialView) -> Iterable[int]:
+        """Return the epochs of a trial that are learned from."""
+        if self._rungs is None:
+            return self._epochs
+        return dict.fromkeys([*self._rungs.reached(trial).values(), self._spec.epochs])
 
     def _candidates(self, tried: Floats, rows: Sequence[int], values: Floats) -> Floats:
         """Return points of the whole space, then points near the best trials."""

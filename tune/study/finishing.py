@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tune.study.budget import affordable, total
@@ -52,12 +51,13 @@ def must_finish(
     allowed = affordable(spec, views, wall_seconds) if few else math.inf
     if allowed == math.inf:
         return False
-    race, seeds, rungs = spec.replicates.race, spec.replicates.seeds, pruner.rungs()
+    race, seeds, rungs = spec.replicates.race, spec.replicates.seeds, pruner.rungs
     paused = sorted((v.epoch for v in views if v.paused_at is not None), reverse=True)
     needed = sum(spec.epochs * seeds - epoch * race for epoch in paused[:few])
-    needed += max(above - below for below, above in pairwise([0, *rungs])) * race
+    needed += rungs.longest() * race
     for number in live:
         trial = views[number]
-        above = [rung for rung in rungs if rung > trial.epoch and not pruner.completes(trial)]
-        needed += ((above[0] if above else spec.epochs) - trial.epoch) * race
+        ends = pruner.completes(trial)
+        above = spec.epochs if ends else rungs.next_epoch(trial, trial.epoch)
+        needed += (above - trial.epoch) * race
     return total(views, spec).epochs + needed >= allowed

@@ -106,6 +106,9 @@ def _is_paused(sampler: str, trial: TrialView) -> bool:
 def _pruning(search: SearchSettings, trials: Sequence[TrialView]) -> Iterator[Finding]:
     """Yield that no trial is ever stopped, or that hardly one is ever completed."""
     pruning = search.pruning
+    lowest = f"pruning.min_epochs ({pruning.min_epochs})"
+    if pruning.first is not None:
+        lowest = f"pruning.first ({pruning.first:g})"
     complete = len(current(trials))
     stopped = sum(trial.state == "PRUNED" for trial in trials)
     held = stopped + sum(trial.paused_at is not None for trial in trials)
@@ -116,8 +119,8 @@ def _pruning(search: SearchSettings, trials: Sequence[TrialView]) -> Iterator[Fi
             check="pruning",
             about=pruning.name,
             what=f"pruning saves nothing, with {complete} complete trials and none stopped",
-            remedy=f"lower pruning.min_epochs ({pruning.min_epochs}), raise pruning.reduction "
-            f"({pruning.reduction}), or switch it off (pruning.name: none)",
+            remedy=f"lower {lowest}, raise pruning.reduction ({pruning.reduction}), "
+            "or switch it off (pruning.name: none)",
         )
     ended = complete + stopped
     if complete < 2 and ended >= max(MANY, search.budget.trials / 2):
@@ -127,7 +130,7 @@ def _pruning(search: SearchSettings, trials: Sequence[TrialView]) -> Iterator[Fi
             check="pruning",
             about=pruning.name,
             what=f"pruning has stopped {stopped} of {ended} trials, and {kept}",
-            remedy=f"raise pruning.min_epochs ({pruning.min_epochs}) or the budget{other}",
+            remedy=f"raise {lowest} or the budget{other}",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from tune.config.pruners import OPTUNA_PRUNERS
 from tune.study import pruners
 from tune.study.optuna_pruning import ask_optuna
+from tune.study.rungs import Rungs
 from tune.study.trial_events import RungJudged, TrialPromoted
 from tune.study.view import FOREIGN, Action, TrialView, changed
 
@@ -26,19 +28,17 @@ class RungPruner:
         self._pruning = spec.pruning
         self._objectives = dict(zip(spec.objectives, spec.signs, strict=True))
         self._epochs = spec.epochs
-        self._rungs = rungs_of(spec)
+        self.rungs = Rungs(spec)
+        self._costs = spec.pruning.resource != "epochs"
         self._asks_optuna = spec.pruning.name in OPTUNA_PRUNERS
-        self._points: dict[int, dict[int, list[float]]] = {epoch: {} for epoch in self.rungs()}
+        self._points: dict[int, dict[int, list[float]]] = defaultdict(dict)
+        self._reached: dict[int, dict[int, int]] = {}
         self._views: Sequence[TrialView] = []
 
     @property
     def promotes(self) -> bool:
         """Whether trials wait at rungs to be promoted."""
         return self._pruning.type != "stop" and self._pruning.name == "pareto_halving"
-
-    def rungs(self) -> list[int]:
-        """Return the epochs at which the pruner decides."""
-        return self._rungs
 
     def decide(
         self, seen: Callable[[], Study], number: int, epoch: int, views: Sequence[TrialView]
@@ -50,15 +50,19 @@ class RungPruner:
         if self._asks_optuna:
             (name,) = self._objectives
             return ask_optuna(self._pruning, name, self._epochs, seen(), number, epoch, views)
-        points = self._points_at(epoch, views)
+        self._look(views)
+        rung = self._rung(number, epoch)
+        points = {} if rung is None else self._points[rung]
         if number not in points:
             return None
+        used = self.rungs.used(views[number].curve[epoch]) if self._costs else None
         if self.promotes:
-            return RungJudged(epoch=epoch, action="go" if views[number].finishes else "pause")
+            action: Action = "go" if views[number].finishes else "pause"
+            return RungJudged(epoch=epoch, action=action, used=used)
         better = pruners.ranks(points, [number], tie=self._pruning.tie)[number]
         # The first trial at a rung is always among the best ⌈n / η⌉, so none waits for others.
-        action: Action = "go" if better < math.ceil(len(points) / self._pruning.one_in) else "stop"
-        return RungJudged(epoch=epoch, action=action, better=better, among=len(points))
+        action = "go" if better < math.ceil(len(points) / self._pruning.one_in) else "stop"
+        return RungJudged(epoch=epoch, action=action, better=better, among=len(points), used=used)
 
     def promotion(self, views: Sequence[TrialView]) -> tuple[int, TrialPromoted] | None:
         """Return the paused trial that ranks best at the highest rung, and its event."""
@@ -71,7 +75,10 @@ class RungPruner:
 
     def completes(self, trial: TrialView) -> bool:
         """Return whether a trial is complete, or is trained to its end."""
-        on_its_way = trial.finishes or self.rungs()[-1] in trial.promotions
+        promoted = max(trial.promotions, default=0)
+        on_its_way = trial.finishes or (
+            promoted > 0 and self.rungs.next_epoch(trial, promoted) == self._epochs
+        )
         return trial.state == "COMPLETE" or (trial.state == "RUNNING" and on_its_way)
 
     def _passes(self, event: TrialPromoted) -> bool:
@@ -79,40 +86,43 @@ class RungPruner:
 
     def _best(self, views: Sequence[TrialView]) -> Iterator[tuple[int, TrialPromoted]]:
         """Yield the best paused trial of each rung and its promotion, from the highest rung on."""
-        for rung in reversed(self.rungs()):
-            waiting = [v.number for v in views if v.paused_at == rung]
-            if not waiting:
-                continue
-            points = self._points_at(rung, views)
+        self._look(views)
+        waiting: dict[int, list[int]] = defaultdict(list)
+        for trial in views:
+            at = trial.paused_at
+            if at is not None and (rung := self._rung(trial.number, at)) is not None:
+                waiting[rung].append(trial.number)
+        for rung in sorted(waiting, reverse=True):
+            points = self._points[rung]
             # A front may hold all trials: those that have gone on take their places in it.
-            gone_on = [n for n in points if views[n].epoch > rung or rung in views[n].promotions]
-            ranked = pruners.ranks(points, waiting, tie=self._pruning.tie, ahead=gone_on)
-            better, number = min((ranked[number], number) for number in waiting)
-            yield number, TrialPromoted(epoch=rung, better=better, among=len(points))
+            gone_on = [number for number in points if self._has_gone_on(views[number], rung)]
+            ranked = pruners.ranks(points, waiting[rung], tie=self._pruning.tie, ahead=gone_on)
+            better, number = min((ranked[number], number) for number in waiting[rung])
+            epoch = self._reached[number][rung]
+            yield number, TrialPromoted(epoch=epoch, better=better, among=len(points))
 
-    def _points_at(self, rung: int, views: Sequence[TrialView]) -> dict[int, list[float]]:
-        """Return the objectives at a rung by trial; only trials that changed are read again."""
+    def _has_gone_on(self, trial: TrialView, rung: int) -> bool:
+        epoch = self._reached[trial.number][rung]
+        above = self._rung(trial.number, epoch) != rung
+        return above or trial.epoch > epoch or epoch in trial.promotions
+
+    def _rung(self, number: int, epoch: int) -> int | None:
+        """Return the highest rung that a trial has reached at an epoch."""
+        reached = self._reached.get(number, {}).items()
+        return max((rung for rung, at in reached if at == epoch), default=None)
+
+    def _look(self, views: Sequence[TrialView]) -> None:
+        """Note each trial's rungs and its objectives there; only changed trials are read again."""
         for trial in (views[number] for number in changed(views, self._views)):
-            for epoch, points in self._points.items():
-                metrics = trial.curve.get(epoch, {})
+            self._reached[trial.number] = self.rungs.reached(trial)
+            for points in self._points.values():
                 points.pop(trial.number, None)
+            for rung, epoch in self._reached[trial.number].items():
+                metrics = trial.curve[epoch]
                 if trial.state not in ("FAIL", FOREIGN) and all(
                     name in metrics for name in self._objectives
                 ):
-                    points[trial.number] = [
+                    self._points[rung][trial.number] = [
                         sign * metrics[name] for name, sign in self._objectives.items()
                     ]
         self._views = views
-        return self._points[rung]
-
-
-def rungs_of(spec: SearchSpec) -> list[int]:
-    """Return the epochs at which the pruner of a search decides."""
-    pruning = spec.pruning
-    if pruning.name == "none":
-        return []
-    if pruning.name in OPTUNA_PRUNERS:
-        return list(range(pruning.min_epochs, spec.epochs))
-    return pruners.rungs(
-        min_epochs=pruning.min_epochs, reduction=pruning.reduction, max_epochs=spec.epochs
-    )

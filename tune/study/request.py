@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune.config.space import Values
-from tune.study.view import CONTINUES
+from tune.study.view import CONTINUES, repeats_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +22,8 @@ class TrialRequest:
     """The trial whose checkpoint this one begins from, where a study grew in epochs."""
     inherited: int = 0
     """Epochs that trial had."""
+    repeats: int = 0
+    """Trials that had the same values before, whose seeds it must not have."""
 
     @classmethod
     def of(
@@ -34,4 +36,5 @@ class TrialRequest:
             attempt=attempt,
             continues=facts.get(CONTINUES),
             inherited=int(facts.get("inherited", 0)),
+            repeats=repeats_of(facts),
         )

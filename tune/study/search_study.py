@@ -21,6 +21,7 @@ from tune.study.pruning import RungPruner
 from tune.study.request import TrialRequest
 from tune.study.stored_study import StoredStudy
 from tune.study.trial_events import EpochEnded, Hashes, TrialAsked, TrialEnded, TrialPromoted
+from tune.study.untried import repeated
 from tune.study.view import (
     ASKED,
     ENDED,
@@ -139,7 +140,7 @@ class SearchStudy(StoredStudy):
 
     def decide(self, number: int, epoch: int) -> Action:
         """Return what is to become of a live trial at an epoch; a new decision is stored first."""
-        if epoch not in self._pruner.rungs():
+        if not self._pruner.rungs.lies_at(epoch, lambda: self.views()[number]):
             return "go"
         trial = self._live[number]
         known = self.facts(trial)
@@ -262,9 +263,10 @@ class SearchStudy(StoredStudy):
         else:
             compat.forget_values(trial)
             values = self.suggest(trial)
-            self.write(trial, TrialAsked(values=values))
+            repeats = repeated(self.spec, self.views(), trial.number, values)
+            self.write(trial, TrialAsked(values=values, repeats=repeats or None))
         self._live[trial.number] = trial
-        return TrialRequest.of(trial.number, values, attempt, known)
+        return TrialRequest.of(trial.number, values, attempt, self.facts(trial))
 
     def promote(self) -> TrialRequest | None:
         """Return the paused trial that ranks best, if it may go on; None where none may."""

@@ -17,6 +17,8 @@ class TrialAsked(EventBase, prefix=ASKED):
     """The sampler has given a trial its values."""
 
     values: Values
+    repeats: int | None = None
+    """Trials that had them before, where its students have other seeds than theirs."""
 
 
 class EpochEnded(EventBase, prefix=EPOCH, in_key=("epoch",)):
@@ -44,6 +46,8 @@ class RungJudged(EventBase, prefix=RUNG, in_key=("epoch",)):
     """Trials at the rung that rank strictly before it."""
     among: int | None = None
     """Trials compared at the rung, this one included."""
+    used: float | None = None
+    """Seconds or money that the trial had used, where rungs lie there."""
     written: dict[str, Any] | None = None
     """Attributes that a pruner of Optuna's stored in the trial."""
 

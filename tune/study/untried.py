@@ -6,13 +6,17 @@ import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
 
 from refkd.scoped import log_levels
 from tune.config.space import Dimension, Value, Values, every_point, suggest
-from tune.study.view import ASKED, FOREIGN, TrialView
+from tune.study.view import ASKED, CONTINUES, FOREIGN, RETRIES, TrialView
+
+if TYPE_CHECKING:
+    from tune.config.search_spec import SearchSpec
 
 COUNTED = 1000
 """Points of a space that are counted one by one."""
@@ -23,6 +27,27 @@ TRIES = 100
 def tried(views: Sequence[TrialView]) -> set[str]:
     """Return the keys of the points that trials of this study have had, whatever they became."""
     return {key(v.values) for v in views if ASKED in v.attributes and v.state != FOREIGN}
+
+
+def repeated(
+    spec: SearchSpec, views: Sequence[TrialView], number: int, values: Mapping[str, Value]
+) -> int:
+    """Return how many trials have had a trial's values with seeds that it must not have.
+
+    One that continues or retries another has that one's seeds.
+    """
+    if spec.sampler.repeat != "further_seeds":
+        return 0
+    attributes = views[number].attributes
+    source = attributes.get(CONTINUES, attributes.get(RETRIES))
+    if source is not None:
+        return views[int(source)].repeats
+    point = key(values)
+    return sum(
+        key(v.values) == point
+        for v in views
+        if ASKED in v.attributes and v.state != FOREIGN and not v.again
+    )
 
 
 def key(values: Mapping[str, Value]) -> str:

@@ -133,6 +133,11 @@ class TrialView:
         return None if self.state == FOREIGN else self.attributes.get(RETRIES)
 
     @property
+    def repeats(self) -> int:
+        """How many trials had its values before, whose students' seeds it has not."""
+        return repeats_of(self.attributes)
+
+    @property
     def again(self) -> bool:
         """Whether the trial goes on from another one, or retries one: that one has counted."""
         return self.continues or self.retries is not None
@@ -174,6 +179,11 @@ class TrialView:
 def key_of(prefix: str, epoch: int) -> str:
     """Return the attribute under which something about an epoch is stored."""
     return f"{prefix}{epoch:04d}"
+
+
+def repeats_of(attributes: Mapping[str, Any]) -> int:
+    """Return how many trials a trial with some attributes repeats with further seeds."""
+    return int(attributes.get(ASKED, {}).get("repeats", 0))
 
 
 def last_epoch(attributes: Mapping[str, Any]) -> int:
