@@ -149,8 +149,14 @@ class _Launch:
 
         left = self.study.left()
         wanted = left + sum(v.state in ENDED_STATES for v in self.study.views())
+        limits = [
+            f"budget.{name}={limit:g}"
+            for name, limit in self.file.budget.model_dump(exclude={"trials", "finish"}).items()
+            if limit is not None
+        ]
+        until = f" until {' or '.join(limits)} is used up" if limits and left else ""
         self.reporter.stage(
-            f"searching: {left} of {wanted} trials to go, {self.file.workers} at a time"
+            f"searching: {left} of {wanted} trials to go{until}, {self.file.workers} at a time"
         )
         epochs = self.file.training.epochs
         self.reporter.search_begins(wanted=wanted, ended=wanted - left, epochs=epochs)

@@ -44,6 +44,12 @@ class Budget(Settings):
     patience: int | None = Field(default=None, ge=1)
     """Complete trials in a row that did not enlarge the hypervolume of the front."""
 
+    def in_epochs(self, epochs: int) -> Budget:
+        """Return the budget with its whole trainings, of so many epochs each, as epochs too."""
+        if self.trainings is None:
+            return self
+        return self.model_copy(update={"epochs": self.trainings * epochs})
+
 
 class Prices(Settings):
     """What an hour costs."""

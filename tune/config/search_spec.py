@@ -97,9 +97,7 @@ class SearchSpec(SearchSettings):
 
     @model_validator(mode="after")
     def _trainings_in_epochs(self) -> SearchSpec:
-        if self.budget.trainings is not None:
-            epochs = self.budget.trainings * self.epochs
-            self.__dict__["budget"] = self.budget.model_copy(update={"epochs": epochs})
+        self.__dict__["budget"] = self.budget.in_epochs(self.epochs)
         return self
 
     @model_validator(mode="after")

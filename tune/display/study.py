@@ -31,6 +31,7 @@ def show_status(console: Console, summary: Summary) -> None:
         console.print(f"study {summary.study}: no trials yet")
         return
     title = f"study {summary.study}: {summary.ended} of {summary.wanted} trials ended"
+    title += f"; {summary.stopped}" if summary.stopped else ""
     console.print(_trial_table(title, summary.trials, dict.fromkeys(summary.front, "*")))
     for trial in summary.trials:
         if trial.reason:

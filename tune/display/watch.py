@@ -63,7 +63,7 @@ def as_line(status: SearchStatus) -> str:
         f"{status.ended} of {status.wanted} trials ended",
         f"{len(status.running)} running",
         f"best {best}" if best else "none complete yet",
-        PHASES[status.phase],
+        PHASES[status.phase] + (f" ({status.summary.stopped})" if status.summary.stopped else ""),
     ]
     return f"study {status.study}: " + "; ".join(parts)
 
@@ -78,6 +78,7 @@ def draw(status: SearchStatus) -> Group:
     front = f"front of {status.front}, hypervolume {status.hypervolume:,.1f}"
     lines: list[RenderableType] = [
         Text(f"study {status.study}: {PHASES[status.phase]}", style="bold"),
+        *([Text(status.summary.stopped)] if status.summary.stopped else []),
         Text(f"driver: {status.driver or 'none'}", style="dim"),
         bar,
         Text(f"best: {best}; {front}" if best else "best: none complete yet"),

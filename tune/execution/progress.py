@@ -39,13 +39,18 @@ class Reporter(JobListener):
     def trial_ended(self, number: int, state: str, reason: str | None) -> None:
         """Report the outcome of a trial."""
 
+    def epochs(self, done: int, whole: float) -> None:
+        """Report the epochs that all trials have trained, and about how many there will be."""
+
 
 class Lines(Reporter):
     """Prints a plain line for each trial that ends, for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._wanted = self._ended = self._epochs = self._ended_here = 0
+        self._wanted = self._ended = self._epochs = 0
+        self._done, self._whole, self._done_before = 0, 0.0, -1
+        """Epochs of all trials: so far, about how many in the end, and when this launch began."""
         self._running: dict[int, tuple[int, Mapping[str, float]]] = {}
         """Last epoch and its metrics by trial."""
         self._best: dict[str, tuple[float, int]] = {}
@@ -57,7 +62,7 @@ class Lines(Reporter):
         self._console.print(message, highlight=False)
 
     def search_begins(self, *, wanted: int, ended: int, epochs: int) -> None:
-        """Begin to count, and to measure the time that a trial takes."""
+        """Begin to count, and to measure the time that an epoch takes."""
         self._wanted, self._ended, self._epochs = wanted, ended, epochs
         self._begun = time.monotonic()
 
@@ -85,7 +90,6 @@ class Lines(Reporter):
         """Print the outcome, the best so far and the time left."""
         epoch, metrics = self._running.pop(number, (0, {}))
         self._ended += 1
-        self._ended_here += 1
         outcome = f"{state} after epoch {epoch}, {scores_text(metrics)}"
         why = f" ({reason})" if reason else ""
         self.stage(
@@ -93,12 +97,19 @@ class Lines(Reporter):
             f"{self._best_text()}, {self._time_left()}"
         )
 
+    def epochs(self, done: int, whole: float) -> None:
+        """Keep them for the bar and the time left."""
+        if self._done_before < 0:
+            self._done_before = done - 1
+        self._done, self._whole = done, whole
+
     def _time_left(self) -> str:
-        """Extrapolate from the trials that ended in this launch."""
-        if not self._ended_here:
+        """Extrapolate from the epochs of this launch."""
+        here = self._done - self._done_before
+        if self._done_before < 0 or here < 1:
             return "time left: unknown yet"
-        a_trial = (time.monotonic() - self._begun) / self._ended_here
-        minutes, seconds = divmod(round(a_trial * (self._wanted - self._ended)), 60)
+        an_epoch = (time.monotonic() - self._begun) / here
+        minutes, seconds = divmod(round(an_epoch * max(0.0, self._whole - self._done)), 60)
         hours, minutes = divmod(minutes, 60)
         left = f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
         return f"about {left} left"
@@ -132,8 +143,9 @@ class LiveTable(Lines):
         if not self._wanted:  # teachers are trained first
             return Group()
         left = TextColumn("{task.description}")
-        bar = Progress(TextColumn("trials"), BarColumn(), MofNCompleteColumn(), left)
-        bar.add_task(self._time_left(), total=self._wanted, completed=self._ended)
+        bar = Progress(TextColumn("epochs"), BarColumn(), MofNCompleteColumn(), left)
+        ended = f"{self._ended}/{self._wanted} trials, {self._time_left()}"
+        bar.add_task(ended, total=round(self._whole) or None, completed=self._done)
         table = Table(title=self._best_text(), title_justify="left", box=None)
         for column in ("running trial", "epoch", "ID mIoU", "OOD mIoU", "loss"):
             table.add_column(column, justify="right")

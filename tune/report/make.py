@@ -155,6 +155,8 @@ def _head_facts(study: StudySnapshot) -> list[str]:
         facts.append(f"begun {when(study.launches[0].begun)}")
         facts.append(f"search last active {when(max([study.launches[-1].last, *ends]))}")
     facts.append(f"{study.summary.ended} of {plural(study.summary.wanted, 'trial')} ended")
+    if study.summary.stopped:
+        facts.append(study.summary.stopped)
     if study.driver is not None:
         facts.append(f"{study.count('RUNNING')} at work now: {study.driver}")
     return [*facts, f"report made {when(time.time())}"]

@@ -27,9 +27,10 @@ class Rungs:
         self._spec = spec
         pruning = spec.pruning
         self._last = spec.epochs
-        self._fixed: list[int] | None = None
+        self.fixed: list[int] | None = None
+        """The rungs where they are epochs."""
         if pruning.resource == "epochs" or pruning.name == "none":
-            self._fixed = _epochs_of(spec)
+            self.fixed = _epochs_of(spec)
 
     def used(self, metrics: Mapping[str, float]) -> float:
         """Return what a trial with some metrics has used of the resource, in all its seeds."""
@@ -48,8 +49,8 @@ class Rungs:
 
         An epoch that uses much may reach several.
         """
-        if self._fixed is not None:
-            return {rung: epoch for rung, epoch in enumerate(self._fixed) if epoch in trial.curve}
+        if self.fixed is not None:
+            return {rung: epoch for rung, epoch in enumerate(self.fixed) if epoch in trial.curve}
         inherited = {
             name: trial.attributes.get(f"inherited_{name}", 0.0)
             for name in ("cpu_seconds", "wall_seconds")
@@ -65,8 +66,8 @@ class Rungs:
 
     def lies_at(self, epoch: int, trial: Callable[[], TrialView]) -> bool:
         """Return whether a trial reaches a rung at an epoch."""
-        if self._fixed is not None:
-            return epoch in self._fixed
+        if self.fixed is not None:
+            return epoch in self.fixed
         return epoch in self.reached(trial()).values()
 
     def next_epoch(self, trial: TrialView, epoch: int) -> int:
@@ -74,8 +75,8 @@ class Rungs:
 
         What it uses from then on is taken to be what it used so far.
         """
-        if self._fixed is not None:
-            return next((rung for rung in self._fixed if rung > epoch), self._last)
+        if self.fixed is not None:
+            return next((rung for rung in self.fixed if rung > epoch), self._last)
         used = self.used(trial.curve.get(epoch, {}))
         if used <= 0:
             return self._last
@@ -84,9 +85,9 @@ class Rungs:
 
     def longest(self) -> int:
         """Return the most epochs from one rung to the next, as far as that is known."""
-        if self._fixed is None:
+        if self.fixed is None:
             return self._last
-        return max((above - below for below, above in pairwise([0, *self._fixed])), default=0)
+        return max((above - below for below, above in pairwise([0, *self.fixed])), default=0)
 
     def _at(self, rung: int) -> float:
         """Return what has been used at a rung."""

@@ -17,6 +17,7 @@ from tune.study.environment import Environment
 from tune.study.events import TrialLost
 from tune.study.finishing import lacking, must_finish
 from tune.study.foreign import MARK
+from tune.study.progress import progress
 from tune.study.pruning import RungPruner
 from tune.study.request import TrialRequest
 from tune.study.stored_study import StoredStudy
@@ -235,6 +236,10 @@ class SearchStudy(StoredStudy):
         views = self.views() if views is None else views
         found = reached(self.spec, views, self.launches.wall_seconds)
         return None if found is None else found[1]
+
+    def progress(self) -> tuple[int, float]:
+        """Return how many epochs have been trained, and about how many there will be in all."""
+        return progress(self.spec, self._pruner.rungs, self.views(), self.launches.wall_seconds)
 
     def _is_lost(self, number: int) -> bool:
         """Return whether another program has ended a trial."""

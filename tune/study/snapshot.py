@@ -16,7 +16,7 @@ from refkd.urls import Url
 from tune.config.limits import Bounded, Limits
 from tune.config.search_spec import signs_of
 from tune.config.yaml_file import read_yaml
-from tune.study.budget import trials_left
+from tune.study.budget import reached, trials_left
 from tune.study.event_base import study_events
 from tune.study.events import champions_of
 from tune.study.finalist_events import FinalistsBegun
@@ -104,7 +104,8 @@ class StudySnapshot:
     @cached_property
     def summary(self) -> Summary:
         """Front, champions, cost, teachers and health."""
-        return summarise(self.name, self.trials, self.attributes, self._health())
+        stopped = None if self.trials_left or not self.launches else self._stopped()
+        return summarise(self.name, self.trials, self.attributes, self._health(), stopped)
 
     @cached_property
     def last_driver(self) -> Driver | None:
@@ -238,12 +239,19 @@ class StudySnapshot:
             return []
         return health(self.launches[-1].settings, self.trials, over=self.trials_left == 0)
 
+    def _stopped(self) -> str | None:
+        """Return which part of the budget other than its trials is used up, in words."""
+        found = reached(self._limits, self.trials, lambda: self.wall_seconds)
+        return None if found is None else found[1]
+
     @property
     def _limits(self) -> Bounded:
         """The limits of the search: the study file's, else the last launch's."""
         if self.place.path is not None:
             with suppress(RefKDError, ValidationError):  # `file` says what is wrong with it
-                return Limits.of(read_yaml(self.place.path).content)
+                limits = Limits.of(read_yaml(self.place.path).content)
+                budget = limits.budget.in_epochs(self.epochs)
+                return limits.model_copy(update={"budget": budget})
         return self.launches[-1].limits if self.launches else self.file
 
 

@@ -14,7 +14,7 @@ from tune.config.space import Value
 from tune.study.events import teachers_of
 from tune.study.health import Finding
 from tune.study.ranking import champions_in, current, front_of
-from tune.study.view import TrialView
+from tune.study.view import ENDED_STATES, TrialView
 
 FINALISTS = "finalists"
 """The study's attribute that holds the results of its finalists."""
@@ -69,7 +69,10 @@ class Summary(Config):
     study: str
     objectives: list[str]
     wanted: int
-    """Trials of the budget, those that continue or retry others, points that were not tried."""
+    """Trials of the budget, those that continue or retry others, points that were not tried; those
+    that there are where another limit has ended the search."""
+    stopped: str | None = None
+    """Which limit other than the number of trials has ended the search, in words."""
     trials: list[TrialSummary]
     front: list[int]
     """Numbers of the complete trials that no other dominates, the best first objective first."""
@@ -100,7 +103,7 @@ class Summary(Config):
     @property
     def ended(self) -> int:
         """Trials with an outcome."""
-        return sum(t.state in ("COMPLETE", "PRUNED", "FAIL") for t in self.trials)
+        return sum(t.state in ENDED_STATES for t in self.trials)
 
     @property
     def outgrown(self) -> bool:
@@ -113,11 +116,16 @@ def summarise(
     views: Sequence[TrialView],
     attributes: Mapping[str, Any],
     health: Sequence[Finding] = (),
+    stopped: str | None = None,
 ) -> Summary:
-    """Return the summary of a study from its trials, its own attributes and what is wrong."""
+    """Return the summary of a study from its trials, its own attributes and what is wrong.
+
+    `stopped` says which limit ended the search before its last trial.
+    """
     objectives = list(attributes.get("objectives", []))
     complete = [v for v in current(views) if v.feasible]
     budget = int(attributes.get("budget", {}).get("trials", len(views)))
+    ended = sum(v.state in ENDED_STATES for v in views)
     chosen = attributes.get(FINALISTS)
     retried = {v.retries: v.number for v in views if v.retries is not None}
     teachers = {role: one.metrics for role, one in teachers_of(attributes).items()}
@@ -125,7 +133,8 @@ def summarise(
     return Summary(
         study=name,
         objectives=objectives,
-        wanted=budget + sum(v.again or v.refused for v in views),
+        wanted=ended if stopped else budget + sum(v.again or v.refused for v in views),
+        stopped=stopped,
         trials=[
             TrialSummary(
                 number=v.number,
