@@ -10,7 +10,12 @@ import torch
 from refkd.data.dataset import Dataset
 from refkd.data.roles import OpenRole
 from refkd.evaluation.metrics import harmonic_mean
-from refkd.evaluation.predictions import edges_to_seconds, evaluate_role, predict_edges
+from refkd.evaluation.predictions import (
+    edges_to_seconds,
+    evaluate_role,
+    predict_edges,
+    rank_role,
+)
 from refkd.models.backbone import Backbone
 from refkd.training.config import SelectionMetric
 
@@ -23,7 +28,8 @@ def validate(
     """Return the named scores of both validation roles and their harmonic mean."""
     metrics: dict[str, float] = {}
     for role in VALIDATION_ROLES:
-        metrics |= evaluate_role(backbone, dataset.role(role), device=device).named(role)
+        for found in rank_role(backbone, dataset.role(role), device=device):
+            metrics |= found.named(role)
     metrics["val/harmonic_miou"] = selection_value(metrics, "harmonic")
     return metrics
 
