@@ -1,4 +1,4 @@
-"""mIoU, R@n and dR@n in percent: float64, averaged once over all pairs, never rounded.
+"""mIoU, R@n, dR@n and average precision in percent: float64, averaged once, never rounded.
 
 Letters in shapes: N pairs, K predictions a pair, best first.
 """
@@ -21,7 +21,16 @@ THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """The m of R@n,IoU=m."""
 
 LOGGED = (0.3, 0.5, 0.7)
-"""The thresholds that `Scores.named` reports."""
+"""The thresholds that `Scores.named` and `Ranking.named` report."""
+
+RANKED = 10
+"""Spans of each pair's list that average precision looks at, as in Moment-DETR."""
+
+PRECISION = tuple(percent / 100 for percent in range(50, 100, 5))
+"""The thresholds of average precision, whose mean is `map_avg`."""
+
+PRECISION_LOGGED = (0.5, 0.75)
+"""Those among them that `Ranking.named` reports alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +54,27 @@ class Scores:
         for threshold in LOGGED:
             named[f"{role}/r1_iou{threshold}"] = self.r1[threshold]
             named[f"{role}/dr1_iou{threshold}"] = self.dr1[threshold]
+        return named
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranking:
+    """What a system's own lists of spans score on one role."""
+
+    r5: dict[float, float]
+    """R5@m: percent of pairs with a hit among their first five spans, by threshold m."""
+    precision: dict[float, float]
+    """AP@m: the mean over the pairs of 1 / the rank of the first hit, 0 where none hits; percent.
+
+    That is average precision where each query has one moment.
+    """
+
+    def named(self, role: str) -> dict[str, float]:
+        """Return the numbers under the names they are logged by, such as `val_id/map_avg`."""
+        named = {f"{role}/r5_iou{threshold}": self.r5[threshold] for threshold in LOGGED}
+        for threshold in PRECISION_LOGGED:
+            named[f"{role}/map_{threshold}"] = self.precision[threshold]
+        named[f"{role}/map_avg"] = float(np.mean(list(self.precision.values())))
         return named
 
 
@@ -86,6 +116,22 @@ def recall_at(
     spans, moments, duration = _prepared(predictions[:, :top], pairs, convention)
     tiou = convention.tiou(spans, moments[:, None])
     return _recall(tiou, _discount(spans, moments[:, None], duration[:, None]), convention)
+
+
+def ranking(predictions: Spans, pairs: Pairs) -> Ranking:
+    """Return R5 and average precision of (N, K, 2) predicted seconds, best first.
+
+    Under the project's convention, of the first `RANKED` spans; `ValueError` for fewer than five.
+    """
+    recall = recall_at(5, predictions, pairs)
+    spans, moments, _ = _prepared(predictions[:, :RANKED], pairs, DEFAULT)
+    tiou = DEFAULT.tiou(spans, moments[:, None])
+    precision = {}
+    for threshold in PRECISION:
+        hits = DEFAULT.hits(tiou, threshold)
+        worth = np.where(hits.any(axis=1), 1.0 / (1 + hits.argmax(axis=1)), 0.0)
+        precision[threshold] = 100.0 * float(worth.mean())
+    return Ranking(r5=recall.r, precision=precision)
 
 
 def score_spans(

@@ -14,7 +14,15 @@ from refkd.data.batches import evaluation_batches
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
 from refkd.evaluation.comparison import PairScores, per_pair
-from refkd.evaluation.metrics import Recall, Scores, recall_at, score
+from refkd.evaluation.metrics import (
+    RANKED,
+    Ranking,
+    Recall,
+    Scores,
+    ranking,
+    recall_at,
+    score,
+)
 from refkd.models.backbone import Backbone
 
 Change = Callable[[Batch], Batch]
@@ -90,6 +98,15 @@ def evaluate_role(
     """Return the scores of a backbone on one role under the project's convention."""
     edges = predict_edges(backbone, pairs, device=device, change=change)
     return score(edges_to_seconds(edges, pairs), pairs)
+
+
+def rank_role(
+    backbone: Backbone, pairs: Pairs, *, device: torch.device | str = "cpu"
+) -> tuple[Scores, Ranking]:
+    """Return the scores of a backbone on one role, and those of its own lists of spans."""
+    edges = predict_proposals(backbone, pairs, top=RANKED, device=device)
+    spans = edges_to_seconds(edges, pairs)
+    return score(spans[:, 0], pairs), ranking(spans, pairs)
 
 
 def measure(

@@ -70,8 +70,13 @@ def top_spans(start: Tensor, end: Tensor, top: int) -> tuple[Tensor, Tensor, Ten
         total = wide_start.gather(1, first) + wide_end.gather(1, last)
         return first, last, total, torch.zeros_like(first, dtype=torch.bool)
     length = start.shape[1]
-    rows, columns = torch.triu_indices(length, length, device=start.device)
-    joint = wide_start[:, rows] + wide_end[:, columns]
+    # A span of another start is behind the best spans of `top` starts, so these hold all.
+    best_end = wide_end.flip(1).cummax(dim=1).values.flip(1)
+    order = (wide_start + best_end).sort(dim=1, descending=True, stable=True).indices
+    starts = order[:, :top].sort(dim=1).values
+    joint = wide_start.gather(1, starts)[:, :, None] + wide_end[:, None]
+    before = torch.arange(length, device=start.device) < starts[:, :, None]
+    joint = joint.masked_fill(before, -torch.inf).flatten(1)
     total, order = joint.sort(dim=1, descending=True, stable=True)
     clips = (start > PADDED).sum(dim=1)
     spans = clips * (clips + 1) // 2
@@ -79,7 +84,7 @@ def top_spans(start: Tensor, end: Tensor, top: int) -> tuple[Tensor, Tensor, Ten
     total, order = total[:, :kept], order[:, :kept]
     spare = torch.arange(kept, device=order.device) >= spans[:, None]
     order, total = (torch.where(spare, x[:, :1], x) for x in (order, total))
-    return rows[order], columns[order], total, spare
+    return starts.gather(1, order // length), order % length, total, spare
 
 
 def falling(score: Tensor) -> Tensor:

@@ -215,6 +215,8 @@ class Trainer:
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         metrics["cost/cpu_seconds"] = last.get("cost/cpu_seconds", 0.0) + cpu
         metrics["cost/wall_seconds"] = last.get("cost/wall_seconds", 0.0) + wall
+        metrics["cost/epoch_seconds"] = metrics["cost/wall_seconds"] / (epoch + 1)
+        metrics["model/parameters"] = float(parameters(self.task.backbone))
         result = EpochResult(epoch=epoch + 1, metrics=metrics, tiou=found.tiou)
         if self.config.select == "best" and self._improves(result):
             self._best = self._weights_now()
@@ -278,3 +280,8 @@ class Trainer:
     def _improves(self, result: EpochResult) -> bool:
         before = max((self._selection(r) for r in self.history), default=-math.inf)
         return self._selection(result) > before
+
+
+def parameters(backbone: nn.Module) -> int:
+    """Return how many numbers of a network are learned; word vectors come with the dataset."""
+    return sum(one.numel() for one in backbone.parameters())

@@ -10,7 +10,12 @@ import torch
 
 from refkd.data.dataset import Dataset
 from refkd.evaluation.metrics import harmonic_mean
-from refkd.evaluation.predictions import edges_to_seconds, evaluate_role, predict_edges
+from refkd.evaluation.predictions import (
+    edges_to_seconds,
+    evaluate_role,
+    predict_edges,
+    rank_role,
+)
 from refkd.models.backbone import Backbone
 from refkd.training.config import SelectionMetric
 from refkd.training.validated import VALIDATION_ROLES, ByRole, Validated
@@ -23,8 +28,8 @@ def validate(
     metrics: dict[str, float] = {}
     tiou: ByRole = {}
     for role in VALIDATION_ROLES:
-        scores = evaluate_role(backbone, dataset.role(role), device=device)
-        metrics |= scores.named(role)
+        scores, ranking = rank_role(backbone, dataset.role(role), device=device)
+        metrics |= scores.named(role) | ranking.named(role)
         tiou[role] = scores.tiou.astype(np.float16)
     metrics["val/harmonic_miou"] = selection_value(metrics, "harmonic")
     return Validated(metrics=metrics, tiou=tiou)

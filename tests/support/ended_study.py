@@ -23,9 +23,9 @@ from refkd.training.export import RECORD, WEIGHTS, StudentRecord, record_hash
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import TeacherRecord, find_teacher
 from refkd.training.validated import VALIDATION_ROLES, PairHistory, identity_of_pairs
+from tune.config.metrics import BALANCED
 from tune.config.study_file import StudyFile, load_study_file
 from tune.execution.jobs import CHECKPOINTS, JobEnd, JobListener, TrainingJob, Workplace
-from tune.results.champions import BALANCED
 from tune.study.environment import environment
 from tune.study.folders import seed_folder, trial_folder
 from tune.study.search_study import SearchStudy

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.ended_study import scored
 
+from tune.config.metrics import BALANCED
 from tune.config.study_file import StudyFile
-from tune.results.champions import ALIASES, BALANCED, winners
+from tune.results.champions import ALIASES, winners
 from tune.results.finalists import choose, fresh_seeds
 from tune.study.view import TrialView
 

@@ -97,6 +97,15 @@ def test_a_study_file_contains_a_spec_that_says_the_same_of_its_search() -> None
     assert again == held.model_copy(update={"source": {}})
 
 
+def test_costs_and_parameters_are_minimised_without_being_named() -> None:
+    names = ["val_ood/r5_iou0.5", "model/parameters", "cost/epoch_seconds"]
+    assert study_file(objectives=names).search_spec().signs == [1.0, -1.0, -1.0]
+    assert study_file(objectives=names, minimize=names[:1]).search_spec().signs == [-1.0] * 3
+    again = study_file(objectives=names)
+    stored = again.model_dump(mode="json", by_alias=True)
+    assert type(again).model_validate(stored) == again
+
+
 def test_a_float_range_may_have_a_step() -> None:
     run = simulate_search(
         spec(space={"a": {"float": [0.1, 0.9], "step": 0.2}, "b": {"float": [0.01, 1.0]}}),

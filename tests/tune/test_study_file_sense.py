@@ -199,6 +199,11 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"warm_start": {"studies": ["gone.yaml"]}}, "warm_start.studies.0", "does not exist"),
     ({"objectives": ["val_id/miou"] * 2}, "objectives", "names a metric twice"),
+    ({"objectives": ["test_ood/miou"]}, "objectives.0", "of a test role, which no search sees"),
+    ({"objectives": ["val_ood/map"]}, "objectives.0", "did you mean 'val_ood/map_"),
+    ({"objectives": ["speed"]}, "objectives.0", "or val/harmonic_miou, model/parameters, cost/"),
+    ({"constraints": [{"metric": "model/parameters", "at_least": 1}]}, "constraints.0", "map_avg"),
+    ({"minimize": ["cost/cpu_seconds"]}, "minimize.0", "cost/cpu_seconds is no objective"),
     ({"simulate": {"min_clips": 20, "max_clips": 10}}, "simulate", "above max_clips"),
     ({"simulate": {"videos": 40.0}}, "simulate.videos", "a whole number, not 40.0"),
 ]

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from refkd.config import Settings
 from refkd.urls import Url
-
-Objective = Annotated[
-    str,
-    Field(pattern=r"^(val_(id|ood)/(miou|d?r1_iou0\.[13579])|cost/(cpu|wall)_seconds)$"),
-]
-Metric = Annotated[str, Field(pattern=r"^val_(id|ood)/(miou|d?r1_iou0\.[13579])$")]
+from tune.config.metrics import Metric
 
 
 class Sampler(Settings):

@@ -20,9 +20,10 @@ from refkd.training.teacher import TeacherConfig
 from refkd.urls import Url
 from tune.config.faults import at, faults_of, keys_of, wanted
 from tune.config.keys import MisplacedError, check_keys, nearest, put
+from tune.config.metrics import COSTS, Objective
 from tune.config.search_spec import SearchSettings, SearchSpec
 from tune.config.sense import senseless
-from tune.config.settings import Objective, Tracking, WarmStart
+from tune.config.settings import Tracking, WarmStart
 from tune.config.space import Value, Values, flat, lowest, misfit
 from tune.config.teachers import Teachers, TeacherSpec
 from tune.config.tuning import check_tuning, first_message
@@ -86,8 +87,11 @@ class StudyFile(SearchSettings):
     objectives: list[Objective] = Field(
         default_factory=lambda: ["val_id/miou", "val_ood/miou"], min_length=1
     )
-    """Validation metrics, or costs, to maximise, but for those that `minimize` names; test metrics
+    """Validation metrics to maximise, and `model/parameters` or costs to minimise; test metrics
     are refused."""
+    minimize: list[str] = Field(default_factory=list)
+    """The objectives of which less is better, beside costs and `model/parameters`, which always
+    are among them."""
     retries: int = Field(default=1, ge=0)
     """How often a trial whose process died is taken up again within one launch."""
     storage: Url | None = None
@@ -95,6 +99,13 @@ class StudyFile(SearchSettings):
     `${NAME}` in it stands for a variable of the environment."""
     tracking: Tracking = Tracking()
     """The record in MLflow."""
+
+    @model_validator(mode="after")
+    def _costs_are_minimised(self) -> StudyFile:
+        less = [name for name in self.objectives if name in COSTS and name not in self.minimize]
+        if less:
+            self.__dict__["minimize"] = [*self.minimize, *less]
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> StudyFile:

@@ -8,7 +8,15 @@ from pathlib import Path
 from rich.console import Console
 
 from refkd.evaluation.comparison import MEANING, PER_PAIR, Figure
-from tune.display.console import aliases_of, make_table, metric_name, say, say_caveats, states
+from tune.display.console import (
+    aliases_of,
+    amount,
+    make_table,
+    metric_name,
+    say,
+    say_caveats,
+    states,
+)
 from tune.display.study import probe_table
 from tune.results.side_by_side import SideBySide, StudyRow
 from tune.results.standings import standing_words
@@ -163,7 +171,7 @@ def _facts(one: StudyRow, found: SideBySide) -> dict[str, str]:
     seeds = ", fresh seeds" if one.from_finalists else ", one seed" if one.champions else ""
     volume = "" if one.hypervolume is None else f"{one.hypervolume:,.1f}"
     best = {f"best {name}": "" for other in found.studies for name in other.objectives}
-    best |= {f"best {n}": f"{value:.2f} (trial {t})" for n, (t, value) in one.best.items()}
+    best |= {f"best {n}": f"{amount(n, value)} (trial {t})" for n, (t, value) in one.best.items()}
     return {
         "study file": one.path,
         "dataset": (one.dataset or "unknown")[:12],

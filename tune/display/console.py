@@ -9,6 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tune.config.metrics import BALANCED, PARAMETERS
+
 ID, OOD = "val_id/miou", "val_ood/miou"
 PLAIN_WIDTH = 124
 """Columns where the output is no terminal."""
@@ -58,9 +60,56 @@ def metric_name(metric: str) -> str:
     >>> metric_name("val_ood/r1_iou0.5")
     'OOD R1@0.5'
     """
+    if metric in _NAMES:
+        return _NAMES[metric]
     role, _, name = metric.rpartition("/")
-    shown = name.replace("miou", "mIoU").replace("r1_iou", "R1@")
+    shown = name.replace("miou", "mIoU").replace("map_avg", "mAP").replace("map_", "mAP@")
+    shown = shown.replace("r1_iou", "R1@").replace("r5_iou", "R5@")
     return f"{role.removeprefix('val_').upper()} {shown}".strip()
+
+
+_NAMES = {
+    BALANCED: "harmonic mIoU",
+    PARAMETERS: "parameters",
+    "cost/epoch_seconds": "seconds an epoch",
+    "cost/cpu_seconds": "CPU seconds",
+    "cost/wall_seconds": "seconds",
+}
+
+
+def amount(metric: str | int, value: float) -> str:
+    """Return a metric's value to two digits, and a count as a whole number.
+
+    >>> amount("val_id/miou", 40.0), amount("model/parameters", 12345.0)
+    ('40.00', '12,345')
+    """
+    return f"{value:,.0f}" if metric == PARAMETERS else f"{value:.2f}"
+
+
+def trial_columns(objectives: Iterable[str]) -> dict[str, str]:
+    """Return the metrics in a table of trials, with their heads: the scores and the objectives."""
+    return SCORES | {name: metric_name(name) for name in objectives}
+
+
+def axes_of(objectives: Sequence[str]) -> tuple[str, str]:
+    """Return the metrics that a picture of a front has as its axes: two objectives, or the mIoUs.
+
+    >>> axes_of(["val_ood/miou", "model/parameters"]), axes_of(["val_ood/miou"])[0]
+    (('val_ood/miou', 'model/parameters'), 'val_id/miou')
+    """
+    if len(objectives) != 2 or set(objectives) == {ID, OOD}:
+        return ID, OOD
+    return objectives[0], objectives[1]
+
+
+def axis_words(metric: str) -> str:
+    """Return what stands beside an axis.
+
+    >>> axis_words("val_ood/miou"), axis_words("model/parameters")
+    ('OOD validation mIoU (%)', 'parameters')
+    """
+    side, _, name = metric_name(metric).partition(" ")
+    return f"{side} validation {name} (%)" if metric.startswith("val_") else metric_name(metric)
 
 
 SCORES = {
@@ -70,8 +119,8 @@ SCORES = {
 
 
 def score(metrics: Mapping[Any, float], name: str | int) -> str:
-    """Return a metric to two digits; empty where it is not known."""
-    return f"{metrics[name]:.2f}" if name in metrics else ""
+    """Return a metric as `amount` shows it; empty where it is not known."""
+    return amount(name, metrics[name]) if name in metrics else ""
 
 
 def plural(count: int, noun: str) -> str:

@@ -80,7 +80,7 @@ def search_status(study: StudySnapshot) -> SearchStatus:
         wanted=summary.wanted,
         epochs=int(study.attributes.get("epochs", 0)),
         states=dict(Counter(t.state for t in study.trials)),
-        running=[_running(t) for t in study.trials if t.state == "RUNNING"],
+        running=[_running(t, summary) for t in study.trials if t.state == "RUNNING"],
         latest=[trial.number for trial in ended[:LATEST]],
         best={
             name: Best(trial=number, value=value)
@@ -103,12 +103,13 @@ def _phase(study: StudySnapshot) -> Phase:
     return "ended" if study.driver is None else "finishing"
 
 
-def _running(trial: TrialView) -> Running:
+def _running(trial: TrialView, summary: Summary) -> Running:
     stamp = trial.stamps.get(key_of(EPOCH, trial.epoch))
+    shown = (ID, OOD, "train/loss", *summary.objectives)
     return Running(
         number=trial.number,
         epoch=trial.epoch,
-        metrics={k: v for k, v in trial.last.items() if k in (ID, OOD, "train/loss")},
+        metrics={k: v for k, v in trial.last.items() if k in shown},
         silent=None if stamp is None else max(0.0, time.time() - stamp.time),
         paused=trial.paused_at is not None,
     )

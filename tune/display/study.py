@@ -12,7 +12,17 @@ from rich.table import Table
 
 from refkd.evaluation.comparison import MEANING, Figure
 from tune.config.keys import put
-from tune.display.console import SCORES, aliases_of, make_table, say, say_caveats, score, states
+from tune.display.console import (
+    SCORES,
+    aliases_of,
+    make_table,
+    metric_name,
+    say,
+    say_caveats,
+    score,
+    states,
+    trial_columns,
+)
 from tune.results.probe_rows import MEANING as PROBES_MEANING
 from tune.results.probe_rows import PROBE_HEADS, probe_row
 from tune.results.standings import standing_words
@@ -32,7 +42,9 @@ def show_status(console: Console, summary: Summary) -> None:
         return
     title = f"study {summary.study}: {summary.ended} of {summary.wanted} trials ended"
     title += f"; {summary.stopped}" if summary.stopped else ""
-    console.print(_trial_table(title, summary.trials, dict.fromkeys(summary.front, "*")))
+    columns = trial_columns(summary.objectives)
+    notes = dict.fromkeys(summary.front, "*")
+    console.print(_trial_table(title, summary.trials, notes, columns))
     for trial in summary.trials:
         if trial.reason:
             failed, style = (" failed", "red") if trial.state == "FAIL" else ("", "yellow")
@@ -53,8 +65,11 @@ def show_best(console: Console, summary: Summary) -> None:
         console.print(f"study {summary.study}: no complete trial yet, so there is no front")
         return
     front = [summary.trial(number) for number in summary.front]
-    title = "Pareto front (validation, higher is better)"
-    console.print(_trial_table(title, front, aliases_of(summary.champions)))
+    less = ", ".join(map(metric_name, summary.minimize))
+    but = f"; of {less} less is better" if less else ""
+    title = f"Pareto front (validation, higher is better{but})"
+    columns = trial_columns(summary.objectives)
+    console.print(_trial_table(title, front, aliases_of(summary.champions), columns))
     for trial in front:
         console.print(f"  {trial.number:>4}  {_values(trial)}", markup=False, highlight=False)
     _say_selected(console, summary)
@@ -150,15 +165,20 @@ def _say_selected(console: Console, summary: Summary) -> None:
         )
 
 
-def _trial_table(title: str, trials: list[TrialSummary], notes: Mapping[int, str]) -> Table:
+def _trial_table(
+    title: str,
+    trials: list[TrialSummary],
+    notes: Mapping[int, str],
+    columns: Mapping[str, str],
+) -> Table:
     rows = []
     for trial in trials:
         style = _STYLES.get(trial.state)
         state = f"[{style}]{trial.state}[/]" if style else trial.state
-        scores = (score(trial.metrics, metric) for metric in SCORES)
+        scores = (score(trial.metrics, metric) for metric in columns)
         note = notes.get(trial.number, "")
         rows.append([str(trial.number), note, state, str(trial.epoch), *scores])
-    return make_table(title, ("trial", "", "state", "epoch", *SCORES.values()), rows)
+    return make_table(title, ("trial", "", "state", "epoch", *columns.values()), rows)
 
 
 def _show_intervals(

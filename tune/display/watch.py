@@ -11,7 +11,17 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from tune.display.console import ID, OOD, make_table, say, say_caveats, score, states
+from tune.display.console import (
+    ID,
+    OOD,
+    amount,
+    make_table,
+    metric_name,
+    say,
+    say_caveats,
+    score,
+    states,
+)
 from tune.display.status import Running, SearchStatus, search_status
 from tune.study.snapshot import StudyReader
 
@@ -75,6 +85,7 @@ def draw(status: SearchStatus) -> Group:
     total = max(status.wanted, status.ended)
     bar.add_task(states(status.states), total=total, completed=status.ended)
     best = _best_words(status)
+    scored = {name: metric_name(name) for name in (ID, OOD, *status.summary.objectives)}
     front = f"front of {status.front}, hypervolume {status.hypervolume:,.1f}"
     lines: list[RenderableType] = [
         Text(f"study {status.study}: {PHASES[status.phase]}", style="bold"),
@@ -84,19 +95,19 @@ def draw(status: SearchStatus) -> Group:
         Text(f"best: {best}; {front}" if best else "best: none complete yet"),
     ]
     if status.running:
-        running = ("running", "epoch", "ID mIoU", "OOD mIoU", "loss", "last epoch")
+        running = ("running", "epoch", *scored.values(), "loss", "last epoch")
         table = make_table("", running, box=None)
         for trial in status.running:
             style = "yellow" if trial.silent and trial.silent > _SILENT else ""
-            scores = (score(trial.metrics, name) for name in (ID, OOD, "train/loss"))
+            scores = (score(trial.metrics, name) for name in (*scored, "train/loss"))
             epoch = f"{trial.epoch}/{status.epochs}"
             table.add_row(str(trial.number), epoch, *scores, _since(trial), style=style)
         lines.append(table)
     if status.latest:
-        latest = ("ended", "state", "epoch", "ID mIoU", "OOD mIoU")
+        latest = ("ended", "state", "epoch", *scored.values())
         table = make_table("", latest, box=None)
         for ended in map(status.summary.trial, status.latest):
-            scores = (score(ended.metrics, name) for name in (ID, OOD))
+            scores = (score(ended.metrics, name) for name in scored)
             table.add_row(str(ended.number), ended.state, str(ended.epoch), *scores, style="dim")
         lines.append(table)
     lines += [Text(f"! {finding}", style="bold yellow") for finding in status.health]
@@ -104,7 +115,8 @@ def draw(status: SearchStatus) -> Group:
 
 
 def _best_words(status: SearchStatus) -> str:
-    return ", ".join(f"{k} {b.value:.2f} (trial {b.trial})" for k, b in status.best.items())
+    found = status.best.items()
+    return ", ".join(f"{k} {amount(k, b.value)} (trial {b.trial})" for k, b in found)
 
 
 def _since(trial: Running) -> str:

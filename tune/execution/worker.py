@@ -45,7 +45,7 @@ from tune.study.folders import seed_folder
 FAILED, FAULT, FINAL = "failed", "fault:", "final:"
 TRACEBACK = "traceback.txt"
 """File of the last error in a job's folder that is neither the machine's nor said by refkd."""
-METRICS = ("train/", "val_id/", "val_ood/", "val/", "sd/", "cost/")
+METRICS = ("train/", "val_id/", "val_ood/", "val/", "sd/", "model/", "cost/")
 """How the names of metrics begin; Ray adds fields of its own to a report."""
 
 

@@ -12,7 +12,8 @@ from refkd.errors import RefKDError
 from refkd.files import scratch
 from refkd.retriever import RECORD
 from refkd.training.export import FrozenStudent, open_student
-from tune.results.champions import ALIASES, BALANCED, best_seed, keep_retriever
+from tune.config.metrics import BALANCED
+from tune.results.champions import ALIASES, best_seed, keep_retriever
 from tune.results.comparison import compare, open_students, system_name
 from tune.results.kept import file_hashes
 from tune.study.events import AliasMoved

@@ -1,4 +1,4 @@
-"""Every trial between ID and OOD, with the front, both teachers and the bias floors."""
+"""Every trial between two objectives, with the front, both teachers and the bias floors."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune.display.comparison import best_floor
-from tune.display.console import ID, OOD, aliases_of, plural, score
+from tune.display.console import (
+    ID,
+    OOD,
+    aliases_of,
+    axes_of,
+    axis_words,
+    metric_name,
+    plural,
+    score,
+)
 from tune.execution.progress import scores_text
 from tune.report import draw
 from tune.report.figure import Panel, Section, Table, short_name, shown
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import FOREIGN, TrialView
 
+Axes = tuple[str, str]
+"""The metrics of the horizontal and of the vertical axis."""
 _STYLES = {
     "PRUNED": ("triangle-down", 0.6, "pruned, at its last epoch"),
     "RUNNING": ("square", 0.8, "running, at its last epoch"),
@@ -21,22 +32,24 @@ _STYLES = {
 
 
 def front(study: StudySnapshot) -> Section:
-    """Return the scatter of validation mIoU with all trials in its table."""
+    """Return the scatter of both objectives, else of both mIoUs, with all trials in its table."""
     key, title = "front", "What was tried"
-    heads = ["trial", "", "state", "epoch", "ID mIoU", "OOD mIoU"]
+    heads = ["trial", "", "state", "epoch", *map(metric_name, _scored(study))]
     heads += map(short_name, study.file.space)
+    axes = axes_of(study.objectives)
     table = Table(heads=heads, rows=[_row(study, trial) for trial in study.trials])
-    if not any(_point(trial.kept) for trial in study.trials):
+    if not any(_point(trial.kept, axes) for trial in study.trials):
         text = "No trial has an epoch yet, so there is nothing to draw."
         return Section(key=key, title=title, text=text, tables=[table] if table.rows else [])
     text = _text(study)
-    whole = _plot(study, tuple(_STYLES))
-    _add_floors(whole, study)
+    whole = _plot(study, tuple(_STYLES), axes)
+    _add_floors(whole, study, axes)
     _leave_room(whole)
-    label = f"Scatter of ID against OOD mIoU. {text}"
+    x, y = map(metric_name, axes)
+    label = f"Scatter of {x} against {y}. {text}"
     panels = [Panel(name="front", label=label, plot=whole)]
     if study.count("COMPLETE") > 1 and len(study.trials) > study.count("COMPLETE"):
-        close = _plot(study, ("COMPLETE",))
+        close = _plot(study, ("COMPLETE",), axes)
         _leave_room(close)
         label = "The same, the complete trials and the teachers alone."
         panels.append(Panel(name="front-close", label=label, plot=close))
@@ -44,13 +57,19 @@ def front(study: StudySnapshot) -> Section:
     return Section(key=key, title=title, text=text, panels=panels, tables=[table])
 
 
-def _point(metrics: Mapping[str, float]) -> tuple[float, float] | None:
-    return (metrics[ID], metrics[OOD]) if ID in metrics and OOD in metrics else None
+def _scored(study: StudySnapshot) -> list[str]:
+    """Return the metrics that the table shows."""
+    return list(dict.fromkeys((ID, OOD, *study.objectives)))
 
 
-def _plot(study: StudySnapshot, states: Sequence[str]) -> Any:
+def _point(metrics: Mapping[str, float], axes: Axes) -> tuple[float, float] | None:
+    x, y = axes
+    return (metrics[x], metrics[y]) if x in metrics and y in metrics else None
+
+
+def _plot(study: StudySnapshot, states: Sequence[str], axes: Axes) -> Any:
     traces = []
-    points = [(v, p) for v in study.trials if (p := _point(v.kept))]
+    points = [(v, p) for v in study.trials if (p := _point(v.kept, axes))]
     for state in states:
         symbol, opacity, name = _STYLES[state]
         held = [(*p, draw.hover(v, scores_text(v.kept))) for v, p in points if v.state == state]
@@ -59,7 +78,8 @@ def _plot(study: StudySnapshot, states: Sequence[str]) -> Any:
     by_number = {v.number: p for v, p in points}
     line = sorted(by_number[number] for number in study.summary.front if number in by_number)
     if len(line) > 1:
-        style = {"shape": "vh", "color": draw.COLORS["COMPLETE"], "dash": "dot"}
+        shape = "hv" if axes[0] in study.summary.minimize else "vh"
+        style = {"shape": shape, "color": draw.COLORS["COMPLETE"], "dash": "dot"}
         traces.append(draw.scatter(line, "front", mode="lines", line=style, hoverinfo="skip"))
     names = aliases_of(study.champions)
     # Of finalists too: where the search had them.
@@ -68,12 +88,13 @@ def _plot(study: StudySnapshot, states: Sequence[str]) -> Any:
     rings = {"mode": "markers", "marker": marker | {"line": {"width": 3}}, "hoverinfo": "skip"}
     traces.append(draw.scatter(champions.values(), "champion", **rings))
     for role, metrics in study.summary.teachers.items():
-        if p := _point(metrics):
+        if p := _point(metrics, axes):
             name = f"{role.upper()} teacher"
             marker = {"symbol": "star", "size": 15, "color": draw.COLORS.get(role)}
             star = (*p, f"{name}<br>{scores_text(metrics)}")
             traces.append(draw.scatter([star], name, mode="markers", marker=marker))
-    plot = draw.chart(traces, height=440, x="ID validation mIoU (%)", y="OOD validation mIoU (%)")
+    x, y = map(axis_words, axes)
+    plot = draw.chart(traces, height=440, x=x, y=y)
     for place, (number, p) in enumerate(champions.items()):
         # Above the cloud, and the one that is best in distribution alone below.
         below = names[number] == "best-id"
@@ -100,8 +121,10 @@ def _floors(study: StudySnapshot) -> dict[str, tuple[str, float]]:
     return {role: floor for role, floor in found.items() if floor}
 
 
-def _add_floors(plot: Any, study: StudySnapshot) -> None:
+def _add_floors(plot: Any, study: StudySnapshot, axes: Axes) -> None:
     line = {"color": draw.COLORS["floor"], "dash": "dash", "width": 1.5}
+    if axes != (ID, OOD):
+        return
     floors = _floors(study)
     if "val_id" in floors:
         note = {"text": "ID floor", "yanchor": "top", "xanchor": "left"}
@@ -136,7 +159,7 @@ def _text(study: StudySnapshot) -> str:
         f"{role.removeprefix('val_').upper()} {value:.2f} ({name})"
         for role, (name, value) in _floors(study).items()
     ]
-    if floors:
+    if floors and axes_of(study.objectives) == (ID, OOD):
         sentence += f" Dashed: the best predictor that looks at no video, {', '.join(floors)}."
     return sentence
 
@@ -146,5 +169,5 @@ def _row(study: StudySnapshot, trial: TrialView) -> list[str]:
     note = aliases_of(study.champions).get(trial.number, on_front)
     state = trial.state if trial.reason is None else f"{trial.state}: {trial.reason}"
     values = [shown(trial.values.get(name, "")) for name in study.file.space]
-    scores = [score(trial.kept, metric) for metric in (ID, OOD)]
+    scores = [score(trial.kept, metric) for metric in _scored(study)]
     return [str(trial.number), note, state, str(trial.epoch), *scores, *values]

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from optuna.visualization import plot_slice
 
 from tune.config.space import Values
-from tune.display.console import metric_name, plural
+from tune.display.console import amount, metric_name, plural
 from tune.report import draw
 from tune.report.figure import Panel, Section, Table, short_name, shown, too_few
 from tune.study.effects import FEW, PARTS, Share, share
@@ -124,7 +124,7 @@ def slices(study: StudySnapshot) -> Section:
     rows = []
     for trial in complete:
         values = [shown(trial.values.get(name, "")) for name in names]
-        scores = [f"{value:.2f}" for value in trial.objectives or []]
+        scores = list(map(amount, study.objectives, trial.objectives or []))
         rows.append([str(trial.number), *values, *scores])
     heads = ["trial", *map(short_name, names), *map(metric_name, study.objectives)]
     table = Table(heads=heads, rows=rows)

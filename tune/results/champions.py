@@ -13,6 +13,7 @@ from refkd.files import write_json
 from refkd.retriever import RECORD, export
 from refkd.training.export import FrozenStudent
 from refkd.training.validation import VALIDATION_ROLES
+from tune.config.metrics import BALANCED
 from tune.config.study_file import StudyFile
 from tune.ending.exits import NoneCompleteError
 from tune.execution.progress import Reporter
@@ -32,8 +33,6 @@ from tune.tracking.operations import finalist_key, trial_key
 
 REGISTERED = "registered"
 """The study's attribute with the champions of the search that the registry has had."""
-BALANCED = "val/harmonic_miou"
-"""Harmonic mean of `val_id/miou` and `val_ood/miou`."""
 ALIASES = {**CHAMPIONS, "best-balanced": BALANCED}
 """Metric that a champion among the finalists is the best in, by alias."""
 

@@ -14,6 +14,7 @@ from typing import Any
 from refkd.errors import RefKDError
 from refkd.seeds import derive_seed
 from refkd.training.export import open_student, record_hash
+from tune.config.metrics import BALANCED
 from tune.config.search_spec import signs_of
 from tune.config.study_file import StudyFile, load_study_file
 from tune.ending.exits import UnfinishedError
@@ -31,7 +32,7 @@ from tune.execution.jobs import (
 )
 from tune.execution.progress import Reporter, scores_text
 from tune.execution.study_jobs import OpenSearch, open_ended_search
-from tune.results.champions import BALANCED, place_by, select_finalist_champions
+from tune.results.champions import place_by, select_finalist_champions
 from tune.study.environment import environment
 from tune.study.event_base import study_events
 from tune.study.finalist_events import (

@@ -68,6 +68,8 @@ class Summary(Config):
 
     study: str
     objectives: list[str]
+    minimize: list[str] = Field(default_factory=list)
+    """The objectives of which less is better."""
     wanted: int
     """Trials of the budget, those that continue or retry others, points that were not tried; those
     that there are where another limit has ended the search."""
@@ -133,6 +135,7 @@ def summarise(
     return Summary(
         study=name,
         objectives=objectives,
+        minimize=list(attributes.get("minimize", [])),
         wanted=ended if stopped else budget + sum(v.again or v.refused for v in views),
         stopped=stopped,
         trials=[
@@ -141,7 +144,11 @@ def summarise(
                 state=v.state,
                 epoch=v.epoch,
                 values=v.values,
-                metrics={k: score for k, score in v.kept.items() if k.startswith("val")},
+                metrics={
+                    k: score
+                    for k, score in v.kept.items()
+                    if k.startswith("val") or k in objectives
+                },
                 reason=v.reason,
                 retries=v.retries,
                 retried_as=retried.get(v.number),

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from refkd.evaluation.metrics import (
     THRESHOLDS,
     harmonic_mean,
+    ranking,
     recall_at,
     score,
     score_spans,
@@ -103,6 +104,35 @@ def test_dr_discounts_by_the_first_hit_in_rank(pairs_of) -> None:
     assert recall.r[0.5] == recall.r[0.9] == 100.0
     assert recall.dr[0.5] == pytest.approx(80.0)
     assert recall.dr[0.9] == pytest.approx(100.0)
+
+
+def test_a_list_is_worth_the_rank_of_its_first_hit(pairs_of) -> None:
+    """Of three pairs the first hits at once, the second at rank 4 and 6, the third never."""
+    far, near, exact = [8.0, 9.0], [0.0, 3.0], [0.0, 4.0]
+    lists = [
+        [exact, far, far, far, far, exact],
+        [far, far, far, near, far, exact],
+        [far, far, far, far, far, far],
+    ]
+    found = ranking(np.array(lists), pairs_of([[0, 4]] * 3, 10.0))
+    assert found.r5[0.5] == found.r5[0.7] == pytest.approx(200 / 3)
+    assert found.r5[0.9] == pytest.approx(100 / 3)
+    assert found.precision[0.75] == pytest.approx(100 * (1 + 1 / 4) / 3), "near has a tIoU of .75"
+    assert found.precision[0.8] == pytest.approx(100 * (1 + 1 / 6) / 3)
+    average = 100 * (6 * (1 + 1 / 4) + 4 * (1 + 1 / 6)) / 30
+    assert found.named("val_ood") == {
+        "val_ood/r5_iou0.3": found.r5[0.3],
+        "val_ood/r5_iou0.5": found.r5[0.5],
+        "val_ood/r5_iou0.7": found.r5[0.7],
+        "val_ood/map_0.5": found.precision[0.5],
+        "val_ood/map_0.75": found.precision[0.75],
+        "val_ood/map_avg": pytest.approx(average),
+    }
+
+
+def test_a_list_behind_the_tenth_span_counts_for_nothing(pairs_of) -> None:
+    spans = np.array([[[8.0, 9.0]] * 10 + [[0.0, 4.0]]])
+    assert ranking(spans, pairs_of([[0, 4]], 10.0)).precision[0.5] == 0.0
 
 
 def test_predictions_that_are_not_finite_give_no_finite_score(pairs_of) -> None:
