@@ -179,7 +179,10 @@ def test_the_first_of_several_signals_gives_the_code(tmp_path: Path) -> None:
     assert run(tmp_path, body)[0] == ExitCode.HANGUP
 
 
-def test_programs_that_are_started_meet_sigterm_as_usual(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_programs_that_are_started_meet_signals_as_usual(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     sleeper = "subprocess.Popen(['sleep', '600']{})"
     body = f"""
     with at_work():
@@ -187,10 +190,10 @@ def test_programs_that_are_started_meet_sigterm_as_usual(tmp_path: Path) -> None
             first = {sleeper.format("")}
         second = {sleeper.format(", preexec_fn=lambda: None")}
         for child in (first, second):
-            child.terminate()
+            child.send_signal({int(number)})
             print(child.wait())
     """
-    assert run(tmp_path, body) == (0, "-15\n-15\n", "")
+    assert run(tmp_path, body) == (0, f"-{int(number)}\n" * 2, "")
 
 
 @pytest.mark.parametrize("heard", [True, False])
@@ -227,6 +230,29 @@ def test_work_that_a_signal_met_as_well_ends_with_its_code(tmp_path: Path) -> No
     """
     ended = run(tmp_path, body, signal.SIGTERM)
     assert ended == (ExitCode.TERMINATED, "", f"refkd: {STOPPED}\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_heard_before_the_loss_that_it_causes(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """A group's signal ends Ray as well, while the main thread is in C and runs no handler."""
+    body = """
+    import hashlib, threading
+
+    def lose():
+        time.sleep(0.2)
+        come()
+        time.sleep(0.2)
+        give_up(UnfinishedError("Ray died"), seconds=60.0)
+
+    with at_work(), stopped_calmly(lambda: True):
+        threading.Thread(target=lose).start()
+        while True:
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 30_000_000)
+    """
+    ended = run(tmp_path, body, number)
+    assert ended == (ExitCode(128 + number), "", f"refkd: {STOPPED}\n")
 
 
 def test_a_second_signal_ends_work_that_does_not_unwind(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """What hears Ctrl-C, SIGTERM and SIGHUP for `tune.ending.stopping`.
 
-SIGTERM is blocked in all threads and taken by one that waits for it: Ray puts a handler of its own
-in C++ there, which prints a stack, and the system's default later, and neither may be called.
+SIGTERM and SIGHUP are blocked in all threads and taken by one that waits for them. Ray puts a
+handler of its own in C++ at SIGTERM, which prints a stack, and the system's default later, and
+neither may be called. And where all processes of a group are hung up, Ray's own among them, the
+signal is to be heard before their death is, even while the main thread waits in Ray.
 """
 
 from __future__ import annotations
@@ -67,12 +69,17 @@ class Listener:
         self._deadline: float | None = None
         self._ended = False
         self._thread = threading.Thread(target=self._listen, name="refkd-signals", daemon=True)
+        self.taken: set[signal.Signals] = set()
+        """The signals that the thread waits for."""
         self._before: dict[signal.Signals, Any] = {}
         self._hook = sys.unraisablehook
 
     def begin(self) -> None:
         """Install the handlers, but none for what is ignored, as `nohup` and `&` have it."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        self.taken = {signal.SIGTERM}
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            self.taken.add(signal.SIGHUP)
+        signal.pthread_sigmask(signal.SIG_BLOCK, self.taken)
         for number in (*_CODES, _NUDGE):
             if number == _NUDGE or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._heard)
@@ -87,7 +94,7 @@ class Listener:
         sys.unraisablehook = self._hook
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self.taken)
 
     def is_stopping(self) -> bool:
         """Return whether a signal has come, or the work was given up."""
@@ -154,14 +161,14 @@ class Listener:
         raise Interrupt(self)
 
     def _listen(self) -> None:
-        """Take SIGTERM, raise again what was not heard, and keep the deadline."""
+        """Take signals, raise again what was not heard, and keep the deadline."""
         main = threading.main_thread().ident or 0
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, _NUDGE})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {*self.taken, _NUDGE})
         while not self._ended:
             seconds = _PAUSE if self._again or self._deadline is not None else 3600.0
-            taken = signal.sigtimedwait({signal.SIGTERM, _NUDGE}, seconds)
-            if taken is not None and taken.si_signo == signal.SIGTERM:
-                self._note(signal.SIGTERM)
+            taken = signal.sigtimedwait({*self.taken, _NUDGE}, seconds)
+            if taken is not None and taken.si_signo in self.taken:
+                self._note(signal.Signals(taken.si_signo))
                 if not self.working:
                     self._leave()
                 signal.pthread_kill(main, _NUDGE)

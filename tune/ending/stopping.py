@@ -125,8 +125,9 @@ def end_is_wanted() -> None:
 
 @contextmanager
 def signals_for_children() -> Iterator[None]:
-    """Let the programs that the body starts have SIGTERM as usual."""
-    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    """Let the programs that the body starts have all signals as usual."""
+    taken = set() if _listener is None else _listener.taken
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, taken)
     try:
         yield
     finally:
@@ -154,8 +155,8 @@ def _in_child() -> None:
     """Let what is forked have its signals for itself."""
     global _listener
     if _listener is not None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _listener.taken)
         _listener = None
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 os.register_at_fork(after_in_child=_in_child)
