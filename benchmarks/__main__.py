@@ -27,6 +27,7 @@ NAMES = (
     "simulator",
     "scale",
     "front",
+    "noise",
     "evaluate",
     "prepare",
     "memory",

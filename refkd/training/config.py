@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from refkd.config import Settings
+from refkd.config import Config, Settings
 
 Selection = Literal["last", "best"]
 SelectionMetric = Literal["val_id/miou", "val_ood/miou", "harmonic"]
@@ -34,7 +34,21 @@ class TrainingConfig(Settings):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the forward pass; bfloat16 is autocast, weights stay float32. Slower than
     float32 on processors without instructions for it, which a warning says."""
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of an exponential average of the weights over the steps: it is what is validated and
+    kept; 0 for the weights themselves. Its memory is about 1 / (1 - ema) steps."""
     select: Selection = "last"
     """Which epoch's weights are kept: the last one, or the best by `select_by`."""
     select_by: SelectionMetric = "harmonic"
     """What `best` means; harmonic is the harmonic mean of the ID and OOD validation mIoU."""
+
+
+def recorded(config: Config) -> dict[str, Any]:
+    """Return the configuration of a student or a teacher as JSON, as earlier versions had it.
+
+    A setting that they had not is left out while it is off: equal trainings keep their address.
+    """
+    content = config.model_dump(mode="json")
+    if content["training"]["ema"] == 0:
+        del content["training"]["ema"]
+    return content

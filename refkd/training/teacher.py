@@ -29,7 +29,7 @@ from refkd.recipes.losses import clip_features
 from refkd.recipes.network import build_network, check_fits, kept_part
 from refkd.seeds import derive_seed
 from refkd.training.checkpoint import load_tensors, save_tensors
-from refkd.training.config import TrainingConfig
+from refkd.training.config import TrainingConfig, recorded
 from refkd.training.trainer import Trainer
 
 WEIGHTS = "weights.safetensors"
@@ -67,7 +67,7 @@ class TeacherConfig(Settings):
 
     def address(self, dataset: Dataset) -> str:
         """Return the folder name under which equal teachers are shared."""
-        parts = {"dataset": dataset.fingerprint, "teacher": self.model_dump(mode="json")}
+        parts = {"dataset": dataset.fingerprint, "teacher": recorded(self)}
         return hashlib.sha256(canonical_json(parts)).hexdigest()[:24]
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from refkd.distill.loss_terms import LossTerms
 from refkd.errors import CheckpointError, TrainingError
 from refkd.models.backbone import Backbone
 from refkd.seeds import derive_seed
+from refkd.training.average import Average
 from refkd.training.checkpoint import Checkpoint
 from refkd.training.config import TrainingConfig
 from refkd.training.optimizer import load_optimizer, make_optimizer, optimizer_tensors
@@ -109,6 +111,7 @@ class Trainer:
         if compiled:
             task.called.compile(dynamic=True)
         self._optimizer = make_optimizer(task.module, config)
+        self._average = Average(task.backbone, config.ema) if config.ema else None
         self._best: dict[str, Tensor] | None = None
 
     @property
@@ -125,7 +128,15 @@ class Trainer:
         """Return the backbone's weights of the epoch that `config.select` chose."""
         if self.config.select == "best" and self._best is not None:
             return self._best
-        return _copy(self.task.backbone)
+        return self._weights_now()
+
+    def _weights_now(self) -> dict[str, Tensor]:
+        """Return a copy of the weights that are validated and may be kept."""
+        if self._average is None:
+            weights = self.task.backbone.state_dict()
+        else:
+            weights = self._average.weights()
+        return {name: tensor.detach().clone() for name, tensor in weights.items()}
 
     def kept_result(self) -> EpochResult:
         """Return the epoch that `kept_weights` belongs to."""
@@ -141,12 +152,15 @@ class Trainer:
         """Return the whole state; `restore` continues from it bit for bit."""
         tensors = {f"module/{k}": v for k, v in self.task.module.state_dict().items()}
         tensors |= optimizer_tensors(self._optimizer, self.task.module)
+        if self._average is not None:
+            tensors |= {f"average/{k}": v for k, v in self._average.weights().items()}
         tensors |= {f"best/{k}": v for k, v in (self._best or {}).items()}
         tensors |= {f"tiou/{k}": torch.from_numpy(v) for k, v in self.tiou().items()}
         facts: dict[str, Any] = {
             "seed": self._seed,
             "config": self.config.model_dump(mode="json"),
             "task": self.task.settings,
+            "averaged": 0 if self._average is None else self._average.steps,
             "history": [{"epoch": r.epoch, "metrics": r.metrics} for r in self.history],
         }
         return Checkpoint(epoch=self.epoch, tensors=tensors, facts=facts)
@@ -166,6 +180,8 @@ class Trainer:
                 "use another folder"
             ) from error
         load_optimizer(self._optimizer, self.task.module, parts["optimizer"])
+        if self._average is not None:
+            self._average.load(parts["average"], checkpoint.facts["averaged"])
         self._best = parts["best"] or None
         tiou = {role: tensor.cpu().numpy() for role, tensor in parts["tiou"].items()}
         self.history = [
@@ -179,7 +195,8 @@ class Trainer:
         config = self.config.model_dump(mode="json")
         mine = {"seed": self._seed, **config, **self.task.settings}
         facts = checkpoint.facts
-        theirs = {"seed": facts["seed"], **facts["config"], **facts.get("task", {})}
+        older = {"ema": 0.0}  # what earlier versions did where they had no such setting
+        theirs = {"seed": facts["seed"], **older, **facts["config"], **facts.get("task", {})}
         for key in sorted(mine):
             # More epochs than before is how a finished run grows.
             if key != "epochs" and mine[key] != theirs.get(key):
@@ -191,7 +208,8 @@ class Trainer:
     def _one_epoch(self, epoch: int) -> EpochResult:
         cpu, wall = time.process_time(), time.perf_counter()
         metrics = self._train(epoch)
-        found = self._validation(self.task.backbone)
+        with nullcontext() if self._average is None else self._average.applied():
+            found = self._validation(self.task.backbone)
         metrics |= found.metrics
         last = self.history[-1].metrics if self.history else {}
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
@@ -199,7 +217,7 @@ class Trainer:
         metrics["cost/wall_seconds"] = last.get("cost/wall_seconds", 0.0) + wall
         result = EpochResult(epoch=epoch + 1, metrics=metrics, tiou=found.tiou)
         if self.config.select == "best" and self._improves(result):
-            self._best = _copy(self.task.backbone)
+            self._best = self._weights_now()
         self.history.append(result)
         return result
 
@@ -246,6 +264,8 @@ class Trainer:
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.task.module.parameters(), self.config.clip_norm)
         self._optimizer.step()
+        if self._average is not None:
+            self._average.update()
         return terms
 
     def _set_rate(self, progress: float) -> None:
@@ -258,7 +278,3 @@ class Trainer:
     def _improves(self, result: EpochResult) -> bool:
         before = max((self._selection(r) for r in self.history), default=-math.inf)
         return self._selection(result) > before
-
-
-def _copy(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}

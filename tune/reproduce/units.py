@@ -11,6 +11,7 @@ from refkd.errors import CheckpointError
 from refkd.files import canonical_json
 from refkd.recipes import RecipeConfig
 from refkd.seeds import derive_seed
+from refkd.training.config import recorded
 from refkd.training.export import FrozenStudent
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import Teacher, TeacherConfig
@@ -116,7 +117,7 @@ def units_of(experiment: Experiment, scale: Scale, dataset: Dataset, workspace: 
             }
         )
         names = {role: teacher.folder.name for role, teacher in teachers.items()}
-        parts = [dataset.fingerprint, student.model_dump(mode="json"), names]
+        parts = [dataset.fingerprint, recorded(student), names]
         address = hashlib.sha256(canonical_json(parts)).hexdigest()[:24]
         home = workspace.absolute() / "students" / address
         return Unit(row=system.label, replicate=k, config=student, folder=home, teachers=teachers)

@@ -13,6 +13,7 @@ from typing import Any
 from refkd.data.dataset import Dataset
 from refkd.data.local_copy import kept_copy
 from refkd.errors import RefKDError
+from refkd.training.config import recorded
 from refkd.training.export import RECORD, WEIGHTS, open_student, student_is_frozen
 from refkd.training.knowledge import knowledge_address
 from refkd.training.teacher import RECORD as TEACHER_RECORD
@@ -114,7 +115,7 @@ class Lineage:
             epoch=found.epoch,
             metrics=op.validation(found.metrics),
             dataset=self.data,
-            params=op.as_text(flat(found.config.model_dump(mode="json"))),
+            params=op.as_text(flat(recorded(found.config))),
             tags={**tags, "refkd.role": "student", HASH_TAG: found.sha256},
         )
 

@@ -98,16 +98,19 @@ def test_a_killed_teacher_goes_on_bit_for_bit(
     assert_same(straight, again)
 
 
-@pytest.mark.parametrize("select", ["last", "best"])
+@pytest.mark.parametrize(("select", "ema"), [("last", 0.0), ("best", 0.0), ("best", 0.9)])
 def test_a_student_goes_on_bit_for_bit_across_the_end_of_the_warm_up(
     tiny_dataset: Dataset,
     network: VSLNetConfig,
     teachers: dict[str, Teacher],
     tmp_path: Path,
     select: str,
+    ema: float,
 ) -> None:
     config = StudentConfig(
-        backbone=network, distill=DistillConfig(warmup_epochs=2), training=training(select=select)
+        backbone=network,
+        distill=DistillConfig(warmup_epochs=2),
+        training=training(select=select, ema=ema),
     )
 
     def fresh() -> Trainer:
