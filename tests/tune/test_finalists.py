@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from support.ended_study import EPOCHS, EndedStudy, FakeTrainer, end_study
 from typer.testing import CliRunner
 
@@ -23,10 +25,12 @@ from refkd.evaluation.comparison import (
 from refkd.retriever import Retriever
 from refkd.training.export import open_student
 from refkd.training.teacher import Teacher, find_teacher
+from refkd.training.validated import VALIDATED
 from refkd.training.validation import evaluate_role
 from tune import Finalists, finalists
 from tune.cli import app
 from tune.config.study_file import StudyFileError
+from tune.display.comparison import show_finalists
 from tune.execution.jobs import InterruptedSearchError
 from tune.results.bill import make_bill
 from tune.results.finalists import fresh_seeds, read_results
@@ -79,6 +83,27 @@ def test_champions_are_chosen_by_the_mean_over_fresh_seeds(
     assert row.metrics["val_ood/miou"] == 33.0
     assert row.metrics["sd/val_ood/miou"] == pytest.approx(np.std([35.0, 31.0], ddof=1))
     assert row.metrics["cost/cpu_seconds"] == 2.0
+
+
+def test_each_champion_says_how_sure_it_is(study: EndedStudy, fake: FakeTrainer) -> None:
+    found = run(study, fake)
+    assert {alias: one.best for alias, one in found.standings.items()} == found.champions
+    for one in found.standings.values():
+        assert one.probability.keys() == {row.trial for row in found.finalists}
+        assert one.seeds == len(found.seeds)
+        assert one.optimism > -0.5
+    assert found.standings["best-ood"].probability[2] > 0.5
+    out = StringIO()
+    show_finalists(Console(file=out, width=400), found, study.file.folder)
+    assert "best-ood: trial 2 is the best of 3 with probability" in out.getvalue()
+
+
+def test_where_a_student_kept_nothing_of_its_pairs_nothing_is_said(
+    study: EndedStudy, fake: FakeTrainer
+) -> None:
+    run(study, fake)
+    (finalist_folder(study.file.folder, 0, 0) / VALIDATED).unlink()
+    assert run(study, fake).standings == {}
 
 
 def test_what_they_came_to_is_in_the_study_and_on_disk(

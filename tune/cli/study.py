@@ -50,6 +50,7 @@ def best(
         "champions": summary.champions,
         "trials": [summary.trial(number) for number in numbers],
         "intervals": summary.intervals,
+        "standings": {alias: one.model_dump() for alias, one in summary.standings.items()},
     }
     return Output(chosen, lambda console, _: show_best(console, summary))
 

@@ -11,6 +11,7 @@ from refkd.evaluation.comparison import MEANING, PER_PAIR, Figure
 from tune.display.console import aliases_of, make_table, metric_name, say, say_caveats, states
 from tune.display.study import probe_table
 from tune.results.side_by_side import SideBySide, StudyRow
+from tune.results.standings import standing_words
 from tune.study.outcomes import Comparison, Finalist, Finalists, FinalReport, final_path
 
 METRICS = {metric: metric_name(metric) for metric in PER_PAIR}
@@ -78,6 +79,8 @@ def show_finalists(console: Console, found: Finalists, folder: Path) -> None:
         for run in (r for r in row.runs if r.failed is not None):
             say(console, f"trial {row.trial}, seed {run.seed}: failed: {run.failed}", "red")
     _show_comparison(console, found.comparison)
+    for alias, standing in found.standings.items():
+        say(console, standing_words(alias, standing))
     say_caveats(console, found.marks)
     say(console, f"champions: {folder / 'finalists' / 'champions'}")
 

@@ -15,6 +15,7 @@ from tune.config.keys import put
 from tune.display.console import SCORES, aliases_of, make_table, say, say_caveats, score, states
 from tune.results.probe_rows import MEANING as PROBES_MEANING
 from tune.results.probe_rows import PROBE_HEADS, probe_row
+from tune.results.standings import standing_words
 from tune.study.locate import locate
 from tune.study.summary import Summary, TrialSummary
 
@@ -60,6 +61,8 @@ def show_best(console: Console, summary: Summary) -> None:
     if summary.intervals:
         console.print()
         _show_intervals(console, summary.intervals, names)
+    for alias, standing in summary.standings.items():
+        say(console, standing_words(alias, standing))
     if summary.probes:
         console.print(probe_table({names.get(n, n): p for n, p in summary.probes.items()}))
     say_caveats(console, summary.marks)

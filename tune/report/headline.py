@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from refkd.evaluation.comparison import Figure
+from refkd.evaluation.standing import Standing
 from tune.display.comparison import best_floor, system_words
 from tune.display.console import aliases_of, plural
 from tune.report.figure import capitalised
 from tune.report.scores import search_comparison
 from tune.results.comparison import system_name
+from tune.results.standings import standing_words
 from tune.study.outcomes import Comparison
 from tune.study.snapshot import StudySnapshot
 
@@ -37,7 +39,8 @@ def headline(study: StudySnapshot) -> Headline:
         seeds = len(study.finalists.seeds)
         ground = f"On validation, the mean over {plural(seeds, 'fresh seed')}"
         roles = ("val_id", "val_ood")
-        return compared(study.champions, study.finalists.comparison, roles, ground)
+        found = compared(study.champions, study.finalists.comparison, roles, ground)
+        return replace(found, sentences=found.sentences + _sure(study.finalists.standings))
     return _search_only(study)
 
 
@@ -112,9 +115,14 @@ def _search_only(study: StudySnapshot) -> Headline:
             f"No difference to a teacher is claimed: this is the best of {tries} on the same "
             "seeds, so its score flatters it. `refkd finalists` trains the best trials again on "
             "fresh seeds.",
+            *_sure({a: one for a, one in study.summary.standings.items() if a == alias}),
             *_above_floor(alias, own, role, found),
         ],
     )
+
+
+def _sure(standings: Mapping[str, Standing]) -> list[str]:
+    return [capitalised(f"{standing_words(a, one)}.") for a, one in standings.items()]
 
 
 def _above_floor(name: str, own: Figure | None, role: str, comparison: Comparison) -> list[str]:

@@ -19,12 +19,14 @@ from tune.execution.progress import Reporter
 from tune.execution.study_jobs import OpenSearch
 from tune.results.comparison import compare, open_students, system_name
 from tune.results.kept import SCORES, file_hashes, note_hash, unlike
+from tune.results.standings import standings
 from tune.study.events import ChampionsChosen, Chooser, champions_of
 from tune.study.finalist_events import SeedResult, finalists_code
+from tune.study.folders import finalist_folders, student_folders
 from tune.study.launch import made_with
 from tune.study.outcomes import Comparison, Finalist, Finalists
-from tune.study.ranking import CHAMPIONS
-from tune.study.summary import FINALISTS
+from tune.study.ranking import CHAMPIONS, current
+from tune.study.summary import FINALISTS, STANDINGS
 from tune.tracking.card import Registration
 from tune.tracking.operations import finalist_key, trial_key
 
@@ -62,6 +64,7 @@ def select_search_champions(
         notes = {
             "intervals": interval_table(made),
             "probes": {name: found.model_dump() for name, found in made.probes.items()},
+            STANDINGS: _of_search(search, champions),
         }
         for name, note in notes.items():
             study.note(name, note)
@@ -69,6 +72,20 @@ def select_search_champions(
         study.append(_choice(search, "search", champions, summary.ended, home, folders, notes))
     if registers:
         _register_champions(search, champions, folders, made)
+
+
+def _of_search(search: OpenSearch, champions: Mapping[str, int]) -> dict[str, Any]:
+    """Return as JSON how each champion of a search stands among its complete trials."""
+    folder, seeds = search.file.folder, search.file.replicates.seeds
+    counting = [v for v in current(search.study.views()) if v.feasible]
+    found = standings(
+        search.dataset,
+        {v.number: student_folders(folder, v.number, seeds) for v in counting},
+        {alias: (CHAMPIONS[alias], number) for alias, number in champions.items()},
+        costs={v.number: v.kept.get("cost/cpu_seconds", 0.0) for v in counting},
+        seed=search.file.seed,
+    )
+    return {alias: one.model_dump(mode="json") for alias, one in found.items()}
 
 
 def _is_registered(search: OpenSearch, champions: Mapping[str, int]) -> bool:
@@ -173,6 +190,13 @@ def select_finalist_champions(
         kept={alias: best_seed(runs[n], ALIASES[alias]) for alias, n in champions.items()},
         comparison=compare_on_validation(
             search, {system_name(n): seeds for n, seeds in students.items()}
+        ),
+        standings=standings(
+            search.dataset,
+            {n: finalist_folders(search.file.folder, n, len(runs[n])) for n in means},
+            {alias: (ALIASES[alias], number) for alias, number in champions.items()},
+            costs={n: metrics["cost/cpu_seconds"] for n, metrics in means.items()},
+            seed=search.file.seed,
         ),
         marks=search.file.caveats(),
     )

@@ -12,7 +12,7 @@ from refkd.evaluation.floors import bias_floors
 from refkd.evaluation.predictions import Frozen, measure
 from refkd.evaluation.probes import probe
 from refkd.training.export import FrozenStudent, open_student
-from tune.study.folders import finalist_folder, student_folders
+from tune.study.folders import finalist_folders, student_folders
 from tune.study.outcomes import Comparison
 
 
@@ -25,10 +25,8 @@ def open_students(
     study_folder: Path, trial: int, seeds: int, *, finalist: bool
 ) -> list[FrozenStudent]:
     """Return a trial's students, one a seed: those of the search, or those on fresh seeds."""
-    folders = student_folders(study_folder, trial, seeds)
-    if finalist:
-        folders = [finalist_folder(study_folder, trial, replicate) for replicate in range(seeds)]
-    return [open_student(folder) for folder in folders]
+    folders = finalist_folders if finalist else student_folders
+    return [open_student(folder) for folder in folders(study_folder, trial, seeds)]
 
 
 def compare(

@@ -34,3 +34,8 @@ def student_folders(study_folder: Path, number: int, seeds: int) -> list[Path]:
     """Return the folders of a trial's students, one for each seed."""
     home = trial_folder(study_folder, number)
     return [seed_folder(home, replicate) for replicate in range(seeds)]
+
+
+def finalist_folders(study_folder: Path, number: int, seeds: int) -> list[Path]:
+    """Return the folders of a finalist's students, one for each fresh seed."""
+    return [finalist_folder(study_folder, number, replicate) for replicate in range(seeds)]

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from refkd.config import Config
 from refkd.evaluation.comparison import Figure, Row
 from refkd.evaluation.probes import Probes
+from refkd.evaluation.standing import Standing
 from tune.config.space import Values
 from tune.study.event_base import study_events
 from tune.study.events import LookDone
@@ -73,6 +74,9 @@ class Finalists(Config):
     """Index of the seed whose student is kept, by alias: the best on the alias's metric."""
     comparison: Comparison
     """Champions (`trial-NNNN`, all their seeds) and teachers on the validation roles."""
+    standings: dict[str, Standing] = Field(default_factory=dict)
+    """How sure it is that each champion is the best finalist, by alias; none where students of an
+    earlier refkd kept nothing of each pair."""
     marks: list[str] = Field(default_factory=list)
     """Caveats: leakage, reconstructed settings."""
 

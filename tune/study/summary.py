@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from refkd.config import Config
+from refkd.evaluation.standing import Standing
 from tune.config.space import Value
 from tune.study.events import teachers_of
 from tune.study.health import Finding
@@ -17,6 +18,8 @@ from tune.study.view import TrialView
 
 FINALISTS = "finalists"
 """The study's attribute that holds the results of its finalists."""
+STANDINGS = "standings"
+"""The study's attribute that says how sure each champion of the search is."""
 
 
 class Cost(Config):
@@ -86,6 +89,9 @@ class Summary(Config):
     probes: dict[str, Any] = Field(default_factory=dict)
     """What is left of these systems' scores without query, video or order of clips, and by place
     of the moment, as `refkd.evaluation.probes.Probes`."""
+    standings: dict[str, Standing] = Field(default_factory=dict)
+    """How sure it is that each champion is the best trial, by alias; none where trials of an
+    earlier refkd kept nothing of each pair."""
 
     def trial(self, number: int) -> TrialSummary:
         """Return a trial by its number."""
@@ -143,6 +149,7 @@ def summarise(
         health=list(health),
         intervals=attributes.get("intervals", {}),
         probes=attributes.get("probes", {}),
+        standings=attributes.get(STANDINGS, {}),
     )
 
 
