@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from benchmarks import winner
 from benchmarks.rows import Aim, Row, row
-from benchmarks.worlds import ROLES, Trained, make_world, train
+from benchmarks.worlds import ROLES, Bank, Trained, make_bank, make_world
 
 DECAYS = (0.0, 0.9, 0.97)
 """Without an average first; one of 0.9 remembers 10 steps, half an epoch here, 0.97 1.7 epochs."""
@@ -33,12 +34,13 @@ def run(smoke: bool) -> Iterator[Row]:
     torch.set_num_threads(1)
     worlds, students, epochs = (1, 3, 6) if smoke else (WORLDS, STUDENTS, EPOCHS)
     size = {"videos": 60, "pairs": 20} if smoke else {"videos": 2000, "pairs": 320}
-    found = []
+    found: list[Bank] = []
     for seed in range(worlds):
         with tempfile.TemporaryDirectory() as name:
             world = make_world(Path(name), **size, epochs=epochs, seed=seed)
-            found.append([train(world, DECAYS, epochs=epochs, seed=s) for s in range(students)])
-    yield from rows(found)
+            found.append(make_bank(world, DECAYS, students=students, epochs=epochs))
+    yield from rows([bank.students for bank in found])
+    yield from winner.rows(found, DECAYS, searches=3 if smoke else winner.SEARCHES)
 
 
 def rows(worlds: Sequence[Sequence[Trained]]) -> Iterator[Row]:

@@ -62,6 +62,24 @@ class Trained:
     """(A,) mIoU of the last epoch on the large test role, percent."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bank:
+    """The students of a world."""
+
+    videos: dict[str, NDArray[np.str_]]
+    """(N,) the video of each validation pair, by role."""
+    students: list[Trained]
+
+
+def make_bank(world: World, decays: Sequence[float], *, students: int, epochs: int) -> Bank:
+    """Train students at points that are the same in every world."""
+    videos = {role: np.asarray(world.validation[role].video_ids) for role in ROLES}
+    return Bank(
+        videos=videos,
+        students=[train(world, decays, epochs=epochs, seed=seed) for seed in range(students)],
+    )
+
+
 def make_world(folder: Path, *, videos: int, pairs: int, epochs: int, seed: int) -> World:
     """Simulate a world and train its teachers; of `fit` and validation `pairs` are used each."""
     config = SimulationConfig(videos=videos, min_clips=8, max_clips=32, seed=seed)
