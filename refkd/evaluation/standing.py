@@ -45,6 +45,22 @@ class Standing(Config):
     seeds: int
     """Seeds of each system that rest in it; of one only the pairs are resampled."""
 
+    def in_doubt(self, sure: float) -> list[int]:
+        """Return the fewest systems that hold the best with a probability; one where it is sure.
+
+        >>> known = {"best": 1, "one_error": 1, "optimism": 0.1, "seeds": 3}
+        >>> found = Standing(probability={1: 0.7, 4: 0.25, 2: 0.05}, **known)
+        >>> found.in_doubt(0.9), found.in_doubt(0.7)
+        ([1, 4], [1])
+        """
+        total, systems = 0.0, []
+        for number, share in self.probability.items():
+            systems.append(number)
+            total += share
+            if total >= sure:
+                break
+        return systems
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Means:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 FinalOption = Annotated[bool, Option("--final", help="Open the sealed test roles (recorded).")]
 AgainOption = Annotated[bool, Option("--again", help="Evaluate on the test roles again.")]
 ReasonOption = Annotated[str | None, Option(help="Why; every later result shows it.")]
+SureOption = Annotated[
+    float | None,
+    Option(help="Probability that ends it; else all seeds are trained.", min=0.5, max=0.999),
+]
 EpochsOption = Annotated[
     int | None,
     Option(help="Epochs per network; else the scale's. Warm-ups keep their share.", min=1),
@@ -45,6 +49,7 @@ def finalists(
     study: StudyArgument,
     top: Annotated[int, Option(help="Trials by each objective and harmonic mean.", min=1)] = 3,
     seeds: Annotated[int, Option(help="Fresh seeds of each trial.", min=1)] = 3,
+    sure: SureOption = None,
     address: AddressOption = None,
     no_verify: NoVerifyOption = False,
     as_json: JsonOption = False,
@@ -55,6 +60,9 @@ def finalists(
     `val_ood` are read. Exits with 3 where students are left; with 4 where every finalist failed;
     with 5 where the local cluster died: run it again.
 
+    With --sure, seeds beyond the third are trained only for trials that may still be a champion,
+    until each champion is the best with that probability, or --seeds are used.
+
     Example: `refkd finalists studies/quickstart.yaml --top 3 --seeds 5`
     """
     from tune.display.comparison import show_finalists
@@ -63,7 +71,15 @@ def finalists(
 
     reporter = progress(as_json)
     verify = not no_verify
-    found = run(study, top=top, seeds=seeds, address=address, reporter=reporter, verify=verify)
+    found = run(
+        study,
+        top=top,
+        seeds=seeds,
+        sure=sure,
+        address=address,
+        reporter=reporter,
+        verify=verify,
+    )
     return Output(found, partial(show_finalists, folder=locate(study).folder))
 
 

@@ -70,7 +70,7 @@ def best_floor(floors: Mapping[str, Mapping[str, float]] | None) -> tuple[str, f
 
 def show_finalists(console: Console, found: Finalists, folder: Path) -> None:
     """Print the finalists' means and spreads, then champions and teachers side by side."""
-    title = f"Finalists of {found.study}: mean over {len(found.seeds)} fresh seeds"
+    title = f"Finalists of {found.study}: mean over {found.seeds_text}"
     heads = ("trial", "", *_MEANS.values(), "CPU s")
     names = aliases_of(found.champions)
     rows = ([str(row.trial), names.get(row.trial, ""), *_means(row)] for row in found.finalists)

@@ -36,8 +36,7 @@ def headline(study: StudySnapshot) -> Headline:
         champions = study.final.look.trials
         return compared(champions, study.final.comparison, ("test_id", "test_ood"), ground)
     if study.finalists is not None:
-        seeds = len(study.finalists.seeds)
-        ground = f"On validation, the mean over {plural(seeds, 'fresh seed')}"
+        ground = f"On validation, the mean over {study.finalists.seeds_text}"
         roles = ("val_id", "val_ood")
         found = compared(study.champions, study.finalists.comparison, roles, ground)
         return replace(found, sentences=found.sentences + _sure(study.finalists.standings))

@@ -71,7 +71,7 @@ def finalist_scores(study: StudySnapshot) -> list[Section]:
     each = Table(heads=["trial", "", "seed", "ID mIoU", "OOD mIoU", "harmonic"], rows=rows)
     text = (
         f"{plural(len(found.finalists), 'trial')}, each trained from "
-        f"{plural(len(found.seeds), 'seed')} that the search never used; validation. "
+        f"{found.seeds_text}, which the search never used; validation. "
         f"{_champions(found.champions)}"
     )
     return _scores(key, title, text, found.comparison, more=[each])

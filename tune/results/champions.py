@@ -9,6 +9,7 @@ from typing import Any
 
 from refkd.data.dataset import Dataset
 from refkd.evaluation.predictions import Frozen
+from refkd.evaluation.standing import Standing
 from refkd.files import write_json
 from refkd.retriever import RECORD, export
 from refkd.training.export import FrozenStudent
@@ -183,7 +184,7 @@ def select_finalist_champions(
     }
     found = Finalists(
         study=search.file.name,
-        seeds=[run.seed for run in finalists[0].runs],
+        seeds=[run.seed for run in max((one.runs for one in finalists), key=len)],
         trials=search.summary().ended,
         finalists=list(finalists),
         champions=champions,
@@ -191,13 +192,7 @@ def select_finalist_champions(
         comparison=compare_on_validation(
             search, {system_name(n): seeds for n, seeds in students.items()}
         ),
-        standings=standings(
-            search.dataset,
-            {n: finalist_folders(search.file.folder, n, len(runs[n])) for n in means},
-            {alias: (ALIASES[alias], number) for alias, number in champions.items()},
-            costs={n: metrics["cost/cpu_seconds"] for n, metrics in means.items()},
-            seed=search.file.seed,
-        ),
+        standings=finalist_standings(search, finalists),
         marks=search.file.caveats(),
     )
     dumped = found.model_dump(mode="json")
@@ -213,6 +208,21 @@ def select_finalist_champions(
     if search.file.tracking.enabled:
         _register_finalists(search, found, folders)
     return found
+
+
+def finalist_standings(search: OpenSearch, finalists: Sequence[Finalist]) -> dict[str, Standing]:
+    """Return how the best of the finalists stand, by alias, from the students that each has."""
+    whole = {one.trial: one for one in finalists if not one.failures}
+    means = {number: one.metrics for number, one in whole.items()}
+    if not whole:
+        return {}
+    return standings(
+        search.dataset,
+        {n: finalist_folders(search.file.folder, n, len(one.runs)) for n, one in whole.items()},
+        {alias: (ALIASES[alias], number) for alias, number in winners(means).items()},
+        costs={number: metrics["cost/cpu_seconds"] for number, metrics in means.items()},
+        seed=search.file.seed,
+    )
 
 
 def best_seed(runs: Sequence[SeedResult], metric: str) -> int:
@@ -295,7 +305,7 @@ def _register_finalists(search: OpenSearch, found: Finalists, folders: Mapping[s
             folder=folders[alias],
             scores={role: systems[system_name(number)] for role, systems in scores.items()},
             reason=f"best mean {ALIASES[alias]} of {len(found.finalists)} finalists over "
-            f"{len(found.seeds)} fresh seeds (`refkd finalists`); the seed that is best is kept",
+            f"{found.seeds_text} (`refkd finalists`); the seed that is best is kept",
             code=finalists_code(study.optuna.user_attrs),
         )
         for alias, number in found.champions.items()

@@ -31,7 +31,13 @@ from tune.execution.jobs import (
 )
 from tune.execution.progress import Reporter, scores_text
 from tune.execution.study_jobs import OpenSearch, open_ended_search
-from tune.results.champions import BALANCED, place_by, select_finalist_champions
+from tune.results.champions import (
+    BALANCED,
+    finalist_standings,
+    place_by,
+    select_finalist_champions,
+)
+from tune.results.rounds import Place, next_round
 from tune.study.environment import environment
 from tune.study.event_base import study_events
 from tune.study.finalist_events import (
@@ -54,6 +60,7 @@ def finalists(
     *,
     top: int = 3,
     seeds: int = 3,
+    sure: float | None = None,
     address: str | None = None,
     reporter: Reporter | None = None,
     train: Callable[[Sequence[TrainingJob], Workplace, JobListener], None] | None = None,
@@ -62,13 +69,17 @@ def finalists(
     """Run the best trials of an ended search again on fresh seeds and choose the champions.
 
     The `top` trials by each objective and by the harmonic mean are trained from `seeds` seeds that
-    the search never used; champions are chosen by the means. Another call continues an earlier
-    one. `train` takes the place of Ray; `verify` is as for `open_ended_search`. Raises as that;
-    `UnfinishedError` where a worker died for good, `NoneCompleteError` where every finalist
-    failed, `InterruptedSearchError` after Ctrl-C. Source: evaluation protocol, "Finalists".
+    the search never used; champions are chosen by the means. With `sure`, a probability, seeds
+    beyond the third are trained only for trials that may still be champions, until each
+    champion is the best that surely. Another call continues an earlier one. `train` takes the
+    place of Ray; `verify` is as for `open_ended_search`. Raises as that; `UnfinishedError` where a
+    worker died for good, `NoneCompleteError` where every finalist failed,
+    `InterruptedSearchError` after Ctrl-C. Source: evaluation protocol, "Finalists".
     """
     if top < 1 or seeds < 1:
         raise RefKDError(f"top is {top} and seeds is {seeds}; both must be at least 1")
+    if sure is not None and not 0.5 <= sure < 1:
+        raise RefKDError(f"sure is {sure}; give a probability from 0.5 to below 1")
     file = study if isinstance(study, StudyFile) else load_study_file(study)
     away = check_record(file)
     with (
@@ -79,7 +90,7 @@ def finalists(
     ):
         if away is not None:
             shown.stage(away)
-        finals = _Finals(search, shown, top=top, seeds=seeds)
+        finals = _Finals(search, shown, top=top, seeds=seeds, sure=sure)
         finals.run(train or partial(_train_with_ray, address))
         return select_finalist_champions(search, finals.rows(), shown)
 
@@ -134,8 +145,16 @@ def _train_with_ray(
 class _Finals(JobListener):
     """One call, and the listener of its jobs."""
 
-    def __init__(self, search: OpenSearch, reporter: Reporter, *, top: int, seeds: int) -> None:
-        self._search, self._reporter = search, reporter
+    def __init__(
+        self,
+        search: OpenSearch,
+        reporter: Reporter,
+        *,
+        top: int,
+        seeds: int,
+        sure: float | None,
+    ) -> None:
+        self._search, self._reporter, self._sure = search, reporter, sure
         self._seeds = fresh_seeds(search.file, seeds)
         self._chosen = choose(
             search.study.views(),
@@ -155,42 +174,73 @@ class _Finals(JobListener):
         }
         """The job of every student, seed by seed, by trial and replicate."""
         self._students = {job.key: student for student, job in self._jobs.items()}
+        self._counts = dict.fromkeys((view.number for view in self._chosen), 0)
+        """Seeds that each finalist has had, in the rounds so far."""
         self._deaths: dict[str, str] = {}
         """Why workers died for good, by the key of their job."""
 
     def run(self, train: Callable[[Sequence[TrainingJob], Workplace, JobListener], None]) -> None:
+        left: list[TrainingJob] = []
         with Record(self._search.file) as self._record:
             self._record.study_started(self._search.study, self._search.dataset)
-            left = self._left()
-            self._reporter.stage(
-                f"{len(self._chosen)} finalists on {len(self._seeds)} fresh seeds: {len(left)} "
-                f"of {len(self._jobs)} students to train"
-            )
-            if left:
-                self._append(
-                    FinalistsBegun(
-                        begun=time.time(),
-                        trials=[view.number for view in self._chosen],
-                        seeds=self._seeds,
-                        environment=environment(),
-                    )
-                )
-                train(left, self._search.jobs.place, self)
-        left = self._left()
-        for job in self._jobs.values():
-            if job not in left and (job.folder / CHECKPOINTS).is_dir():
+            while not left and (places := self._next()):
+                left = self._train(places, train)
+        for student in read_results(self._search.study.optuna.user_attrs):
+            job = self._jobs.get(student)
+            if job is not None and (job.folder / CHECKPOINTS).is_dir():
                 shutil.rmtree(job.folder / CHECKPOINTS)
         if self._deaths:
             reasons = "; ".join(f"{key}: {why}" for key, why in self._deaths.items())
             raise UnfinishedError(f"{reasons}; run the same command again to continue")
         if left:
-            raise interrupted(len(left), len(self._jobs), "students of finalists")
+            raise interrupted(len(left), len(places), "students of finalists")
+
+    def _next(self) -> list[Place]:
+        """Return the students of the next round.
+
+        It follows from the results of earlier rounds alone, so another call does the same.
+        """
+        return next_round(
+            self._counts,
+            lambda: finalist_standings(self._search, self.rows()).values(),
+            most=len(self._seeds),
+            sure=self._sure,
+        )
+
+    def _train(
+        self,
+        places: Sequence[Place],
+        train: Callable[[Sequence[TrainingJob], Workplace, JobListener], None],
+    ) -> list[TrainingJob]:
+        """Train the students of a round; return those that are left."""
+        left = self._left(places)
+        of = len({number for number, _ in places})
+        self._reporter.stage(
+            f"{of} finalists on {1 + max(k for _, k in places)} fresh seeds: {len(left)} of "
+            f"{len(places)} students to train"
+        )
+        if left:
+            first = not any(self._counts.values())
+            for last in [max(k for _, k in places)] if first else sorted({k for _, k in places}):
+                self._append(
+                    FinalistsBegun(
+                        begun=time.time(),
+                        trials=sorted({n for n, k in places if first or k == last}),
+                        seeds=self._seeds[: last + 1],
+                        environment=environment(),
+                    )
+                )
+            train(left, self._search.jobs.place, self)
+        left = self._left(places)
+        for number, _ in () if left else places:
+            self._counts[number] += 1
+        return left
 
     def rows(self) -> list[Finalist]:
-        """Return each finalist with its results on all seeds."""
+        """Return each finalist with its results on the seeds that it has had."""
         results, found = read_results(self._search.study.optuna.user_attrs), []
         for view in self._chosen:
-            runs = [results[view.number, k] for k in range(len(self._seeds))]
+            runs = [results[view.number, k] for k in range(self._counts[view.number])]
             whole = all(run.failed is None for run in runs)
             metrics = mean([run.metrics for run in runs]) if whole else {}
             found.append(
@@ -240,6 +290,6 @@ class _Finals(JobListener):
         self._search.study.append(event)
         self._record.wake()
 
-    def _left(self) -> list[TrainingJob]:
+    def _left(self, places: Sequence[Place]) -> list[TrainingJob]:
         known = read_results(self._search.study.optuna.user_attrs)
-        return [job for student, job in self._jobs.items() if student not in known]
+        return [self._jobs[place] for place in places if place not in known]

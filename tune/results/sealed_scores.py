@@ -67,9 +67,13 @@ def evaluate_final(
         check_look(looks, study=file.name, again=again, reason=reason)
         found = _finalists(search)
         aliases = found.champions if found else search.summary().champions
-        seeds = len(found.seeds) if found else file.replicates.seeds
         champions = {
-            number: open_students(file.folder, number, seeds, finalist=found is not None)
+            number: open_students(
+                file.folder,
+                number,
+                found.students(number) if found else file.replicates.seeds,
+                finalist=found is not None,
+            )
             for number in sorted({*aliases.values()})
         }
         if found is not None:

@@ -106,8 +106,8 @@ def _label(study: StudySnapshot) -> str:
 def _students(study: StudySnapshot, alias: str) -> list[FrozenStudent]:
     """Return the students of a champion, whose mean is compared."""
     found = study.finalists
-    seeds = len(found.seeds) if found else study.file.replicates.seeds
     number = study.champions[alias]
+    seeds = found.students(number) if found else study.file.replicates.seeds
     return open_students(study.folder, number, seeds, finalist=found is not None)
 
 

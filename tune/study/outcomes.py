@@ -65,6 +65,7 @@ class Finalists(Config):
 
     study: str
     seeds: list[int]
+    """Fresh seeds, of which a finalist that was soon out of doubt has only the first."""
     trials: int
     """Trials that had ended when they were chosen."""
     finalists: list[Finalist]
@@ -79,6 +80,18 @@ class Finalists(Config):
     earlier refkd kept nothing of each pair."""
     marks: list[str] = Field(default_factory=list)
     """Caveats: leakage, reconstructed settings."""
+
+    def students(self, trial: int) -> int:
+        """Return how many students a finalist has, one a seed."""
+        return next(len(one.runs) for one in self.finalists if one.trial == trial)
+
+    @property
+    def seeds_text(self) -> str:
+        """How many fresh seeds the finalists have, in words."""
+        counts = {len(one.runs) for one in self.finalists}
+        low, high = min(counts), max(counts)
+        text = f"{high}" if low == high else f"{low} to {high}"
+        return f"{text} fresh seed" if high == 1 else f"{text} fresh seeds"
 
 
 class FinalReport(Config):
