@@ -12,7 +12,7 @@ from refkd.config import Settings
 from tune.config.keys import MisplacedError
 from tune.config.limits import Budget, Prices, Replicates, Resources
 from tune.config.settings import Constraint, Pruning, Sampler
-from tune.config.space import Dimension, Value, Values, every_point
+from tune.config.space import Dimension, Value, Values, every_point, misfit
 
 
 def signs_of(objectives: Sequence[str], minimize: Sequence[str]) -> list[float]:
@@ -67,6 +67,9 @@ class SearchSettings(Settings):
                     ("minimize", place),
                     f"minimize: {name} {why}; the objectives are {', '.join(self.objectives)}",
                 )
+        wrong = misfit(self.space, self.sampler.prior)
+        if wrong is not None:
+            raise MisplacedError(("sampler", "prior"), f"sampler.prior: {wrong}")
         if len(self.objectives) > 1 and self.pruning.name not in ("pareto_halving", "none"):
             raise MisplacedError(
                 ("pruning", "name"),

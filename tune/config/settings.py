@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 from refkd.config import Settings
 from refkd.urls import Url
 from tune.config.metrics import Metric
+from tune.config.space import Value
 
 
 class Sampler(Settings):
@@ -26,10 +27,19 @@ class Sampler(Settings):
     """TPE: treat running trials as bad ones, so that workers do not try the same point."""
     population: int = Field(default=12, ge=2)
     """NSGA: trials of a generation."""
+    prior: dict[str, Value] = Field(default_factory=dict)
+    """Values believed to be good, by key of the space: of curves and random, a share of the
+    proposals lies near them, half at first and ever less."""
     repeat: bool | Literal["further_seeds"] = False
     """Whether a point may be tried more than once; else another takes its place, and a space of a
     few points is searched no longer than there are any. With true its students have the same seeds
     and results again, with `further_seeds` seeds that no trial of the point has had."""
+
+    @model_validator(mode="after")
+    def _takes_a_prior(self) -> Sampler:
+        if self.prior and self.name not in ("curves", "random"):
+            raise ValueError(f"prior goes with name: curves or random, not {self.name}")
+        return self
 
 
 class Pruning(Settings):

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial
 
 from tune import compat
 from tune.study.curve_sampler import CurveSampler
+from tune.study.prior_sampler import PriorSampler
 
 if TYPE_CHECKING:
     from tune.config.search_spec import SearchSpec
@@ -99,7 +100,7 @@ def make_sampler(
 ) -> PerTrialSampler:
     """Return the sampler that a study file names; `seen` as in `PerTrialSampler`.
 
-    `curves` needs the `spec` of the search whose curves it learns from.
+    `curves` and a prior need the `spec` of the search.
     """
     startup, population = config.startup_trials, config.population
     makers: dict[str, Callable[[int, int], BaseSampler]] = {
@@ -120,4 +121,9 @@ def make_sampler(
     }
     if spec is not None:
         makers["curves"] = lambda s, _: CurveSampler(spec, startup=startup, seed=s)
-    return PerTrialSampler(makers[config.name], seed=seed, seen=seen)
+    make = makers[config.name]
+    if spec is not None and config.prior:
+        return PerTrialSampler(
+            lambda s, n: PriorSampler(spec, make(s, n), seed=s), seed=seed, seen=seen
+        )
+    return PerTrialSampler(make, seed=seed, seen=seen)
