@@ -1,6 +1,7 @@
 """`python -m benchmarks NAME [--json] [--smoke]`; `all` runs every one and writes the page.
 
-`front --tables DIR` judges methods of search on the tables of learning curves in a folder.
+`front --tables DIR` judges methods of search on the tables of learning curves in a folder, and
+prints a table in Markdown.
 
 `page` writes it of the last outcome of each, whatever code that is of.
 """
@@ -79,16 +80,18 @@ def main() -> None:
 
 def _judge(asked: argparse.Namespace) -> None:
     """Print what methods of search are worth on the tables of a folder."""
-    from benchmarks.judge import METHODS, RAY, Played, judge, told
+    from benchmarks.judge import METHODS, RAY, Played, judge, tables_in, told
 
-    unknown = [name for name in asked.methods if name not in (*METHODS, RAY)]
+    known = [*METHODS, RAY]
+    unknown = [name for name in asked.methods if name not in known]
     if unknown:
-        sys.exit(f"no such method: {unknown[0]}; there are {', '.join([*METHODS, RAY])}")
+        sys.exit(f"no such method: {unknown[0]}; there are {', '.join(known)}")
 
     def tell(one: Played) -> None:
         print(f"{one.table}, {one.method}, seed {one.seed}: {one.area:.4f}", file=sys.stderr)
 
-    verdicts = judge(asked.tables, seeds=asked.seeds, methods=asked.methods, tell=tell)
+    tables = tables_in(asked.tables)
+    verdicts = judge(tables, seeds=asked.seeds, methods=asked.methods, tell=tell)
     if asked.json:
         for one in verdicts:
             print(json.dumps(one.facts()))
