@@ -50,6 +50,9 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, help="front: a folder of *.npz")
     parser.add_argument("--seeds", type=int, default=20, help="front: searches of each table")
     parser.add_argument("--methods", nargs="*", default=[], help="front: some, else all")
+    parser.add_argument(
+        "--neps", type=Path, metavar="PYTHON", help="front: of an environment with NePS, for primo"
+    )
     asked = parser.parse_args()
     _one_thread()
     if asked.tables is not None:
@@ -80,18 +83,20 @@ def main() -> None:
 
 def _judge(asked: argparse.Namespace) -> None:
     """Print what methods of search are worth on the tables of a folder."""
-    from benchmarks.judge import METHODS, RAY, Played, judge, tables_in, told
+    from benchmarks.judge import METHODS, PRIMO, RAY, Played, judge, tables_in, told
 
-    known = [*METHODS, RAY]
+    known = [*METHODS, RAY, PRIMO]
     unknown = [name for name in asked.methods if name not in known]
     if unknown:
         sys.exit(f"no such method: {unknown[0]}; there are {', '.join(known)}")
+    if PRIMO in asked.methods and asked.neps is None:
+        sys.exit(f"{PRIMO} needs an environment that has NePS; name its interpreter with --neps")
 
     def tell(one: Played) -> None:
         print(f"{one.table}, {one.method}, seed {one.seed}: {one.area:.4f}", file=sys.stderr)
 
     tables = tables_in(asked.tables)
-    verdicts = judge(tables, seeds=asked.seeds, methods=asked.methods, tell=tell)
+    verdicts = judge(tables, seeds=asked.seeds, methods=asked.methods, neps=asked.neps, tell=tell)
     if asked.json:
         for one in verdicts:
             print(json.dumps(one.facts()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import islice, product
@@ -15,7 +16,7 @@ import numpy as np
 from optuna import Trial
 from scipy.stats import rankdata, wilcoxon
 
-from benchmarks.baselines import asha
+from benchmarks.baselines import asha, primo
 from benchmarks.bbob import bbob_table
 from benchmarks.tables import Floats, Table, read_table, spec_of
 from tune.config.space import suggest
@@ -39,6 +40,7 @@ METHODS: Mapping[str, Settings] = {
 }
 """Settings of a study file's sections; those that are left out are the defaults."""
 RAY = "ray's ASHA on the mean"
+PRIMO = "primo"
 RANDOM, BASE = "random", "random/promote"
 """What everybody must beat, and what this project must: multi-objective ASHA is the second."""
 HEADS = (
@@ -103,12 +105,15 @@ def _table(problem: Problem) -> Table:
     return bbob_table(problem) if isinstance(problem, int) else read_table(problem)
 
 
-def play(problem: Problem, method: str, seed: int) -> Played:
-    """Search a table with a method."""
+def play(problem: Problem, method: str, seed: int, neps: Path | None = None) -> Played:
+    """Search a table with a method; `neps` is the interpreter that PriMO needs."""
     table = _table(problem)
     budget = TRAININGS * table.epochs
     if method == RAY:
         points, ends = list(_ray(table, seed, budget)), Points()
+    elif method == PRIMO:
+        assert neps is not None
+        points, ends = _primo(table, seed, budget, neps)
     else:
         spec = spec_of(table, seed=seed, trainings=TRAININGS, workers=WORKERS, **METHODS[method])
         run = simulate_search(spec, table)
@@ -140,6 +145,17 @@ def _ray(table: Table, seed: int, budget: int) -> Iterator[tuple[int, list[float
         yield spent, list(measured.values())
 
 
+def _primo(table: Table, seed: int, budget: int, neps: Path) -> tuple[Points, Points]:
+    settings = {"first_rung": 2, "reduction": 3, "workers": WORKERS, "seed": seed}
+    found = primo.search(neps, table.nearest, table.space, epochs=table.epochs, **settings)
+    points, ends = Points(), Points()
+    with closing(found):
+        for spent, (last, measured) in enumerate(islice(found, budget), 1):
+            points.append((spent, measured))
+            ends += [(spent, measured)] if last else []
+    return points, ends
+
+
 def tables_in(folder: Path) -> list[Path]:
     """Return the tables of a folder; `ValueError` where it has none."""
     paths = sorted(folder.glob("*.npz"))
@@ -153,14 +169,16 @@ def judge(
     *,
     seeds: int,
     methods: Sequence[str] = (),
+    neps: Path | None = None,
     tell: Callable[[Played], None] = lambda _: None,
 ) -> list[Verdict]:
     """Search every problem with some methods, or all, and weigh them.
 
-    Random search and multi-objective ASHA are always among them.
+    Random search and multi-objective ASHA are always among them, PriMO where `neps` is given.
     """
-    chosen = dict.fromkeys([RANDOM, BASE, *(methods or [*METHODS, RAY])])
-    asked = zip(*product(problems, chosen, range(seeds)), strict=True)
+    every = [*METHODS, RAY, *([] if neps is None else [PRIMO])]
+    chosen = dict.fromkeys([RANDOM, BASE, *(methods or every)])
+    asked = zip(*product(problems, chosen, range(seeds), [neps]), strict=True)
     played = []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for one in pool.map(play, *asked, chunksize=4):
