@@ -1,6 +1,7 @@
 """`python -m benchmarks NAME [--json] [--smoke]`; `all` runs every one and writes the page.
 
-`front --tables DIR` judges methods of search on the tables of learning curves in a folder.
+`front --tables DIR` judges methods of search on the tables of learning curves in a folder, and
+prints a table in Markdown.
 
 `page` writes it of the last outcome of each, whatever code that is of.
 """
@@ -50,6 +51,9 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, help="front: a folder of *.npz")
     parser.add_argument("--seeds", type=int, default=20, help="front: searches of each table")
     parser.add_argument("--methods", nargs="*", default=[], help="front: some, else all")
+    parser.add_argument(
+        "--neps", type=Path, metavar="PYTHON", help="front: of an environment with NePS, for primo"
+    )
     asked = parser.parse_args()
     _one_thread()
     if asked.tables is not None:
@@ -80,16 +84,20 @@ def main() -> None:
 
 def _judge(asked: argparse.Namespace) -> None:
     """Print what methods of search are worth on the tables of a folder."""
-    from benchmarks.judge import METHODS, RAY, Played, judge, told
+    from benchmarks.judge import METHODS, PRIMO, RAY, Played, judge, tables_in, told
 
-    unknown = [name for name in asked.methods if name not in (*METHODS, RAY)]
+    known = [*METHODS, RAY, PRIMO]
+    unknown = [name for name in asked.methods if name not in known]
     if unknown:
-        sys.exit(f"no such method: {unknown[0]}; there are {', '.join([*METHODS, RAY])}")
+        sys.exit(f"no such method: {unknown[0]}; there are {', '.join(known)}")
+    if PRIMO in asked.methods and asked.neps is None:
+        sys.exit(f"{PRIMO} needs an environment that has NePS; name its interpreter with --neps")
 
     def tell(one: Played) -> None:
         print(f"{one.table}, {one.method}, seed {one.seed}: {one.area:.4f}", file=sys.stderr)
 
-    verdicts = judge(asked.tables, seeds=asked.seeds, methods=asked.methods, tell=tell)
+    tables = tables_in(asked.tables)
+    verdicts = judge(tables, seeds=asked.seeds, methods=asked.methods, neps=asked.neps, tell=tell)
     if asked.json:
         for one in verdicts:
             print(json.dumps(one.facts()))

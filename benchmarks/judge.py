@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import islice, product
@@ -15,7 +16,8 @@ import numpy as np
 from optuna import Trial
 from scipy.stats import rankdata, wilcoxon
 
-from benchmarks.baselines import asha
+from benchmarks.baselines import asha, primo
+from benchmarks.bbob import bbob_table
 from benchmarks.tables import Floats, Table, read_table, spec_of
 from tune.config.space import suggest
 from tune.simulation.simulator import simulate_search
@@ -38,8 +40,14 @@ METHODS: Mapping[str, Settings] = {
 }
 """Settings of a study file's sections; those that are left out are the defaults."""
 RAY = "ray's ASHA on the mean"
+PRIMO = "primo"
 RANDOM, BASE = "random", "random/promote"
 """What everybody must beat, and what this project must: multi-objective ASHA is the second."""
+HEADS = (
+    *("method", "area", "worst table", "complete alone", "share"),
+    *("25 %", "50 %", "100 %", "rank", "p", "complete trials"),
+)
+"""Columns of the table that is printed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +67,20 @@ class Played:
     complete: int
 
 
+Points = list[tuple[int, list[float]]]
+"""What was measured, each with the epochs trained until then."""
+Problem = Path | int
+"""A table's file, or the number of a function of bbob-biobj."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What a method is worth beside multi-objective ASHA; ratios are geometric means."""
 
     method: str
     area: float
+    mean: float
+    """Regret over the budget and all searches, which is no ratio."""
     worst_table: float
     whole_area: float
     share: float
@@ -85,16 +101,19 @@ class Verdict:
 
 
 @cache
-def _table(path: Path) -> Table:
-    return read_table(path)
+def _table(problem: Problem) -> Table:
+    return bbob_table(problem) if isinstance(problem, int) else read_table(problem)
 
 
-def play(path: Path, method: str, seed: int) -> Played:
-    """Search a table with a method."""
-    table = _table(path)
+def play(problem: Problem, method: str, seed: int, neps: Path | None = None) -> Played:
+    """Search a table with a method; `neps` is the interpreter that PriMO needs."""
+    table = _table(problem)
     budget = TRAININGS * table.epochs
     if method == RAY:
-        points, ends = list(_ray(table, seed, budget)), []
+        points, ends = list(_ray(table, seed, budget)), Points()
+    elif method == PRIMO:
+        assert neps is not None
+        points, ends = _primo(table, seed, budget, neps)
     else:
         spec = spec_of(table, seed=seed, trainings=TRAININGS, workers=WORKERS, **METHODS[method])
         run = simulate_search(spec, table)
@@ -126,22 +145,40 @@ def _ray(table: Table, seed: int, budget: int) -> Iterator[tuple[int, list[float
         yield spent, list(measured.values())
 
 
-def judge(
-    folder: Path,
-    *,
-    seeds: int,
-    methods: Sequence[str] = (),
-    tell: Callable[[Played], None] = lambda _: None,
-) -> list[Verdict]:
-    """Play every table of a folder with some methods, or all, and weigh them.
+def _primo(table: Table, seed: int, budget: int, neps: Path) -> tuple[Points, Points]:
+    settings = {"first_rung": 2, "reduction": 3, "workers": WORKERS, "seed": seed}
+    found = primo.search(neps, table.nearest, table.space, epochs=table.epochs, **settings)
+    points, ends = Points(), Points()
+    with closing(found):
+        for spent, (last, measured) in enumerate(islice(found, budget), 1):
+            points.append((spent, measured))
+            ends += [(spent, measured)] if last else []
+    return points, ends
 
-    Random search and multi-objective ASHA are always among them.
-    """
+
+def tables_in(folder: Path) -> list[Path]:
+    """Return the tables of a folder; `ValueError` where it has none."""
     paths = sorted(folder.glob("*.npz"))
     if not paths:
         raise ValueError(f"{folder}: holds no table (*.npz)")
-    chosen = dict.fromkeys([RANDOM, BASE, *(methods or [*METHODS, RAY])])
-    asked = zip(*product(paths, chosen, range(seeds)), strict=True)
+    return paths
+
+
+def judge(
+    problems: Sequence[Problem],
+    *,
+    seeds: int,
+    methods: Sequence[str] = (),
+    neps: Path | None = None,
+    tell: Callable[[Played], None] = lambda _: None,
+) -> list[Verdict]:
+    """Search every problem with some methods, or all, and weigh them.
+
+    Random search and multi-objective ASHA are always among them, PriMO where `neps` is given.
+    """
+    every = [*METHODS, RAY, *([] if neps is None else [PRIMO])]
+    chosen = dict.fromkeys([RANDOM, BASE, *(methods or every)])
+    asked = zip(*product(problems, chosen, range(seeds), [neps]), strict=True)
     played = []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for one in pool.map(play, *asked, chunksize=4):
@@ -176,6 +213,7 @@ def verdict(method: str, played: Iterable[Played]) -> Verdict:
     return Verdict(
         method=method,
         area=float(np.exp(ratios.mean())),
+        mean=float(np.mean([one.area for one in own])),
         worst_table=max(by_table.values()),
         whole_area=float(np.exp(whole.mean())),
         share=float(np.mean(shares)),
@@ -188,17 +226,18 @@ def verdict(method: str, played: Iterable[Played]) -> Verdict:
 
 
 def told(verdicts: Sequence[Verdict]) -> str:
-    """Return the verdicts as a table of text, the best first."""
-    head = ("method", "area", "worst", "complete", "share", "25 %", "50 %", "100 %", "rank", "p")
-    rows: list[tuple[str, ...]] = [head]
+    """Return the verdicts as a table in Markdown, the best first."""
+    rows: list[tuple[str, ...]] = [HEADS]
     for one in sorted(verdicts, key=lambda v: v.area):
         figures = [one.area, one.worst_table, one.whole_area, one.share]
         regrets = [f"{value:.3f}" for value in one.regret]
         cells = [f"{figure:.3f}" for figure in figures]
-        rows.append((one.method, *cells, *regrets, f"{one.rank:.2f}", f"{one.p:.1g}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = []
-    for name, *cells in rows:
-        padded = [cell.rjust(w) for cell, w in zip(cells, widths[1:], strict=True)]
-        lines.append("  ".join([name.ljust(widths[0]), *padded]))
-    return "\n".join(lines)
+        p = "" if one.method == BASE else f"{one.p:.1g}"
+        last = (f"{one.rank:.2f}", p, f"{one.complete:.1f}")
+        rows.append((one.method, *cells, *regrets, *last))
+    widths = [max(2, *map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ("-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])))
+    return "\n".join(
+        f"| {name.ljust(widths[0])} | {' | '.join(map(str.rjust, cells, widths[1:]))} |"
+        for name, *cells in rows
+    )

@@ -29,6 +29,9 @@ and their highest. Times of the processor (`cpu`) leave out what other users of 
 
 """
 
+BY_HAND = "## Methods of search"
+"""Heading of the last part of the page, which nothing here writes, and which is kept."""
+
 
 def write_page(outcomes: Sequence[Outcome], peaks: Peaks, path: Path = PAGE) -> None:
     """Write all rows with machine, versions and date, the misses with their reasons."""
@@ -54,6 +57,11 @@ def write_page(outcomes: Sequence[Outcome], peaks: Peaks, path: Path = PAGE) -> 
     ):
         if lines:
             parts += [f"## {title}", "\n".join(lines)]
+    _, heading, rest = (path.read_text(encoding="utf-8") if path.exists() else "").partition(
+        f"\n{BY_HAND}\n"
+    )
+    if heading:
+        parts.append(f"{BY_HAND}\n{rest.rstrip()}")
     with replaced(path) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 

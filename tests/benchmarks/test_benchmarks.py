@@ -16,7 +16,7 @@ from support.project import ROOT
 from benchmarks.__main__ import NAMES
 from benchmarks.kept import keep, kept, latest
 from benchmarks.measure import Turns, in_turns
-from benchmarks.page import write_page
+from benchmarks.page import BY_HAND, write_page
 from benchmarks.peaks import Peaks, measure_peaks
 from benchmarks.rows import Aim, Row, row
 from benchmarks.run import Outcome, run
@@ -100,6 +100,17 @@ def test_the_page_shows_every_row_and_says_why_an_aim_is_missed(tmp_path: Path) 
         assert line in page.splitlines()
     assert "100 GFLOP/s" in page
     assert "12.3 GB/s" in page
+
+
+def test_what_is_written_by_hand_stays_on_the_page(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(f"# Old\n\ngone\n\n{BY_HAND}\n\nA table.\n\n## More\n\nEnd.\n")
+    for _ in range(2):
+        write_page([Outcome(name="made", seconds=1)], Peaks(gflops=1, gbytes=1), path)
+        page = path.read_text(encoding="utf-8")
+        assert page.endswith(f"\n\n{BY_HAND}\n\nA table.\n\n## More\n\nEnd.\n")
+        assert page.count(BY_HAND) == 1
+        assert "gone" not in page
 
 
 def test_a_benchmark_that_fails_says_so_and_keeps_its_rows() -> None:
