@@ -172,17 +172,27 @@ def test_searches_turn_out_as_planned(pruning: dict[str, str]) -> None:
     assert np.mean(held) >= (1.0 if pruning.get("name") == "none" else 0.75)
 
 
-@pytest.mark.parametrize("pruning", [{}, {"type": "promote"}, {"name": "none"}], ids=str)
+LIMITS: list[tuple[str, dict[str, float]]] = [
+    ("epochs", {"epochs": 60}),
+    ("trainings", {"trainings": 7}),
+    ("wall_hours", {"wall_hours": 60 / 3600}),
+    ("cpu_hours", {"cpu_hours": 120 / 3600}),
+    ("gpu_hours", {"gpu_hours": 60 / 3600}),
+    ("money", {"money": 0.05}),
+    ("patience", {"patience": 1}),
+]
+
+
 @pytest.mark.parametrize(
-    ("end", "budget"),
+    ("end", "budget", "pruning"),
     [
-        ("epochs", {"epochs": 60}),
-        ("wall_hours", {"wall_hours": 60 / 3600}),
-        ("cpu_hours", {"cpu_hours": 120 / 3600}),
-        ("gpu_hours", {"gpu_hours": 60 / 3600}),
-        ("money", {"money": 0.05}),
-        ("patience", {"patience": 1}),
+        (*limit, pruning)
+        for limit in LIMITS
+        for pruning in ({"type": "stop"}, {"type": "promote"}, {"name": "none"})
+        # Most of what is promoted to its end enlarges the front.
+        if (limit[0], pruning.get("type")) != ("patience", "promote")
     ],
+    ids=str,
 )
 def test_a_plan_names_the_part_of_the_budget_that_ends_the_search(
     end: str, budget: dict[str, float], pruning: dict[str, str]
@@ -192,6 +202,7 @@ def test_a_plan_names_the_part_of_the_budget_that_ends_the_search(
         resources={"gpu": 0.5},
         prices={"cpu_hour": 1.0, "gpu_hour": 1.0},
         pruning=pruning,
+        sampler={"name": "random"},
     ).search_spec()
     plan = made_up_plan(spec)
     assert next(iter(plan.ends)) == end
