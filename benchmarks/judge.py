@@ -32,10 +32,10 @@ METHODS: Mapping[str, Settings] = {
     "tpe": {"sampler": {"name": "tpe"}, "pruning": {"name": "none"}},
     "nsga2": {"sampler": {"name": "nsga2"}, "pruning": {"name": "none"}},
     "gp": {"sampler": {"name": "gp"}, "pruning": {"name": "none"}},
-    "random/promote": {"sampler": {"name": "random"}, "pruning": {"type": "promote", "one_in": 3}},
-    "random/stop": {"sampler": {"name": "random"}, "pruning": {"type": "stop", "one_in": 3}},
-    "tpe/promote": {"sampler": {"name": "tpe"}, "pruning": {"type": "promote", "one_in": 3}},
-    "tpe/stop": {"sampler": {"name": "tpe"}, "pruning": {"type": "stop", "one_in": 3}},
+    "random/promote": {"sampler": {"name": "random"}, "pruning": {"type": "promote"}},
+    "random/stop": {"sampler": {"name": "random"}, "pruning": {"type": "stop"}},
+    "tpe/promote": {"sampler": {"name": "tpe"}, "pruning": {"type": "promote"}},
+    "tpe/stop": {"sampler": {"name": "tpe"}, "pruning": {"type": "stop"}},
     "default": {},
 }
 """Settings of a study file's sections; those that are left out are the defaults."""

@@ -64,19 +64,10 @@ class Pruning(Settings):
     """The first rung in seconds or money, in the place of min_epochs."""
     reduction: int = Field(default=3, ge=2)
     """η: a rung lies η times higher than the one below."""
-    one_in: int = Field(default=4, ge=2)
-    """Of how many trials at a rung about one passes it; in plain halving η."""
+    one_in: int | None = Field(default=None, ge=2)
+    """Of how many trials at a rung about one passes it; η where it is not given."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of a pruner of Optuna's."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _as_stored(cls, given: Any) -> Any:
-        """Let earlier launches, which stored every other key, pass one in η."""
-        before = {"name", "type", "tie", "min_epochs", "reduction", "options"}
-        if not isinstance(given, dict) or "one_in" in given or not before <= given.keys():
-            return given
-        return {**given, "one_in": given["reduction"]}
 
     @model_validator(mode="after")
     def _fits(self) -> Pruning:
@@ -94,6 +85,11 @@ class Pruning(Settings):
         if self.options and self.name in ("pareto_halving", "none"):
             raise ValueError(f"options belong to a pruner of Optuna's, not to {self.name}")
         return self
+
+    @property
+    def passing(self) -> int:
+        """Of how many trials at a rung about one passes it."""
+        return self.one_in or self.reduction
 
 
 class Constraint(Settings):

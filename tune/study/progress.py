@@ -40,7 +40,7 @@ def expected(spec: SearchSpec, rungs: Rungs, trials: int) -> float | None:
         return None
     few = len(spec.objectives) + 1 if spec.budget.finish is None else spec.budget.finish
     few = min(trials, 1 if pruning.type == "stop" else few)
-    passing = [max(few, trials / float(pruning.one_in) ** n) for n in range(len(heights) - 1)]
+    passing = [max(few, trials / float(pruning.passing) ** n) for n in range(len(heights) - 1)]
     raced = sum(
         (above - below) * count
         for (below, above), count in zip(pairwise(heights), passing, strict=True)

@@ -61,7 +61,7 @@ class RungPruner:
             return RungJudged(epoch=epoch, action=action, used=used)
         better = pruners.ranks(points, [number], tie=self._pruning.tie)[number]
         # The first trial at a rung is always among the best ⌈n / η⌉, so none waits for others.
-        action = "go" if better < math.ceil(len(points) / self._pruning.one_in) else "stop"
+        action = "go" if better < math.ceil(len(points) / self._pruning.passing) else "stop"
         return RungJudged(epoch=epoch, action=action, better=better, among=len(points), used=used)
 
     def promotion(self, views: Sequence[TrialView]) -> tuple[int, TrialPromoted] | None:
@@ -82,7 +82,7 @@ class RungPruner:
         return trial.state == "COMPLETE" or (trial.state == "RUNNING" and on_its_way)
 
     def _passes(self, event: TrialPromoted) -> bool:
-        return event.better < event.among // self._pruning.one_in
+        return event.better < event.among // self._pruning.passing
 
     def _best(self, views: Sequence[TrialView]) -> Iterator[tuple[int, TrialPromoted]]:
         """Yield the best paused trial of each rung and its promotion, from the highest rung on."""
