@@ -19,8 +19,8 @@ from tune.display.console import (
 )
 from tune.display.study import probe_table
 from tune.results.side_by_side import SideBySide, StudyRow
-from tune.results.standings import standing_words
 from tune.study.outcomes import Comparison, Finalist, Finalists, FinalReport, final_path
+from tune.study.summary import standing_words
 
 METRICS = {metric: metric_name(metric) for metric in PER_PAIR}
 PAIRED = ("miou", "r1_iou0.5", "r1_iou0.7")

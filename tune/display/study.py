@@ -25,9 +25,8 @@ from tune.display.console import (
 )
 from tune.results.probe_rows import MEANING as PROBES_MEANING
 from tune.results.probe_rows import PROBE_HEADS, probe_row
-from tune.results.standings import standing_words
 from tune.study.locate import locate
-from tune.study.summary import Summary, TrialSummary
+from tune.study.summary import Summary, TrialSummary, standing_words
 
 if TYPE_CHECKING:
     from tune.teach import Taught, Tuned

@@ -13,9 +13,9 @@ from tune.display.console import aliases_of, plural
 from tune.report.figure import capitalised
 from tune.report.scores import search_comparison
 from tune.results.comparison import system_name
-from tune.results.standings import standing_words
 from tune.study.outcomes import Comparison
 from tune.study.snapshot import StudySnapshot
+from tune.study.summary import standing_words
 
 
 @dataclass(frozen=True, kw_only=True)

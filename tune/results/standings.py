@@ -68,23 +68,3 @@ def _of_trial(folders: Sequence[Path], pairs: str) -> Kept:
             raise CheckpointError(f"{folder}: nothing of the kept epoch's pairs was kept")
         found[record.config.seed] = {n: 100 * row.astype(np.float64) for n, row in rows.items()}
     return found
-
-
-def standing_words(alias: str, found: Standing) -> str:
-    """Return how a champion stands, in words.
-
-    >>> known = {"best": 3, "probability": {3: 0.62, 1: 0.3, 2: 0.08}, "optimism": 0.914}
-    >>> found = Standing(**known, one_error=1, seeds=1)
-    >>> print(standing_words("best-ood", found))  # doctest: +NORMALIZE_WHITESPACE
-    best-ood: trial 3 is the best of 3 with probability 0.62 (trial 1: 0.30), by one seed; its
-    mean flatters it by about 0.91 points; the cheapest within one standard error is trial 1
-    """
-    others = [number for number in found.probability if number != found.best][:1]
-    beside = "".join(f" (trial {number}: {found.probability[number]:.2f})" for number in others)
-    seeds = "one seed" if found.seeds == 1 else f"{found.seeds} seeds"
-    return (
-        f"{alias}: trial {found.best} is the best of {len(found.probability)} with probability "
-        f"{found.probability[found.best]:.2f}{beside}, by {seeds}; its mean flatters it by about "
-        f"{found.optimism:.2f} points; the cheapest within one standard error is trial "
-        f"{found.one_error}"
-    )

@@ -104,7 +104,7 @@ class StudySnapshot:
     @cached_property
     def summary(self) -> Summary:
         """Front, champions, cost, teachers and health."""
-        stopped = None if self.trials_left or not self.launches else self._stopped()
+        stopped = None if not self.launches or self.trials_left else self._stopped()
         return summarise(self.name, self.trials, self.attributes, self._health(), stopped)
 
     @cached_property
@@ -250,6 +250,8 @@ class StudySnapshot:
         if self.place.path is not None:
             with suppress(RefKDError, ValidationError):  # `file` says what is wrong with it
                 limits = Limits.of(read_yaml(self.place.path).content)
+                if limits.budget.trainings is None:
+                    return limits
                 budget = limits.budget.in_epochs(self.epochs)
                 return limits.model_copy(update={"budget": budget})
         return self.launches[-1].limits if self.launches else self.file
