@@ -26,10 +26,10 @@ from tune.study.growth import check_growth, continue_survivors
 from tune.study.launches import TOUCH
 from tune.study.pruners import Tie
 from tune.study.pruning import RungPruner
-from tune.study.ranking import current
+from tune.study.ranking import champions_in, current
 from tune.study.search_study import MAX_STARTS, SearchStudy
 from tune.study.summary import summarise
-from tune.study.view import TrialView
+from tune.study.view import ENDED, TrialView
 
 
 def test_promotion_resumes_the_best_and_ends_the_rest_as_pruned() -> None:
@@ -149,6 +149,21 @@ def test_the_front_is_the_one_that_optuna_shows_and_champions_are_on_it() -> Non
     assert sorted(summary.front) == sorted(t.number for t in result.study.optuna.best_trials)
     assert 1 < len(summary.front) < len(summary.trials)
     assert set(summary.champions.values()) <= set(summary.front)
+
+
+def test_of_equals_in_one_metric_the_champion_is_the_one_that_no_other_beats() -> None:
+    def complete(number: int, *scores: float) -> TrialView:
+        final = dict(zip(("val_id/miou", "val_ood/miou"), scores, strict=True))
+        return TrialView(
+            number=number,
+            state="COMPLETE",
+            objectives=list(scores),
+            attributes={ENDED: {"final": final}},
+        )
+
+    views = [complete(0, 30.0, 10.0), complete(1, 30.0, 20.0), complete(2, 25.0, 20.0)]
+    assert champions_in(views)["best-id"] == champions_in(views)["best-ood"] == 1
+    assert champions_in([complete(3, 30.0, 20.0), *views])["best-id"] == 1, "the lower of equals"
 
 
 @pytest.mark.parametrize(

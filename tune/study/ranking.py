@@ -45,12 +45,14 @@ def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def champions_in(complete: Sequence[TrialView]) -> dict[str, int]:
-    """Return the best of each validation role; ties go to the lower number."""
-    found = {}
+    """Return the best of each validation role; of equals one of the front, then the first."""
+    found, front = {}, set(front_of(complete))
     for alias, metric in CHAMPIONS.items():
         scored = [v for v in complete if metric in v.kept]
         if scored:
-            found[alias] = max(scored, key=lambda v: (v.kept[metric], -v.number)).number
+            found[alias] = max(
+                scored, key=lambda v: (v.kept[metric], v.number in front, -v.number)
+            ).number
     return found
 
 
