@@ -79,6 +79,7 @@ def show_best(console: Console, summary: Summary) -> None:
     for alias, standing in summary.standings.items():
         say(console, standing_words(alias, standing))
     if summary.probes:
+        console.print()
         console.print(probe_table({names.get(n, n): p for n, p in summary.probes.items()}))
     say_caveats(console, summary.marks)
 
@@ -86,6 +87,7 @@ def show_best(console: Console, summary: Summary) -> None:
 def show_end(console: Console, summary: Summary, study: Path) -> None:
     """Print what a finished search found, what it cost, and what to do next."""
     show_best(console, summary)
+    console.print()
     cost = summary.cost
     rows = {
         "trials": states(cost.trials),
