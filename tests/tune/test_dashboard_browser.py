@@ -24,7 +24,8 @@ pytestmark = [*needs_chromium, pytest.mark.system]
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The dashboard on a study with complete, pruned and failed trials."""
     url = f"sqlite:///{tmp_path_factory.mktemp('dashboard') / 'study.db'}"
-    fill(SearchStudy(study_file(name="shown", budget={"trials": 12}).search_spec(), url))
+    file = study_file(name="shown", budget={"trials": 12}, pruning={"type": "stop"})
+    fill(SearchStudy(file.search_spec(), url))
     port = reserve_port()
     program = Path(sys.executable).parent / "optuna-dashboard"
     server = subprocess.Popen([program, url, "--host", "127.0.0.1", "--port", str(port)])
