@@ -11,11 +11,13 @@ from support.ended_study import EndedStudy, FakeTrainer, end_study
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.training.validated import VALIDATED
 from tune import Finalists, finalists
 from tune.execution.jobs import InterruptedSearchError
 from tune.results.rounds import FIRST
 from tune.study.event_base import study_events
 from tune.study.finalist_events import FinalistsBegun
+from tune.study.folders import finalist_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 SEEDS = 5
@@ -87,6 +89,19 @@ def test_another_call_goes_on_to_the_same_end(
     fake.stop_after = None
     assert counts(run(study, fake)) == {0: SEEDS, 1: SEEDS, 2: FIRST}
     assert max(Counter(fake.trained).values()) == 1
+
+
+def test_all_are_in_doubt_where_what_was_measured_of_pairs_is_damaged(
+    study: EndedStudy, tiny_dataset: Dataset
+) -> None:
+    fake = FakeTrainer(tiny_dataset, CLEAR)
+    found = run(study, fake)
+    assert counts(found) == dict.fromkeys(CLEAR, FIRST)
+    path = finalist_folder(study.file.folder, 1, 2) / VALIDATED
+    path.write_bytes(path.read_bytes()[:-9])
+    found = run(study, fake)
+    assert counts(found) == dict.fromkeys(CLEAR, SEEDS)
+    assert found.standings == {}
 
 
 @pytest.mark.parametrize("sure", [0.2, 1.0])

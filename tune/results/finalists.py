@@ -197,6 +197,8 @@ class _Finals(JobListener):
 
         It follows from the results of earlier rounds alone, so another call does the same.
         """
+        if any(self._counts.values()) and all(row.failures for row in self.rows()):
+            return []
         return next_round(
             self._counts,
             lambda: finalist_standings(self._search, self.rows()).values(),

@@ -23,13 +23,14 @@ def next_round(
 
     `counts` are the seeds that each finalist has had, of `most`; `standings` are those of all
     champions by them. In doubt are the fewest trials that hold a champion's best with the
-    probability `sure`; without it all seeds are trained at once.
+    probability `sure`, or all where no standing is known; without it all seeds are trained at
+    once.
     """
     if not any(counts.values()):
         first = most if sure is None else min(FIRST, most)
         return [(number, k) for k in range(first) for number in counts]
     if sure is None:
         return []
-    sets = [one.in_doubt(sure) for one in standings()]
+    sets = [one.in_doubt(sure) for one in standings()] or [list(counts)]
     doubted = {number for some in sets if len(some) > 1 for number in some}
     return [(number, k) for number, k in counts.items() if number in doubted and k < most]
