@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from rich.console import Console
 from support.recorded_curves import EPOCHS, TABLE, run, study_file
 
 from tune.display.study import show_status
 from tune.execution import progress as shown
 from tune.execution.progress import LiveTable
-from tune.study.progress import progress
+from tune.study.budget import progress
 from tune.study.request import TrialRequest
 from tune.study.rungs import Rungs
 from tune.study.search_study import SearchStudy
@@ -72,11 +73,15 @@ def test_a_driver_shows_epochs_and_the_time_that_those_left_take(
         return " ".join(captured.get().split())
 
     assert "time left: unknown yet" in drawn()
-    table.epochs(41, 140.0)  # 40 of them in an earlier launch
+    table.epochs(lambda: (41, 140.0))  # 40 of them in an earlier launch
     now += 50.0
-    table.epochs(50, 140.0)
+    table.epochs(lambda: (50, 140.0))
     assert "50/140 4/30 trials, about 7 min 30 s left" in drawn()
-    table.epochs(140, 140.0)
+    now += 0.5
+    table.epochs(lambda: (51, 140.0))
+    assert "50/140" in drawn(), "it is counted once a second"
+    now += 0.5
+    table.epochs(lambda: (140, 140.0))
     assert "about 0 min 00 s left" in drawn()
 
 
@@ -98,6 +103,10 @@ def test_a_search_that_a_limit_has_ended_is_said_to_have_ended(tmp_path: Path) -
             study.record(ask.number, epoch, curve.at(epoch))
         study.complete(ask.number, curve.at(EPOCHS))
     assert seen().trials_left == 0
+    path = tmp_path / "study.yaml"
+    changed = {"name": "seen", "storage": url, "budget": {"trials": 30, "trainings": 2}}
+    path.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    assert StudyReader(path).read().trials_left == 0, "by the file as well"
     told = "2 of 2 trials ended; budget.trainings is used up (2 of 2)"
     console = Console(file=io.StringIO(), width=110)
     show_status(console, seen().summary)

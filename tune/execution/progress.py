@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Self
 
 from rich.console import Console, Group
@@ -39,8 +39,8 @@ class Reporter(JobListener):
     def trial_ended(self, number: int, state: str, reason: str | None) -> None:
         """Report the outcome of a trial."""
 
-    def epochs(self, done: int, whole: float) -> None:
-        """Report the epochs that all trials have trained, and about how many there will be."""
+    def epochs(self, count: Callable[[], tuple[int, float]]) -> None:
+        """Report an epoch of any trial; `count` returns how many there were, and will be."""
 
 
 class Lines(Reporter):
@@ -51,6 +51,7 @@ class Lines(Reporter):
         self._wanted = self._ended = self._epochs = 0
         self._done, self._whole, self._done_before = 0, 0.0, -1
         """Epochs of all trials: so far, about how many in the end, and when this launch began."""
+        self._count_at = 0.0
         self._running: dict[int, tuple[int, Mapping[str, float]]] = {}
         """Last epoch and its metrics by trial."""
         self._best: dict[str, tuple[float, int]] = {}
@@ -97,11 +98,15 @@ class Lines(Reporter):
             f"{self._best_text()}, {self._time_left()}"
         )
 
-    def epochs(self, done: int, whole: float) -> None:
-        """Keep them for the bar and the time left."""
+    def epochs(self, count: Callable[[], tuple[int, float]]) -> None:
+        """Count for the bar and the time left, once a second: that reads all trials."""
+        now = time.monotonic()
+        if now < self._count_at:
+            return
+        self._count_at = now + 1.0
+        self._done, self._whole = count()
         if self._done_before < 0:
-            self._done_before = done - 1
-        self._done, self._whole = done, whole
+            self._done_before = self._done - 1
 
     def _time_left(self) -> str:
         """Extrapolate from the epochs of this launch."""

@@ -199,7 +199,7 @@ class SearchJobs:
         action = self._study.record(number, epoch, metrics)
         self._published()
         self._reporter.trial_epoch(number, epoch, metrics)
-        self._reporter.epochs(*self._study.progress())
+        self._reporter.epochs(self._study.progress)
         return action == "go"
 
     def give_back(self, job: TrainingJob, *, blameless: bool = False) -> None:

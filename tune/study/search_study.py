@@ -12,12 +12,11 @@ from optuna.trial import Trial, TrialState
 from refkd.urls import Url
 from tune import compat
 from tune.config.space import Values
-from tune.study.budget import reached, trials_left, unbegun
+from tune.study.budget import progress, reached, trials_left, unbegun
 from tune.study.environment import Environment
 from tune.study.events import TrialLost
 from tune.study.finishing import lacking, must_finish
 from tune.study.foreign import MARK
-from tune.study.progress import progress
 from tune.study.pruning import RungPruner
 from tune.study.request import TrialRequest
 from tune.study.stored_study import StoredStudy
