@@ -44,7 +44,8 @@ class Average:
     def load(self, weights: Mapping[str, Tensor], steps: int) -> None:
         """Take up an average over so many steps."""
         self.steps = steps
-        self._mean = {name: tensor.clone() for name, tensor in weights.items()}
+        for name, tensor in self._mean.items():
+            tensor.copy_(weights[name])  # stays on the device where it is
 
     @contextmanager
     def applied(self) -> Iterator[None]:
