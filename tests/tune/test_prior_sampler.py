@@ -125,7 +125,7 @@ def test_a_good_prior_helps_much_and_a_bad_one_costs_little(sampler: str) -> Non
     good = dict(zip(KEYS, middle.tolist(), strict=True))
     bad = dict(zip(KEYS, (middle < 0.5).astype(float).tolist(), strict=True))
     found = {
-        name: np.mean([math.log(regret(prior, sampler, seed)) for seed in range(3)])
+        name: np.mean([math.log(regret(prior, sampler, seed)) for seed in range(12)])
         for name, prior in (("good", good), ("bad", bad), ("none", {}))
     }
     assert found["good"] < found["none"] + math.log(0.7)

@@ -36,6 +36,7 @@ class PriorSampler(BaseSampler):
 
     def __init__(self, spec: SearchSpec, other: BaseSampler, *, seed: int) -> None:
         self._spec, self._other = spec, other
+        self._cube = UnitCube(spec.space)
         self._random = np.random.default_rng([seed, 1])
         self._near = False
 
@@ -57,7 +58,7 @@ class PriorSampler(BaseSampler):
     ) -> dict[str, Any]:
         """Return their values."""
         if self._near:
-            return dict(UnitCube(self._spec.space).values(self._drawn()))
+            return dict(self._cube.values(self._drawn()))
         return self._other.sample_relative(study, trial, search_space)
 
     def sample_independent(
@@ -83,7 +84,7 @@ class PriorSampler(BaseSampler):
     def _drawn(self) -> NDArray[np.float64]:
         """Return a point of the unit cube near the prior; keys that it lacks are random."""
         space, prior = self._spec.space, self._spec.sampler.prior
-        cube, random = UnitCube(space), self._random
+        cube, random = self._cube, self._random
         middle, point = cube.point(prior), random.random(len(space))
         for column, (name, dimension) in enumerate(space.items()):
             if name not in prior:
