@@ -11,9 +11,10 @@ from support.chaos_hooks import Epochs
 from tune.config.metrics import COSTS, PARAMETERS, VALIDATION
 from tune.study.snapshot import read_summary
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::sqlalchemy.exc.SADeprecationWarning"  # of MLflow's
-)
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),  # of MLflow's
+]
 TRIALS, EPOCHS, HIDDEN = 3, 2, "backbone.hidden"
 
 
