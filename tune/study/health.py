@@ -28,6 +28,8 @@ LOWER = 1.28
 """Standard deviations of a ratio of variances that chance exceeds once in 10 times."""
 SETTLED = 4
 """Fewest last epochs that noise is read from, else a third of all."""
+SEVERAL = 5
+"""Complete trials whose spread is told: the few best of a short search are much alike."""
 MANY = 10
 """Trials by which pruning must have stopped one, and not nearly all."""
 NO_EFFECT = 0.1
@@ -143,7 +145,7 @@ def _noise(search: SearchSettings, trials: Sequence[TrialView]) -> Iterator[Find
         found = (
             between_seeds(complete, name, seeds) if seeds > 1 else between_epochs(complete, name)
         )
-        if found is None or len(scores) < 3:
+        if found is None or len(scores) < SEVERAL:
             continue
         noise, freedom = found
         spread = float(np.var(scores, ddof=1))
