@@ -10,10 +10,11 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import escape
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +50,8 @@ from refkd.errors import DataError
 from refkd.files import sync_directory
 
 MissingFeatures = Literal["error", "skip"]
+LEAST_KNOWN = 0.2
+"""Share of the queries' distinct words that have a vector at least; another language has fewer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,17 +147,23 @@ def _check_kept(
             )
 
 
+def counted_on(annotations: Annotations) -> Split:
+    """Return the split whose queries make the vocabulary."""
+    return "train" if "train" in annotations.splits else "val"
+
+
 def _vocabulary(material: Material) -> tuple[Words, WordFacts]:
-    splits, vectors = material.annotations.splits, material.vectors
-    source: Split = "train" if "train" in splits else "val"
-    tokens = [tokenize(m.query) for m in splits[source]]
+    vectors, source = material.vectors, counted_on(material.annotations)
+    tokens = [tokenize(m.query) for m in material.annotations.splits[source]]
     words = build_words(tokens, vectors)
     said = [token for row in tokens for token in row]
-    if not set(said) & set(words.tokens):
+    spelt = sorted(token for token in set(said) if token.isalpha())
+    unknown = [token for token in spelt if token not in vectors.rows]
+    if len(spelt) - len(unknown) < LEAST_KNOWN * len(spelt):
         raise DataError(
-            f"{vectors.source}: no word of the queries has a vector (its words begin with "
-            f"{', '.join(map(repr, list(vectors.rows)[:3]))}); give vectors of the queries' "
-            f"language, in lower case"
+            f"{vectors.source}: {len(spelt) - len(unknown)} of {len(spelt):,} words of the "
+            f"queries have a vector ({_some(unknown)} have none; the file begins with "
+            f"{_some(vectors.rows)}); give vectors of the queries' language, in lower case"
         )
     return words, WordFacts(
         source=vectors.source,
@@ -166,6 +175,10 @@ def _vocabulary(material: Material) -> tuple[Words, WordFacts]:
         counted_on=source,
         coverage=sum(token in vectors.rows for token in said) / len(said),
     )
+
+
+def _some(words: Iterable[str]) -> str:
+    return ", ".join(map(repr, islice(words, 3)))
 
 
 def _write_part(

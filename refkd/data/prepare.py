@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refkd.data.build import Material, MissingFeatures, build, require_absent
+from refkd.data.build import Material, MissingFeatures, build, counted_on, require_absent
 from refkd.data.dataset import Dataset
 from refkd.data.features import open_features
 from refkd.data.grid import MAX_CLIPS
 from refkd.data.moments import PUBLISHED, DatasetName, read_annotations, require_published
 from refkd.data.splits import ACTIVITYNET, CHARADES, Carve
 from refkd.data.vectors import read_vectors
+from refkd.data.words import FURTHER_WORDS, tokenize
 from refkd.errors import DataError
 
 CARVES: dict[DatasetName, Carve] = {"charades-cd": CHARADES, "activitynet-cd": ACTIVITYNET}
@@ -41,10 +42,11 @@ def prepare(
         raise DataError(f"jobs is {jobs}; give at least 1")
     require_absent(out)
     source = open_features(features)
-    vectors = read_vectors(words)
     table = read_annotations(dataset, annotations)
     if missing_features == "error":
         require_published(table, annotations)
+    said = {token for m in table.splits[counted_on(table)] for token in tokenize(m.query)}
+    vectors = read_vectors(words, said, further=FURTHER_WORDS, progress=progress)
     material = Material(
         annotations=table,
         carve=CARVES[dataset],

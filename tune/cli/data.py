@@ -26,7 +26,7 @@ def prepare(
     dataset: Annotated[Literal["charades-cd", "activitynet-cd"], Argument(help="Which dataset.")],
     annotations: Annotated[Path, Option(help="Folder of the four published split files.")],
     features: Annotated[Path, Option(help="Folder of .npy or .npz files, or an HDF5 file.")],
-    words: Annotated[Path, Option(help="Word vectors: GloVe's .txt, or .npz.")],
+    words: Annotated[Path, Option(help="Word vectors: .txt, .vec, .gz or .npz.")],
     out: OutOption,
     missing_features: Annotated[
         Literal["error", "skip"],

@@ -164,7 +164,10 @@ def test_the_vocabulary_is_trains(tmp_path: Path) -> None:
 def test_vectors_of_other_words_than_the_queries_stop(tmp_path: Path) -> None:
     given = inputs(tmp_path)
     given["words"].write_text("Tür 1 2 3\nHAUS 4 5 6\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"no word of the queries has a vector .*'Tür', 'HAUS'"):
+    with pytest.raises(DataError, match=r"0 of \d+ words .*'Tür', 'HAUS'"):
+        make(given, tmp_path / "out")
+    given["words"].write_text("der 1 2 3\nperson 4 5 6\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"1 of \d+ words .*'der', 'person'\)"):
         make(given, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -102,6 +104,58 @@ def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path: Path) -> None:
     assert list(read_vectors(path).rows) == ["the", "cat"]
 
 
+CONTENTS = "the 1 2 3\nof 4 5 6\ncat 7 8 9\ndog 0 0 1\ncat 5 5 5\n"
+
+
+def written(path: Path, content: str) -> Path:
+    """Write vectors as the kind of file that a name ends in."""
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(content.encode()))
+    elif path.suffix == ".npz":
+        lines = [line.split() for line in content.splitlines()]
+        table = np.array([line[1:] for line in lines], dtype=np.float32)
+        np.savez(path, words=np.array([line[0] for line in lines]), vectors=table)
+    else:
+        path.write_text(content, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("v.txt", CONTENTS),
+        ("v.txt", CONTENTS.replace("\n", "\r\n")),
+        ("tabs.txt", CONTENTS.replace(" ", "\t")),
+        ("tab_then_blanks.txt", CONTENTS.replace(" ", "\t", 1)),
+        ("v.vec", "5 3\n" + CONTENTS.replace("\n", " \n")),
+        ("v.txt.gz", CONTENTS),
+        ("v.npz", CONTENTS),
+    ],
+)
+def test_kept_are_the_words_said_and_the_first_others(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    path = written(tmp_path / name, content)
+    read = read_vectors(path, ["cat", "absent"], further=1)
+    assert list(read.rows) == ["the", "cat"]
+    assert read.vectors.tolist() == [[1, 2, 3], [7, 8, 9]]
+    assert list(read_vectors(path).rows) == ["the", "of", "cat", "dog"]
+
+
+@given(st.sets(st.sampled_from("abcdefgh")), st.integers(1, 9))
+def test_the_vocabulary_is_that_of_the_whole_file(said: set[str], further: int) -> None:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "FURTHER_WORDS", further)
+        path = written(
+            Path(folder) / "v.txt", "".join(f"{w} {i} 0\n" for i, w in enumerate("hgfxyzabc"))
+        )
+        train = [sorted(said)]
+        few = build_words(train, read_vectors(path, said, further=further))
+        whole = build_words(train, read_vectors(path))
+    assert few.tokens == whole.tokens
+    assert np.array_equal(few.vectors, whole.vectors)
+
+
 def test_npz_vectors_leave_out_rows_that_are_no_vector(tmp_path: Path) -> None:
     path = tmp_path / "v.npz"
     real = np.array([True, False])
@@ -118,6 +172,10 @@ def test_npz_vectors_leave_out_rows_that_are_no_vector(tmp_path: Path) -> None:
         ("bad.txt", b"the 1 2 3\ncat 1 x 3\n", "line 2"),
         ("nan.txt", b"the 1 2 3\ncat 1 nan 3\n", "'cat' is not finite"),
         ("cut.npz", b"PK\x03\x04cut", "cut off"),
+        ("cut.gz", gzip.compress(b"the 1 2 3\n" * 99)[:-20], "line "),
+        ("plain.gz", b"the 1 2 3\n", "line 0: Not a gzipped file"),
+        ("header.vec", b"2 3\n", "holds no word vectors"),
+        ("latin.txt", b"caf\xe9 1 2\n", "line 1: 'utf-8' codec"),
     ],
 )
 def test_wrong_vector_files(
