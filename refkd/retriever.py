@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from safetensors.numpy import load_file, save_file
 from refkd.config import Config
 from refkd.data.batch import Batch
 from refkd.data.dataset import Dataset
-from refkd.data.grid import pool
+from refkd.data.grid import Resample, pool
 from refkd.data.inputs import ModelInputs
+from refkd.data.joined import Norm, join
 from refkd.data.words import Words
 from refkd.errors import CheckpointError, DataError
 from refkd.files import canonical_json, encodable, replaced, sha256_file, write_json
@@ -45,12 +46,22 @@ class Span:
     score: float
 
 
+class FeaturePart(Config):
+    """One of several sources of features whose rows stand side by side."""
+
+    name: str
+    norm: Norm
+
+
 class RetrieverRecord(Config):
     """What stands beside the weights: enough to use them without the dataset."""
 
     backbone: BackboneConfig
     feature_dim: int
     max_clips: int
+    resample: Resample = "shorten"
+    parts: list[FeaturePart] = Field(default_factory=list)
+    """The sources of the features, where there are several."""
     words: list[str]
     characters: list[str]
     dataset: str
@@ -84,12 +95,16 @@ class Retriever:
         *,
         feature_dim: int,
         max_clips: int,
+        resample: Resample = "shorten",
+        parts: Sequence[FeaturePart] = (),
         marks: Sequence[str] = (),
     ) -> None:
         self.backbone = backbone.eval()
         self.words = words
         self.feature_dim = feature_dim
         self.max_clips = max_clips
+        self.resample: Resample = resample
+        self.parts = list(parts)
         self.marks = list(marks)
 
     @classmethod
@@ -112,8 +127,25 @@ class Retriever:
             words,
             feature_dim=record.feature_dim,
             max_clips=record.max_clips,
+            resample=record.resample,
+            parts=record.parts,
             marks=record.marks,
         )
+
+    def join(self, rows: Mapping[str, NDArray[np.floating]]) -> NDArray[np.floating]:
+        """Return the rows (T, V) of the sources of a video as those of one.
+
+        `DataError` where other sources are given than the dataset had that it was trained on; the
+        only one of a dataset may have any name.
+        """
+        norms = {part.name: part.norm for part in self.parts}
+        if not norms and len(rows) == 1:
+            return next(iter(rows.values()))
+        if rows.keys() != norms.keys():
+            wanted = " and ".join(norms) or "one source alone"
+            given = " and ".join(name or "one without a name" for name in rows)
+            raise DataError(f"features of {given} are given; this retriever needs {wanted}")
+        return join(rows, norms)
 
     @torch.inference_mode()
     def retrieve(
@@ -133,7 +165,7 @@ class Retriever:
         queries = [queries] if isinstance(queries, str) else list(queries)
         if top < 1:
             raise DataError(f"top is {top}; ask for at least one span")
-        clips = pool(self._check(features, queries, duration), self.max_clips)
+        clips = pool(self._check(features, queries, duration), self.max_clips, self.resample)
         batch = self._batch(clips, queries)
         found = self.backbone.proposals(self.backbone(batch), batch, top=top)
         seconds = (found.edges.double() * (duration / len(clips))).tolist()
@@ -200,6 +232,8 @@ def export(
         backbone=config,
         feature_dim=dataset.feature_dim,
         max_clips=dataset.max_clips,
+        resample=dataset.manifest.resample,
+        parts=[FeaturePart(name=p.name, norm=p.norm) for p in dataset.manifest.features.parts],
         words=list(dataset.words.tokens),
         characters=list(dataset.words.characters),
         dataset=f"{dataset.name} {dataset.fingerprint}",
@@ -237,8 +271,9 @@ def _digest(record: RetrieverRecord) -> str:
     """Return the hash of all that a record says but its own hash."""
     content = record.model_dump(mode="json")
     content["sha256"].pop(RECORD, None)
-    if not record.marks:
-        del content["marks"]  # which earlier retrievers do not have
+    for name in ("marks", "resample", "parts"):
+        if content[name] in ([], "shorten"):  # which earlier retrievers do not have
+            del content[name]
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 

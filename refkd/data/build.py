@@ -12,7 +12,7 @@ import shutil
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import escape
 from itertools import islice
 from pathlib import Path
@@ -21,8 +21,9 @@ from typing import Any, Literal
 import numpy as np
 
 from refkd.data.dataset import Dataset, write_words
+from refkd.data.feature_facts import feature_facts
 from refkd.data.features import FeatureSource
-from refkd.data.grid import time_to_index
+from refkd.data.grid import Resample, time_to_index
 from refkd.data.manifest import (
     FEATURES,
     MOMENTS,
@@ -33,7 +34,6 @@ from refkd.data.manifest import (
     WORDS,
     CarveFacts,
     Count,
-    FeatureFacts,
     Manifest,
     WordFacts,
     describe_file,
@@ -65,7 +65,9 @@ class Material:
     max_clips: int
     missing_features: MissingFeatures = "error"
     jobs: int = 1
-    extractor: str | None = None
+    extractors: Mapping[str, str] = field(default_factory=dict)
+    """What made the features, by source, or under "" that of the only one."""
+    resample: Resample = "shorten"
     progress: bool = False
     simulation: Mapping[str, Any] | None = None
 
@@ -92,19 +94,19 @@ def build(material: Material, out: Path) -> Dataset:
         write_words(folder / WORDS, words)
         opened = _write_part(material, folder, kept, OPEN_ROLES, dim=None)
         sealed = _write_part(material, folder / SEALED, kept, SEALED_ROLES, dim=opened.dim)
-        if len(opened.zero) == len(opened.clips):
-            where = material.features.where(opened.zero[0])
-            raise DataError(f"{where}: all features of all videos are 0; extract them again")
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             name=material.annotations.name,
             max_clips=material.max_clips,
+            resample=material.resample,
             splits={s: _count(m, material.features) for s, m in splits.items()},
             roles={role: _count(m, material.features) for role, m in annotated.items()},
             published_counts=material.annotations.as_published,
             repairs={split: material.annotations.repairs(split) for split in splits},
             carve=_carve_facts(material.carve, carved) if "train" in splits else None,
-            features=_feature_facts(material, [opened, sealed]),
+            features=feature_facts(
+                material.features, [opened, sealed], material.extractors, _durations(splits)
+            ),
             words=word_facts,
             sources=dict(material.annotations.sources),
             simulation=None if material.simulation is None else dict(material.simulation),
@@ -129,14 +131,16 @@ def _check_kept(
     annotated: Mapping[Role, list[Moment]],
     kept: Mapping[Role, list[Moment]],
 ) -> None:
+    features = material.features
     missing = sorted(
         {m.video_id for rows in annotated.values() for m in rows}
         - {m.video_id for rows in kept.values() for m in rows}
     )
     if missing and material.missing_features == "error":
         raise DataError(
-            f"{len(missing):,} videos have no features ({', '.join(missing[:3])}, …); add them, "
-            f"or leave their pairs out with missing_features='skip' (--missing-features skip)"
+            f"{len(missing):,} videos have no features ({features.missing(missing)}); "
+            f"add them, or leave their pairs out with missing_features='skip' "
+            f"(--missing-features skip)"
         )
     if not set(annotated) & set(OPEN_ROLES):
         raise DataError("there are only test annotations; add those of train or val")
@@ -196,6 +200,7 @@ def _write_part(
         sorted({moment.video_id for _, moment in rows}),
         folder / FEATURES,
         max_clips=material.max_clips,
+        resample=material.resample,
         dim=dim,
         jobs=material.jobs,
         progress=material.progress,
@@ -216,6 +221,10 @@ def _write_part(
     return packed
 
 
+def _durations(splits: Mapping[Split, list[Moment]]) -> dict[str, float]:
+    return {m.video_id: m.duration for moments in splits.values() for m in moments}
+
+
 def _count(moments: Sequence[Moment], features: FeatureSource) -> Count:
     kept = [moment for moment in moments if moment.video_id in features]
     return Count(
@@ -230,32 +239,6 @@ def _carve_facts(constants: Carve, carved: frozenset[str]) -> CarveFacts:
     videos = sorted(carved)
     digest = hashlib.sha256("\n".join(videos).encode()).hexdigest()
     return CarveFacts(constants=constants, videos=videos, sha256=digest)
-
-
-def _feature_facts(material: Material, parts: Sequence[Packed]) -> FeatureFacts:
-    splits = material.annotations.splits.values()
-    durations = {m.video_id: m.duration for moments in splits for m in moments}
-    rows = {video: count for part in parts for video, count in part.rows.items()}
-    counts = np.array(list(rows.values()), dtype=np.float64)
-    seconds = np.array([durations[video] for video in rows])
-    rate = float(np.median(counts / seconds))
-    off = np.abs(counts / rate - seconds)
-    differs = off > np.maximum(1.0, 0.05 * seconds)
-    return FeatureFacts(
-        dim=parts[0].dim,
-        layout=material.features.layout,
-        extractor=material.extractor,
-        sha256=_joined(part.sha256 for part in parts),
-        source_sha256=_joined(part.source_sha256 for part in parts),
-        rows_per_second=round(rate, 6),
-        length_differences=int(differs.sum()),
-        largest_difference=round(float(off[differs].max(initial=0.0)), 3),
-        zero_videos=[video for part in parts for video in part.zero],
-    )
-
-
-def _joined(digests: Iterator[str]) -> str:
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def _lives(process: int) -> bool:

@@ -1,50 +1,30 @@
-"""Readers of the published feature layouts; each yields a video's rows, (T, V), by its id.
+"""Where the rows of a video come from: a folder with a file a video, or one HDF5 file.
 
-A folder of `.npy` (VSLNet, SeqPAN, LGI: (T, V) or (T, 1, 1, V)), a folder of `.npz` (Moment-DETR
-family, CLIP), or one HDF5 file whose entries are arrays or groups that hold one (2D-TAN's C3D).
-A video is found by its id with or without `v_`. Nothing is unpickled.
+A video is found by its id, with or without `v_` (ActivityNet), or by a stated pattern.
 """
 
 from __future__ import annotations
 
-import lzma
-import math
-import tokenize
-import zipfile
-import zlib
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from refkd.data.containers import HDF5_SUFFIXES, SUFFIXES, read_array, read_entry
 from refkd.errors import DataError
 
-NPZ_KEYS = ("features", "arr", "image_embeddings")
-HDF5_KEYS = ("c3d_features", "c3d_fc6_features")
-HDF5_SUFFIXES = (".hdf5", ".h5")
-DAMAGED = (
-    *(ValueError, TypeError, OSError, EOFError, RuntimeError, SyntaxError, tokenize.TokenError),
-    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
-)
-"""What NumPy and `zipfile` raise for damaged files: a header is read as a Python literal."""
-LARGEST_UNPACKED, LARGEST_RATIO = 1 << 28, 100
-"""Bytes that may be unpacked whatever they were packed into; beyond, bytes for one of the file."""
+PLACE = "{vid}"
+"""Stands for the id in a pattern of names."""
+SAMPLE = 100
+"""Videos whose ids are compared with the names that there are, to find a pattern."""
 
 
-class FeatureSource(Protocol):
-    """Where the rows of a video come from."""
-
-    layout: str
-    """Name of the layout, part of the features' identity."""
-
-    def __contains__(self, video: str) -> bool:
-        """Return whether the video has features."""
-        ...
+class RowSource(Protocol):
+    """What gives the rows of videos."""
 
     def where(self, video: str) -> str:
         """Return the file, and the entry in it, that errors name."""
@@ -55,87 +35,175 @@ class FeatureSource(Protocol):
         ...
 
 
-def open_features(path: Path) -> FeatureSource:
-    """Return the source for a folder of `.npy` or `.npz`, or for an HDF5 file."""
+class FeatureSource(RowSource, Protocol):
+    """Where the rows of a video come from."""
+
+    layout: str
+    """Name of the layout, part of the features' identity."""
+
+    def __contains__(self, video: str) -> bool:
+        """Return whether the video has features."""
+        ...
+
+    def missing(self, videos: Sequence[str]) -> str:
+        """Return which videos have none, which names there are, and what would find them."""
+        ...
+
+
+def open_features(path: Path, pattern: str | None = None) -> FeatureSource:
+    """Return the source for a folder of files, nested or not, or for an HDF5 file.
+
+    `pattern` is the name of a video's file or entry, without the ending, such as `{vid}.mp4`.
+    `DataError` where there is no such thing.
+    """
+    names = Names(pattern)
     if path.is_dir():
-        kinds = [suffix for suffix in (".npy", ".npz") if any(path.glob(f"*{suffix}"))]
-        if len(kinds) != 1:
-            held = "both .npy and .npz" if kinds else "neither .npy nor .npz files"
-            raise DataError(
-                f"{path}: the folder holds {held}; give a folder of one kind, VIDEO.npy or "
-                f"VIDEO.npz, or an HDF5 file"
-            )
-        return FolderFeatures(path, kinds[0])
+        return FolderFeatures(path, names)
     if not path.is_file():
         raise DataError(f"{path}: no such file or folder; give the features' path")
     if path.suffix not in HDF5_SUFFIXES:
         raise DataError(
-            f"{path}: unknown kind {path.suffix!r}; give a folder of .npy or .npz files, or an "
-            f"HDF5 file (.hdf5, .h5)"
+            f"{path}: unknown kind {path.suffix!r}; give a folder with a file a video "
+            f"({', '.join(SUFFIXES)}), or one HDF5 file (.hdf5, .h5)"
         )
-    return Hdf5Features(path)
+    return Hdf5Features(path, names)
 
 
-class FolderFeatures:
-    """A folder with a file a video."""
+class Names:
+    """How the name of a video's features follows from its id.
 
-    def __init__(self, folder: Path, suffix: str) -> None:
-        self.layout = suffix.removeprefix(".")
-        self._paths = {path.stem: path for path in sorted(folder.glob(f"*{suffix}"))}
+    >>> Names("{vid}.mp4").find({"a.mp4", "v_b"}, "a"), Names().find({"a.mp4", "v_b"}, "b")
+    ('a.mp4', 'v_b')
+    """
+
+    def __init__(self, pattern: str | None = None) -> None:
+        if pattern is not None and PLACE not in pattern:
+            raise DataError(f"the id pattern {pattern!r} lacks {PLACE}; give one like {PLACE}.mp4")
+        self._pattern = pattern
+
+    def find(self, names: Collection[str], video: str) -> str | None:
+        """Return the name of a video among some; None where none is."""
+        told = [] if self._pattern is None else [self._pattern.replace(PLACE, video)]
+        for name in (video, f"v_{video}", video.removeprefix("v_"), *told):
+            if name in names:
+                return name
+        return None
+
+
+def pattern_for(names: Sequence[str], videos: Sequence[str]) -> str | None:
+    """Return the pattern by which most of some videos are found; None where few are.
+
+    >>> pattern_for(["a.mp4", "b.mp4"], ["a", "b"])
+    '{vid}.mp4'
+    """
+    asked = videos[:SAMPLE]
+    fits: Counter[str] = Counter()
+    for video in asked:
+        fits.update({name.replace(video, PLACE) for name in names if video in name})
+    best, count = fits.most_common(1)[0] if fits else ("", 0)
+    return best if 2 * count > len(asked) else None
+
+
+class _Named:
+    """A source of named arrays."""
+
+    def __init__(self, path: Path, layout: str, entries: Mapping[str, Any], names: Names) -> None:
+        self.path, self.layout, self.entries = path, layout, entries
+        self._names = names
 
     def __contains__(self, video: str) -> bool:
-        return _find(self._paths, video) is not None
+        return self._names.find(self.entries, video) is not None
+
+    def entry(self, video: str) -> str:
+        """Return the name of a video; `DataError` where there is none."""
+        found = self._names.find(self.entries, video)
+        if found is None:
+            raise DataError(f"{self.path}: has no {self.missing([video])}")
+        return found
+
+    def missing(self, videos: Sequence[str]) -> str:
+        """Return which videos have none, which names there are, and what would find them."""
+        names = sorted(self.entries)
+        said = f"{_some(videos)}; there are {_some(names)}"
+        pattern = pattern_for(names, videos)
+        return said if pattern is None else f"{said}; --id-pattern '{pattern}' finds them"
+
+
+class FolderFeatures(_Named):
+    """A folder with a file a video, in it or in folders of it."""
+
+    def __init__(self, folder: Path, names: Names) -> None:
+        files = [path for path in sorted(folder.rglob("[!.]*")) if path.suffix in SUFFIXES]
+        kinds = sorted({path.suffix for path in files})
+        if len(kinds) != 1:
+            held = f"files of {len(kinds)} kinds ({', '.join(kinds)})" if kinds else "none"
+            raise DataError(
+                f"{folder}: expected a file a video, all {', '.join(SUFFIXES[:-1])} or "
+                f"{SUFFIXES[-1]}; the folder holds {held}"
+            )
+        entries: dict[str, list[Path]] = defaultdict(list)
+        for path in files:
+            whole = path.relative_to(folder).with_suffix("").as_posix()
+            for name in {path.stem, whole}:
+                entries[name].append(path)
+        super().__init__(folder, kinds[0].removeprefix("."), entries, names)
 
     def where(self, video: str) -> str:
-        """Return the file of a video."""
-        return str(self._paths[_find(self._paths, video) or video])
+        """Return the file of a video; `DataError` where it could be several."""
+        paths = self.entries[self.entry(video)]
+        if len(paths) > 1:
+            raise DataError(
+                f"{paths[0]}: stands beside {paths[1]}, and both are {video}; give the folder of "
+                f"one of them, or a pattern of names with folders, such as 'train/{PLACE}'"
+            )
+        return str(paths[0])
 
     def read(self, video: str) -> NDArray[Any]:
         """Return the array in a video's file."""
-        path = self._paths[_find(self._paths, video) or video]
-        with open_arrays(path) as loaded:
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            return np.asarray(_only(loaded, NPZ_KEYS, str(path)))
+        return read_array(Path(self.where(video)))
 
 
-class Hdf5Features:
-    """One HDF5 file with an entry a video."""
+class FeatureFile:
+    """A file of one video."""
 
     def __init__(self, path: Path) -> None:
-        self.layout = "hdf5"
         self._path = path
+
+    def where(self, video: str) -> str:
+        """Return the file."""
+        return str(self._path)
+
+    def read(self, video: str) -> NDArray[Any]:
+        """Return the array in it."""
+        return read_array(self._path)
+
+
+class Hdf5Features(_Named):
+    """One HDF5 file with an entry a video: an array, or a group that holds one."""
+
+    def __init__(self, path: Path, names: Names | None = None) -> None:
         try:
             self._file = h5py.File(path, "r")
-            self._keys = frozenset(self._file)
+            entries = dict.fromkeys(self._file)
         except (OSError, RuntimeError) as error:
             raise DataError(f"{path}: not an intact HDF5 file ({error}); get it again") from None
-
-    def __contains__(self, video: str) -> bool:
-        return _find(self._keys, video) is not None
+        super().__init__(path, "hdf5", entries, names or Names())
 
     def where(self, video: str) -> str:
         """Return the file and the entry of a video."""
-        return f"{self._path}[{_find(self._keys, video)!r}]"
+        return f"{self.path}[{self.entry(video)!r}]"
 
     def read(self, video: str) -> NDArray[Any]:
         """Return the array of a video's entry."""
+        where = self.where(video)
         try:
-            entry = self._file[_find(self._keys, video) or video]
-            if isinstance(entry, h5py.Group):
-                entry = _only(entry, HDF5_KEYS, self.where(video))
-            if not isinstance(entry, h5py.Dataset):
-                raise DataError(f"{self.where(video)}: is no array; save the features as one")
-            require_plausible(entry.nbytes, entry.id.get_storage_size(), self.where(video))
-            return np.asarray(entry[()])
-        except (OSError, RuntimeError) as error:
-            raise DataError(
-                f"{self.where(video)}: cannot be read ({error}); the file may be cut off, get it "
-                f"again"
-            ) from None
+            entry = self._file[self.entry(video)]
+        except (OSError, RuntimeError, KeyError) as error:
+            raise DataError(f"{where}: cannot be read ({error}); get the file again") from None
+        return read_entry(entry, where)
 
 
-def checked_rows(source: FeatureSource, video: str) -> NDArray[np.floating]:
+def checked_rows(source: RowSource, video: str) -> NDArray[np.floating]:
     """Return a video's rows (T, V), T ≥ 1, finite; `DataError` with file, value and remedy."""
     array, where = source.read(video), source.where(video)
     if array.dtype.kind != "f":
@@ -154,74 +222,5 @@ def checked_rows(source: FeatureSource, video: str) -> NDArray[np.floating]:
     return rows
 
 
-def _find(keys: Collection[str], video: str) -> str | None:
-    for key in (video, f"v_{video}", video.removeprefix("v_")):
-        if key in keys:
-            return key
-    return None
-
-
-@contextmanager
-def open_arrays(path: Path) -> Iterator[Any]:
-    """Open a `.npy` file as its array, or a `.npz` file as arrays by name; nothing is unpickled.
-
-    Raises `DataError` where the file is damaged or pickled, and before memory is taken where a
-    header claims more than the file can hold.
-    """
-    try:
-        with path.open("rb") as handle:
-            if handle.read(2) == b"PK":
-                _require_plausible_archive(handle, path)
-            else:
-                handle.seek(0)
-                _require_held(handle, path.stat().st_size, str(path))
-            handle.seek(0)
-            yield np.load(handle, allow_pickle=False)
-    except DAMAGED as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}); it may be cut off or pickled, save it again as "
-            f"plain arrays"
-        ) from None
-
-
-def _require_plausible_archive(handle: IO[bytes], path: Path) -> None:
-    with zipfile.ZipFile(handle) as archive:
-        for entry in archive.infolist():
-            where = f"{path}[{entry.filename}]"
-            require_plausible(entry.file_size, entry.compress_size, where)
-            with archive.open(entry) as member:
-                _require_held(member, entry.file_size, where)
-
-
-def require_plausible(unpacked: int, packed: int, where: str) -> None:
-    """Raise `DataError` where so much would be unpacked of so little that it cannot be real."""
-    if unpacked > max(LARGEST_UNPACKED, LARGEST_RATIO * packed):
-        raise DataError(
-            f"{where}: claims {unpacked:,} bytes, packed into {packed:,}; it is no array of "
-            "measured values, get the file again"
-        )
-
-
-def _require_held(handle: IO[bytes], size: int, where: str) -> None:
-    """Raise `DataError` where the header of an array claims more than `size` bytes hold."""
-    try:
-        version = npy.read_magic(handle)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read(handle)
-    except DAMAGED:
-        return  # no array: `numpy.load` says so
-    claimed = math.prod(shape) * dtype.itemsize
-    if claimed > size and not dtype.hasobject:
-        raise DataError(
-            f"{where}: its header claims {shape} {dtype}, {claimed:,} bytes, but it holds at most "
-            f"{size:,}; it is damaged, get it again"
-        )
-
-
-def _only(entries: Any, names: tuple[str, ...], where: str) -> Any:
-    for name in names:
-        if name in entries:
-            return entries[name]
-    raise DataError(
-        f"{where}: holds {sorted(entries)}; expected one of {', '.join(names)}; rename the array"
-    )
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

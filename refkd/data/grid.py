@@ -6,6 +6,8 @@ of a span is inclusive. Letters in shapes: T rows, n clips, V feature dimension,
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -13,18 +15,26 @@ MAX_CLIPS = 128
 """Clips a video has at most; longer videos are mean-pooled (L_max of VSLNet)."""
 
 
-def pool(features: NDArray[np.floating], max_clips: int) -> NDArray[np.float32]:
+Resample = Literal["shorten", "always"]
+"""Which videos are resampled to the most clips: the longer ones, or all of them."""
+
+
+def pool(
+    features: NDArray[np.floating], max_clips: int, resample: Resample = "shorten"
+) -> NDArray[np.float32]:
     """Return at most `max_clips` clips (n, V) of the rows (T, V) of a video.
 
-    T ≤ max_clips rows stay as they are. More are averaged between the bounds round(i · T / n),
-    clipped to T - 1, half to even; an empty range takes the row at its bound (VSLNet's
-    `visual_feature_sampling`).
+    With `shorten`, T ≤ max_clips rows stay as they are; with `always` every video gets
+    `max_clips`. Rows are averaged between the bounds round(i · T / n), clipped to T - 1, half to
+    even; an empty range takes the row at its bound (VSLNet's `visual_feature_sampling`).
 
     >>> pool(np.arange(6.0)[:, None], 3).ravel().tolist()
     [0.5, 2.5, 4.0]
+    >>> pool(np.arange(2.0)[:, None], 4, "always").ravel().tolist()
+    [0.0, 0.0, 1.0, 1.0]
     """
     rows = len(features)
-    if rows <= max_clips:
+    if rows == max_clips or (resample == "shorten" and rows < max_clips):
         return np.asarray(features, dtype=np.float32)
     bounds = np.round(np.arange(max_clips + 1) / max_clips * rows).astype(np.int64)
     bounds = np.minimum(bounds, rows - 1)

@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from refkd.config import Config
+from refkd.data.grid import Resample
+from refkd.data.joined import Norm
 from refkd.data.splits import Carve
 from refkd.errors import DataError
 from refkd.files import canonical_json, sha256_file, write_json
@@ -18,6 +20,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 MOMENTS, FEATURES, WORDS, SEALED = "moments.parquet", "features.h5", "words.npz", "sealed"
 OPEN_FILES = (MOMENTS, FEATURES, WORDS)
+LATER = {"resample", "zero_videos", "constant_videos", "flat_columns", "parts"}
+"""Fields that earlier manifests lack; they count where they say something."""
 SEALED_FILES = (f"{SEALED}/{MOMENTS}", f"{SEALED}/{FEATURES}")
 
 
@@ -38,6 +42,20 @@ class CarveFacts(Config):
     """Every carved video, with features or not, sorted."""
     sha256: str
     """Over the list of videos."""
+
+
+class PartFacts(Config):
+    """One of several sources of features."""
+
+    name: str
+    layout: str
+    dim: int
+    norm: Norm
+    extractor: str | None
+    rows_per_second: float
+    """Median of rows / duration over the videos."""
+    sha256: str
+    """Over the arrays as read."""
 
 
 class FeatureFacts(Config):
@@ -61,6 +79,12 @@ class FeatureFacts(Config):
     """Of those rows, in seconds."""
     zero_videos: list[str] = Field(default_factory=list)
     """Videos whose features are all 0."""
+    constant_videos: list[str] = Field(default_factory=list)
+    """Other videos whose rows are all the same, or that have one row alone."""
+    flat_columns: list[int] = Field(default_factory=list)
+    """Columns that have the same value in all clips of all videos."""
+    parts: list[PartFacts] = Field(default_factory=list)
+    """Where several are joined: whose columns stand side by side, in this order."""
 
 
 class WordFacts(Config):
@@ -92,6 +116,8 @@ class Manifest(Config):
     schema_version: int
     name: str
     max_clips: int
+    resample: Resample = "shorten"
+    """Which videos have `max_clips`: the longer ones, or all of them."""
     splits: dict[str, Count]
     roles: dict[str, Count]
     published_counts: bool
@@ -113,8 +139,10 @@ class Manifest(Config):
 def fingerprint_of(manifest: Manifest) -> str:
     """Return the sha256 over a manifest without its fingerprint."""
     facts = manifest.model_dump(mode="json", exclude={"fingerprint"})
-    if not manifest.features.zero_videos:
-        del facts["features"]["zero_videos"]  # which earlier manifests do not have
+    for part in (facts, facts["features"]):
+        for name in LATER & part.keys():
+            if part[name] in ([], "shorten"):  # which earlier manifests do not have
+                del part[name]
     return hashlib.sha256(canonical_json(facts)).hexdigest()
 
 

@@ -126,7 +126,7 @@ def simulate(
         vectors=_word_vectors(table, config),
         features=SimulatedFeatures(table, config),
         max_clips=config.max_clips,
-        extractor="simulated",
+        extractors={"": "simulated"},
         simulation=config.model_dump(mode="json"),
     )
     return build(material, out)
@@ -154,6 +154,10 @@ class SimulatedFeatures:
     def where(self, video: str) -> str:
         """Return what errors name."""
         return f"simulated {video}"
+
+    def missing(self, videos: Sequence[str]) -> str:
+        """Return which videos have no moment."""
+        return ", ".join(videos[:3])
 
     def read(self, video: str) -> NDArray[np.float32]:
         """Return the clips (n, V) of a video, about one a second."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -18,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from refkd.data.features import FeatureSource, checked_rows
-from refkd.data.grid import pool
+from refkd.data.features import RowSource, checked_rows
+from refkd.data.grid import Resample, pool
+from refkd.data.joined import digest_of
 from refkd.errors import DataError
 
+ToClips = Callable[[NDArray[np.floating]], NDArray[np.float32]]
 READ_AHEAD = 4
 """Videos a thread may be ahead of the writer: bounds memory."""
 
@@ -36,6 +39,12 @@ class Packed:
     """T, rows of each video as read."""
     zero: Sequence[str]
     """Videos whose features are all 0."""
+    constant: Sequence[str]
+    """Other videos whose rows are all the same, or that have one row alone."""
+    low: Sequence[float]
+    """The least value of each column, (V,)."""
+    high: Sequence[float]
+    """The greatest one."""
     dim: int
     sha256: str
     """Over ids, clip counts and packed clips."""
@@ -61,11 +70,12 @@ class _Video:
 
 
 def pack(
-    source: FeatureSource,
+    source: RowSource,
     videos: Sequence[str],
     path: Path,
     *,
     max_clips: int,
+    resample: Resample = "shorten",
     dim: int | None = None,
     jobs: int = 1,
     progress: bool = False,
@@ -80,8 +90,11 @@ def pack(
     clips: dict[str, int] = {}
     rows: dict[str, int] = {}
     zero: list[str] = []
+    constant: list[str] = []
+    low, high = np.float16(np.inf), np.float16(-np.inf)
+    read = _read_all(source, videos, jobs, partial(pool, max_clips=max_clips, resample=resample))
     with spool.open("wb") as handle:
-        for item in _progress(_read_all(source, videos, max_clips, jobs), len(videos), progress):
+        for item in _progress(read, len(videos), progress):
             dim = dim or item.clips.shape[1]
             if item.clips.shape[1] != dim:
                 raise DataError(
@@ -91,6 +104,10 @@ def pack(
             clips[item.video], rows[item.video] = len(item.clips), item.rows
             if not item.clips.any():
                 zero.append(item.video)
+            elif (item.clips == item.clips[0]).all():
+                constant.append(item.video)
+            low = np.minimum(low, item.clips.min(axis=0))
+            high = np.maximum(high, item.clips.max(axis=0))
             handle.write(item.clips.tobytes())
             content.update(f"{item.video}\0{len(item.clips)}\0".encode() + item.clips.tobytes())
             origin.update(item.video.encode() + b"\0" + item.digest)
@@ -100,6 +117,9 @@ def pack(
         clips=clips,
         rows=rows,
         zero=zero,
+        constant=constant,
+        low=np.atleast_1d(low).tolist(),
+        high=np.atleast_1d(high).tolist(),
         dim=dim,
         sha256=content.hexdigest(),
         source_sha256=origin.hexdigest(),
@@ -122,14 +142,14 @@ def open_store(path: Path) -> Store:
 
 
 def _read_all(
-    source: FeatureSource, videos: Sequence[str], max_clips: int, jobs: int
+    source: RowSource, videos: Sequence[str], jobs: int, to_clips: ToClips
 ) -> Iterator[_Video]:
     """Yield the videos in order, read by `jobs` threads a bounded way ahead."""
     with ThreadPoolExecutor(max_workers=jobs) as threads:
         waiting: deque[Future[_Video]] = deque()
         try:
             for video in videos:
-                waiting.append(threads.submit(_read_one, source, video, max_clips))
+                waiting.append(threads.submit(_read_one, source, video, to_clips))
                 if len(waiting) > READ_AHEAD * jobs:
                     yield waiting.popleft().result()
             while waiting:
@@ -139,21 +159,17 @@ def _read_all(
                 future.cancel()
 
 
-def _read_one(source: FeatureSource, video: str, max_clips: int) -> _Video:
+def _read_one(source: RowSource, video: str, to_clips: ToClips) -> _Video:
     rows = checked_rows(source, video)
-    pooled = pool(rows, max_clips)
+    pooled = to_clips(rows)
     limit = float(np.finfo(np.float16).max)
     if np.abs(pooled).max() > limit:
         raise DataError(
             f"{source.where(video)}: holds {np.abs(pooled).max():g}, above {limit:g}, the largest "
             f"float16; scale or normalise the features"
         )
-    described = f"{rows.dtype.str}{rows.shape}".encode() + np.ascontiguousarray(rows).tobytes()
     return _Video(
-        video=video,
-        clips=pooled.astype(np.float16),
-        rows=len(rows),
-        digest=hashlib.sha256(described).digest(),
+        video=video, clips=pooled.astype(np.float16), rows=len(rows), digest=digest_of(rows)
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from refkd.data.features import open_arrays
+from refkd.data.containers import open_arrays
 from refkd.errors import DataError
 from refkd.files import sha256_file
 

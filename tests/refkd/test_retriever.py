@@ -14,6 +14,7 @@ import torch
 
 from refkd.data.dataset import Dataset
 from refkd.data.grid import pool
+from refkd.data.manifest import PartFacts
 from refkd.data.words import MAX_WORDS
 from refkd.errors import CheckpointError, DataError
 from refkd.models import VSLNetConfig, build_backbone
@@ -212,3 +213,49 @@ def test_an_exported_folder_stands_alone(
     assert tiny_dataset.fingerprint in record["dataset"]
     loaded = Retriever.load(str(folder)).backbone.state_dict()
     assert all(torch.equal(loaded[name], v) for name, v in backbone.state_dict().items())
+
+
+def test_a_retriever_joins_and_resamples_as_its_dataset_was(
+    tiny_dataset: Dataset, backbone: Backbone, tmp_path: Path
+) -> None:
+    width = tiny_dataset.feature_dim
+    parts = [
+        {"name": "clip", "norm": "unit", "dim": width - 4},
+        {"name": "slow", "norm": "none", "dim": 4},
+    ]
+    facts = [
+        PartFacts.model_validate(
+            {**part, "layout": "npy", "extractor": None, "rows_per_second": 1.0, "sha256": ""}
+        )
+        for part in parts
+    ]
+    manifest = tiny_dataset.manifest
+    features = manifest.features.model_copy(update={"parts": facts})
+    changed = manifest.model_copy(update={"features": features, "resample": "always"})
+    dataset = Dataset(tiny_dataset.path, changed, tiny_dataset.words, {})
+    export(backbone, CONFIG, dataset, tmp_path)
+    retriever = Retriever.load(tmp_path)
+
+    random = np.random.default_rng(0)
+    rows = {"slow": random.normal(size=(10, 4)), "clip": random.normal(size=(5, width - 4))}
+    joined = retriever.join(rows)
+    unit = rows["clip"] / np.linalg.norm(rows["clip"], axis=1, keepdims=True)
+    assert np.allclose(joined, np.hstack([np.repeat(unit, 2, axis=0), rows["slow"]]), atol=1e-6)
+    spans = retriever.retrieve(joined, "a man opens the door", duration=10.0, top=3)
+    stretched = pool(joined, retriever.max_clips, "always")
+    assert spans == retriever.retrieve(stretched, "a man opens the door", duration=10.0, top=3)
+    for wrong, said in (
+        ({"clip": rows["clip"]}, "features of clip are given; this retriever needs clip and slow"),
+        ({"": joined}, "features of one without a name are given"),
+    ):
+        with pytest.raises(DataError, match=said):
+            retriever.join(wrong)
+
+
+def test_the_only_source_may_have_any_name(retriever: Retriever) -> None:
+    rows = np.zeros((3, retriever.feature_dim))
+    assert retriever.join({"clip": rows}) is rows
+    with pytest.raises(
+        DataError, match="clip and slow are given; this retriever needs one source"
+    ):
+        retriever.join({"clip": rows, "slow": rows})

@@ -8,6 +8,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 SECONDS = 12.0
@@ -52,17 +53,30 @@ def rows_of(video: str, *, dim: int = 4, rows: int = 13) -> NDArray[np.float32]:
 
 
 def write_features(path: Path, layout: str, features: dict[str, NDArray[Any]]) -> Path:
-    """Write features in a layout: npy, npy-4d, npz:KEY, hdf5 or hdf5:KEY; return the path."""
-    kind, _, key = layout.partition(":")
+    """Write features in a layout; return the path.
+
+    A file a video: npy, npy-4d, npz, h5 or pt; one file of all: hdf5. With `:KEY` the array has
+    that name, and with `:KEY+KEY` it has all of them.
+    """
+    kind, _, named = layout.partition(":")
+    keys = named.split("+") if named else []
     if kind == "hdf5":
         with h5py.File(path.with_suffix(".hdf5"), "w") as file:
             for video, rows in features.items():
-                (file.create_group(video) if key else file)[key or video] = rows
+                for key in keys or [video]:
+                    (file.require_group(video) if keys else file)[key] = rows
         return path.with_suffix(".hdf5")
     path.mkdir(parents=True, exist_ok=True)
     for video, rows in features.items():
+        arrays = dict.fromkeys(keys or ["only"], rows)
         if kind == "npz":
-            np.savez(path / f"{video}.npz", **{key: rows})
+            np.savez(path / f"{video}.npz", **arrays)
+        elif kind == "h5":
+            with h5py.File(path / f"{video}.h5", "w") as file:
+                file.update(arrays)
+        elif kind == "pt":
+            tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
+            torch.save(tensors if keys else tensors["only"], path / f"{video}.pt")
         else:
             np.save(path / f"{video}.npy", rows[:, None, None] if kind == "npy-4d" else rows)
     return path

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
+from refkd.errors import DataError
 from tune.ending.exits import ExitCode
 
 if TYPE_CHECKING:
@@ -47,6 +49,30 @@ class Output:
     show: str | Callable[[Console, Any], None]
     """A text for people, or what prints the value for them."""
     code: ExitCode = ExitCode.DONE
+
+
+def by_source(
+    values: Sequence[str], option: str, names: Collection[str] | None = None
+) -> dict[str, str]:
+    """Return the values of an option that is given once a source of features: `[NAME=]VALUE`.
+
+    A value without a name, or with none of `names`, stands under "". `DataError` where a name is
+    given twice.
+
+    >>> by_source(["clip=features/clip", "slowfast=features/slow"], "--features")
+    {'clip': 'features/clip', 'slowfast': 'features/slow'}
+    """
+    found: dict[str, str] = {}
+    for text in values:
+        name, given, value = text.partition("=")
+        wrong = not re.fullmatch(r"[A-Za-z0-9_.-]+", name) if names is None else name not in names
+        if wrong or not given:
+            name, value = "", text
+        if name in found:
+            which = f"{name} is given twice" if name else f"{text!r} has no name and is not alone"
+            raise DataError(f"{option}: {which}; give {option} NAME=VALUE for each source")
+        found[name] = value
+    return found
 
 
 def outcome(summary: Summary) -> ExitCode:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer import Argument, Option
 
-from tune.cli.command import JsonOption, Output, printed
+from tune.cli.command import JsonOption, Output, by_source, printed
 from tune.ending.stopping import to_be_unwound
 
 if TYPE_CHECKING:
@@ -25,16 +25,43 @@ OutOption = Annotated[Path, Option(help="Folder to write; must not exist.")]
 def prepare(
     dataset: Annotated[Literal["charades-cd", "activitynet-cd"], Argument(help="Which dataset.")],
     annotations: Annotated[Path, Option(help="Folder of the four published split files.")],
-    features: Annotated[Path, Option(help="Folder of .npy or .npz files, or an HDF5 file.")],
+    features: Annotated[
+        list[str],
+        Option(
+            help="Folder with a file a video (.npy, .npz, .pt, .h5), or an HDF5 file; of several "
+            "sources, which are joined, each as NAME=PATH.",
+            metavar="[NAME=]PATH",
+        ),
+    ],
     words: Annotated[Path, Option(help="Word vectors: .txt, .vec, .gz or .npz.")],
     out: OutOption,
     missing_features: Annotated[
         Literal["error", "skip"],
         Option(help="A video without features stops, or its pairs are left out and counted."),
     ] = "error",
+    id_pattern: Annotated[
+        list[str] | None,
+        Option(
+            help="How features are named where it is not by the video's id, such as '{vid}.mp4'.",
+            metavar="[NAME=]PATTERN",
+        ),
+    ] = None,
+    unit: Annotated[
+        list[str] | None,
+        Option(help="Scale each row of this source to length 1; may be repeated.", metavar="NAME"),
+    ] = None,
+    clips: Annotated[int, Option(help="Clips of a video, at most.", min=2, max=1024)] = 128,
+    resample: Annotated[
+        Literal["shorten", "always"],
+        Option(help="Which videos get that many clips: the longer ones, or all of them."),
+    ] = "shorten",
     jobs: Annotated[int, Option(help="Threads that read features.", min=1)] = 1,
     extractor: Annotated[
-        str | None, Option(help="Network, weights (fine-tuned?) and frame rate.")
+        list[str] | None,
+        Option(
+            help="Network, weights (fine-tuned?) and frame rate of the features.",
+            metavar="[NAME=]TEXT",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> Output:
@@ -48,16 +75,21 @@ def prepare(
     """
     from refkd.data.prepare import prepare as make
 
+    paths = {name: Path(value) for name, value in by_source(features, "--features").items()}
     with to_be_unwound():
         prepared = make(
             dataset,
             annotations=annotations,
-            features=features,
+            features=paths,
             words=words,
             out=out,
             missing_features=missing_features,
+            id_patterns=by_source(id_pattern or [], "--id-pattern", paths),
+            unit=unit or (),
+            max_clips=clips,
+            resample=resample,
             jobs=jobs,
-            extractor=extractor,
+            extractor=by_source(extractor or [], "--extractor", paths),
             progress=not as_json,
         )
     return _shown(prepared)

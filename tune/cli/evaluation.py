@@ -19,6 +19,7 @@ from tune.cli.command import (
     Output,
     PlanOption,
     StudyArgument,
+    by_source,
     printed,
     progress,
 )
@@ -180,7 +181,14 @@ def predict(
     model: Annotated[
         str, Option(help="models:/NAME@ALIAS, models:/NAME/VERSION, or a folder.", metavar="URI")
     ],
-    features: Annotated[Path, Option(help="Clip features of one video: .npy, .npz or HDF5.")],
+    features: Annotated[
+        list[str],
+        Option(
+            help="Clip features of one video: .npy, .npz, .pt or HDF5; of a model of several "
+            "sources, each as NAME=PATH.",
+            metavar="[NAME=]PATH",
+        ),
+    ],
     query: Annotated[list[str], Option(help="A sentence; may be given several times.")],
     duration: Annotated[float | None, Option(help="The video's seconds; else one a row.")] = None,
     top: Annotated[int, Option(help="Spans of each query.", min=1)] = 5,
@@ -209,7 +217,8 @@ def predict(
         server = Url(tracking)
     else:
         server = default_tracking(Path("runs")) if study is None else locate(study).tracking
-    found = run(model, features, query, tracking=server, video=video, duration=duration, top=top)
+    files = {name: Path(value) for name, value in by_source(features, "--features").items()}
+    found = run(model, files, query, tracking=server, video=video, duration=duration, top=top)
     if png is not None:
         draw_answers(found.answers, found.duration, png)
     return Output(found, partial(_show_prediction, png=png))

@@ -45,21 +45,35 @@ def ingredients(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"{features.dim} wide, {features.layout}, {features.extractor or 'extractor unknown'}, "
         f"{features.rows_per_second:g} rows a second, sha256 {features.sha256[:12]}",
     )
+    for part in features.parts:
+        scaled = ", scaled to length 1" if part.norm == "unit" else ""
+        yield (
+            part.name,
+            f"{part.dim} wide, {part.layout}, {part.extractor or 'extractor unknown'}, "
+            f"{part.rows_per_second:g} rows a second{scaled}, sha256 {part.sha256[:12]}",
+        )
     yield (
         "words",
         f"{words.words:,} with {words.dim}-d vectors of {words.source}; {words.coverage:.2%} "
         f"of the tokens of {words.counted_on}; {words.characters} characters",
     )
-    yield "clips", f"at most {manifest.max_clips} a video"
+    many = "at most " if manifest.resample == "shorten" else ""
+    yield "clips", f"{many}{manifest.max_clips} a video"
     if features.length_differences:
         yield (
             "lengths",
             f"{features.length_differences:,} videos differ from their duration, by at most "
             f"{features.largest_difference:g} s",
         )
-    if zero := features.zero_videos:
-        named = ", ".join(zero[:3]) + (", …" if len(zero) > 3 else "")
-        yield "zero", f"{len(zero):,} videos have no feature but 0: {named}"
+    for name, videos, what in (
+        ("zero", features.zero_videos, "no feature but 0"),
+        ("constant", features.constant_videos, "the same row throughout, or one alone"),
+    ):
+        if videos:
+            named = ", ".join(videos[:3]) + (", …" if len(videos) > 3 else "")
+            yield name, f"{len(videos):,} videos have {what}: {named}"
+    if flat := features.flat_columns:
+        yield "flat", f"{len(flat):,} columns have one value in all clips, the first is {flat[0]}"
     if carve is not None:
         yield (
             "carve",

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from refkd.config import Config
-from refkd.data.features import HDF5_SUFFIXES, FolderFeatures, Hdf5Features, checked_rows
+from refkd.data.containers import HDF5_SUFFIXES, SUFFIXES
+from refkd.data.features import FeatureFile, Hdf5Features, checked_rows
 from refkd.errors import DataError
 from refkd.retriever import Span
 from refkd.urls import Url
 from tune.inference.model import load_model
-
-FILE_SUFFIXES = (".npy", ".npz")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +48,7 @@ class Prediction(Config):
 
 def predict(
     model: str,
-    features: Path,
+    features: Mapping[str, Path],
     queries: Sequence[str],
     *,
     tracking: Url,
@@ -58,9 +56,13 @@ def predict(
     duration: float | None = None,
     top: int = 1,
 ) -> Prediction:
-    """Return the `top` spans of each query; without `duration` a row counts as one second."""
-    rows = read_video(features, video)
+    """Return the `top` spans of each query; without `duration` a row counts as one second.
+
+    `features` are the files of the video by source, of the only one under any name.
+    """
+    read = {name: read_video(path, video) for name, path in features.items()}
     retriever, source, facts = load_model(model, tracking=tracking)
+    rows = retriever.join(read)
     seconds = float(len(rows)) if duration is None else duration
     spans = retriever.retrieve(rows, list(queries), duration=seconds, top=top)
     return Prediction(
@@ -81,16 +83,14 @@ def read_video(path: Path, video: str | None = None) -> NDArray[np.floating]:
     """Return the rows (T, V) of a feature file, in HDF5 those of the entry `video`."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; give the features of one video")
-    if path.suffix in FILE_SUFFIXES:
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{path}: unknown kind {path.suffix!r}; give one of {', '.join(SUFFIXES)}")
+    if path.suffix not in HDF5_SUFFIXES:
         if video is not None:
             raise DataError(f"{path}: holds one video; --video {video} is for HDF5 files")
-        return checked_rows(FolderFeatures(path.parent, path.suffix), path.stem)
-    if path.suffix not in HDF5_SUFFIXES:
-        kinds = ", ".join((*FILE_SUFFIXES, *HDF5_SUFFIXES))
-        raise DataError(f"{path}: unknown kind {path.suffix!r}; give one of {kinds}")
+        return checked_rows(FeatureFile(path), path.stem)
     source = Hdf5Features(path)
-    with h5py.File(path, "r") as file:
-        names = sorted(file)
+    names = sorted(source.entries)
     some = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
     if video is None:
         if len(names) != 1:

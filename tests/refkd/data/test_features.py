@@ -13,12 +13,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.published_layouts import rows_of, write_features
 
-from refkd.data.features import checked_rows, open_features
+from refkd.data.features import checked_rows, open_features, pattern_for
 from refkd.data.grid import pool
+from refkd.data.joined import join, joined
 from refkd.data.store import open_store, pack
 from refkd.errors import DataError
 
@@ -31,6 +33,13 @@ LAYOUTS = (
     "hdf5",
     "hdf5:c3d_features",
     "hdf5:c3d_fc6_features",
+    "hdf5:features",
+    "hdf5:whatever",
+    "npz:whatever",
+    "h5",
+    "h5:features",
+    "pt",
+    "pt:features",
 )
 
 
@@ -185,21 +194,132 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
         checked_rows(open_features(tmp_path), "a")
 
 
-def test_unknown_keys_name_what_is_there(tmp_path: Path) -> None:
-    source = open_features(write_features(tmp_path / "f", "npz:other", {"a": rows_of("a")}))
-    with pytest.raises(DataError, match=r"holds \['other'\]; expected one of features"):
+@pytest.mark.parametrize("layout", ["npz:one+two", "hdf5:one+two", "h5:one+two", "pt:one+two"])
+def test_unknown_keys_name_what_is_there(tmp_path: Path, layout: str) -> None:
+    source = open_features(write_features(tmp_path / "f", layout, {"a": rows_of("a")}))
+    with pytest.raises(DataError, match=r"holds \['one', 'two'\]; expected one array, or one by"):
         checked_rows(source, "a")
-    source = open_features(write_features(tmp_path / "g", "hdf5:other", {"a": rows_of("a")}))
-    with pytest.raises(DataError, match="expected one of c3d_features"):
-        checked_rows(source, "a")
+    known = layout.replace("two", "features")
+    source = open_features(write_features(tmp_path / "g", known, {"a": rows_of("a")}))
+    assert np.array_equal(checked_rows(source, "a"), rows_of("a"))
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ({"features": [1.0]}, "holds list, no tensor"),
+        ({}, r"holds \[\]; expected one array"),
+        (Path("x"), "cannot be read .*tensor alone"),
+    ],
+)
+def test_torch_files_of_anything_but_tensors_stop(tmp_path: Path, held: Any, message: str) -> None:
+    torch.save(held, tmp_path / "a.pt")
+    with pytest.raises(DataError, match=message) as caught:
+        checked_rows(open_features(tmp_path), "a")
+    assert str(tmp_path / "a.pt") in str(caught.value)
+    (tmp_path / "a.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:-30])
+    with pytest.raises(DataError, match="cannot be read"):
+        checked_rows(open_features(tmp_path), "a")
+
+
+def test_bfloat16_is_read(tmp_path: Path) -> None:
+    torch.save(torch.ones(3, 2, dtype=torch.bfloat16), tmp_path / "a.pt")
+    assert checked_rows(open_features(tmp_path), "a").tolist() == [[1, 1]] * 3
+
+
+def test_files_in_folders_are_found_by_name_or_path(tmp_path: Path) -> None:
+    for folder in ("train", "test"):
+        write_features(tmp_path / folder, "npy", {f"of_{folder}": rows_of(folder)})
+        write_features(tmp_path / folder / "both", "npy", {"same": rows_of(folder)})
+    (tmp_path / "train" / "._of_train.npy").write_bytes(b"what a Mac leaves in archives")
+    source = open_features(tmp_path)
+    assert np.array_equal(source.read("of_train"), rows_of("train"))
+    assert np.array_equal(source.read("train/of_train"), rows_of("train"))
+    with pytest.raises(DataError, match=r"test/both/same\.npy: stands beside .*train/both/same"):
+        source.read("same")
+    named = open_features(tmp_path, "train/both/{vid}")
+    with pytest.raises(DataError, match="stands beside"):
+        named.read("same")
+    assert np.array_equal(open_features(tmp_path, "{vid}/both/same").read("test"), rows_of("test"))
+
+
+def test_ids_are_matched_by_a_stated_pattern_alone(tmp_path: Path) -> None:
+    path = write_features(tmp_path / "f", "npy", {f"{v}.mp4": rows_of(v) for v in "abcd"})
+    source = open_features(path)
+    assert "a" not in source
+    videos = ["a", "b", "c", "d"]
+    said = source.missing(videos)
+    assert said.startswith(
+        "a, b, c, …; there are a.mp4, b.mp4, c.mp4, …; --id-pattern '{vid}.mp4'"
+    )
+    found = open_features(path, "{vid}.mp4")
+    assert all(np.array_equal(found.read(v), rows_of(v)) for v in videos)
+    assert "pattern" not in source.missing(["x", "y", "z"])
+    with pytest.raises(DataError, match=r"'mp4' lacks {vid}; give one like"):
+        open_features(path, "mp4")
+
+
+@given(
+    st.lists(st.text("abc123", min_size=2, max_size=5), min_size=1, unique=True),
+    st.sampled_from(["{vid}.mp4", "v_{vid}_rgb", "x/{vid}/y"]),
+)
+def test_the_pattern_that_finds_all_is_found(videos: list[str], pattern: str) -> None:
+    found = pattern_for([pattern.replace("{vid}", video) for video in videos], videos)
+    assert found is not None
+    names = {pattern.replace("{vid}", video) for video in videos}
+    assert sum(found.replace("{vid}", v) in names for v in videos) > len(videos) / 2
+
+
+def test_sources_are_joined_side_by_side(tmp_path: Path) -> None:
+    clip = write_features(tmp_path / "c", "npy", {v: rows_of(v, rows=7) for v in "ab"})
+    slow = write_features(
+        tmp_path / "s", "hdf5", {f"{v}.mp4": rows_of(v, dim=3, rows=14) for v in "a"}
+    )
+    opened = {"clip": open_features(clip), "slow": open_features(slow, "{vid}.mp4")}
+    source = joined(opened, {"slow"})
+    assert joined({"clip": opened["clip"]}, ()) is opened["clip"]
+    rows = checked_rows(source, "a")
+    assert rows.shape == (14, 7)
+    assert np.array_equal(rows[:, :4], np.repeat(rows_of("a", rows=7), 2, axis=0))
+    assert np.allclose(np.linalg.norm(rows[:, 4:], axis=1), 1)
+    assert "b" not in source
+    assert source.missing(["b"]) == "slow lacks b; there are a.mp4"
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 9))
+def test_joining_keeps_the_mean_over_time_of_each_source(one: int, two: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    rows = {"a": generator.normal(size=(one, 2)), "b": generator.normal(size=(two, 3))}
+    both = join(rows, {"b": "none", "a": "none"})
+    assert both.shape == (max(one, two), 5)
+    longer = "a" if one >= two else "b"
+    kept = both[:, 3:] if longer == "a" else both[:, :3]
+    assert np.array_equal(kept, rows[longer].astype(np.float32))
+    swapped = join(rows, {"a": "none", "b": "none"})
+    assert np.array_equal(np.concatenate([swapped[:, 2:], swapped[:, :2]], axis=1), both)
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 9))
+def test_always_gives_every_video_as_many_clips(rows: int, clips: int, seed: int) -> None:
+    features = np.random.default_rng(seed).normal(size=(rows, 2))
+    always = pool(features, clips, "always")
+    assert always.shape == (clips, 2)
+    if rows >= clips:
+        assert np.array_equal(always, pool(features, clips))
+    else:
+        whole = {tuple(row) for row in features.astype(np.float32).tolist()}
+        assert {tuple(row) for row in always.tolist()} <= whole
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda p: None, "no such file or folder"),
-        (lambda p: p.mkdir(), r"neither \.npy nor \.npz"),
-        (lambda p: (p.mkdir(), (p / "a.npy").touch(), (p / "b.npz").touch()), "both"),
+        (lambda p: p.mkdir(), "the folder holds none"),
+        (
+            lambda p: (p.mkdir(), (p / "a.npy").touch(), (p / "b.npz").touch()),
+            r"2 kinds \(\.npy, \.npz\)",
+        ),
         (lambda p: p.write_text("x"), "unknown kind"),
     ],
 )

@@ -54,7 +54,7 @@ def inputs(folder: Path, layout: str = "npy") -> dict[str, Path]:
     }
 
 
-def make(given: dict[str, Path], out: Path, **options: Any) -> Dataset:
+def make(given: dict[str, Any], out: Path, **options: Any) -> Dataset:
     """Prepare without a progress bar."""
     return prepare("charades-cd", **given, out=out, progress=False, **options)
 
@@ -139,6 +139,105 @@ def test_the_extractor_is_part_of_the_identity(tmp_path: Path) -> None:
     assert one.fingerprint != two.fingerprint
 
 
+def two_sources(given: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the inputs with another source beside the first, twice as fast and 3 wide."""
+    videos = video_ids(given["annotations"])
+    slow = {f"{video}.mp4": rows_of(video, dim=3, rows=26) for video in videos}
+    paths = {"clip": given["features"], "slow": write_features(folder, "hdf5", slow)}
+    return {**given, "features": paths, "id_patterns": {"slow": "{vid}.mp4"}}
+
+
+def test_joined_sources_have_an_identity_each(tmp_path: Path) -> None:
+    given = two_sources(inputs(tmp_path), tmp_path / "slow")
+    made = make(given, tmp_path / "out", unit=["slow"], extractor={"clip": "CLIP ViT-B/32"})
+    facts = made.manifest.features
+    assert (facts.dim, facts.layout) == (7, "joined")
+    assert [(p.name, p.layout, p.dim, p.norm, p.extractor) for p in facts.parts] == [
+        ("clip", "npy", 4, "none", "CLIP ViT-B/32"),
+        ("slow", "hdf5", 3, "unit", None),
+    ]
+    clip, slow = facts.parts
+    assert slow.rows_per_second == pytest.approx(2 * clip.rows_per_second)
+    rows = made.role("fit").batch([0]).features[0].numpy()
+    assert rows.shape == (26, 7)
+    assert np.allclose(np.linalg.norm(rows[:, 4:], axis=1), 1, atol=1e-3)
+    make(given, tmp_path / "again", unit=["slow"], jobs=3, extractor=facts_of(made))
+    assert content(tmp_path / "again") == content(tmp_path / "out")
+    plain = make(given, tmp_path / "plain", extractor=facts_of(made))
+    assert plain.fingerprint != made.fingerprint
+    assert [p.sha256 for p in plain.manifest.features.parts] == [clip.sha256, slow.sha256]
+
+
+def facts_of(made: Dataset) -> dict[str, str]:
+    """Return the extractors that a dataset states."""
+    return {p.name: p.extractor for p in made.manifest.features.parts if p.extractor}
+
+
+def test_a_video_that_a_source_lacks_is_named(tmp_path: Path) -> None:
+    given = two_sources(inputs(tmp_path), tmp_path / "slow")
+    (given["features"]["clip"] / "AIN03.npy").unlink()
+    with pytest.raises(
+        DataError, match=r"1 videos have no features \(clip lacks AIN03; there are"
+    ):
+        make(given, tmp_path / "out")
+    made = make(given, tmp_path / "out", missing_features="skip")
+    assert made.manifest.splits["train"].videos == 23
+    given["id_patterns"] = {}
+    with pytest.raises(DataError, match=r"slow lacks .* --id-pattern '{vid}\.mp4' finds them"):
+        make(given, tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"unit": ["slwo"]}, r"unit of 'slwo': no such source of features; it is clip, slow"),
+        ({"extractor": "I3D"}, r"extractor of '': no such source"),
+        ({"id_patterns": {"clip": "mp4"}}, r"the id pattern 'mp4' lacks {vid}"),
+        ({"max_clips": 1}, r"clips is 1; give 2 to 1,024"),
+    ],
+)
+def test_options_of_sources_that_are_wrong_stop(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    given = two_sources(inputs(tmp_path), tmp_path / "slow")
+    with pytest.raises(DataError, match=message):
+        make({**given, **options}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_how_videos_are_resampled_is_part_of_the_identity(tmp_path: Path) -> None:
+    given = inputs(tmp_path)
+    plain, few, always = (
+        make(given, tmp_path / str(k), **options)
+        for k, options in enumerate(
+            ({}, {"max_clips": 8}, {"max_clips": 20, "resample": "always"})
+        )
+    )
+    assert len({plain.fingerprint, few.fingerprint, always.fingerprint}) == 3
+    lengths = [set(made.role("fit").clips.tolist()) for made in (plain, few, always)]
+    assert lengths == [{13}, {8}, {20}]
+
+
+def test_features_that_say_nothing_of_time_are_counted_or_refused(tmp_path: Path) -> None:
+    given = inputs(tmp_path)
+    paths = sorted(given["features"].glob("*.npy"))
+    for path in paths:
+        rows = np.load(path)
+        rows[:, 2] = 0.5
+        np.save(path, rows)
+    np.save(paths[0], np.load(paths[0])[:1])
+    np.save(paths[1], np.repeat(np.load(paths[1])[:1], 13, axis=0))
+    facts = make(given, tmp_path / "some").manifest.features
+    assert facts.constant_videos == [path.stem for path in paths[:2]]
+    assert facts.flat_columns == [2]
+    assert facts.length_differences == 1
+    for path in paths:
+        np.save(path, np.load(path)[:1])
+    with pytest.raises(DataError, match=r"one row alone, and so it is of 36 of 36 videos \(0 are"):
+        make(given, tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+
+
 def test_the_carve_and_the_open_part_do_not_depend_on_test_annotations(tmp_path: Path) -> None:
     given = inputs(tmp_path)
     make(given, tmp_path / "1")
@@ -182,7 +281,7 @@ def test_videos_whose_features_are_all_zero_are_named(tmp_path: Path) -> None:
     assert Dataset.open(made.path).fingerprint == made.fingerprint
     for path in paths:
         np.save(path, np.zeros_like(np.load(path)))
-    with pytest.raises(DataError, match="all features of all videos are 0"):
+    with pytest.raises(DataError, match=r"36 of 36 videos \(36 are 0 alone\)"):
         make(given, tmp_path / "none")
     assert not (tmp_path / "none").exists()
 

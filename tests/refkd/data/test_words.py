@@ -175,7 +175,7 @@ def test_npz_vectors_leave_out_rows_that_are_no_vector(tmp_path: Path) -> None:
         ("cut.gz", gzip.compress(b"the 1 2 3\n" * 99)[:-20], "line "),
         ("plain.gz", b"the 1 2 3\n", "line 0: Not a gzipped file"),
         ("header.vec", b"2 3\n", "holds no word vectors"),
-        ("latin.txt", b"caf\xe9 1 2\n", "line 1: 'utf-8' codec"),
+        ("latin.txt", b"d\xe9j 1 2\n", "line 1: 'utf-8' codec"),
     ],
 )
 def test_wrong_vector_files(
