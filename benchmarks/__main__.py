@@ -135,12 +135,15 @@ def _all(tell: Callable[[Row], None], *, smoke: bool) -> list[Outcome]:
 
 
 def _page() -> list[Outcome]:
-    """Write the page of what was measured last."""
+    """Write the page of what was measured last, unless something was never measured here."""
     from benchmarks.kept import latest
     from benchmarks.page import PAGE, write_page
     from benchmarks.peaks import measure_peaks
 
     outcomes = [latest(name) for name in NAMES]
+    absent = ", ".join(one.name for one in outcomes if one.failure)
+    if absent:
+        sys.exit(f"{PAGE} stays as it is: {absent} must be measured on this machine first")
     write_page(outcomes, measure_peaks())
     print(f"wrote {PAGE}", file=sys.stderr)
     return outcomes

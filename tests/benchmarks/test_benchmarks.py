@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 from support.project import ROOT
 
-from benchmarks.__main__ import NAMES
+from benchmarks.__main__ import NAMES, main
 from benchmarks.kept import keep, kept, latest
 from benchmarks.measure import Turns, in_turns
 from benchmarks.page import BY_HAND, write_page
@@ -100,6 +100,14 @@ def test_the_page_shows_every_row_and_says_why_an_aim_is_missed(tmp_path: Path) 
         assert line in page.splitlines()
     assert "100 GFLOP/s" in page
     assert "12.3 GB/s" in page
+
+
+def test_a_page_without_all_figures_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.__main__.NAMES", [*NAMES, "never"])
+    monkeypatch.setattr("benchmarks.page.PAGE", ROOT / "absent" / "page.md")
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "page"])
+    with pytest.raises(SystemExit, match="stays as it is: .*never must be measured"):
+        main()
 
 
 def test_what_is_written_by_hand_stays_on_the_page(tmp_path: Path) -> None:
