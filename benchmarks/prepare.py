@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.baselines import labels
 from benchmarks.measure import in_turns
 from benchmarks.rows import Aim, Row, row
+from refkd.data.extraction import Extraction
 from refkd.data.features import FeatureSource
 from refkd.data.grid import MAX_CLIPS, time_to_index
 from refkd.data.joined import joined
@@ -31,6 +32,7 @@ class Made:
     layout: str
     rows: int
     dim: int
+    extraction: Extraction | None = None
 
     def __contains__(self, video: str) -> bool:
         return True

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from refkd.config import Config
 from refkd.data.batch import Batch
 from refkd.data.dataset import Dataset
+from refkd.data.extraction import Extraction
 from refkd.data.grid import Resample, pool
 from refkd.data.inputs import ModelInputs
 from refkd.data.joined import Norm, join
@@ -51,6 +52,7 @@ class FeaturePart(Config):
 
     name: str
     norm: Norm
+    extraction: Extraction | None = None
 
 
 class RetrieverRecord(Config):
@@ -62,6 +64,8 @@ class RetrieverRecord(Config):
     resample: Resample = "shorten"
     parts: list[FeaturePart] = Field(default_factory=list)
     """The sources of the features, where there are several."""
+    extraction: Extraction | None = None
+    """How the only source was made of video files, where that is known."""
     words: list[str]
     characters: list[str]
     dataset: str
@@ -97,6 +101,7 @@ class Retriever:
         max_clips: int,
         resample: Resample = "shorten",
         parts: Sequence[FeaturePart] = (),
+        extraction: Extraction | None = None,
         marks: Sequence[str] = (),
     ) -> None:
         self.backbone = backbone.eval()
@@ -105,6 +110,7 @@ class Retriever:
         self.max_clips = max_clips
         self.resample: Resample = resample
         self.parts = list(parts)
+        self.extraction = extraction
         self.marks = list(marks)
 
     @classmethod
@@ -129,8 +135,23 @@ class Retriever:
             max_clips=record.max_clips,
             resample=record.resample,
             parts=record.parts,
+            extraction=record.extraction,
             marks=record.marks,
         )
+
+    def extractions(self) -> dict[str, Extraction]:
+        """Return what makes the features of a video file, by source ("" is the only one).
+
+        `DataError` where the dataset that it was trained on does not say it of all sources.
+        """
+        found = {part.name: part.extraction for part in self.parts} or {"": self.extraction}
+        unknown = [name or "the features" for name, how in found.items() if how is None]
+        if unknown:
+            raise DataError(
+                f"how {' and '.join(unknown)} of this retriever were made of videos is not known: "
+                "its dataset was not made by `refkd data extract`; give the features of the video"
+            )
+        return {name: how for name, how in found.items() if how is not None}
 
     def join(self, rows: Mapping[str, NDArray[np.floating]]) -> NDArray[np.floating]:
         """Return the rows (T, V) of the sources of a video as those of one.
@@ -233,7 +254,11 @@ def export(
         feature_dim=dataset.feature_dim,
         max_clips=dataset.max_clips,
         resample=dataset.manifest.resample,
-        parts=[FeaturePart(name=p.name, norm=p.norm) for p in dataset.manifest.features.parts],
+        parts=[
+            FeaturePart(name=part.name, norm=part.norm, extraction=part.extraction)
+            for part in dataset.manifest.features.parts
+        ],
+        extraction=dataset.manifest.features.extraction,
         words=list(dataset.words.tokens),
         characters=list(dataset.words.characters),
         dataset=f"{dataset.name} {dataset.fingerprint}",
@@ -271,8 +296,8 @@ def _digest(record: RetrieverRecord) -> str:
     """Return the hash of all that a record says but its own hash."""
     content = record.model_dump(mode="json")
     content["sha256"].pop(RECORD, None)
-    for name in ("marks", "resample", "parts"):
-        if content[name] in ([], "shorten"):  # which earlier retrievers do not have
+    for name in ("marks", "resample", "parts", "extraction"):
+        if content[name] in ([], "shorten", None):  # which earlier retrievers do not have
             del content[name]
     return hashlib.sha256(canonical_json(content)).hexdigest()
 

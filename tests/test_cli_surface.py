@@ -20,6 +20,7 @@ SURFACE = Path(__file__).with_name("cli_surface.txt")
 MISTAKES = {
     ("cluster", "check"): ["nowhere.yaml"],
     ("compare",): ["nowhere.yaml", "elsewhere.yaml"],
+    ("data", "extract"): ["--videos", "nowhere", "--model", "nothing", "--out", "f.h5"],
     ("data", "prepare"): [
         *("charades-cd", "--annotations", "nowhere", "--features", "nowhere"),
         *("--words", "nowhere", "--out", "made"),

@@ -43,7 +43,8 @@ def feature_facts(
     return FeatureFacts(
         dim=packed[0].dim,
         layout=source.layout,
-        extractor=extractors.get(""),
+        extractor=extractors.get("", _told(source)),
+        extraction=source.extraction,
         sha256=_joined(part.sha256 for part in packed),
         source_sha256=_joined(part.source_sha256 for part in packed),
         rows_per_second=rate,
@@ -72,12 +73,17 @@ def _parts(
                 layout=part.source.layout,
                 dim=next(iter(seen.values())).dim,
                 norm=part.norm,
-                extractor=extractors.get(part.name),
+                extractor=extractors.get(part.name, _told(part.source)),
+                extraction=part.source.extraction,
                 rows_per_second=rate,
                 sha256=digest.hexdigest(),
             )
         )
     return facts
+
+
+def _told(source: FeatureSource) -> str | None:
+    return None if source.extraction is None else str(source.extraction)
 
 
 def _lengths(

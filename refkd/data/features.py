@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refkd.data.containers import HDF5_SUFFIXES, SUFFIXES, read_array, read_entry
+from refkd.data.extraction import Extraction, extraction_of
 from refkd.errors import DataError
 
 PLACE = "{vid}"
@@ -40,6 +41,8 @@ class FeatureSource(RowSource, Protocol):
 
     layout: str
     """Name of the layout, part of the features' identity."""
+    extraction: Extraction | None
+    """How the features were made of video files, where that is known."""
 
     def __contains__(self, video: str) -> bool:
         """Return whether the video has features."""
@@ -106,6 +109,8 @@ def pattern_for(names: Sequence[str], videos: Sequence[str]) -> str | None:
 
 class _Named:
     """A source of named arrays."""
+
+    extraction: Extraction | None = None
 
     def __init__(self, path: Path, layout: str, entries: Mapping[str, Any], names: Names) -> None:
         self.path, self.layout, self.entries = path, layout, entries
@@ -188,6 +193,7 @@ class Hdf5Features(_Named):
         except (OSError, RuntimeError) as error:
             raise DataError(f"{path}: not an intact HDF5 file ({error}); get it again") from None
         super().__init__(path, "hdf5", entries, names or Names())
+        self.extraction = extraction_of(path)
 
     def where(self, video: str) -> str:
         """Return the file and the entry of a video."""

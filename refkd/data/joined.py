@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from refkd.data.extraction import Extraction
 from refkd.data.features import FeatureSource, checked_rows
 
 Norm = Literal["none", "unit"]
@@ -43,6 +44,7 @@ class JoinedFeatures:
     """Sources joined to one."""
 
     layout = "joined"
+    extraction: Extraction | None = None  # each part has its own
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts

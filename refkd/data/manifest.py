@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from refkd.config import Config
+from refkd.data.extraction import Extraction
 from refkd.data.grid import Resample
 from refkd.data.joined import Norm
 from refkd.data.splits import Carve
@@ -20,7 +21,7 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 MOMENTS, FEATURES, WORDS, SEALED = "moments.parquet", "features.h5", "words.npz", "sealed"
 OPEN_FILES = (MOMENTS, FEATURES, WORDS)
-LATER = {"resample", "zero_videos", "constant_videos", "flat_columns", "parts"}
+LATER = {"resample", "zero_videos", "constant_videos", "flat_columns", "parts", "extraction"}
 """Fields that earlier manifests lack; they count where they say something."""
 SEALED_FILES = (f"{SEALED}/{MOMENTS}", f"{SEALED}/{FEATURES}")
 
@@ -56,6 +57,7 @@ class PartFacts(Config):
     """Median of rows / duration over the videos."""
     sha256: str
     """Over the arrays as read."""
+    extraction: Extraction | None = None
 
 
 class FeatureFacts(Config):
@@ -83,6 +85,8 @@ class FeatureFacts(Config):
     """Other videos whose rows are all the same, or that have one row alone."""
     flat_columns: list[int] = Field(default_factory=list)
     """Columns that have the same value in all clips of all videos."""
+    extraction: Extraction | None = None
+    """How they were made of video files, where that is known."""
     parts: list[PartFacts] = Field(default_factory=list)
     """Where several are joined: whose columns stand side by side, in this order."""
 
@@ -141,7 +145,7 @@ def fingerprint_of(manifest: Manifest) -> str:
     facts = manifest.model_dump(mode="json", exclude={"fingerprint"})
     for part in (facts, facts["features"]):
         for name in LATER & part.keys():
-            if part[name] in ([], "shorten"):  # which earlier manifests do not have
+            if part[name] in ([], "shorten", None):  # which earlier manifests do not have
                 del part[name]
     return hashlib.sha256(canonical_json(facts)).hexdigest()
 

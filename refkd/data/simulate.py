@@ -22,6 +22,7 @@ from pydantic import Field, model_validator
 from refkd.config import Settings
 from refkd.data.build import Material, build, require_absent
 from refkd.data.dataset import Dataset
+from refkd.data.extraction import Extraction
 from refkd.data.grid import time_to_index
 from refkd.data.moments import Annotations, Moment, Split, detect_dataset, read_annotations
 from refkd.data.prepare import CARVES
@@ -136,6 +137,7 @@ class SimulatedFeatures:
     """A feature source that draws each video by its id."""
 
     layout = "simulated"
+    extraction: Extraction | None = None
 
     def __init__(self, annotations: Annotations, config: SimulationConfig) -> None:
         self._config = config

@@ -1,4 +1,4 @@
-"""`refkd data`: prepare published data, simulate data, show a prepared dataset."""
+"""`refkd data`: features of videos, published or simulated datasets, what one holds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from typer import Argument, Option
 
 from tune.cli.command import JsonOption, Output, by_source, printed
+from tune.ending.exits import ExitCode
 from tune.ending.stopping import to_be_unwound
 
 if TYPE_CHECKING:
@@ -93,6 +94,36 @@ def prepare(
             progress=not as_json,
         )
     return _shown(prepared)
+
+
+@app.command()
+@printed
+def extract(
+    videos: Annotated[Path, Option(help="Folder of videos, nested or not.")],
+    model: Annotated[
+        str, Option(help="CLIP or its kin as `transformers` has it: a folder, or a hub's name.")
+    ],
+    out: Annotated[Path, Option(help="HDF5 file to write, or to go on with.")],
+    fps: Annotated[float, Option(help="Rows a second.")] = 1.0,
+    device: Annotated[str, Option(help="Where the network runs: cpu, cuda, cuda:1.")] = "cpu",
+    as_json: JsonOption = False,
+) -> Output:
+    """Make features of video files, for `refkd data prepare`.
+
+    The same command goes on where it was stopped, and adds videos that are new. Files that cannot
+    be read are named at the end, and the others are done. Needs `pip install refkd[extract]`.
+
+    Example: `refkd data extract --videos videos --model openai/clip-vit-base-patch32
+    --fps 1 --out features.h5`
+    """
+    from refkd.video.extract import extract as make
+
+    with to_be_unwound():
+        made = make(videos, model, out, fps=fps, device=device, progress=not as_json)
+    left = [f"{len(made.failed):,} files could not be read:", *made.failed.values()]
+    told = f"{made.path}: {made.videos:,} videos, {made.made:,} of them new"
+    code = ExitCode.LEFT if made.failed else ExitCode.DONE
+    return Output(made, "\n".join([told, *(left if made.failed else [])]), code)
 
 
 @app.command()

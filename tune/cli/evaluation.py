@@ -181,18 +181,25 @@ def predict(
     model: Annotated[
         str, Option(help="models:/NAME@ALIAS, models:/NAME/VERSION, or a folder.", metavar="URI")
     ],
+    query: Annotated[list[str], Option(help="A sentence; may be given several times.")],
     features: Annotated[
-        list[str],
+        list[str] | None,
         Option(
             help="Clip features of one video: .npy, .npz, .pt or HDF5; of a model of several "
             "sources, each as NAME=PATH.",
             metavar="[NAME=]PATH",
         ),
-    ],
-    query: Annotated[list[str], Option(help="A sentence; may be given several times.")],
+    ] = None,
     duration: Annotated[float | None, Option(help="The video's seconds; else one a row.")] = None,
     top: Annotated[int, Option(help="Spans of each query.", min=1)] = 5,
-    video: Annotated[str | None, Option(help="The entry of an HDF5 file.")] = None,
+    video: Annotated[
+        str | None,
+        Option(help="A video file; with --features the entry of an HDF5 file.", metavar="VIDEO"),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        Option(help="Where the network lies that makes features of a video file, if not as then."),
+    ] = None,
     png: Annotated[Path | None, Option(help="Draw the timeline to a PNG, SVG or PDF too.")] = None,
     tracking: Annotated[
         str | None,
@@ -202,12 +209,13 @@ def predict(
     ] = None,
     study: Annotated[Path | None, Option(help="Use the tracking store of a study file.")] = None,
 ) -> Output:
-    """Find the moments of sentences in a video, by its clip features.
+    """Find the moments of sentences in a video file, or by its clip features.
 
     Reads safetensors and JSON alone; weights other than the registered ones are refused.
 
     Example: `refkd predict --model models:/refkd-quickstart@best-ood --features video.npy
-    --query "a person opens the door" --duration 30.5 --png spans.png`
+    --query "a person opens the door" --duration 30.5 --png spans.png`, or `refkd predict
+    --model champions/best-ood --video new.mp4 --query "a person opens the door"`
     """
     from tune.inference.predict import predict as run
     from tune.inference.timeline import draw_answers
@@ -217,8 +225,17 @@ def predict(
         server = Url(tracking)
     else:
         server = default_tracking(Path("runs")) if study is None else locate(study).tracking
-    files = {name: Path(value) for name, value in by_source(features, "--features").items()}
-    found = run(model, files, query, tracking=server, video=video, duration=duration, top=top)
+    files = {name: Path(value) for name, value in by_source(features or [], "--features").items()}
+    found = run(
+        model,
+        files or None,
+        query,
+        tracking=server,
+        video=video,
+        duration=duration,
+        encoder=encoder,
+        top=top,
+    )
     if png is not None:
         draw_answers(found.answers, found.duration, png)
     return Output(found, partial(_show_prediction, png=png))

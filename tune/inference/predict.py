@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from refkd.config import Config
 from refkd.data.containers import HDF5_SUFFIXES, SUFFIXES
+from refkd.data.extraction import Extraction
 from refkd.data.features import FeatureFile, Hdf5Features, checked_rows
 from refkd.errors import DataError
 from refkd.retriever import Span
@@ -48,20 +49,29 @@ class Prediction(Config):
 
 def predict(
     model: str,
-    features: Mapping[str, Path],
+    features: Mapping[str, Path] | None,
     queries: Sequence[str],
     *,
     tracking: Url,
     video: str | None = None,
     duration: float | None = None,
+    encoder: str | None = None,
     top: int = 1,
 ) -> Prediction:
     """Return the `top` spans of each query; without `duration` a row counts as one second.
 
-    `features` are the files of the video by source, of the only one under any name.
+    `features` are the files of the video by source, of the only one under any name. Without any,
+    `video` is a video file, and its features are made as those of the model's dataset were;
+    `encoder` is where the network for that lies, if not where it was then.
     """
-    read = {name: read_video(path, video) for name, path in features.items()}
-    retriever, source, facts = load_model(model, tracking=tracking)
+    if features is not None:
+        read = {name: read_video(path, video) for name, path in features.items()}
+        retriever, source, facts = load_model(model, tracking=tracking)
+    else:
+        file = _video_file(video)
+        retriever, source, facts = load_model(model, tracking=tracking)
+        read, seconds = _extracted(file, retriever.extractions(), encoder)
+        duration = seconds if duration is None else duration
     rows = retriever.join(read)
     seconds = float(len(rows)) if duration is None else duration
     spans = retriever.retrieve(rows, list(queries), duration=seconds, top=top)
@@ -77,6 +87,38 @@ def predict(
             for query, found in zip(queries, spans, strict=True)
         ],
     )
+
+
+def _video_file(video: str | None) -> Path:
+    if video is None:
+        raise DataError("give the video: --video FILE.mp4, or its --features FILE")
+    file = Path(video)
+    if not file.is_file():
+        raise DataError(
+            f"{file}: no such file; --video names a video file, or with --features "
+            "the entry of an HDF5 file"
+        )
+    return file
+
+
+def _extracted(
+    file: Path, extractions: Mapping[str, Extraction], encoder: str | None
+) -> tuple[dict[str, NDArray[np.floating]], float]:
+    """Return the rows of a video file by source, and its seconds."""
+    from refkd.video.encoder import Encoder  # seconds to import
+    from refkd.video.extract import describe
+
+    rows: dict[str, NDArray[np.floating]] = {}
+    seconds = 0.0
+    for name, how in extractions.items():
+        network = Encoder(encoder or how.model)
+        if network.sha256 != how.sha256:
+            raise DataError(
+                f"{network.model}: has other weights (sha256 {network.sha256[:12]}) than those "
+                f"that made the features of the dataset ({how}); give them with --encoder"
+            )
+        rows[name], seconds = describe(file, network, how.fps)
+    return rows, seconds
 
 
 def read_video(path: Path, video: str | None = None) -> NDArray[np.floating]:
