@@ -40,7 +40,7 @@ from refkd.data.manifest import (
 )
 from refkd.data.moments import Annotations, Moment, Split
 from refkd.data.roles import OPEN_ROLES, ROLES, SEALED_ROLES, Role
-from refkd.data.splits import Carve, carve, role_of
+from refkd.data.splits import FEWEST_VIDEOS, Carve, carve, role_of
 from refkd.data.store import Packed, pack
 from refkd.data.tables import write_table
 from refkd.data.vectors import WordVectors
@@ -106,9 +106,23 @@ def build(material: Material, out: Path) -> Dataset:
             sources=dict(material.annotations.sources),
             simulation=None if material.simulation is None else dict(material.simulation),
             files={n: describe_file(folder / n) for n in (*OPEN_FILES, *SEALED_FILES)},
+            **_later_facts(material.annotations),
         )
         write_manifest(folder, manifest)
     return Dataset.open(out, verify=False)  # the files were read for their hashes just now
+
+
+def _later_facts(annotations: Annotations) -> dict[str, Any]:
+    """Return what only manifests of some datasets say."""
+    several = {s: sum(bool(m.further) for m in rows) for s, rows in annotations.splits.items()}
+    shared = annotations.shared_videos().items()
+    return {
+        "layout": None if annotations.layout == annotations.name else annotations.layout,
+        "holdout": annotations.holdout,
+        "shared_videos": {f"{a} & {b}": len(videos) for (a, b), videos in shared},
+        "unlabelled": dict(annotations.unlabelled),
+        "several_windows": {split: count for split, count in several.items() if count},
+    }
 
 
 def _roles(
@@ -137,11 +151,24 @@ def _check_kept(
         )
     if not set(annotated) & set(OPEN_ROLES):
         raise DataError("there are only test annotations; add those of train or val")
+    if "fit" in kept and material.simulation is None:
+        _check_carved(material.carve, kept)
     for role in sorted({*kept, "val_ood"} if "fit" in kept else kept):
         if not kept.get(role):
             raise DataError(
                 f"the role {role} has no pair with features; give the features of more videos"
             )
+
+
+def _check_carved(constants: Carve, kept: Mapping[Role, list[Moment]]) -> None:
+    rows = kept.get("val_ood", [])
+    videos = len({moment.video_id for moment in rows})
+    if videos < FEWEST_VIDEOS:
+        raise DataError(
+            f"val_ood: the carve of q = {constants.fraction:g} takes {len(rows)} pairs in "
+            f"{videos} videos with features out of train, too few to judge by; give a greater "
+            f"carve_fraction (--carve-fraction), or more train videos"
+        )
 
 
 def _vocabulary(material: Material) -> tuple[Words, WordFacts]:
@@ -237,7 +264,7 @@ def _feature_facts(material: Material, parts: Sequence[Packed]) -> FeatureFacts:
         rows_per_second=round(rate, 6),
         length_differences=int(differs.sum()),
         largest_difference=round(float(off[differs].max(initial=0.0)), 3),
-        zero_videos=[video for part in parts for video in part.zero],
+        zero_videos=list(dict.fromkeys(video for part in parts for video in part.zero)),
     )
 
 

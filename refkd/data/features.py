@@ -2,7 +2,7 @@
 
 A folder of `.npy` (VSLNet, SeqPAN, LGI: (T, V) or (T, 1, 1, V)), a folder of `.npz` (Moment-DETR
 family, CLIP), or one HDF5 file whose entries are arrays or groups that hold one (2D-TAN's C3D).
-A video is found by its id with or without `v_`. Nothing is unpickled.
+A video is found by its id, with or without `v_`, or with `.avi` (TACoS). Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def checked_rows(source: FeatureSource, video: str) -> NDArray[np.floating]:
 
 
 def _find(keys: Collection[str], video: str) -> str | None:
-    for key in (video, f"v_{video}", video.removeprefix("v_")):
+    for key in (video, f"v_{video}", video.removeprefix("v_"), f"{video}.avi"):
         if key in keys:
             return key
     return None

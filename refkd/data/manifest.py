@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from refkd.config import Config
+from refkd.data.moments import Holdout
 from refkd.data.splits import Carve
 from refkd.errors import DataError
 from refkd.files import canonical_json, sha256_file, write_json
@@ -106,13 +107,33 @@ class Manifest(Config):
     simulation: dict[str, Any] | None
     """The settings of a simulated dataset."""
     files: dict[str, FileFacts]
+    layout: str | None = None
+    """How the annotation files were laid out, where the dataset is not called so."""
+    holdout: Holdout | None = None
+    """The train videos that are `val_id`, where there was no validation split."""
+    shared_videos: dict[str, int] = Field(default_factory=dict)
+    """Videos that stand in two splits, by both names."""
+    unlabelled: dict[str, int] = Field(default_factory=dict)
+    """Queries of test files without any moment, by file: they are left out."""
+    several_windows: dict[str, int] = Field(default_factory=dict)
+    """Annotated pairs with more than one window, by split."""
     fingerprint: str = ""
     """sha256 over everything above, and so over the content of every file."""
 
 
+LATER = ("layout", "holdout", "shared_videos", "unlabelled", "several_windows")
+"""Facts that earlier manifests do not have: written only where there is something to say."""
+
+
+def _facts(manifest: Manifest) -> dict[str, Any]:
+    facts = manifest.model_dump(mode="json")
+    return {name: value for name, value in facts.items() if value or name not in LATER}
+
+
 def fingerprint_of(manifest: Manifest) -> str:
     """Return the sha256 over a manifest without its fingerprint."""
-    facts = manifest.model_dump(mode="json", exclude={"fingerprint"})
+    facts = _facts(manifest)
+    del facts["fingerprint"]
     if not manifest.features.zero_videos:
         del facts["features"]["zero_videos"]  # which earlier manifests do not have
     return hashlib.sha256(canonical_json(facts)).hexdigest()
@@ -121,7 +142,7 @@ def fingerprint_of(manifest: Manifest) -> str:
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     """Write the manifest with its fingerprint; return it."""
     signed = manifest.model_copy(update={"fingerprint": fingerprint_of(manifest)})
-    write_json(folder / MANIFEST, signed.model_dump(mode="json"))
+    write_json(folder / MANIFEST, _facts(signed))
     return signed
 
 

@@ -1,28 +1,38 @@
-"""Prepare a published dataset: annotations, features and word vectors into one folder."""
+"""Prepare a dataset: annotations in any layout, features and word vectors into one folder."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from refkd.data.annotations import read_annotations, require_published, split_files
 from refkd.data.build import Material, MissingFeatures, build, require_absent
 from refkd.data.dataset import Dataset
+from refkd.data.durations import read_durations
 from refkd.data.features import open_features
 from refkd.data.grid import MAX_CLIPS
-from refkd.data.moments import PUBLISHED, DatasetName, read_annotations, require_published
-from refkd.data.splits import ACTIVITYNET, CHARADES, Carve
+from refkd.data.layouts import layout_of
+from refkd.data.splits import Carve, hold_out
 from refkd.data.vectors import read_vectors
 from refkd.errors import DataError
 
-CARVES: dict[DatasetName, Carve] = {"charades-cd": CHARADES, "activitynet-cd": ACTIVITYNET}
-
 
 def prepare(
-    dataset: DatasetName,
+    layout: str,
     *,
-    annotations: Path,
     features: Path,
     words: Path,
     out: Path,
+    annotations: Path | None = None,
+    files: Mapping[str, Path] = {},
+    columns: Mapping[str, str] = {},
+    durations: Sequence[Path] = (),
+    rows_per_second: float | None = None,
+    name: str | None = None,
+    val_fraction: float = 0.1,
+    carve_fraction: float | None = None,
+    seed: int = 0,
     missing_features: MissingFeatures = "error",
     jobs: int = 1,
     extractor: str | None = None,
@@ -30,24 +40,41 @@ def prepare(
 ) -> Dataset:
     """Write a prepared dataset to `out` and open it.
 
+    `annotations` is a folder of split files or one file in a `layout`; `files` names those of some
+    splits (`train`, `val`, `test_iid`, `test_ood`) instead, `columns` the columns of a table.
+    Videos whose annotations do not say how long they are last as long as the lists of `durations`
+    say, or as their features do at `rows_per_second`. Without a split of val, `val_fraction` of
+    the train videos are one, drawn by `seed`; `carve_fraction` is the q of the carve of `val_ood`,
+    the layout's own unless given.
+
     With `missing_features="skip"` pairs of videos without features are left out and counted, and
-    the split files may hold other pairs than the published ones; `val_ood` is carved from all of
-    train all the same. The bytes written do not depend on `jobs` (threads). `extractor` states the
-    network, its weights and frame rate. `DataError` where an input is wrong; nothing is left then.
+    published split files may hold other pairs than the published ones; `val_ood` is carved from
+    all of train all the same. The bytes written do not depend on `jobs` (threads). `extractor`
+    states the network, its weights and frame rate, `name` what the dataset is called. `DataError`
+    where an input is wrong; nothing is left then.
     """
-    if dataset not in PUBLISHED:
-        raise DataError(f"unknown dataset {dataset!r}; give one of {', '.join(PUBLISHED)}")
+    known = layout_of(layout)
     if jobs < 1:
         raise DataError(f"jobs is {jobs}; give at least 1")
+    if annotations is None and not files:
+        raise DataError("no annotations are given; give a folder, a file, or a file a split")
     require_absent(out)
     source = open_features(features)
     vectors = read_vectors(words)
-    table = read_annotations(dataset, annotations)
+    table = read_annotations(
+        layout,
+        annotations,
+        files=files,
+        columns=columns,
+        durations=read_durations(durations, source, rows_per_second),
+    )
     if missing_features == "error":
-        require_published(table, annotations)
+        require_published(table, split_files(known, annotations, files))
+    if "val" not in table.splits:
+        table = hold_out(table, fraction=val_fraction, seed=seed)
     material = Material(
-        annotations=table,
-        carve=CARVES[dataset],
+        annotations=replace(table, name=table.name if name is None else name),
+        carve=_carve(known.carve, carve_fraction),
         vectors=vectors,
         features=source,
         max_clips=MAX_CLIPS,
@@ -57,3 +84,11 @@ def prepare(
         progress=progress,
     )
     return build(material, out)
+
+
+def _carve(constants: Carve, fraction: float | None) -> Carve:
+    if fraction is None:
+        return constants
+    if not 0 < fraction < 1:
+        raise DataError(f"carve-fraction is {fraction}; give a share between 0 and 1")
+    return constants.model_copy(update={"fraction": fraction})

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from refkd.config import Settings
+from refkd.data.annotations import detect_dataset, read_annotations
 from refkd.data.build import Material, build, require_absent
 from refkd.data.dataset import Dataset
 from refkd.data.grid import time_to_index
-from refkd.data.moments import Annotations, Moment, Split, detect_dataset, read_annotations
-from refkd.data.prepare import CARVES
+from refkd.data.layouts import layout_of
+from refkd.data.moments import Annotations, Moment, Split
 from refkd.data.splits import Carve
 from refkd.data.synthetic_annotations import ACTIONS, invent
 from refkd.data.vectors import WordVectors
@@ -119,7 +120,7 @@ def simulate(
     else:
         name = detect_dataset(annotations)
         table = read_annotations(name, annotations, partial=True)
-        carve = CARVES[name]
+        carve = layout_of(name).carve
     material = Material(
         annotations=table,
         carve=carve,
