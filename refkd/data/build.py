@@ -6,14 +6,9 @@ The same inputs give the same bytes of every file, and so the same fingerprint.
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
-import shutil
-import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from glob import escape
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +41,7 @@ from refkd.data.tables import write_table
 from refkd.data.vectors import WordVectors
 from refkd.data.words import Words, build_words, tokenize
 from refkd.errors import DataError
-from refkd.files import sync_directory
+from refkd.files import renamed
 
 MissingFeatures = Literal["error", "skip"]
 
@@ -65,12 +60,6 @@ class Material:
     extractor: str | None = None
     progress: bool = False
     simulation: Mapping[str, Any] | None = None
-
-
-def require_absent(out: Path) -> None:
-    """Raise `DataError` where something already stands at `out`."""
-    if out.exists():
-        raise DataError(f"{out}: exists; give another folder or remove it first")
 
 
 def build(material: Material, out: Path) -> Dataset:
@@ -215,17 +204,19 @@ def _write_part(
         progress=material.progress,
     )
     clips = [packed.clips[moment.video_id] for _, moment in rows]
-    spans = time_to_index(
-        np.array([(m.start, m.end) for _, m in rows]).reshape(-1, 2),
-        np.array(clips, dtype=np.int64),
-        np.array([m.duration for _, m in rows]),
+    counts = [len(m.windows) for _, m in rows]
+    labels = time_to_index(
+        np.array([window for _, m in rows for window in m.windows]).reshape(-1, 2),
+        np.repeat(np.array(clips, dtype=np.int64), counts),
+        np.repeat(np.array([m.duration for _, m in rows]), counts),
     )
+    each = iter([(int(first), int(last)) for first, last in labels])
     write_table(
         folder / MOMENTS,
         rows,
         tokens=[tokenize(m.query) for _, m in rows],
         clips=clips,
-        spans=[(int(first), int(last)) for first, last in spans],
+        spans=[list(islice(each, count)) for count in counts],
     )
     return packed
 
@@ -270,42 +261,3 @@ def _feature_facts(material: Material, parts: Sequence[Packed]) -> FeatureFacts:
 
 def _joined(digests: Iterator[str]) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
-
-
-@contextmanager
-def renamed(out: Path) -> Iterator[Path]:
-    """Yield a new folder beside `out`; on success it takes `out`'s name, else it is removed.
-
-    What killed processes of this machine have left of the same `out` is removed first.
-    """
-    require_absent(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    mine = f".{out.name}.{socket.gethostname()}"
-    for left in out.parent.glob(f"{escape(mine)}.*.tmp"):
-        maker = left.name.split(".")[-3]
-        if maker.isdecimal() and not _lives(int(maker)):
-            shutil.rmtree(left, ignore_errors=True)
-    temporary = out.with_name(f"{mine}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    temporary.mkdir()
-    try:
-        yield temporary
-        for path in sorted(temporary.rglob("*")):
-            descriptor = os.open(path, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
-        require_absent(out)
-        temporary.rename(out)
-        sync_directory(out.parent)
-    finally:
-        if temporary.exists():
-            shutil.rmtree(temporary)

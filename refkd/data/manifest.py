@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from refkd.config import Config
 from refkd.data.moments import Holdout
+from refkd.data.roles import SEALED_ROLES
 from refkd.data.splits import Carve
 from refkd.errors import DataError
 from refkd.files import canonical_json, sha256_file, write_json
@@ -119,6 +120,12 @@ class Manifest(Config):
     """Annotated pairs with more than one window, by split."""
     fingerprint: str = ""
     """sha256 over everything above, and so over the content of every file."""
+
+    @property
+    def no_test(self) -> str:
+        """Which test roles are not there, such as `no test_ood`; empty where both are."""
+        absent = [f"no {role}" for role in SEALED_ROLES if role not in self.roles]
+        return " and ".join(absent)
 
 
 LATER = ("layout", "holdout", "shared_videos", "unlabelled", "several_windows")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from refkd.data.annotations import read_annotations, require_published, split_files
-from refkd.data.build import Material, MissingFeatures, build, require_absent
+from refkd.data.build import Material, MissingFeatures, build
 from refkd.data.dataset import Dataset
 from refkd.data.durations import read_durations
 from refkd.data.features import open_features
@@ -16,6 +16,7 @@ from refkd.data.layouts import layout_of
 from refkd.data.splits import Carve, hold_out
 from refkd.data.vectors import read_vectors
 from refkd.errors import DataError
+from refkd.files import require_absent
 
 
 def prepare(

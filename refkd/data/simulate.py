@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from refkd.config import Settings
 from refkd.data.annotations import detect_dataset, read_annotations
-from refkd.data.build import Material, build, require_absent
+from refkd.data.build import Material, build
 from refkd.data.dataset import Dataset
 from refkd.data.grid import time_to_index
 from refkd.data.layouts import layout_of
@@ -30,6 +30,7 @@ from refkd.data.splits import Carve
 from refkd.data.synthetic_annotations import ACTIONS, invent
 from refkd.data.vectors import WordVectors
 from refkd.data.words import tokenize
+from refkd.files import require_absent
 from refkd.seeds import generator
 
 FUNCTION_WORDS = frozenset(

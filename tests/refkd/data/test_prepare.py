@@ -25,7 +25,6 @@ from support.published_layouts import (
 
 from refkd.data import moments
 from refkd.data.annotations import read_annotations
-from refkd.data.build import renamed
 from refkd.data.dataset import Dataset
 from refkd.data.grid import time_to_index
 from refkd.data.layouts import LAYOUTS
@@ -35,6 +34,7 @@ from refkd.data.sealed import open_sealed
 from refkd.data.simulate import SimulationConfig, simulate
 from refkd.data.splits import ACTIVITYNET, CHARADES, Carve, carve
 from refkd.errors import DataError
+from refkd.files import renamed
 
 
 @pytest.fixture(autouse=True)
@@ -249,7 +249,7 @@ def test_other_pairs_than_the_published_ones_need_skip(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from refkd.data.build import renamed
+from refkd.files import renamed
 with renamed(Path(sys.argv[1])) as folder:
     (folder / "part").touch()
     os.kill(os.getpid(), signal.SIGKILL)
