@@ -12,6 +12,8 @@ from tune.cli.command import JsonOption, Output, printed
 from tune.ending.stopping import to_be_unwound
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from refkd.data.dataset import Dataset
     from refkd.data.simulate import SimulationConfig
 
@@ -192,16 +194,27 @@ def show(
     dataset: Annotated[Path, Argument(help="A prepared dataset.")],
     verify: Annotated[bool, Option("--verify", help="Read and check every byte.")] = False,
 ) -> Output:
-    """Show a prepared dataset: roles, repairs, identity of features and words.
+    """Show a prepared dataset: roles, repairs, lengths, where moments lie, features and words.
+
+    Of the test roles it shows counts alone: nothing sealed is opened.
 
     Example: `refkd data show datasets/charades-cd`
     """
     from refkd.data.dataset import Dataset
+    from refkd.data.profile import profile
 
     opened = Dataset.open(dataset)
     if verify:
         opened.verify()
-    return _shown(opened)
+    found = profile(opened)
+
+    def show_both(console: Console, _: object) -> None:
+        from tune.display.dataset import show_manifest, show_profile
+
+        show_manifest(console, opened)
+        show_profile(console, found)
+
+    return Output({**opened.manifest.model_dump(), "profile": found}, show_both)
 
 
 def _shown(dataset: Dataset) -> Output:
