@@ -45,6 +45,9 @@ class Made:
         """Return a video's rows."""
         return np.full((self.rows, self.dim), float(len(video)), dtype=np.float32)
 
+    def seconds(self, video: str) -> None:
+        """Return nothing: there is no moment."""
+
     def missing(self, videos: Sequence[str]) -> str:
         """Return nothing: there is none."""
         return ""

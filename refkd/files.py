@@ -8,10 +8,12 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,51 @@ def replaced(path: Path) -> Iterator[Path]:
         sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_absent(out: Path) -> None:
+    """Raise `DataError` where something already stands at `out`."""
+    if out.exists():
+        raise DataError(f"{out}: exists; give another folder or remove it first")
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+@contextmanager
+def renamed(out: Path) -> Iterator[Path]:
+    """Yield a new folder beside `out`; on success it takes `out`'s name, else it is removed.
+
+    What killed processes of this machine have left of the same `out` is removed first.
+    """
+    require_absent(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    mine = f".{out.name}.{socket.gethostname()}"
+    for left in out.parent.glob(f"{escape(mine)}.*.tmp"):
+        maker = left.name.split(".")[-3]
+        if maker.isdecimal() and not _lives(int(maker)):
+            shutil.rmtree(left, ignore_errors=True)
+    temporary = out.with_name(f"{mine}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in sorted(temporary.rglob("*")):
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        require_absent(out)
+        temporary.rename(out)
+        sync_directory(out.parent)
+    finally:
+        if temporary.exists():
+            shutil.rmtree(temporary)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,9 @@ class Batch:
     """(B, 2) float32, start and end as annotated, clamped to the video, in units of clips."""
     pairs: Tensor
     """(B,) int64, position of each pair in its role: what knowledge is looked up by."""
+    mass: Tensor | None = None
+    """(B, 2, L) float, the share of each clip in the labels of start and end, where windows of a
+    query share them; None where `start` and `end` are the labels."""
 
     @property
     def clip_mask(self) -> Tensor:
@@ -65,4 +69,7 @@ class Batch:
         return self._each(lambda tensor: tensor[rows])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        return Batch(**{f.name: change(getattr(self, f.name)) for f in fields(self)})
+        def changed(tensor: Any) -> Any:
+            return None if tensor is None else change(tensor)
+
+        return Batch(**{f.name: changed(getattr(self, f.name)) for f in fields(self)})

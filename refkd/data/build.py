@@ -6,14 +6,8 @@ The same inputs give the same bytes of every file, and so the same fingerprint.
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
-import shutil
-import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from glob import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -41,13 +35,13 @@ from refkd.data.manifest import (
 )
 from refkd.data.moments import Annotations, Moment, Split
 from refkd.data.roles import OPEN_ROLES, ROLES, SEALED_ROLES, Role
-from refkd.data.splits import Carve, carve, role_of
+from refkd.data.splits import FEWEST_VIDEOS, Carve, carve, role_of
 from refkd.data.store import Packed, pack
 from refkd.data.tables import write_table
 from refkd.data.vectors import WordVectors
 from refkd.data.words import Words, build_words, tokenize
 from refkd.errors import DataError
-from refkd.files import sync_directory
+from refkd.files import renamed
 
 MissingFeatures = Literal["error", "skip"]
 LEAST_KNOWN = 0.2
@@ -70,12 +64,6 @@ class Material:
     resample: Resample = "shorten"
     progress: bool = False
     simulation: Mapping[str, Any] | None = None
-
-
-def require_absent(out: Path) -> None:
-    """Raise `DataError` where something already stands at `out`."""
-    if out.exists():
-        raise DataError(f"{out}: exists; give another folder or remove it first")
 
 
 def build(material: Material, out: Path) -> Dataset:
@@ -111,9 +99,23 @@ def build(material: Material, out: Path) -> Dataset:
             sources=dict(material.annotations.sources),
             simulation=None if material.simulation is None else dict(material.simulation),
             files={n: describe_file(folder / n) for n in (*OPEN_FILES, *SEALED_FILES)},
+            **_later_facts(material.annotations),
         )
         write_manifest(folder, manifest)
     return Dataset.open(out, verify=False)  # the files were read for their hashes just now
+
+
+def _later_facts(annotations: Annotations) -> dict[str, Any]:
+    """Return what only manifests of some datasets say."""
+    several = {s: sum(bool(m.further) for m in rows) for s, rows in annotations.splits.items()}
+    shared = annotations.shared_videos().items()
+    return {
+        "layout": None if annotations.layout == annotations.name else annotations.layout,
+        "holdout": annotations.holdout,
+        "shared_videos": {f"{a} & {b}": len(videos) for (a, b), videos in shared},
+        "unlabelled": dict(annotations.unlabelled),
+        "several_windows": {split: count for split, count in several.items() if count},
+    }
 
 
 def _roles(
@@ -144,6 +146,8 @@ def _check_kept(
         )
     if not set(annotated) & set(OPEN_ROLES):
         raise DataError("there are only test annotations; add those of train or val")
+    if "fit" in kept and material.simulation is None:
+        _check_carved(material.carve, kept)
     for role in sorted({*kept, "val_ood"} if "fit" in kept else kept):
         if not kept.get(role):
             raise DataError(
@@ -154,6 +158,17 @@ def _check_kept(
 def counted_on(annotations: Annotations) -> Split:
     """Return the split whose queries make the vocabulary."""
     return "train" if "train" in annotations.splits else "val"
+
+
+def _check_carved(constants: Carve, kept: Mapping[Role, list[Moment]]) -> None:
+    rows = kept.get("val_ood", [])
+    videos = len({moment.video_id for moment in rows})
+    if videos < FEWEST_VIDEOS:
+        raise DataError(
+            f"val_ood: the carve of q = {constants.fraction:g} takes {len(rows)} pairs in "
+            f"{videos} videos with features out of train, too few to judge by; give a greater "
+            f"carve_fraction (--carve-fraction), or more train videos"
+        )
 
 
 def _vocabulary(material: Material) -> tuple[Words, WordFacts]:
@@ -206,17 +221,19 @@ def _write_part(
         progress=material.progress,
     )
     clips = [packed.clips[moment.video_id] for _, moment in rows]
-    spans = time_to_index(
-        np.array([(m.start, m.end) for _, m in rows]).reshape(-1, 2),
-        np.array(clips, dtype=np.int64),
-        np.array([m.duration for _, m in rows]),
+    counts = [len(m.windows) for _, m in rows]
+    labels = time_to_index(
+        np.array([window for _, m in rows for window in m.windows]).reshape(-1, 2),
+        np.repeat(np.array(clips, dtype=np.int64), counts),
+        np.repeat(np.array([m.duration for _, m in rows]), counts),
     )
+    each = iter([(int(first), int(last)) for first, last in labels])
     write_table(
         folder / MOMENTS,
         rows,
         tokens=[tokenize(m.query) for _, m in rows],
         clips=clips,
-        spans=[(int(first), int(last)) for first, last in spans],
+        spans=[list(islice(each, count)) for count in counts],
     )
     return packed
 
@@ -239,42 +256,3 @@ def _carve_facts(constants: Carve, carved: frozenset[str]) -> CarveFacts:
     videos = sorted(carved)
     digest = hashlib.sha256("\n".join(videos).encode()).hexdigest()
     return CarveFacts(constants=constants, videos=videos, sha256=digest)
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
-
-
-@contextmanager
-def renamed(out: Path) -> Iterator[Path]:
-    """Yield a new folder beside `out`; on success it takes `out`'s name, else it is removed.
-
-    What killed processes of this machine have left of the same `out` is removed first.
-    """
-    require_absent(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    mine = f".{out.name}.{socket.gethostname()}"
-    for left in out.parent.glob(f"{escape(mine)}.*.tmp"):
-        maker = left.name.split(".")[-3]
-        if maker.isdecimal() and not _lives(int(maker)):
-            shutil.rmtree(left, ignore_errors=True)
-    temporary = out.with_name(f"{mine}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    temporary.mkdir()
-    try:
-        yield temporary
-        for path in sorted(temporary.rglob("*")):
-            descriptor = os.open(path, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
-        require_absent(out)
-        temporary.rename(out)
-        sync_directory(out.parent)
-    finally:
-        if temporary.exists():
-            shutil.rmtree(temporary)

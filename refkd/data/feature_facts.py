@@ -28,8 +28,8 @@ def feature_facts(
     `DataError` where nearly all videos have features that say nothing of when something happens.
     """
     rows = {video: count for part in packed for video, count in part.rows.items()}
-    zero = [video for part in packed for video in part.zero]
-    constant = [video for part in packed for video in part.constant]
+    zero = list(dict.fromkeys(video for part in packed for video in part.zero))
+    constant = list(dict.fromkeys(video for part in packed for video in part.constant))
     if len(zero) + len(constant) >= NEARLY_ALL * len(rows):
         where = source.where((zero or constant)[0])
         raise DataError(

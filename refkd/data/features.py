@@ -1,6 +1,7 @@
 """Where the rows of a video come from: a folder with a file a video, or one HDF5 file.
 
-A video is found by its id, with or without `v_` (ActivityNet), or by a stated pattern.
+A video is found by its id, with or without `v_` (ActivityNet), or with `.avi` (TACoS), or by a
+stated pattern.
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ class FeatureSource(RowSource, Protocol):
         """Return which videos have none, which names there are, and what would find them."""
         ...
 
+    def seconds(self, video: str) -> float | None:
+        """Return how long a video is that has features; None where they do not say it."""
+        ...
+
 
 def open_features(path: Path, pattern: str | None = None) -> FeatureSource:
     """Return the source for a folder of files, nested or not, or for an HDF5 file.
@@ -87,7 +92,7 @@ class Names:
     def find(self, names: Collection[str], video: str) -> str | None:
         """Return the name of a video among some; None where none is."""
         told = [] if self._pattern is None else [self._pattern.replace(PLACE, video)]
-        for name in (video, f"v_{video}", video.removeprefix("v_"), *told):
+        for name in (video, f"v_{video}", video.removeprefix("v_"), f"{video}.avi", *told):
             if name in names:
                 return name
         return None
@@ -118,6 +123,10 @@ class _Named:
 
     def __contains__(self, video: str) -> bool:
         return self._names.find(self.entries, video) is not None
+
+    def seconds(self, video: str) -> float | None:
+        """Return None: a file of features does not say it."""
+        return None
 
     def entry(self, video: str) -> str:
         """Return the name of a video; `DataError` where there is none."""
@@ -207,6 +216,11 @@ class Hdf5Features(_Named):
         except (OSError, RuntimeError, KeyError) as error:
             raise DataError(f"{where}: cannot be read ({error}); get the file again") from None
         return read_entry(entry, where)
+
+    def seconds(self, video: str) -> float | None:
+        """Return the attribute `duration` of a video's entry."""
+        held = self._file[self.entry(video)].attrs.get("duration")
+        return None if held is None else float(held)
 
 
 def checked_rows(source: RowSource, video: str) -> NDArray[np.floating]:

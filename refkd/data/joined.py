@@ -68,6 +68,11 @@ class JoinedFeatures:
             )
         return join(rows, {part.name: part.norm for part in self.parts})
 
+    def seconds(self, video: str) -> float | None:
+        """Return how long a video is, as the first source has it that says so."""
+        said = (part.source.seconds(video) for part in self.parts)
+        return next((seconds for seconds in said if seconds is not None), None)
+
     def missing(self, videos: Sequence[str]) -> str:
         """Return which videos each source lacks, as it says it."""
         said = []

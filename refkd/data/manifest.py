@@ -13,6 +13,8 @@ from refkd.config import Config
 from refkd.data.extraction import Extraction
 from refkd.data.grid import Resample
 from refkd.data.joined import Norm
+from refkd.data.moments import Holdout
+from refkd.data.roles import SEALED_ROLES
 from refkd.data.splits import Carve
 from refkd.errors import DataError
 from refkd.files import canonical_json, sha256_file, write_json
@@ -21,8 +23,6 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 MOMENTS, FEATURES, WORDS, SEALED = "moments.parquet", "features.h5", "words.npz", "sealed"
 OPEN_FILES = (MOMENTS, FEATURES, WORDS)
-LATER = {"resample", "zero_videos", "constant_videos", "flat_columns", "parts", "extraction"}
-"""Fields that earlier manifests lack; they count where they say something."""
 SEALED_FILES = (f"{SEALED}/{MOMENTS}", f"{SEALED}/{FEATURES}")
 
 
@@ -136,24 +136,53 @@ class Manifest(Config):
     simulation: dict[str, Any] | None
     """The settings of a simulated dataset."""
     files: dict[str, FileFacts]
+    layout: str | None = None
+    """How the annotation files were laid out, where the dataset is not called so."""
+    holdout: Holdout | None = None
+    """The train videos that are `val_id`, where there was no validation split."""
+    shared_videos: dict[str, int] = Field(default_factory=dict)
+    """Videos that stand in two splits, by both names."""
+    unlabelled: dict[str, int] = Field(default_factory=dict)
+    """Queries of test files without any moment, by file: they are left out."""
+    several_windows: dict[str, int] = Field(default_factory=dict)
+    """Annotated pairs with more than one window, by split."""
     fingerprint: str = ""
     """sha256 over everything above, and so over the content of every file."""
+
+    @property
+    def no_test(self) -> str:
+        """Which test roles are not there, such as `no test_ood`; empty where both are."""
+        absent = [f"no {role}" for role in SEALED_ROLES if role not in self.roles]
+        return " and ".join(absent)
+
+
+LATER = {
+    *("resample", "layout", "holdout", "shared_videos", "unlabelled", "several_windows"),
+    *("zero_videos", "constant_videos", "flat_columns", "parts", "extraction"),
+}
+"""Facts that earlier manifests do not have: written only where there is something to say."""
+
+
+def _facts(manifest: Manifest) -> dict[str, Any]:
+    facts = manifest.model_dump(mode="json")
+    for part in (facts, facts["features"]):
+        for name in LATER & part.keys():
+            if not part[name] or part[name] == "shorten":
+                del part[name]
+    return facts
 
 
 def fingerprint_of(manifest: Manifest) -> str:
     """Return the sha256 over a manifest without its fingerprint."""
-    facts = manifest.model_dump(mode="json", exclude={"fingerprint"})
-    for part in (facts, facts["features"]):
-        for name in LATER & part.keys():
-            if part[name] in ([], "shorten", None):  # which earlier manifests do not have
-                del part[name]
+    facts = _facts(manifest)
+    del facts["fingerprint"]
     return hashlib.sha256(canonical_json(facts)).hexdigest()
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     """Write the manifest with its fingerprint; return it."""
     signed = manifest.model_copy(update={"fingerprint": fingerprint_of(manifest)})
-    write_json(folder / MANIFEST, signed.model_dump(mode="json"))
+    write_json(folder / MANIFEST, _facts(signed))
     return signed
 
 

@@ -1,13 +1,13 @@
 """The pairs of one role: what is asked of which video, and batches of them.
 
 Letters in shapes: N pairs, R clips of all videos, V feature dimension, M words (padded),
-C characters a word, U distinct tokens, B pairs of a batch.
+C characters a word, U distinct tokens, B pairs of a batch, W windows of a query (padded).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from refkd.data.batch import Batch
 from refkd.data.roles import Role
 from refkd.errors import DataError
+from refkd.seeds import generator
 
 Gather = Callable[[NDArray[np.int64], NDArray[np.int64]], Tensor]
 """From the first rows and the clips of B videos, both (B,), to their features, (B, L, V)."""
@@ -41,6 +42,18 @@ class Contents:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Windows:
+    """All windows of each query, where some have several; a missing one repeats the first."""
+
+    seconds: NDArray[np.float64]
+    """(N, W, 2) as annotated."""
+    spans: NDArray[np.int64]
+    """(N, W, 2) first and last clip, inclusive."""
+    counts: NDArray[np.int64]
+    """(N,) how many there are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Pairs:
     """All pairs of a role, a row a pair."""
 
@@ -51,7 +64,7 @@ class Pairs:
     queries: list[str]
     """As annotated, blanks and capitals included."""
     moments: NDArray[np.float64]
-    """(N, 2) seconds as annotated: not clamped, some reversed or empty."""
+    """(N, 2) seconds as annotated: not clamped, some reversed or empty; of several the first."""
     duration: NDArray[np.float64]
     """(N,) seconds of each pair's video."""
     clips: NDArray[np.int64]
@@ -60,16 +73,25 @@ class Pairs:
     """(N, 2) labels i*_s, i*_e: first and last clip of the moment, inclusive."""
     contents: Contents | None = None
     """Absent where pairs are only scored, such as published predictions without features."""
+    windows: Windows | None = None
+    """None where every query has the one window of `moments`."""
+    qids: list[str | int | None] | None = None
+    """What the annotation files call the queries; None where they name none."""
 
     def __len__(self) -> int:
         return len(self.pair_ids)
 
     def batch(
-        self, indices: NDArray[np.int64] | Sequence[int], *, features: Gather | None = None
+        self,
+        indices: NDArray[np.int64] | Sequence[int],
+        *,
+        features: Gather | None = None,
+        soft: bool = False,
     ) -> Batch:
         """Return the pairs at these positions, padded to the longest of them.
 
-        `features` gathers clips from elsewhere than the memory map, such as from a device.
+        `features` gathers clips from elsewhere than the memory map, such as from a device. With
+        `soft` the batch says how all windows of a query share the label, where some have several.
         """
         if self.contents is None:
             raise DataError(f"the pairs of {self.role} have no features; open a prepared dataset")
@@ -86,7 +108,43 @@ class Pairs:
             end=torch.from_numpy(spans[:, 1].copy()),
             moment=torch.from_numpy(self._moments_in_clips(rows)),
             pairs=torch.from_numpy(rows.copy()),
+            mass=self._mass(rows) if soft else None,
         )
+
+    @property
+    def annotated(self) -> NDArray[np.float64]:
+        """(N, W, 2) seconds of all windows as annotated; a missing one repeats the first."""
+        return self.moments[:, None] if self.windows is None else self.windows.seconds
+
+    @property
+    def window_counts(self) -> NDArray[np.int64]:
+        """(N,) windows of each query."""
+        return np.ones(len(self), np.int64) if self.windows is None else self.windows.counts
+
+    def drawn(self, *, seed: int, epoch: int) -> Pairs:
+        """Return the pairs with one of its windows for each, as (seed, epoch) draws them."""
+        if self.windows is None:
+            return self
+        share = generator(seed, "windows", epoch).random(len(self))
+        chosen = (share * self.windows.counts).astype(np.int64)
+        rows = np.arange(len(self))
+        return replace(
+            self,
+            moments=self.windows.seconds[rows, chosen],
+            spans=self.windows.spans[rows, chosen],
+        )
+
+    def _mass(self, rows: NDArray[np.int64]) -> Tensor | None:
+        """Return (B, 2, L), what each clip is of the label of the starts and of the ends."""
+        if self.windows is None:
+            return None
+        spans, counts = self.windows.spans[rows], self.windows.counts[rows]
+        mass = np.zeros((len(rows), 2, int(self.clips[rows].max())), dtype=np.float32)
+        share = (np.arange(spans.shape[1]) < counts[:, None]) / counts[:, None]
+        for window in range(spans.shape[1]):
+            for side in (0, 1):
+                mass[np.arange(len(rows)), side, spans[:, window, side]] += share[:, window]
+        return torch.from_numpy(mass)
 
     def _gather(self, first: NDArray[np.int64], clips: NDArray[np.int64]) -> Tensor:
         assert self.contents is not None

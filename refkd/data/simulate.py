@@ -20,16 +20,18 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from refkd.config import Settings
-from refkd.data.build import Material, build, require_absent
+from refkd.data.annotations import detect_dataset, read_annotations
+from refkd.data.build import Material, build
 from refkd.data.dataset import Dataset
 from refkd.data.extraction import Extraction
 from refkd.data.grid import time_to_index
-from refkd.data.moments import Annotations, Moment, Split, detect_dataset, read_annotations
-from refkd.data.prepare import CARVES
+from refkd.data.layouts import layout_of
+from refkd.data.moments import Annotations, Moment, Split
 from refkd.data.splits import Carve
 from refkd.data.synthetic_annotations import ACTIONS, invent
 from refkd.data.vectors import WordVectors
 from refkd.data.words import tokenize
+from refkd.files import require_absent
 from refkd.seeds import generator
 
 FUNCTION_WORDS = frozenset(
@@ -120,7 +122,7 @@ def simulate(
     else:
         name = detect_dataset(annotations)
         table = read_annotations(name, annotations, partial=True)
-        carve = CARVES[name]
+        carve = layout_of(name).carve
     material = Material(
         annotations=table,
         carve=carve,
@@ -156,6 +158,10 @@ class SimulatedFeatures:
     def where(self, video: str) -> str:
         """Return what errors name."""
         return f"simulated {video}"
+
+    def seconds(self, video: str) -> float:
+        """Return how long a video is."""
+        return self._moments[video][0].duration
 
     def missing(self, videos: Sequence[str]) -> str:
         """Return which videos have no moment."""

@@ -1,15 +1,19 @@
-"""From published splits to roles: the pseudo-OOD validation role is carved out of train."""
+"""From published splits to roles: the pseudo-OOD validation role is carved out of train.
+
+Where there is no validation split either, one is drawn by video.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from pydantic import Field
 
 from refkd.config import Config
-from refkd.data.moments import Moment, Split
+from refkd.data.moments import Annotations, Holdout, Moment, Split
 from refkd.data.roles import Role
 from refkd.errors import DataError
 from refkd.seeds import generator
@@ -35,6 +39,8 @@ class Carve(Config):
     """Of the subsample."""
 
 
+FEWEST_VIDEOS = 2
+"""Videos that a role to be judged by has at least: fewer cannot be resampled."""
 CHARADES = Carve(fraction=0.10)
 ACTIVITYNET = Carve(fraction=0.30, longest=0.5, subsample=12_000)
 
@@ -48,7 +54,9 @@ def carve(train: Sequence[Moment], constants: Carve) -> frozenset[str]:
     """
     from scipy.stats import gaussian_kde  # slow to import, and workers never carve
 
-    points = np.array([(m.start / m.duration, m.end / m.duration) for m in train]).clip(0.0, 1.0).T
+    windows = [(m, window) for m in train for window in m.windows]
+    points = np.array([(s / m.duration, e / m.duration) for m, (s, e) in windows])
+    points = points.clip(0.0, 1.0).T
     fitted = points
     if constants.subsample is not None and constants.subsample < points.shape[1]:
         rng = generator(constants.seed, "carve")
@@ -63,13 +71,39 @@ def carve(train: Sequence[Moment], constants: Carve) -> frozenset[str]:
     low = density <= np.quantile(density, constants.fraction)
     lengths = points[1] - points[0]
     rows: dict[str, list[int]] = defaultdict(list)
-    for row, moment in enumerate(train):
+    for row, (moment, _) in enumerate(windows):
         rows[moment.video_id].append(row)
     return frozenset(
         video
         for video, mine in rows.items()
         if low[mine].mean() >= 0.5
         and (constants.longest is None or lengths[mine].max() <= constants.longest)
+    )
+
+
+def hold_out(annotations: Annotations, *, fraction: float, seed: int) -> Annotations:
+    """Return annotations without a validation split with one: some of the train videos, by seed.
+
+    `DataError` where train has too few videos, or `fraction` is no share.
+    """
+    if not 0 < fraction < 1:
+        raise DataError(f"val-fraction is {fraction}; give a share between 0 and 1")
+    train = annotations.splits["train"]
+    videos = sorted({moment.video_id for moment in train})
+    count = max(FEWEST_VIDEOS, round(fraction * len(videos)))
+    if len(videos) < count + FEWEST_VIDEOS:
+        raise DataError(
+            f"train has {len(videos)} videos, too few to validate on {count} of them; give more, "
+            f"or a split of val"
+        )
+    drawn = generator(seed, "holdout").permutation(len(videos))[:count]
+    held = {videos[k] for k in drawn}
+    val = [moment for moment in train if moment.video_id in held]
+    rest = [moment for moment in train if moment.video_id not in held]
+    return replace(
+        annotations,
+        splits={**annotations.splits, "train": rest, "val": val},
+        holdout=Holdout(fraction=fraction, seed=seed, videos=sorted(held)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from refkd.data.moments import Moment
-from refkd.data.pairs import Contents, Pairs
+from refkd.data.pairs import Contents, Pairs, Windows
 from refkd.data.roles import Role
 from refkd.data.store import Store
 from refkd.data.words import Words
@@ -37,6 +38,13 @@ SCHEMA = pa.schema(
     ]
 )
 """One row a pair; times in seconds as annotated, clips inclusive, repairs as (start, end)."""
+SEVERAL = [
+    pa.field("windows", pa.list_(_SPAN)),
+    pa.field("window_clips", pa.list_(pa.list_(pa.int64(), 2))),
+]
+"""Columns of a table where a query has several windows: all of them, in seconds and in clips."""
+NAMED = pa.field("qid", pa.string())
+"""The column of a table where queries have names: JSON, so that 7 is not "7"."""
 
 
 def write_table(
@@ -45,9 +53,10 @@ def write_table(
     *,
     tokens: Sequence[list[str]],
     clips: Sequence[int],
-    spans: Sequence[tuple[int, int]],
+    spans: Sequence[Sequence[tuple[int, int]]],
 ) -> None:
-    """Write the moments of some roles with their tokens, clip counts and labels."""
+    """Write the moments of some roles with their tokens, clip counts and each window's label."""
+    rows = list(rows)
     records = [
         {
             "pair_id": m.pair_id,
@@ -59,13 +68,21 @@ def write_table(
             "end": m.end,
             "duration": m.duration,
             "clips": count,
-            "start_clip": span[0],
-            "end_clip": span[1],
+            "start_clip": labels[0][0],
+            "end_clip": labels[0][1],
             "repairs": [repair._asdict() for repair in m.repairs],
+            "windows": m.windows,
+            "window_clips": labels,
+            "qid": None if m.qid is None else json.dumps(m.qid),
         }
-        for (role, m), words, count, span in zip(rows, tokens, clips, spans, strict=True)
+        for (role, m), words, count, labels in zip(rows, tokens, clips, spans, strict=True)
     ]
-    pq.write_table(pa.Table.from_pylist(records, schema=SCHEMA), path)
+    schema = SCHEMA
+    for field in SEVERAL if any(m.further for _, m in rows) else ():
+        schema = schema.append(field)
+    if any(m.qid is not None for _, m in rows):
+        schema = schema.append(NAMED)
+    pq.write_table(pa.Table.from_pylist(records, schema=schema), path)
 
 
 def read_pairs(path: Path, roles: Iterable[Role], store: Store, words: Words) -> dict[Role, Pairs]:
@@ -74,7 +91,9 @@ def read_pairs(path: Path, roles: Iterable[Role], store: Store, words: Words) ->
         table = pq.read_table(path, use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: damaged ({error}); prepare the dataset again") from None
-    if not table.schema.equals(SCHEMA):
+    further = [field for field in table.schema if field.name not in SCHEMA.names]
+    base = pa.schema([field for field in table.schema if field.name in SCHEMA.names])
+    if not base.equals(SCHEMA) or any(field not in (*SEVERAL, NAMED) for field in further):
         raise DataError(f"{path}: not a moment table of this refkd; prepare the dataset again")
     if absent := set(table["video_id"].unique().to_pylist()) - store.first.keys():
         raise DataError(
@@ -84,6 +103,32 @@ def read_pairs(path: Path, roles: Iterable[Role], store: Store, words: Words) ->
         role: _pairs(table.filter(pc.equal(table["role"], role)), role, store, words)
         for role in roles
     }
+
+
+def _windows(table: Any) -> Windows | None:
+    """Return all windows of the pairs of a table; None where none has several."""
+    if "windows" not in table.column_names:
+        return None
+    counts = pc.list_value_length(table["windows"]).to_numpy().astype(np.int64)
+    if counts.max(initial=1) == 1:
+        return None
+
+    def padded(name: str, kind: type) -> Any:
+        rows = table[name].to_pylist()
+        longest = int(counts.max())
+        return np.array([row + row[:1] * (longest - len(row)) for row in rows], dtype=kind)
+
+    return Windows(
+        seconds=padded("windows", np.float64),
+        spans=padded("window_clips", np.int64),
+        counts=counts,
+    )
+
+
+def _qids(table: Any) -> list[str | int | None] | None:
+    if "qid" not in table.column_names:
+        return None
+    return [None if qid is None else json.loads(qid) for qid in table["qid"].to_pylist()]
 
 
 def _pairs(table: Any, role: Role, store: Store, words: Words) -> Pairs:
@@ -102,6 +147,8 @@ def _pairs(table: Any, role: Role, store: Store, words: Words) -> Pairs:
         clips=numbers("clips"),
         spans=numbers("start_clip", "end_clip"),
         contents=_contents(table["tokens"].combine_chunks(), video_ids, store, words),
+        windows=_windows(table),
+        qids=_qids(table),
     )
 
 

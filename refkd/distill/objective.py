@@ -150,10 +150,16 @@ class ReflectiveLoss:
         return introspect.weigh_boundaries(losses, self.config.introd)
 
     def _truth(self, batch: Batch, boundary: Boundary, like: Tensor) -> Tensor:
-        index = by_boundary(batch)[boundary]
-        if self.config.introd.gt == "soft":
+        if self.config.introd.gt == "soft" and batch.mass is None:
+            index = by_boundary(batch)[boundary]
             return soft_labels(index, batch.clips, _wide(like))
-        return one_hot(index, _wide(like))
+        return self._label(batch, boundary, _wide(like))
+
+    def _label(self, batch: Batch, boundary: Boundary, like: Tensor) -> Tensor:
+        """Return I_b, or what windows of a query share of it, in the type of `like`."""
+        if batch.mass is None:
+            return one_hot(by_boundary(batch)[boundary], like)
+        return batch.mass[:, 0 if boundary == "start" else 1].to(like.dtype)
 
     def _ensemble(self, boundary: Boundary, weights: Weights, teachers: TeacherLogits) -> Tensor:
         p_id = self._log_teacher(teachers.id, boundary).exp()
@@ -238,10 +244,10 @@ class ReflectiveLoss:
         return self.config.kd_temperature**2 * self._reduce(losses)
 
     def _hard_loss(self, spans: SpanLogits, batch: Batch) -> Tensor:
-        losses, true = [], by_boundary(batch)
+        losses = []
         for b, logits in by_boundary(spans).items():
             log_p = log_probabilities(logits)
-            losses.append(cross_entropy(one_hot(true[b], log_p), log_p))
+            losses.append(cross_entropy(self._label(batch, b, log_p), log_p))
         return self._reduce(losses)
 
     def _reduce(self, losses: list[Tensor]) -> Tensor:

@@ -37,15 +37,35 @@ class Convention:
     drop_empty: bool = False
     """Leave pairs out whose true moment is empty or reversed, rather than count them as misses."""
 
-    def moments(self, pairs: Pairs) -> NDArray[np.float64]:
-        """Return the true moments to compare with, (N, 2) seconds."""
+    def windows(self, pairs: Pairs) -> NDArray[np.float64]:
+        """Return all true windows to compare with, (N, W, 2) seconds."""
         match self.truth:
             case "annotated":
-                return pairs.moments
+                return pairs.annotated
             case "clamped":
-                return clamp(pairs.moments, pairs.duration)
+                return clamp(pairs.annotated, pairs.duration)
             case "decoded":
-                return index_to_time(pairs.spans, pairs.clips, pairs.duration)
+                spans = pairs.spans[:, None] if pairs.windows is None else pairs.windows.spans
+                many = spans.shape[1]
+                clips: NDArray[np.int64] = np.repeat(pairs.clips, many)
+                duration: NDArray[np.float64] = np.repeat(pairs.duration, many)
+                return index_to_time(spans.reshape(-1, 2), clips, duration).reshape(spans.shape)
+
+    def matched(
+        self, predictions: Spans, windows: Spans
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return each prediction's tIoU with the window that it matches best, and that window.
+
+        `predictions` are (N, ..., 2), `windows` (N, W, 2). Source: QVHighlights' evaluation
+        (Lei et al., 2021, `standalone_eval/eval.py`), where R1 takes the best-matching window.
+        """
+        count, number, _ = windows.shape
+        lifted = windows.reshape(count, *[1] * (predictions.ndim - 2), number, 2)
+        tiou = self.tiou(predictions[..., None, :], lifted)
+        best = tiou.argmax(axis=-1)[..., None]
+        wide = np.broadcast_to(lifted, (*tiou.shape, 2))
+        window = np.take_along_axis(wide, best[..., None], axis=-2)[..., 0, :]
+        return np.take_along_axis(tiou, best, axis=-1)[..., 0], window
 
     def adjusted(self, predictions: Spans, pairs: Pairs) -> NDArray[np.float64]:
         """Return (N, ..., 2) predicted seconds as this convention takes them."""

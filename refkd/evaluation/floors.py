@@ -7,6 +7,7 @@ of the duration; constants are searched on a grid of 0.02.
 from __future__ import annotations
 
 import re
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,7 +62,7 @@ def bias_floors(fit: Pairs, target: Pairs) -> dict[str, Scores]:
         ],
         format="csr",
     )
-    best = _best_cells(groups, locations(fit))
+    best = _best_cells(groups, clamp(fit.annotated, fit.duration) / fit.duration[:, None, None])
     target_decile = DECILES_FROM + np.searchsorted(edges, target.duration, side="right")
     whole = np.tile([0.0, 1.0], (len(target), 1))
     floors = {"whole_video": _scored(whole, target)}
@@ -75,21 +76,23 @@ def bias_floors(fit: Pairs, target: Pairs) -> dict[str, Scores]:
 
 
 def locations(pairs: Pairs) -> NDArray[np.float64]:
-    """Return (N, 2) clamped moments as fractions of the duration."""
+    """Return (N, 2) clamped moments as fractions of the duration; of several windows the first."""
     return clamp(pairs.moments, pairs.duration) / pairs.duration[:, None]
 
 
 def _best_cells(
-    groups: sparse.csr_array, moments: NDArray[np.float64]
+    groups: sparse.csr_array, windows: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
     """Return (G, 2) the best cell of each group of pairs, by what it is best for.
 
-    `groups` is (G, N) 0/1, its first row all pairs: the cell of a group without pairs.
+    `windows` is (N, W, 2) fractions of the duration, of which a cell counts by the one it matches
+    best; `groups` is (G, N) 0/1, its first row all pairs: the cell of a group without pairs.
     """
     sums = {name: np.zeros((groups.shape[0], len(CELLS))) for name in FITTED_FOR}
-    for first in range(0, len(moments), 2048):
+    for first in range(0, len(windows), 2048):
         rows = slice(first, first + 2048)
-        tiou = temporal_iou(moments[rows, None], CELLS[None])
+        each = (temporal_iou(one[rows, None], CELLS[None]) for one in np.moveaxis(windows, 1, 0))
+        tiou = reduce(np.maximum, each)
         members = groups[:, rows]
         sums["miou"] += members @ tiou
         sums["r1_iou0.5"] += members @ (tiou >= 0.5).astype(np.float64)

@@ -1,6 +1,10 @@
 """mIoU, R@n, dR@n and average precision in percent: float64, averaged once, never rounded.
 
-Letters in shapes: N pairs, K predictions a pair, best first.
+Where a query has several windows, a prediction counts by the one that it matches best, and average
+precision looks for all of them: the evaluation of QVHighlights (Lei et al., 2021,
+jayleicn/moment_detr, `standalone_eval/eval.py`).
+
+Letters in shapes: N pairs, K predictions a pair, best first, W windows of a query.
 """
 
 from __future__ import annotations
@@ -64,9 +68,15 @@ class Ranking:
     r5: dict[float, float]
     """R5@m: percent of pairs with a hit among their first five spans, by threshold m."""
     precision: dict[float, float]
-    """AP@m: the mean over the pairs of 1 / the rank of the first hit, 0 where none hits; percent.
+    """AP@m: the mean over the pairs of their average precision, by threshold m; percent.
 
-    That is average precision where each query has one moment.
+    Of a query with one window that is 1 / the rank of the first hit, 0 where none hits.
+    """
+    hit1: float
+    """Percent of pairs whose first span has its middle in a window.
+
+    The HIT@1 of highlight detection asks the same of the most salient clip; no saliency is known
+    here, so the two are not comparable.
     """
 
     def named(self, role: str) -> dict[str, float]:
@@ -75,6 +85,7 @@ class Ranking:
         for threshold in PRECISION_LOGGED:
             named[f"{role}/map_{threshold}"] = self.precision[threshold]
         named[f"{role}/map_avg"] = float(np.mean(list(self.precision.values())))
+        named[f"{role}/hit1"] = self.hit1
         return named
 
 
@@ -99,7 +110,9 @@ def score_under(predictions: Spans, pairs: Pairs, convention: Convention) -> Sco
     """Score (N, 2) predicted seconds under any convention; see `score`."""
     if predictions.shape != (len(pairs), 2):
         raise ValueError(f"predictions of shape {predictions.shape} for {len(pairs)} pairs")
-    return score_spans(*_prepared(predictions, pairs, convention), convention=convention)
+    spans, windows, duration, _ = _prepared(predictions, pairs, convention)
+    _, moments = convention.matched(spans, windows)
+    return score_spans(spans, moments, duration, convention=convention)
 
 
 def recall_at(
@@ -113,9 +126,9 @@ def recall_at(
     count, ranks, _ = predictions.shape if predictions.ndim == 3 else (0, 0, 0)
     if not 1 <= top <= ranks or count != len(pairs):
         raise ValueError(f"R@{top} of {len(pairs)} pairs from predictions {predictions.shape}")
-    spans, moments, duration = _prepared(predictions[:, :top], pairs, convention)
-    tiou = convention.tiou(spans, moments[:, None])
-    return _recall(tiou, _discount(spans, moments[:, None], duration[:, None]), convention)
+    spans, windows, duration, _ = _prepared(predictions[:, :top], pairs, convention)
+    tiou, moments = convention.matched(spans, windows)
+    return _recall(tiou, _discount(spans, moments, duration[:, None]), convention)
 
 
 def ranking(predictions: Spans, pairs: Pairs) -> Ranking:
@@ -124,14 +137,48 @@ def ranking(predictions: Spans, pairs: Pairs) -> Ranking:
     Under the project's convention, of the first `RANKED` spans; `ValueError` for fewer than five.
     """
     recall = recall_at(5, predictions, pairs)
-    spans, moments, _ = _prepared(predictions[:, :RANKED], pairs, DEFAULT)
-    tiou = DEFAULT.tiou(spans, moments[:, None])
-    precision = {}
-    for threshold in PRECISION:
-        hits = DEFAULT.hits(tiou, threshold)
-        worth = np.where(hits.any(axis=1), 1.0 / (1 + hits.argmax(axis=1)), 0.0)
-        precision[threshold] = 100.0 * float(worth.mean())
-    return Ranking(r5=recall.r, precision=precision)
+    spans, windows, _, counts = _prepared(predictions[:, :RANKED], pairs, DEFAULT)
+    tiou = DEFAULT.tiou(spans[:, :, None], windows[:, None])
+    worth = {m: average_precision(DEFAULT.hits(tiou, m), tiou, counts) for m in PRECISION}
+    middle = spans[:, 0].mean(axis=1)[:, None]
+    inside = (windows[..., 0] <= middle) & (middle <= windows[..., 1])
+    inside &= windows[..., 0] < windows[..., 1]
+    return Ranking(
+        r5=recall.r,
+        precision={m: 100.0 * float(values.mean()) for m, values in worth.items()},
+        hit1=100.0 * float(inside.any(axis=1).mean()),
+    )
+
+
+def average_precision(
+    hits: NDArray[np.bool_], tiou: NDArray[np.float64], counts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return (N,) the interpolated average precision of ranked spans, in [0, 1].
+
+    `hits` and `tiou` are (N, K, W), `counts` (N,) the windows there are. Going down the ranks, a
+    span finds the window that it overlaps most among those it hits and no better one has found;
+    else it is false. Source: ActivityNet's detection evaluation, as QVHighlights' takes it.
+
+    >>> tiou = np.array([[[0.9, 0.0], [0.0, 0.1], [0.0, 0.8]]])
+    >>> average_precision(tiou >= 0.5, tiou, np.array([2])).tolist()
+    [0.8333333333333333]
+    """
+    ranks = np.arange(1, tiou.shape[1] + 1)
+    if tiou.shape[2] == 1:
+        found = hits[..., 0]
+        return np.where(found.any(axis=1), 1.0 / (1 + found.argmax(axis=1)), 0.0)
+    free = np.arange(tiou.shape[2]) < counts[:, None]
+    true = np.zeros(tiou.shape[:2], dtype=bool)
+    rows = np.arange(len(tiou))
+    for rank in range(tiou.shape[1]):
+        open_to = hits[:, rank] & free
+        best = np.where(open_to, tiou[:, rank], -1.0).argmax(axis=1)
+        true[:, rank] = open_to[rows, best]
+        free[rows, best] &= ~true[:, rank]
+    precision = true.cumsum(axis=1) / ranks
+    interpolated = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    total: NDArray[np.float64] = (interpolated * true).sum(axis=1) / counts
+    return total
 
 
 def score_spans(
@@ -167,14 +214,14 @@ def harmonic_mean(a: float, b: float) -> float:
 
 def _prepared(
     predictions: Spans, pairs: Pairs, convention: Convention
-) -> tuple[Spans, Spans, NDArray[np.float64]]:
-    """Return predictions, moments and durations of the pairs that count."""
+) -> tuple[Spans, Spans, NDArray[np.float64], NDArray[np.int64]]:
+    """Return predictions, windows, durations and numbers of windows of the pairs that count."""
     spans = convention.adjusted(np.asarray(predictions, dtype=np.float64), pairs)
-    moments = convention.moments(pairs)
+    windows, counts = convention.windows(pairs), pairs.window_counts
     if not convention.drop_empty:
-        return spans, moments, pairs.duration
-    kept = moments[:, 0] < moments[:, 1]
-    return spans[kept], moments[kept], pairs.duration[kept]
+        return spans, windows, pairs.duration, counts
+    kept = (windows[..., 0] < windows[..., 1]).any(axis=1)
+    return spans[kept], windows[kept], pairs.duration[kept], counts[kept]
 
 
 def _discount(

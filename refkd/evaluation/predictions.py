@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -42,7 +43,44 @@ class Frozen(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """The spans of each pair of a role, best first; a pair with fewer repeats its best."""
+
+    edges: NDArray[np.float64]
+    """(N, K, 2) in clips."""
+    score: NDArray[np.float64]
+    """(N, K), comparable within a pair."""
+    counts: NDArray[np.int64]
+    """(N,) spans that there are."""
+
+
 @torch.inference_mode()
+def predict_listed(
+    backbone: Backbone,
+    pairs: Pairs,
+    *,
+    top: int,
+    device: torch.device | str = "cpu",
+    batch_size: int = 128,
+    change: Change | None = None,
+) -> Listed:
+    """Return each pair's `top` spans, in the role's order."""
+    backbone.eval()
+    edges, score = np.zeros((len(pairs), top, 2)), np.zeros((len(pairs), top))
+    counts = np.zeros(len(pairs), dtype=np.int64)
+    for indices in evaluation_batches(pairs, batch_size=batch_size):
+        batch = pairs.batch(indices).to(device)
+        batch = change(batch) if change else batch
+        listed = backbone.proposals(backbone(batch), batch, top=top)
+        found = listed.edges.cpu().numpy()
+        edges[indices] = found[:, :1]
+        edges[indices, : found.shape[1]] = found
+        score[indices, : found.shape[1]] = listed.score.float().cpu().numpy()
+        counts[indices] = found.shape[1]
+    return Listed(edges=edges, score=score, counts=counts)
+
+
 def predict_proposals(
     backbone: Backbone,
     pairs: Pairs,
@@ -56,15 +94,9 @@ def predict_proposals(
 
     Best first; a pair with fewer spans than `top` repeats its best, which changes no R@n.
     """
-    backbone.eval()
-    edges = np.zeros((len(pairs), top, 2))
-    for indices in evaluation_batches(pairs, batch_size=batch_size):
-        batch = pairs.batch(indices).to(device)
-        batch = change(batch) if change else batch
-        found = backbone.proposals(backbone(batch), batch, top=top).edges.cpu().numpy()
-        edges[indices] = found[:, :1]
-        edges[indices, : found.shape[1]] = found
-    return edges
+    return predict_listed(
+        backbone, pairs, top=top, device=device, batch_size=batch_size, change=change
+    ).edges
 
 
 def predict_edges(

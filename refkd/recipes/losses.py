@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refkd.data.batch import Batch
-from refkd.distill.distributions import log_probabilities
+from refkd.distill.distributions import cross_entropy, log_probabilities
 from refkd.distill.loss_terms import LossTerms
 from refkd.models.backbone import NEGATIVE, Backbone, BackboneOutput, widened
 from refkd.models.order import OrderHead
@@ -43,7 +44,7 @@ class TeacherLoss:
         total = batch.features.new_zeros(())
         parts: dict[str, Tensor] = {}
         if recipe.keep_original:
-            parts["span"] = backbone.span_loss(original, batch)
+            parts["span"] = span_loss(backbone, original, batch)
             parts["aux"] = backbone.auxiliary_loss(original, batch)
             total = total + parts["span"] + parts["aux"]
             if recipe.w_match > 0:
@@ -74,7 +75,8 @@ class TeacherLoss:
         """Return the losses that a copy of some pairs brings, each with its weight."""
         recipe = self.recipe
         assert self._augment is not None
-        copy = self._augment(before.batch, seed=seed, epoch=epoch)
+        # A copy moves the window that was drawn, and it is the label.
+        copy = replace(self._augment(before.batch, seed=seed, epoch=epoch), mass=None)
         output: BackboneOutput = backbone(copy)
         after = _View.of(copy, output)
         losses: dict[str, tuple[float, Callable[[], Tensor]]] = {
@@ -116,6 +118,15 @@ class _View(NamedTuple):
     def select(self, rows: Tensor) -> _View:
         features = None if self.features is None else self.features[rows]
         return _View(self.batch.select(rows), self.match[rows], features)
+
+
+def span_loss(backbone: Backbone, output: BackboneOutput, batch: Batch) -> Tensor:
+    """Return the backbone's L_span, or Σ_b CE with the label that windows of a query share."""
+    if batch.mass is None:
+        return backbone.span_loss(output, batch)
+    both = zip((output.spans.start, output.spans.end), batch.mass.unbind(dim=1), strict=True)
+    losses = [cross_entropy(label, log_probabilities(logits)).mean() for logits, label in both]
+    return losses[0] + losses[1]
 
 
 def clip_features(output: BackboneOutput) -> Tensor | None:

@@ -8,7 +8,15 @@ import inspect
 import torch
 
 from refkd.data.inputs import ModelInputs
-from refkd.models import BackboneConfig, bias, build_backbone, debiased, is_student, source_digest
+from refkd.models import (
+    NETWORKS,
+    BackboneConfig,
+    bias,
+    build_backbone,
+    debiased,
+    is_student,
+    source_digest,
+)
 from refkd.models.backbone import Backbone, SpanBackbone
 from refkd.models.debiased import Debiased
 from refkd.recipes.config import RecipeConfig
@@ -55,4 +63,19 @@ def check_fits(backbone: BackboneConfig, recipe: RecipeConfig) -> None:
         raise ValueError(
             f"recipe.{name}: {getattr(recipe, name)} needs a backbone with a span predictor, and "
             f"{backbone.name} has none; take another backbone, or switch {name} off"
+        )
+
+
+def check_soft(backbone: BackboneConfig, recipe: RecipeConfig) -> None:
+    """Raise `ValueError` where a span loss takes no soft label of several windows."""
+    plain = [n for n, one in NETWORKS.items() if one.network.span_loss is Backbone.span_loss]
+    if backbone.name not in plain:
+        raise ValueError(
+            f"training.windows: soft needs a teacher whose span loss is a cross-entropy "
+            f"({', '.join(plain)}), not {backbone.name}; take another one, or windows: drawn"
+        )
+    if recipe.bias_branch != "off":
+        raise ValueError(
+            "training.windows: soft goes with no bias branch; switch bias_branch off, or take "
+            "windows: drawn"
         )

@@ -9,6 +9,7 @@ from pydantic import Field
 from refkd.config import Config, Settings
 
 Selection = Literal["last", "best"]
+SeveralWindows = Literal["drawn", "soft"]
 SelectionMetric = Literal["val_id/miou", "val_ood/miou", "harmonic"]
 
 
@@ -37,10 +38,17 @@ class TrainingConfig(Settings):
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of an exponential average of the weights over the steps: it is what is validated and
     kept; 0 for the weights themselves. Its memory is about 1 / (1 - ema) steps."""
+    windows: SeveralWindows = "drawn"
+    """What is learned of a query with several windows: one of them, drawn anew for each epoch, or
+    a soft label that all of them share equally, starts with starts and ends with ends."""
     select: Selection = "last"
     """Which epoch's weights are kept: the last one, or the best by `select_by`."""
     select_by: SelectionMetric = "harmonic"
     """What `best` means; harmonic is the harmonic mean of the ID and OOD validation mIoU."""
+
+
+LATER: dict[str, Any] = {"ema": 0.0, "windows": "drawn"}
+"""Settings that earlier versions had not, with what they did."""
 
 
 def recorded(config: Config) -> dict[str, Any]:
@@ -49,6 +57,7 @@ def recorded(config: Config) -> dict[str, Any]:
     A setting that they had not is left out while it is off: equal trainings keep their address.
     """
     content = config.model_dump(mode="json")
-    if content["training"]["ema"] == 0:
-        del content["training"]["ema"]
+    for name, off in LATER.items():
+        if content["training"][name] == off:
+            del content["training"][name]
     return content

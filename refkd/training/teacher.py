@@ -26,7 +26,7 @@ from refkd.models.order import OrderHead
 from refkd.recipes import RecipeConfig, TeacherLoss, augmentation
 from refkd.recipes.augment import Augment
 from refkd.recipes.losses import clip_features
-from refkd.recipes.network import build_network, check_fits, kept_part
+from refkd.recipes.network import build_network, check_fits, check_soft, kept_part
 from refkd.seeds import derive_seed
 from refkd.training.checkpoint import load_tensors, save_tensors
 from refkd.training.config import TrainingConfig, recorded
@@ -59,6 +59,8 @@ class TeacherConfig(Settings):
     @model_validator(mode="after")
     def _recipe_fits(self) -> Self:
         check_fits(self.backbone, self.recipe)
+        if self.training.windows == "soft":
+            check_soft(self.backbone, self.recipe)
         return self
 
     def total_epochs(self) -> int:

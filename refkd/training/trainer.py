@@ -26,7 +26,7 @@ from refkd.models.backbone import Backbone
 from refkd.seeds import derive_seed
 from refkd.training.average import Average
 from refkd.training.checkpoint import Checkpoint
-from refkd.training.config import TrainingConfig
+from refkd.training.config import LATER, TrainingConfig
 from refkd.training.optimizer import load_optimizer, make_optimizer, optimizer_tensors
 from refkd.training.validated import ByRole, Validated, stacked, unstacked
 from refkd.training.validation import selection_value, validate
@@ -195,8 +195,7 @@ class Trainer:
         config = self.config.model_dump(mode="json")
         mine = {"seed": self._seed, **config, **self.task.settings}
         facts = checkpoint.facts
-        older = {"ema": 0.0}  # what earlier versions did where they had no such setting
-        theirs = {"seed": facts["seed"], **older, **facts["config"], **facts.get("task", {})}
+        theirs = {"seed": facts["seed"], **LATER, **facts["config"], **facts.get("task", {})}
         for key in sorted(mine):
             # More epochs than before is how a finished run grows.
             if key != "epochs" and mine[key] != theirs.get(key):
@@ -227,13 +226,15 @@ class Trainer:
         self.task.module.train()
         self.task.backbone.begin_epoch(epoch, self.config.epochs)
         sums: dict[str, Tensor] = {}
+        pairs = self._pairs.drawn(seed=self._seed, epoch=epoch)
+        soft = self.config.windows == "soft"
         batches = list(self.batches(epoch))
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(derive_seed(self._seed, "dropout", epoch))
             for number, rows in enumerate(batches):
                 self._set_rate((epoch + number / len(batches)) / self.config.epochs)
-                batch = self._pairs.batch(rows, features=self._features).to(self._device)
+                batch = pairs.batch(rows, features=self._features, soft=soft).to(self._device)
                 terms = self.step(batch, epoch)
                 parts = {"loss": terms.total.detach(), **terms.parts}
                 for name, value in parts.items():

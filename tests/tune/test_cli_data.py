@@ -48,7 +48,52 @@ def test_prepare_and_show(tmp_path: Path) -> None:
     for expected in ("charades-cd", "val_ood", "sealed", opened.fingerprint, "words.txt"):
         assert expected in text
     assert "other pairs than the published ones" in text
-    assert json.loads(run("show", tmp_path / "out", "--json")) == printed
+    shown = json.loads(run("show", tmp_path / "out", "--json"))
+    assert set(shown.pop("profile")["roles"]) == {"fit", "val_id", "val_ood"}
+    assert shown == printed
+
+
+def test_an_own_table_is_prepared_and_judged(tmp_path: Path) -> None:
+    rows = ["clip,text,t0,t1,id"]
+    for k in range(24):
+        start = 7.0 if k % 6 == 5 else 0.5 + 0.1 * (k % 7)
+        rows += [f"V{k:02d},person opens the zebra,{start},{start + 3},{2 * k}"]
+        rows += [f"V{k:02d},person opens the zebra,9,10,{2 * k}"]
+        rows += [f"V{k:02d},person closes the book,{start},{start + 2.5},{2 * k + 1}"]
+    (tmp_path / "mine.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    features = {f"V{k:02d}": rows_of(f"V{k:02d}") for k in range(24)}
+    columns = ("video=clip", "query=text", "start=t0", "end=t1", "qid=id")
+    run(
+        *("prepare", "table", "--annotations", tmp_path / "mine.csv", "--name", "mine"),
+        *(word for column in columns for word in ("--column", column)),
+        *("--rows-per-second", 1, "--carve-fraction", 0.3, "--val-fraction", 0.2),
+        *("--features", write_features(tmp_path / "f", "npy", features)),
+        *("--words", write_words(tmp_path / "words.txt"), "--out", tmp_path / "out"),
+    )
+    text = run("show", tmp_path / "out")
+    for expected in (
+        "mine",
+        "layout       table",
+        "5 train videos are val_id (0.2 of them, seed 0), as there was no split of val",
+        "annotated pairs with several: 19 of train, 5 of val",
+        "no test_id and no test_ood: `refkd evaluate --final` has nothing to look at",
+        "Where moments lie",
+        "█",
+        "Words without a vector: 1, ",
+        "'zebra'",
+        "Few pairs: a score of R1 on val_id is uncertain by about 16 points",
+    ):
+        assert expected in text
+    (fit,) = [line for line in text.splitlines() if line.startswith("  fit ")][1:2]
+    assert fit.split()[-2:] == ["1.50", "0"]
+
+
+@pytest.mark.parametrize("given", ["video", "=clip", "video="])
+def test_columns_are_named_by_field(tmp_path: Path, given: str) -> None:
+    with pytest.raises(RefKDError, match=f"--column {given}: not NAME=VALUE; say it once"):
+        run(*prepare_arguments(tmp_path), "--column", given)
+    with pytest.raises(RefKDError, match="--split val=b: given twice"):
+        run(*prepare_arguments(tmp_path), "--split", "val=a", "--split", "val=b")
 
 
 def test_prepare_tells_that_the_files_are_not_the_published_ones(tmp_path: Path) -> None:

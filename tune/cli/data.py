@@ -13,6 +13,8 @@ from tune.ending.exits import ExitCode
 from tune.ending.stopping import to_be_unwound
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from refkd.data.dataset import Dataset
     from refkd.data.simulate import SimulationConfig
 
@@ -21,11 +23,45 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 OutOption = Annotated[Path, Option(help="Folder to write; must not exist.")]
 
 
+Layout = Literal[
+    "charades-cd",
+    "activitynet-cd",
+    "charades-sta",
+    "activitynet-captions",
+    "tacos",
+    "qvhighlights",
+    "didemo",
+    "charades-cg",
+    "activitynet-cg",
+    "table",
+]
+"""The names of `refkd.data.layouts`, which help must not import."""
+SplitOption = Annotated[
+    list[str] | None,
+    Option("--split", metavar="NAME=FILE", help="File of train, val, test_iid or test_ood."),
+]
+ColumnOption = Annotated[
+    list[str] | None,
+    Option(
+        "--column",
+        metavar="FIELD=NAME",
+        help="Column of a table's video, query, start, end, duration, split or qid.",
+    ),
+]
+DurationsOption = Annotated[
+    list[Path] | None,
+    Option(
+        "--durations",
+        metavar="FILE",
+        help="Lengths of videos: Charades' CSV, or JSON of seconds by id.",
+    ),
+]
+
+
 @app.command()
 @printed
 def prepare(
-    dataset: Annotated[Literal["charades-cd", "activitynet-cd"], Argument(help="Which dataset.")],
-    annotations: Annotated[Path, Option(help="Folder of the four published split files.")],
+    layout: Annotated[Layout, Argument(help="How the annotations are laid out.")],
     features: Annotated[
         list[str],
         Option(
@@ -36,6 +72,23 @@ def prepare(
     ],
     words: Annotated[Path, Option(help="Word vectors: .txt, .vec, .gz or .npz.")],
     out: OutOption,
+    annotations: Annotated[
+        Path | None, Option(help="Folder of split files, or one file (train, or a table).")
+    ] = None,
+    split: SplitOption = None,
+    column: ColumnOption = None,
+    durations: DurationsOption = None,
+    rows_per_second: Annotated[
+        float | None, Option(help="Rows of features a second, to tell lengths of videos by.")
+    ] = None,
+    name: Annotated[str | None, Option(help="Name of the dataset; else the layout's.")] = None,
+    val_fraction: Annotated[
+        float, Option(help="Share of the train videos to validate on, without a split of val.")
+    ] = 0.1,
+    carve_fraction: Annotated[
+        float | None, Option(help="q of the carve of val_ood; else the layout's.")
+    ] = None,
+    seed: Annotated[int, Option(help="Of the train videos to validate on.")] = 0,
     missing_features: Annotated[
         Literal["error", "skip"],
         Option(help="A video without features stops, or its pairs are left out and counted."),
@@ -66,21 +119,60 @@ def prepare(
     ] = None,
     as_json: JsonOption = False,
 ) -> Output:
-    """Prepare a published dataset for a search.
+    """Prepare annotations, features and word vectors for a search.
 
-    Test splits go into `sealed/`, and `val_ood` is carved out of train. The same inputs give the
-    same fingerprint.
+    Only training pairs are needed. Test splits go into `sealed/`, `val_ood` is carved out of
+    train, and without a split of val some train videos are one. The same inputs give the same
+    fingerprint. The pages of the documentation describe each layout.
 
     Example: `refkd data prepare charades-cd --annotations charades_cd --features i3d
     --words glove.840B.300d.txt --out datasets/charades-cd`
+
+    `refkd data prepare activitynet-cd --annotations activitynet_cd --features c3d.hdf5
+    --words glove.840B.300d.txt --out datasets/activitynet-cd`
+
+    `refkd data prepare charades-sta --annotations charades_sta --durations Charades_v1_train.csv
+    --durations Charades_v1_test.csv --features i3d --words glove.840B.300d.txt
+    --out datasets/charades-sta`
+
+    `refkd data prepare activitynet-captions --annotations captions --features c3d.hdf5
+    --words glove.840B.300d.txt --out datasets/captions`
+
+    `refkd data prepare tacos --annotations tacos --features tacos_c3d.hdf5
+    --words glove.840B.300d.txt --out datasets/tacos`
+
+    `refkd data prepare qvhighlights --annotations moment_detr/data --features clip_features
+    --words glove.840B.300d.txt --out datasets/qvhighlights`
+
+    `refkd data prepare didemo --annotations didemo --features didemo.hdf5
+    --words glove.840B.300d.txt --out datasets/didemo`
+
+    `refkd data prepare charades-cg --annotations charades_cg
+    --split test_ood=charades_cg/novel_word.json --features i3d --words glove.840B.300d.txt
+    --out datasets/charades-cg-word`
+
+    `refkd data prepare activitynet-cg --annotations activitynet_cg --features c3d.hdf5
+    --words glove.840B.300d.txt --out datasets/activitynet-cg`
+
+    `refkd data prepare table --annotations mine.csv --column video=clip --column query=text
+    --rows-per-second 1 --name mine --features mine.hdf5 --words glove.840B.300d.txt
+    --out datasets/mine`
     """
     from refkd.data.prepare import prepare as make
 
     paths = {name: Path(value) for name, value in by_source(features, "--features").items()}
     with to_be_unwound():
         prepared = make(
-            dataset,
+            layout,
             annotations=annotations,
+            files={role: Path(file) for role, file in _named("split", split).items()},
+            columns=_named("column", column),
+            durations=durations or (),
+            rows_per_second=rows_per_second,
+            name=name,
+            val_fraction=val_fraction,
+            carve_fraction=carve_fraction,
+            seed=seed,
             features=paths,
             words=words,
             out=out,
@@ -165,22 +257,47 @@ def show(
     dataset: Annotated[Path, Argument(help="A prepared dataset.")],
     verify: Annotated[bool, Option("--verify", help="Read and check every byte.")] = False,
 ) -> Output:
-    """Show a prepared dataset: roles, repairs, identity of features and words.
+    """Show a prepared dataset: roles, repairs, lengths, where moments lie, features and words.
+
+    Of the test roles it shows counts alone: nothing sealed is opened.
 
     Example: `refkd data show datasets/charades-cd`
     """
     from refkd.data.dataset import Dataset
+    from refkd.data.profile import profile
 
     opened = Dataset.open(dataset)
     if verify:
         opened.verify()
-    return _shown(opened)
+    found = profile(opened)
+
+    def show_both(console: Console, _: object) -> None:
+        from tune.display.dataset import show_manifest, show_profile
+
+        show_manifest(console, opened)
+        show_profile(console, found)
+
+    return Output({**opened.manifest.model_dump(), "profile": found}, show_both)
 
 
 def _shown(dataset: Dataset) -> Output:
     from tune.display.dataset import show_manifest
 
     return Output(dataset.manifest, lambda console, _: show_manifest(console, dataset))
+
+
+def _named(option: str, given: list[str] | None) -> dict[str, str]:
+    """Return what `--option NAME=VALUE` says, by name."""
+    from refkd.errors import DataError
+
+    found: dict[str, str] = {}
+    for text in given or ():
+        name, sign, value = text.partition("=")
+        if not (name and sign and value) or name in found:
+            why = "given twice" if name in found else "not NAME=VALUE"
+            raise DataError(f"--{option} {text}: {why}; say it once, as in --{option} NAME=VALUE")
+        found[name] = value
+    return found
 
 
 def _settings(path: Path | None, options: dict[str, Any]) -> SimulationConfig:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option
 
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 FinalOption = Annotated[bool, Option("--final", help="Open the sealed test roles (recorded).")]
 AgainOption = Annotated[bool, Option("--again", help="Evaluate on the test roles again.")]
 ReasonOption = Annotated[str | None, Option(help="Why; every later result shows it.")]
+ExportOption = Annotated[
+    tuple[str, Path] | None,
+    Option("--export", metavar="FORMAT FILE", help="Write predicted windows (qvhighlights)."),
+]
 SureOption = Annotated[
     float | None,
     Option(help="Probability that ends it; else all seeds are trained.", min=0.5, max=0.999),
@@ -90,6 +94,10 @@ def evaluate(
     final: FinalOption = False,
     again: AgainOption = False,
     reason: ReasonOption = None,
+    export: ExportOption = None,
+    role: Annotated[
+        Literal["val_id", "val_ood"], Option(help="What --export answers, without --final.")
+    ] = "val_id",
 ) -> Output:
     """Score the champions and both teachers on `test_id` and `test_ood`, once a study.
 
@@ -97,8 +105,25 @@ def evaluate(
     that was killed before its results were stored is taken again as the same; a further one needs
     --again and --reason.
 
+    --export writes the champion's windows of every query as JSON lines that the published
+    evaluation of QVHighlights reads: of a validation role, which opens nothing, or with --final
+    of both test roles.
+
     Example: `refkd evaluate --final studies/quickstart.yaml`
+
+    `refkd evaluate studies/quickstart.yaml --export qvhighlights answers.jsonl`
     """
+    from tune.results.submission import check_export, export_validation
+
+    if export is not None:
+        check_export(*export)
+        if not final:
+            written = export_validation(study, *export, role)
+            text = (
+                f"{written.queries:,} queries of {role}, answered by trial {written.trial} "
+                f"({written.alias}): {written.path}"
+            )
+            return Output(written, text)
     if not final:
         raise RefKDError(
             "evaluate opens the sealed test roles, one look a study: say --final; `refkd best` "
@@ -108,7 +133,9 @@ def evaluate(
     from tune.results.sealed_scores import evaluate_final
     from tune.study.locate import locate
 
-    report = evaluate_final(study, again=again, reason=reason)
+    report = evaluate_final(
+        study, again=again, reason=reason, export=None if export is None else export[1]
+    )
     return Output(report, partial(show_final, folder=locate(study).folder))
 
 

@@ -14,6 +14,7 @@ SCORES = (
     "miou",
     *(f"{kind}_iou{threshold}" for kind in ("r1", "dr1", "r5") for threshold in LOGGED),
     *(f"map_{threshold}" for threshold in (*PRECISION_LOGGED, "avg")),
+    "hit1",
 )
 """What each validation role is scored by, in percent."""
 BALANCED = "val/harmonic_miou"

@@ -64,7 +64,7 @@ def metric_name(metric: str) -> str:
         return _NAMES[metric]
     role, _, name = metric.rpartition("/")
     shown = name.replace("miou", "mIoU").replace("map_avg", "mAP").replace("map_", "mAP@")
-    shown = shown.replace("r1_iou", "R1@").replace("r5_iou", "R5@")
+    shown = shown.replace("r1_iou", "R1@").replace("r5_iou", "R5@").replace("hit1", "HIT@1")
     return f"{role.removeprefix('val_').upper()} {shown}".strip()
 
 

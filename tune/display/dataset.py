@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
 from refkd.data.dataset import Dataset
+from refkd.data.layouts import LAYOUTS
 from refkd.data.manifest import Manifest
+from refkd.data.profile import Profile, Spread
 from refkd.data.roles import ROLES, SEALED_ROLES
 from tune.display.console import make_table, say
+
+FEW = 200
+"""Pairs below which a validation role is called small."""
+_BARS = " ▁▂▃▄▅▆▇█"
 
 
 def show_manifest(console: Console, dataset: Dataset) -> None:
@@ -35,6 +42,52 @@ def show_manifest(console: Console, dataset: Dataset) -> None:
     for what, value in ingredients(manifest):
         say(console, f"  {what:<12} {value}")
     say(console, f"  {'folder':<12} {dataset.path}")
+
+
+def show_profile(console: Console, found: Profile) -> None:
+    """Print how long videos and moments of the open roles are, where they lie, unknown words."""
+    heads = ("role", "pairs", "videos", "video s", "moment s", "moment %", "windows", "empty")
+    table = make_table("Open roles: a tenth, the median and nine tenths lie below", heads)
+    for role, one in found.roles.items():
+        share = Spread(**{name: 100 * value for name, value in one.moment_share})
+        spreads = (_spread(spread) for spread in (one.video_seconds, one.moment_seconds, share))
+        counts = (f"{one.pairs:,}", f"{one.videos:,}")
+        table.add_row(role, *counts, *spreads, f"{one.windows:.2f}", f"{one.empty:,}")
+    console.print(table)
+    say(console, "Where moments lie: from the start of a video to its end, a bar a twentieth")
+    for role, one in found.roles.items():
+        most = max(one.places)
+        say(console, f"  {role:<8} {bars(one.places)}  at most {most:.0%} of the moments")
+    unknown = found.unknown
+    named = f": {', '.join(map(repr, unknown.most))}" if unknown.most else ""
+    more = ", …" if unknown.words > len(unknown.most) else ""
+    say(
+        console,
+        f"Words without a vector: {unknown.words:,}, {unknown.share:.2%} of all that is said"
+        f"{named}{more}",
+    )
+    for role, one in found.roles.items():
+        if role != "fit" and one.pairs < FEW:
+            say(
+                console,
+                f"Few pairs: a score of R1 on {role} is uncertain by about "
+                f"{50 / one.pairs**0.5:.0f} points (one standard error)",
+                "bold yellow",
+            )
+
+
+def bars(values: Sequence[float]) -> str:
+    """Return a bar a value, the greatest of them full.
+
+    >>> bars([0.0, 0.5, 1.0])
+    ' ▄█'
+    """
+    most = max(values)
+    return "".join(_BARS[math.ceil(8 * value / most) if most > 0 else 0] for value in values)
+
+
+def _spread(spread: Spread) -> str:
+    return " ".join(f"{value:.1f}" for value in (spread.low, spread.median, spread.high))
 
 
 def ingredients(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -80,5 +133,30 @@ def ingredients(manifest: Manifest) -> Iterator[tuple[str, str]]:
             f"{len(carve.videos):,} train videos are val_ood (q = {carve.constants.fraction:g}), "
             f"sha256 {carve.sha256[:12]}",
         )
-    if manifest.simulation is None and not manifest.published_counts:
+    yield from _origins(manifest)
+
+
+def _origins(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Yield what is to be known of the annotations beside their repairs."""
+    if manifest.layout is not None:
+        yield "layout", manifest.layout
+    if (held := manifest.holdout) is not None:
+        yield (
+            "holdout",
+            f"{len(held.videos):,} train videos are val_id ({held.fraction:g} of them, seed "
+            f"{held.seed}), as there was no split of val",
+        )
+    if several := manifest.several_windows:
+        counts = ", ".join(f"{count:,} of {split}" for split, count in several.items())
+        yield "windows", f"annotated pairs with several: {counts}"
+    if shared := manifest.shared_videos:
+        counts = ", ".join(f"{count:,} in {both}" for both, count in shared.items())
+        yield "shared", f"videos that stand in two splits: {counts}"
+    for name, count in manifest.unlabelled.items():
+        yield "unlabelled", f"{count:,} queries of {name} have no moment and are left out"
+    layout = LAYOUTS.get(manifest.name)
+    published = layout is not None and layout.published and manifest.simulation is None
+    if published and not manifest.published_counts:
         yield "note", "the split files hold other pairs than the published ones"
+    if absent := manifest.no_test:
+        yield "test", f"{absent}: `refkd evaluate --final` has nothing to look at"

@@ -12,11 +12,10 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.evaluation.compat import DEFAULT
 from refkd.evaluation.predictions import Frozen
-from refkd.training.export import open_student
 from refkd.training.teacher import find_teacher
 from refkd.training.validation import edges_to_seconds, predict_edges
 from tune.display.console import aliases_of
-from tune.study.folders import finalist_folder, trial_folder
+from tune.results.submission import champion_student
 from tune.study.snapshot import StudySnapshot
 
 RULE = (
@@ -83,7 +82,7 @@ def _answered(study: StudySnapshot) -> Examples:
         if teacher is None:
             raise RefKDError(f"{folder}: the {role} teacher is gone")
         systems[role] = teacher
-    number, systems["champion"] = _champion(study)
+    _, number, systems["champion"] = champion_student(study)
     names = {"truth": "truth", **{role: f"{role.upper()} teacher" for role in systems}}
     names["champion"] = f"trial {number}"
     items = [
@@ -95,27 +94,17 @@ def _answered(study: StudySnapshot) -> Examples:
     return Examples(text=f"{RULE} {who}", items=items)
 
 
-def _champion(study: StudySnapshot) -> tuple[int, Frozen]:
-    """Return the champion that answers: the balanced one, else the best out of distribution."""
-    order = ("best-balanced", "best-ood", "best-id")
-    alias = next(name for name in order if name in study.champions)
-    number = study.champions[alias]
-    folder = trial_folder(study.folder, number)
-    if study.finalists is not None:
-        folder = finalist_folder(study.folder, number, study.finalists.kept[alias])
-    return number, open_student(folder)
-
-
 def _of_role(
     dataset: Dataset, role: str, systems: Mapping[str, Frozen], names: Mapping[str, str]
 ) -> list[Example]:
     pairs = dataset.role(role)  # type: ignore[arg-type]
-    spans = {"truth": DEFAULT.moments(pairs)}
-    overlaps = {}
+    spans, overlaps = {"truth": np.empty((len(pairs), 2))}, {}
+    windows = DEFAULT.windows(pairs)
     for kind, frozen in systems.items():
         edges = predict_edges(frozen.backbone(dataset), pairs)
         spans[kind] = DEFAULT.adjusted(edges_to_seconds(edges, pairs), pairs)
-        overlaps[kind] = DEFAULT.tiou(spans[kind], spans["truth"])
+        # Of several windows the champion's is shown, which comes last.
+        overlaps[kind], spans["truth"] = DEFAULT.matched(spans[kind], windows)
     teachers = [held for kind, held in overlaps.items() if kind != "champion"]
     return [
         Example(

@@ -166,6 +166,8 @@ def _ledger_text(study: StudySnapshot) -> str:
     if study.ledger_fault is not None:
         return "The ledger of looks at the test roles cannot be read."
     text = "Nobody has looked at the test roles: the ledger is empty."
+    if absent := tables.no_test(study):
+        text = f"The dataset has {absent}, so nobody can look at the test roles."
     if study.looks:
         times = "once" if len(study.looks) == 1 else f"{len(study.looks)} times"
         text = f"The test roles were looked at {times}."

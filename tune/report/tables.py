@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 
 from refkd.data.local_copy import local_copy
-from refkd.data.manifest import read_manifest
+from refkd.data.manifest import Manifest, read_manifest
 from refkd.errors import DataError
 from refkd.urls import Url
 from tune.display.console import ID, OOD, plural, score
@@ -67,13 +67,26 @@ def teachers(study: StudySnapshot) -> Table:
     return Table(heads=heads, rows=rows)
 
 
+def manifest_of(study: StudySnapshot) -> Manifest:
+    """Return what is known of the study's dataset; `DataError` where it is not here."""
+    place = study.file.dataset
+    return read_manifest(local_copy(place) if isinstance(place, Url) else place)
+
+
+def no_test(study: StudySnapshot) -> str:
+    """Return which test roles the dataset has none of; empty where it is not known."""
+    try:
+        return manifest_of(study).no_test
+    except DataError:
+        return ""
+
+
 def dataset_card(study: StudySnapshot) -> Table:
     """Return what the data is; its fingerprint alone where the dataset is not here."""
     fingerprint = str(study.attributes.get("dataset", "not known"))
     rows = [["place", str(study.file.dataset)], ["fingerprint", fingerprint]]
     try:
-        place = study.file.dataset
-        manifest = read_manifest(local_copy(place) if isinstance(place, Url) else place)
+        manifest = manifest_of(study)
     except DataError as error:
         return Table(heads=["dataset", ""], rows=[*rows, ["manifest", str(error)]])
     if manifest.fingerprint != fingerprint:
@@ -132,7 +145,7 @@ def commands(study: StudySnapshot) -> dict[str, str]:
         found["Continue the search"] = f"refkd search {path}"
     if idle and (state == StudyState.ENDED or outgrown):
         found["Train the best again on fresh seeds"] = f"refkd finalists {path} --top 3 --seeds 5"
-    if idle and state == StudyState.FINALISTS:
+    if idle and state == StudyState.FINALISTS and not no_test(study):
         found["Look at the test roles, once"] = f"refkd evaluate --final {path}"
     if idle and state == StudyState.OUT_OF_DATE and not outgrown:
         found["Look at the test roles again"] = (

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
-from refkd.evaluation.overlap import temporal_iou
+from refkd.evaluation.compat import DEFAULT
 from refkd.training.validation import edges_to_seconds, predict_edges
 from tune.reproduce.experiments import Experiment
 from tune.reproduce.scores import SIDES
@@ -122,12 +122,14 @@ def _timelines(experiment: Experiment, units: Units, dataset: Dataset, pairs: Pa
 
     The queries lie evenly spaced between the worst and the best of the student, the last system.
     """
-    truth = np.clip(pairs.moments, 0.0, pairs.duration[:, None])
-    spans, tiou = {"ground truth": truth}, {}
+    windows = DEFAULT.windows(pairs)
+    spans, tiou = {"ground truth": windows[:, 0]}, {}
     for system in experiment.systems:
         backbone = units.rows[system.label][0].frozen().backbone(dataset)
         spans[system.label] = edges_to_seconds(predict_edges(backbone, pairs), pairs)
-        tiou[system.label] = temporal_iou(spans[system.label], truth)
+        # Of several windows the student's is shown, which comes last.
+        found = DEFAULT.matched(spans[system.label], windows)
+        tiou[system.label], spans["ground truth"] = found
     order = np.argsort(tiou[experiment.systems[-1].label], kind="stable")
     places = np.linspace(0, len(order) - 1, min(QUERIES, len(order))).round().astype(int)
     figure = Figure(figsize=(8.0, 0.3 + 1.05 * len(places)))

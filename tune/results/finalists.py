@@ -86,6 +86,8 @@ def finalists(
     ):
         if away is not None:
             shown.stage(away)
+        if absent := search.dataset.manifest.no_test:
+            shown.stage(f"the dataset has {absent}: `refkd evaluate --final` cannot follow")
         finals = _Finals(search, shown, top=top, seeds=seeds, sure=sure)
         finals.run(train or partial(_train_with_ray, address))
         return select_finalist_champions(search, finals.rows(), shown)

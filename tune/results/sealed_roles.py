@@ -11,7 +11,6 @@ from refkd.data.dataset import Dataset
 from refkd.data.local_copy import check_address
 from refkd.data.manifest import SEALED_FILES, check_files
 from refkd.data.pairs import Pairs
-from refkd.data.roles import SEALED_ROLES
 from refkd.data.sealed import open_sealed, sealed_copy
 from refkd.errors import DataError
 from refkd.urls import Url
@@ -25,10 +24,10 @@ def check_sealed(dataset: Dataset, at: Path | Url) -> None:
 
     `at` is the dataset's folder or address.
     """
-    missing = [role for role in SEALED_ROLES if role not in dataset.manifest.roles]
-    if missing:
+    if absent := dataset.manifest.no_test:
         raise DataError(
-            f"{dataset.path}: has no role {missing[0]!r}; prepare it from all split files"
+            f"{dataset.path}: has {absent}, and a look needs both test "
+            f"roles; prepare it with the missing test split in another folder"
         )
     if isinstance(at, Url):
         check_address(at, dataset.manifest, SEALED_FILES)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from refkd.errors import RefKDError
 from refkd.evaluation.predictions import Frozen
+from refkd.evaluation.submission import write_submission
 from refkd.files import scratch, write_json
 from refkd.training.export import FrozenStudent
 from tune.config.study_file import StudyFile
@@ -16,6 +17,7 @@ from tune.execution.study_jobs import OpenSearch, open_ended_search
 from tune.results.comparison import compare, open_students, system_name
 from tune.results.finalists import read_results
 from tune.results.sealed_roles import check_sealed, open_test_roles
+from tune.results.submission import PREFERRED
 from tune.study.events import LookDone, LookTaken
 from tune.study.ledger import (
     Evaluated,
@@ -38,7 +40,11 @@ from tune.study.storage import to_be_continued
 
 
 def evaluate_final(
-    study: StudyFile | Path | str, *, again: bool = False, reason: str | None = None
+    study: StudyFile | Path | str,
+    *,
+    again: bool = False,
+    reason: str | None = None,
+    export: Path | None = None,
 ) -> FinalReport:
     """Score the champions of an ended study and both teachers on the sealed test roles, once.
 
@@ -46,9 +52,12 @@ def evaluate_final(
     without opening a sealed file is checked before the look is begun. One that was killed before
     its results were stored is taken again as the same look; a further one needs `again` and a
     `reason`. The results are an event of the study; `final-N.json` is a copy, which another call
-    writes where it is gone. Raises as `open_ended_search`, `LedgerError` for an evaluation that is
-    not allowed, `RefKDError` where finalists are begun and not ended, `DataError` where sealed
-    files are missing. Source: evaluation protocol, "One sealed evaluation".
+    writes where it is gone. With `export` a student of the champion that answers for the study
+    writes its spans there too (`write_submission`).
+
+    Raises as `open_ended_search`, `LedgerError` for an evaluation that is not allowed,
+    `RefKDError` where finalists are begun and not ended, `DataError` where sealed files are
+    missing. Source: evaluation protocol, "One sealed evaluation".
     """
     with (
         open_ended_search(study) as search,
@@ -63,6 +72,11 @@ def evaluate_final(
         known = read_final(file.folder, attributes, looks)
         unseen = not again and not final_path(file.folder, len(looks)).exists()
         if known is not None and known.look == looks[-1] and unseen:
+            if export is not None:
+                raise RefKDError(
+                    f"the look at the test roles is over, and predictions are written with it; "
+                    f"run `refkd evaluate --final {file.name}` without --export to see it"
+                )
             return _kept(file, known)  # killed when it had stored them
         check_look(looks, study=file.name, again=again, reason=reason)
         found = _finalists(search)
@@ -93,6 +107,10 @@ def evaluate_final(
             reason=reason,
             begin=partial(_begin, search),
         )
+        if export is not None:
+            alias = next(name for name in PREFERRED if name in aliases)
+            answering = champions[aliases[alias]][found.kept[alias] if found else 0]
+            write_submission(export, answering.backbone(dataset), roles)
         students = {system_name(n): one for n, one in champions.items()}
         done = look.model_copy(update={"state": "done"})
         report = FinalReport(

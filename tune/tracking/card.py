@@ -91,7 +91,7 @@ def _data(manifest: Manifest) -> list[str]:
             f"- `{role}`: {count.pairs:,} pairs of {count.videos:,} videos ({use[role]})"
             for role, count in counts.items()
         ),
-        "- `test_id`, `test_ood`: sealed, never read by a search",
+        f"- `test_id`, `test_ood`: {manifest.no_test or 'sealed, never read by a search'}",
         f"- features: {manifest.features.extractor or 'extractor not stated'}, "
         f"{manifest.features.dim} numbers, {manifest.features.rows_per_second:.3g} rows a second",
         f"- words: {manifest.words.source}, {manifest.words.words:,} words",

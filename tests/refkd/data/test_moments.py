@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.published_layouts import write_annotations
 
-from refkd.data.moments import detect_dataset, read_annotations, require_published
+from refkd.data.annotations import detect_dataset, read_annotations, require_published
 from refkd.errors import DataError
 
 GOOD = {"duration": 10.0, "timestamps": [[1.0, 3.0]], "sentences": ["He runs."]}
@@ -81,9 +81,9 @@ def test_exact_duplicates_are_dirt_in_activitynet_train_and_an_error_elsewhere(
         ({"v_a": entry(timestamps=[[1, "3"]])}, "the time is '3'"),
         ({"v_a": entry(timestamps=[[1, True]])}, "the time is True"),
         ({"v_a": entry(timestamps=[[1, 2, 3]])}, r"the timestamp is \[1, 2, 3\]"),
-        ({"v_a": {"timestamps": [], "sentences": []}}, "duration is missing"),
+        ({"v_a": {"timestamps": [[1, 3]], "sentences": ["x"]}}, "duration is missing"),
         ({"v_a": entry(duration=0)}, "duration is 0"),
-        ({"v_a": entry(duration=None)}, "duration is None"),
+        ({"v_a": entry(duration=None)}, "duration is missing"),
         ({"v_a": entry(sentences=["a", "b"])}, "1 timestamps but 2 sentences"),
         ({"v_a": entry(timestamps=[], sentences=[])}, "0 timestamps but 0 sentences"),
         ({"v_a": entry(sentences=[" \n"])}, "the sentence is"),

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +24,25 @@ from support.published_layouts import (
 )
 
 from refkd.data import moments
-from refkd.data.build import renamed
+from refkd.data.annotations import read_annotations
 from refkd.data.dataset import Dataset
 from refkd.data.grid import time_to_index
-from refkd.data.moments import read_annotations
+from refkd.data.layouts import LAYOUTS
 from refkd.data.prepare import prepare
 from refkd.data.roles import OPEN_ROLES, SEALED_ROLES
 from refkd.data.sealed import open_sealed
 from refkd.data.simulate import SimulationConfig, simulate
 from refkd.data.splits import ACTIVITYNET, CHARADES, Carve, carve
 from refkd.errors import DataError
+from refkd.files import renamed
 
 
 @pytest.fixture(autouse=True)
 def _tiny_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tiny split files count as the published ones; real files keep their own test."""
     counts = {"train": 48, "val": 8, "test_iid": 8, "test_ood": 8}
-    tiny = moments.PUBLISHED["charades-cd"]._replace(pairs=counts)
-    monkeypatch.setitem(moments.PUBLISHED, "charades-cd", tiny)
+    tiny = replace(LAYOUTS["charades-cd"], published=counts)
+    monkeypatch.setitem(LAYOUTS, "charades-cd", tiny)
 
 
 def inputs(folder: Path, layout: str = "npy") -> dict[str, Path]:
@@ -349,7 +351,7 @@ def test_other_pairs_than_the_published_ones_need_skip(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from refkd.data.build import renamed
+from refkd.files import renamed
 with renamed(Path(sys.argv[1])) as folder:
     (folder / "part").touch()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -401,8 +403,8 @@ def test_wrong_arguments_stop(tmp_path: Path, options: dict[str, Any], message: 
     given = inputs(tmp_path)
     with pytest.raises(DataError, match=message):
         prepare("charades-cd", **{**given, "out": tmp_path / "out", "progress": False, **options})
-    with pytest.raises(DataError, match="unknown dataset 'tacos'"):
-        prepare("tacos", **given, out=tmp_path / "out")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="unknown layout 'msr-vtt'; give one of charades-cd"):
+        prepare("msr-vtt", **given, out=tmp_path / "out")
 
 
 def test_train_moments_at_one_place_have_no_density(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 from support.published_layouts import write_annotations
 
+from refkd.data.annotations import read_annotations
 from refkd.data.dataset import Dataset, Pairs
-from refkd.data.moments import read_annotations
 from refkd.data.roles import OPEN_ROLES
 from refkd.data.sealed import open_sealed
 from refkd.data.simulate import SimulatedFeatures, SimulationConfig, simulate

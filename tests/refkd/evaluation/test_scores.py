@@ -127,6 +127,7 @@ def test_a_list_is_worth_the_rank_of_its_first_hit(pairs_of) -> None:
         "val_ood/map_0.5": found.precision[0.5],
         "val_ood/map_0.75": found.precision[0.75],
         "val_ood/map_avg": pytest.approx(average),
+        "val_ood/hit1": pytest.approx(100 / 3),
     }
 
 
