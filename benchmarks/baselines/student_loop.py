@@ -74,4 +74,5 @@ def _collate(items: list[Batch]) -> Batch:
         parts: list[Tensor] = [getattr(item, name)[0] for item in items]
         return pad_sequence(parts, batch_first=True) if parts[0].ndim else torch.stack(parts)
 
-    return Batch(**{f.name: together(f.name) for f in fields(Batch)})
+    # Each query has one window here, which needs no `mass`.
+    return Batch(**{f.name: together(f.name) for f in fields(Batch) if f.name != "mass"})

@@ -76,7 +76,13 @@ def test_ablations_repeat_the_main_rows_of_the_first_table() -> None:
 
 @pytest.mark.parametrize(
     ("dataset", "family"),
-    [("charades-cd-clip", "charades-cd"), ("anet", "activitynet-cd"), ("quickstart", None)],
+    [
+        ("charades-cd-clip", "charades-cd"),
+        ("anet_cd", "activitynet-cd"),
+        ("charades-sta", None),
+        ("activitynet-captions", None),
+        ("quickstart", None),
+    ],
 )
 def test_the_dataset_says_whose_numbers_stand_beside(dataset: str, family: str | None) -> None:
     assert family_of(dataset) == family

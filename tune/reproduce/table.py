@@ -113,11 +113,12 @@ def _claim(claim: Claim) -> str:
 def family_of(dataset: str) -> str | None:
     """Return whose numbers belong beside a dataset of this name; None for any other.
 
-    >>> family_of("charades-cd-clip"), family_of("quickstart")
+    >>> family_of("charades-cd-clip"), family_of("charades-sta")
     ('charades-cd', None)
     """
-    known = {"charades": "charades-cd", "activitynet": "activitynet-cd", "anet": "activitynet-cd"}
-    return next((family for word, family in known.items() if word in dataset.lower()), None)
+    known = {"charades-cd": "charades-cd", "activitynet-cd": "activitynet-cd"}
+    name = dataset.lower().replace("_", "-").replace("anet-", "activitynet-")
+    return next((family for word, family in known.items() if word in name), None)
 
 
 def printed(family: str | None, table: str, row: str) -> dict[tuple[str, str], float]:
