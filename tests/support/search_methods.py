@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from tune.config.search_spec import SearchSpec
-from tune.config.settings import Pruning, Sampler
+from tune.config.settings import OWN, Pruning, Sampler
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler.model_fields["name"].annotation)
 PRUNERS: tuple[str, ...] = get_args(Pruning.model_fields["name"].annotation)
-FOR_MANY = ("pareto_halving", "none")
+FOR_MANY = (*OWN, "none")
 """The pruners that take several objectives."""
 
 

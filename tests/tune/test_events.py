@@ -48,6 +48,7 @@ from tune.study.trial_events import (
     TrialAsked,
     TrialEnded,
     TrialPromoted,
+    VideosScored,
     trial_event,
 )
 from tune.study.view import SCHEMA
@@ -60,6 +61,8 @@ OF_TRIALS: list[Event] = [
     TrialAsked(values={"distill.tau": 0.5, "backbone.name": "seqpan", "a": 3, "b": None}),
     EpochEnded(epoch=12, metrics=SCORES),
     RungJudged(epoch=4, action="stop", better=3, among=9),
+    VideosScored(epoch=4, scored={"val_id/miou": "ADYAPAIAAQA="}),
+    RungJudged(epoch=4, action="stop", probability=0.02, among=9),
     RungJudged(epoch=4, action="go", written={"completed_rung_0": 1.5}),
     TrialPromoted(epoch=4, better=0, among=9),
     TrialEnded(state="FAIL"),

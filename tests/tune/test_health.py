@@ -130,6 +130,16 @@ def test_pruning(states: dict[str, int], trials: int, begins: str | None) -> Non
     assert said(asked(budget=budget), views) == []
 
 
+def test_a_race_may_ask_for_another_probability() -> None:
+    race = {"name": "paired_racing", "probability": 0.2}
+    for states, says in (
+        ({"COMPLETE": 10}, "(3) or pruning.probability (0.2), or switch it off"),
+        ({"PRUNED": 12}, "or the budget, or lower pruning.probability (0.2)."),
+    ):
+        (found,) = said(asked(pruning=race, budget={"trials": 12}), several(**states))
+        assert says in found
+
+
 def test_a_pruner_that_promotes_may_stop_instead() -> None:
     views = several(PRUNED=12)
     for kind, ends in (("promote", ", or use pruning.type: stop."), ("stop", "or the budget.")):

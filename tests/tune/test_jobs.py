@@ -304,7 +304,7 @@ def test_values_that_no_student_has_together_fail_their_trial_alone(
     job = source.next_job()
     assert job is not None
     assert job.key == "1"
-    assert source.epoch_ended(job, 1, scored(1.0, 2.0))
+    assert source.epoch_ended(job, 1, scored(1.0, 2.0), {})
     source.job_ended(job, JobEnd(metrics=scored(1.0, 2.0)))
     assert source.next_job() is None
     assert not source.may_follow()

@@ -61,6 +61,16 @@ def test_without_limits_every_trial_runs_to_its_end(tiny_dataset: Dataset, tmp_p
     assert plan.ends == {"trials": SEARCHES}
 
 
+def test_a_race_is_planned_with_pairs_that_are_said_to_be_made_up(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    race = {"name": "paired_racing", "probability": 0.4, "min_epochs": 1}
+    plan = planned(tmp_path, tiny_dataset, budget={"trials": 20}, pruning=race)
+    assert plan.source.endswith(", with pairs made up around them")
+    assert plan.epochs.mean < plan.full_epochs
+    assert plan.pruned.mean > 1
+
+
 POINT: dict[str, Value] = {"rate": 0.01, "share": 0.5, "units": 8, "net": "large", "depth": 2}
 
 

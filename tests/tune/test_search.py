@@ -13,6 +13,7 @@ from support.chaos_hooks import Kill
 from refkd.training.export import student_is_frozen
 from tune.study.folders import seed_folder, trial_folder
 from tune.study.locate import locate
+from tune.study.racing import unpack
 from tune.study.snapshot import read_summary
 
 pytestmark = [
@@ -145,6 +146,23 @@ def test_a_trial_whose_workers_die_fails_when_its_retries_are_used_up(mixed: Wor
     assert [v.number for v in failed] == [1, 3]
     assert "worker" in str(failed[1].reason)
     assert failed[1].attributes["attempt"] == 2
+
+
+def test_trials_race_by_the_pairs_that_their_workers_report(
+    calm: Workspace, tmp_path: Path, empty_store: Path
+) -> None:
+    made = copy_made(calm, tmp_path / "workspace", empty_store)
+    race = {"name": "paired_racing", "probability": 0.4, "min_epochs": 1, "reduction": 2}
+    made.write(pruning=race, budget={"trials": 6}, workers=2)
+    assert made.search() == 0, made.said()
+    assert_sound(made, trials=6)
+    for v in made.views():
+        assert set(v.scored) == set(v.decisions) == {1, 2} & set(v.curve)
+        for epoch, scored in v.scored.items():
+            for name in ("val_id/miou", "val_ood/miou"):
+                means, pairs = unpack(scored[name])
+                mean = 100 * means @ pairs / pairs.sum()
+                assert mean == pytest.approx(v.curve[epoch][name], abs=0.05)
 
 
 def test_a_finished_study_grows_in_trials_and_epochs(workspace: Workspace) -> None:

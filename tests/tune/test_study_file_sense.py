@@ -77,6 +77,32 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"pruning": {"reduction": 1}}, "pruning.reduction", "greater than or equal to 2, not 1"),
     ({"pruning": {"name": "median"}}, "pruning.name", "one objective only"),
     (
+        {"pruning": {"name": "paired_racing"}, "objectives": ["val_id/miou", "val_id/r1_iou0.5"]},
+        "pruning.name",
+        "val_id/r1_iou0.5 is no mean of it; race by val_id/miou, val_ood/miou",
+    ),
+    (
+        {
+            "pruning": {"name": "paired_racing"},
+            "objectives": ["model/parameters"],
+            "minimize": ["model/parameters"],
+        },
+        "pruning.name",
+        "no objective is a mean of it",
+    ),
+    (
+        {"pruning": {"name": "paired_racing", "type": "promote"}},
+        "pruning",
+        "type: promote goes with name: pareto_halving, not paired_racing",
+    ),
+    ({"pruning": {"probability": 0.2}}, "pruning", "goes with name: paired_racing, not pareto"),
+    (pruned("paired_racing", x=1), "pruning", "options belong to a pruner of Optuna's"),
+    (
+        {"pruning": {"name": "paired_racing", "probability": 1.0}},
+        "pruning.probability",
+        "less than 1",
+    ),
+    (
         space(backbone__hidden={"choice": [64, 96]}, backbone__heads={"choice": [8, 12]}),
         "space.backbone.heads",
         "hidden=64 is not divisible by heads=12",

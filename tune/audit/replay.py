@@ -21,6 +21,7 @@ from tune.study.trial_events import (
     TrialAsked,
     TrialEnded,
     TrialPromoted,
+    VideosScored,
     trial_event,
 )
 from tune.study.view import ASKED, CONTINUES, PROMOTION, RETRIES, RUNG, view
@@ -91,6 +92,8 @@ class _Rebuilt:
                     return Difference(number, "its place in line", number, asked)
             case EpochEnded():
                 study.store(number, event.epoch, event.metrics)
+            case VideosScored():
+                study.write(study.adopt(number), event)
             case RungJudged():
                 if study.decide(number, event.epoch) == "pause":
                     study.pause(number)

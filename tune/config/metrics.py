@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from refkd.data.roles import OpenRole
 from refkd.evaluation.metrics import LOGGED, PRECISION_LOGGED
 from tune.config.keys import nearest
 
@@ -23,6 +24,14 @@ VALIDATION = (*(f"{role}/{name}" for role in ("val_id", "val_ood") for name in S
 PARAMETERS = "model/parameters"
 COSTS = (PARAMETERS, "cost/epoch_seconds", "cost/cpu_seconds", "cost/wall_seconds")
 """Less is better of each: numbers that are learned, seconds an epoch, seconds in all."""
+
+
+MEANS: dict[str, tuple[OpenRole, ...]] = {
+    "val_id/miou": ("val_id",),
+    "val_ood/miou": ("val_ood",),
+    BALANCED: ("val_id", "val_ood"),
+}
+"""Roles whose pairs' temporal IoU a metric is the mean of."""
 
 
 def _reported(name: str) -> str:

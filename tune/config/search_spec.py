@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from refkd.config import Settings
 from tune.config.keys import MisplacedError
 from tune.config.limits import Budget, Prices, Replicates, Resources
-from tune.config.settings import Constraint, Pruning, Sampler
+from tune.config.settings import OWN, Constraint, Pruning, Sampler
 from tune.config.space import Dimension, Value, Values, every_point, misfit
 
 
@@ -70,11 +70,11 @@ class SearchSettings(Settings):
         wrong = misfit(self.space, self.sampler.prior)
         if wrong is not None:
             raise MisplacedError(("sampler", "prior"), f"sampler.prior: {wrong}")
-        if len(self.objectives) > 1 and self.pruning.name not in ("pareto_halving", "none"):
+        if len(self.objectives) > 1 and self.pruning.name not in (*OWN, "none"):
             raise MisplacedError(
                 ("pruning", "name"),
                 f"pruning.name: {self.pruning.name} knows one objective only, the study has "
-                f"{len(self.objectives)}; use pareto_halving",
+                f"{len(self.objectives)}; use {' or '.join(OWN)}",
             )
         return self
 

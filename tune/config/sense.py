@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from tune.config.keys import put
+from tune.config.metrics import COSTS, MEANS
 from tune.config.pruners import pruner_fault
 from tune.config.space import Value, lowest
 from tune.config.tuning import first_message
@@ -47,6 +48,7 @@ def _pruning(study: StudyFile) -> Iterator[Fault]:
             "no trial would ever reach a rung: nothing that a trial holds has a price; give "
             "prices.cpu_hour" + (" or prices.gpu_hour" if study.resources.gpu else ""),
         )
+    yield from _racing(study)
     if given and pruning.name != "none" and pruning.min_epochs >= epochs:
         yield (
             ("pruning", "min_epochs"),
@@ -62,6 +64,20 @@ def _pruning(study: StudyFile) -> Iterator[Fault]:
         yield (
             ("space", "training.epochs"),
             "every trial has the same epochs, which pruning and budget count; fix it in training",
+        )
+
+
+def _racing(study: StudyFile) -> Iterator[Fault]:
+    """Yield objectives of which a trial's pairs do not tell how sure they are."""
+    if study.pruning.name != "paired_racing":
+        return
+    other = [name for name in study.objectives if name not in (*MEANS, *COSTS)]
+    if other or not MEANS.keys() & set(study.objectives):
+        yield (
+            ("pruning", "name"),
+            "paired_racing judges by the temporal IoU of each pair, and "
+            f"{other[0] if other else 'no objective'} is {'no' if other else 'a'} mean of it; "
+            f"race by {', '.join(MEANS)} (costs may stand beside them), or use pareto_halving",
         )
 
 

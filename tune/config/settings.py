@@ -42,14 +42,25 @@ class Sampler(Settings):
         return self
 
 
+OWN = ("pareto_halving", "paired_racing")
+"""The prunings of any number of objectives."""
+
+
 class Pruning(Settings):
     """How a trial is stopped before its last epoch."""
 
     name: Literal[
-        "pareto_halving", "median", "percentile", "successive_halving", "hyperband", "none"
+        "pareto_halving",
+        "paired_racing",
+        "median",
+        "percentile",
+        "successive_halving",
+        "hyperband",
+        "none",
     ] = "pareto_halving"
-    """Successive halving by Pareto rank for any number of objectives (with one it is ASHA), or a
-    pruner of Optuna's for one objective."""
+    """Successive halving by Pareto rank for any number of objectives (with one it is ASHA), a race
+    that stops only what is hardly among the best by the scores of each pair, or a pruner of
+    Optuna's for one objective."""
     type: Literal["stop", "promote"] | None = None
     """What happens at a rung: `stop` ends the worse trials, `promote` pauses all and resumes the
     best from their checkpoints; null is `promote` where the name is pareto_halving."""
@@ -66,6 +77,9 @@ class Pruning(Settings):
     """η: a rung lies η times higher than the one below."""
     one_in: int | None = Field(default=None, ge=2)
     """Of how many trials at a rung about one passes it; η where it is not given."""
+    probability: float | None = Field(default=None, gt=0, lt=1)
+    """paired_racing: a trial is stopped where it is among those that pass a rung with less than
+    this probability; null is 0.1."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of a pruner of Optuna's."""
 
@@ -73,16 +87,18 @@ class Pruning(Settings):
     def _fits(self) -> Pruning:
         if self.type == "promote" and self.name != "pareto_halving":
             raise ValueError(f"type: promote goes with name: pareto_halving, not {self.name}")
-        if self.resource != "epochs" and self.name != "pareto_halving":
+        if self.resource != "epochs" and self.name not in OWN:
             raise ValueError(
-                f"resource: {self.resource} goes with name: pareto_halving, not {self.name}"
+                f"resource: {self.resource} goes with name: {' or '.join(OWN)}, not {self.name}"
             )
+        if self.probability is not None and self.name != "paired_racing":
+            raise ValueError(f"probability goes with name: paired_racing, not {self.name}")
         if (self.resource != "epochs") != (self.first is not None):
             raise ValueError(
                 f"first is the first rung in seconds or money; with resource: {self.resource} "
                 + ("give min_epochs instead" if self.first is not None else "it must be given")
             )
-        if self.options and self.name in ("pareto_halving", "none"):
+        if self.options and self.name in (*OWN, "none"):
             raise ValueError(f"options belong to a pruner of Optuna's, not to {self.name}")
         return self
 
@@ -90,6 +106,11 @@ class Pruning(Settings):
     def passing(self) -> int:
         """Of how many trials at a rung about one passes it."""
         return self.one_in or self.reduction
+
+    @property
+    def least(self) -> float:
+        """The least probability of being among those that pass with which a trial goes on."""
+        return 0.1 if self.probability is None else self.probability
 
 
 class Constraint(Settings):

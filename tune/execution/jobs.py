@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from refkd.data.dataset import Dataset
+from refkd.data.roles import OpenRole
 from refkd.training.export import FrozenStudent, open_student, student_is_frozen
 from refkd.training.student import StudentConfig
 from refkd.training.teacher import Teacher, TeacherConfig, find_teacher
@@ -44,6 +45,8 @@ class TrainingJob:
     """Folder of another job, from whose checkpoints this one begins."""
     inherited: int = 0
     """Epochs that the other job had; they are not reported again."""
+    scored: Sequence[OpenRole] = ()
+    """Validation roles whose pairs are reported, by video, where trials race."""
     shared: bool = False
     """Whether others may need the same network: it is trained once, and keeps no checkpoints."""
 
@@ -119,7 +122,9 @@ class JobList:
         """Return whether there may be a next one: a job that has not ended may be given back."""
         return self.left > 0
 
-    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> bool:
+    def epoch_ended(
+        self, job: TrainingJob, epoch: int, metrics: Mapping[str, float], scored: Mapping[str, str]
+    ) -> bool:
         """Tell the listener; every job goes on to its last epoch."""
         self._listener.epoch_ended(job, epoch, metrics)
         return True

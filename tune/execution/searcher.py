@@ -18,7 +18,7 @@ from tune.execution.jobs import JobEnd, JobList, TrainingJob
 from tune.execution.machine import Fault, fault_in
 from tune.execution.preemption import NodeLeavingError
 from tune.execution.study_jobs import SearchJobs
-from tune.execution.worker import FAILED, FAULT, FINAL, METRICS
+from tune.execution.worker import FAILED, FAULT, FINAL, METRICS, SCORED
 from tune.study.storage import StorageError
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,10 @@ class JobSearcher(Searcher):
             return True
         job, epoch = self._jobs[trial_id], int(result["epoch"])
         metrics = {k: float(v) for k, v in result.items() if k.startswith(METRICS)}
-        goes_on = self._stored(lambda: self._source.epoch_ended(job, epoch, metrics), False)
+        scored = _named(result, SCORED)
+        goes_on = self._stored(
+            lambda: self._source.epoch_ended(job, epoch, metrics, scored), False
+        )
         self._blame(self._run.went_on(job, epoch))
         if not goes_on:
             self._ends[trial_id] = JobEnd()

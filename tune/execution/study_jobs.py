@@ -11,9 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from refkd.data.dataset import Dataset
+from refkd.data.roles import OpenRole
 from refkd.errors import RefKDError
 from refkd.training.export import record_hash, student_is_frozen
 from refkd.training.teacher import Teacher, find_teacher
+from tune.config.metrics import MEANS
 from tune.config.space import Values
 from tune.config.study_file import TEACHER_ROLES, StudyFile, load_study_file
 from tune.execution.jobs import JobEnd, TrainingJob, Workplace, teacher_job
@@ -72,7 +74,15 @@ class StudyJobs:
             race=self.file.replicates.race,
             continues=source,
             inherited=ask.inherited,
+            scored=scored_roles(self.file),
         )
+
+
+def scored_roles(file: StudyFile) -> list[OpenRole]:
+    """Return the roles whose pairs trials race by; none where they do not."""
+    if file.pruning.name != "paired_racing":
+        return []
+    return sorted({role for name in file.objectives for role in MEANS.get(name, ())})
 
 
 def workplace(file: StudyFile, dataset: Dataset) -> Workplace:
@@ -193,10 +203,12 @@ class SearchJobs:
         """Return whether a trial runs: it may be given back, or let another be promoted."""
         return self._study.may_ask_later()
 
-    def epoch_ended(self, job: TrainingJob, epoch: int, metrics: Mapping[str, float]) -> bool:
+    def epoch_ended(
+        self, job: TrainingJob, epoch: int, metrics: Mapping[str, float], scored: Mapping[str, str]
+    ) -> bool:
         """Store an epoch and return whether the study lets the trial go on."""
         number = int(job.key)
-        action = self._study.record(number, epoch, metrics)
+        action = self._study.record(number, epoch, metrics, scored)
         self._published()
         self._reporter.trial_epoch(number, epoch, metrics)
         self._reporter.epochs(self._study.progress)

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray.tune
 from filelock import FileLock
 
@@ -42,7 +43,7 @@ from tune.execution.machine import Fault, fault_of
 from tune.execution.preemption import NodeLeavingError, check_node
 from tune.study.folders import seed_folder
 
-FAILED, FAULT, FINAL = "failed", "fault:", "final:"
+FAILED, FAULT, FINAL, SCORED = "failed", "fault:", "final:", "scored:"
 TRACEBACK = "traceback.txt"
 """File of the last error in a job's folder that is neither the machine's nor said by refkd."""
 METRICS = ("train/", "val_id/", "val_ood/", "val/", "sd/", "model/", "cost/")
@@ -52,9 +53,10 @@ METRICS = ("train/", "val_id/", "val_ood/", "val/", "sd/", "model/", "cost/")
 def train_job(config: dict[str, Any], *, place: Workplace) -> None:
     """Train the networks of `config["job"]`, unless it is shared and another has trained it.
 
-    Reports each epoch, then what was kept under names that begin with `FINAL`, or as `FAILED` why
-    training gave up, or as `FAULT` what else kept it from going on, which is raised too: Ray then
-    begins with another process. Raises `NodeLeavingError` on a node that is being drained.
+    Reports each epoch, as `SCORED` what its pairs scored where trials race, then what was kept
+    under names that begin with `FINAL`, or as `FAILED` why training gave up, or as `FAULT` what
+    else kept it from going on, which is raised too: Ray then begins with another process. Raises
+    `NodeLeavingError` on a node that is being drained.
     """
     job: TrainingJob = config["job"]
     try:
@@ -120,7 +122,7 @@ class _Training:
         job = self._job
         for epoch, metrics in self._epochs(range(job.race)):
             if epoch > job.inherited:
-                ray.tune.report({"epoch": epoch, **metrics})
+                ray.tune.report({"epoch": epoch, **metrics, **self._scored(epoch)})
             if epoch < self._trainers[0].config.epochs:
                 check_node()
         for _ in self._epochs(range(job.race, len(job.networks))):
@@ -137,6 +139,22 @@ class _Training:
         kept = mean([t.kept_result().metrics for t in self._trainers])
         last = mean([t.history[-1].metrics for t in self._trainers])
         return {**kept, **{name: value for name, value in last.items() if name.startswith(COST)}}
+
+    def _scored(self, epoch: int) -> dict[str, str]:
+        """Return the mean over the seeds of each pair that trials race by; none of old epochs."""
+        if not self._job.scored:
+            return {}
+        from tune.study.racing import pack  # brings moocore along, which training does not need
+
+        found = [trainer.history[epoch - 1].tiou for trainer in self._trainers]
+        return {
+            f"{SCORED}{role}/miou": pack(
+                np.mean([tiou[role] for tiou in found], axis=0, dtype=np.float64),
+                self._dataset.role(role).video_ids,
+            )
+            for role in self._job.scored
+            if all(role in tiou for tiou in found)
+        }
 
     def _epochs(self, replicates: range) -> Iterator[tuple[int, Metrics]]:
         """Train some of the networks side by side; yield each epoch with the means of its metrics.

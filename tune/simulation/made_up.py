@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from refkd.seeds import generator
 from tune.config.space import Value
 from tune.simulation.curves import Curve
+from tune.study.racing import pack
 
 if TYPE_CHECKING:
     from tune.config.search_spec import SearchSpec
@@ -23,6 +24,16 @@ NOISE = (0.1, 1.0)
 APART = (0.1, 1.0)
 """How far the best point of an objective may lie from a common one, as a share of each range; of
 it each problem has one between, so that objectives go from nearly one to a conflict."""
+
+PAIRS, OWN = 100, 0.5
+"""Validation pairs of a role, each of a video of its own, and what a pair adds to a trial beside
+what it adds to all: deviation over the mean, as simulated students have at rungs."""
+
+
+def pairs_around(value: float) -> str:
+    """Return pairs with a mean as `tune.study.racing.pack` does; equal means have equal pairs."""
+    noise = generator("pairs", repr(abs(value))).normal(scale=OWN, size=PAIRS)
+    return pack(value * (1 + noise - noise.mean()), [f"{n:03d}" for n in range(PAIRS)])
 
 
 class MadeUp:

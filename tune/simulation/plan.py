@@ -102,6 +102,8 @@ def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Pla
         except (NoStudyError, CurvesError):
             source = "problems made up in its space (no curves yet), timed by a few training steps"
     spec = file.search_spec()
+    if spec.pruning.name == "paired_racing":
+        source += ", with pairs made up around them"
     if table is None:
         seconds = probe_epoch(file)
         return plan_on(

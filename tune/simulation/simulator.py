@@ -12,6 +12,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import InMemoryStorage
 
 from refkd.seeds import generator
+from tune.config.metrics import COSTS
+from tune.simulation.made_up import pairs_around
 from tune.study.request import TrialRequest
 from tune.study.search_study import SearchStudy
 
@@ -94,6 +96,13 @@ class Simulated:
         self.study.close_paused()
         return self
 
+    def scored(self, curve: Curve, epoch: int) -> Mapping[str, str]:
+        """Return what a trial's pairs score where trials race: noise around what a curve says."""
+        if self.spec.pruning.name != "paired_racing":
+            return {}
+        means = {k: v for k, v in curve.at(epoch).items() if k in self.spec.objectives}
+        return {k: pairs_around(v) for k, v in means.items() if k not in COSTS}
+
     def _start(self) -> SearchStudy:
         study = SearchStudy(self.spec, self._storage)
         study.launches.clock = lambda: self.seconds
@@ -138,7 +147,7 @@ class Simulated:
         self.events += 1
         metrics = curve.at(epoch)
         self.points.append((self.epochs, [metrics[n] for n in self.spec.objectives]))
-        action = self.study.record(ask.number, epoch, metrics)
+        action = self.study.record(ask.number, epoch, metrics, self.scored(curve, epoch))
         if action == "go" and (epoch < self.spec.epochs or self._share > 1):
             self._schedule(ask, curve, epoch + 1)
         else:

@@ -117,4 +117,4 @@ def reserved(key: str) -> bool:
 
 _KEYS = {ASKED, ENDED, CONTINUES, QUEUED, "attempt", "taken_up_at", "epochs", "reason"}
 _KEYS |= {"violations", RETRIES}
-_PREFIXES = ("epoch:", "rung:", "promotion:", "inherited")
+_PREFIXES = ("epoch:", "scored:", "rung:", "promotion:", "inherited")

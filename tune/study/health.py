@@ -111,6 +111,7 @@ def _pruning(search: SearchSettings, trials: Sequence[TrialView]) -> Iterator[Fi
     lowest = f"pruning.min_epochs ({pruning.min_epochs})"
     if pruning.first is not None:
         lowest = f"pruning.first ({pruning.first:g})"
+    bound = f"pruning.probability ({pruning.least:g})" if pruning.name == "paired_racing" else ""
     complete = len(current(trials))
     stopped = sum(trial.state == "PRUNED" for trial in trials)
     held = stopped + sum(trial.paused_at is not None for trial in trials)
@@ -121,13 +122,15 @@ def _pruning(search: SearchSettings, trials: Sequence[TrialView]) -> Iterator[Fi
             check="pruning",
             about=pruning.name,
             what=f"pruning saves nothing, with {complete} complete trials and none stopped",
-            remedy=f"lower {lowest}, raise pruning.reduction ({pruning.reduction}), "
+            remedy=f"lower {lowest}, raise pruning.reduction ({pruning.reduction})"
+            f"{bound and f' or {bound}'}, "
             "or switch it off (pruning.name: none)",
         )
     ended = complete + stopped
     if complete < 2 and ended >= max(MANY, search.budget.trials / 2):
         kept = "none is complete" if complete == 0 else "1 is complete"
         other = ", or use pruning.type: stop" if pruning.type == "promote" else ""
+        other = f", or lower {bound}" if bound else other
         yield Finding(
             check="pruning",
             about=pruning.name,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tune.config.pruners import OPTUNA_PRUNERS
-from tune.study import pruners
+from tune.study import pruners, racing
 from tune.study.optuna_pruning import ask_optuna
 from tune.study.rungs import Rungs
 from tune.study.trial_events import RungJudged, TrialPromoted
@@ -26,10 +26,12 @@ class RungPruner:
 
     def __init__(self, spec: SearchSpec) -> None:
         self._pruning = spec.pruning
+        self._seed = spec.seed
         self._objectives = dict(zip(spec.objectives, spec.signs, strict=True))
         self._epochs = spec.epochs
         self.rungs = Rungs(spec)
         self._costs = spec.pruning.resource != "epochs"
+        self._races = spec.pruning.name == "paired_racing"
         self._asks_optuna = spec.pruning.name in OPTUNA_PRUNERS
         self._points: dict[int, dict[int, list[float]]] = defaultdict(dict)
         self._reached: dict[int, dict[int, int]] = {}
@@ -45,6 +47,8 @@ class RungPruner:
     ) -> RungJudged | None:
         """Return what becomes of a trial at a rung; None where it lacks an objective there.
 
+        Where trials race, one without the scores of its pairs is not judged, nor compared with.
+
         `seen` returns the study for a pruner of Optuna's.
         """
         if self._asks_optuna:
@@ -53,15 +57,22 @@ class RungPruner:
         self._look(views)
         rung = self._rung(number, epoch)
         points = {} if rung is None else self._points[rung]
-        if number not in points:
+        if rung is None or number not in points:
             return None
         used = self.rungs.used(views[number].curve[epoch]) if self._costs else None
         if self.promotes:
             action: Action = "go" if views[number].finishes else "pause"
             return RungJudged(epoch=epoch, action=action, used=used)
-        better = pruners.ranks(points, [number], tie=self._pruning.tie)[number]
         # The first trial at a rung is always among the best ⌈n / η⌉, so none waits for others.
-        action = "go" if better < math.ceil(len(points) / self._pruning.passing) else "stop"
+        best = math.ceil(len(points) / self._pruning.passing)
+        if self._races:
+            chance = self._chance(rung, number, best, views)
+            action = "stop" if chance < self._pruning.least else "go"
+            return RungJudged(
+                epoch=epoch, action=action, probability=chance, among=len(points), used=used
+            )
+        better = pruners.ranks(points, [number], tie=self._pruning.tie)[number]
+        action = "go" if better < best else "stop"
         return RungJudged(epoch=epoch, action=action, better=better, among=len(points), used=used)
 
     def promotion(self, views: Sequence[TrialView]) -> tuple[int, TrialPromoted] | None:
@@ -80,6 +91,13 @@ class RungPruner:
             promoted > 0 and self.rungs.next_epoch(trial, promoted) == self._epochs
         )
         return trial.state == "COMPLETE" or (trial.state == "RUNNING" and on_its_way)
+
+    def _chance(self, rung: int, number: int, best: int, views: Sequence[TrialView]) -> float:
+        """Return how likely a trial is among the best of those that have reached a rung."""
+        points = self._points[rung]
+        scored = {other: views[other].scored[self._reached[other][rung]] for other in points}
+        drawn = racing.resampled(points, scored, self._objectives, seed=self._seed, rung=rung)
+        return racing.chance(drawn, sorted(points).index(number), best, tie=self._pruning.tie)
 
     def _passes(self, event: TrialPromoted) -> bool:
         return event.better < event.among // self._pruning.passing
@@ -119,6 +137,8 @@ class RungPruner:
                 points.pop(trial.number, None)
             for rung, epoch in self._reached[trial.number].items():
                 metrics = trial.curve[epoch]
+                if self._races and epoch not in trial.scored:
+                    continue
                 if trial.state not in ("FAIL", FOREIGN) and all(
                     name in metrics for name in self._objectives
                 ):

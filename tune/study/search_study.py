@@ -20,7 +20,14 @@ from tune.study.foreign import MARK
 from tune.study.pruning import RungPruner
 from tune.study.request import TrialRequest
 from tune.study.stored_study import StoredStudy
-from tune.study.trial_events import EpochEnded, Hashes, TrialAsked, TrialEnded, TrialPromoted
+from tune.study.trial_events import (
+    EpochEnded,
+    Hashes,
+    TrialAsked,
+    TrialEnded,
+    TrialPromoted,
+    VideosScored,
+)
 from tune.study.untried import repeated
 from tune.study.view import (
     ASKED,
@@ -116,13 +123,22 @@ class SearchStudy(StoredStudy):
         """Return whether a trial runs now: it may be given back, or let another be promoted."""
         return bool(self._live)
 
-    def record(self, number: int, epoch: int, metrics: Mapping[str, float]) -> Action:
-        """Store an epoch, unless it is there, and return what is to become of the trial."""
+    def record(
+        self,
+        number: int,
+        epoch: int,
+        metrics: Mapping[str, float],
+        scored: Mapping[str, str] | None = None,
+    ) -> Action:
+        """Store an epoch, unless it is there, and return what is to become of the trial.
+
+        `scored` are its pairs by video, where trials race (`VideosScored`).
+        """
         if number not in self._live:  # another program has ended it
             return "stop"
         try:
             self.store(number, epoch, metrics)
-            return self.decide(number, epoch)
+            return self.decide(number, epoch, scored)
         except UpdateFinishedTrialError:
             self._note_lost()
             return "stop"
@@ -138,11 +154,13 @@ class SearchStudy(StoredStudy):
         if not reported:  # Optuna's own pruners and plots read it
             trial.report(finite[name], epoch)
 
-    def decide(self, number: int, epoch: int) -> Action:
+    def decide(self, number: int, epoch: int, scored: Mapping[str, str] | None = None) -> Action:
         """Return what is to become of a live trial at an epoch; a new decision is stored first."""
         if not self._pruner.rungs.lies_at(epoch, lambda: self.views()[number]):
             return "go"
         trial = self._live[number]
+        if scored:
+            self.write(trial, VideosScored(epoch=epoch, scored=dict(scored)))
         known = self.facts(trial)
         stored = known.get(key_of(RUNG, epoch))
         if stored is not None:

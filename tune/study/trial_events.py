@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, get_args
 
 from tune.config.space import Values
 from tune.study.event_base import EventBase, Metrics
-from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, Action
+from tune.study.view import ASKED, ENDED, EPOCH, PROMOTION, RUNG, SCORED, Action
 
 Hashes = list[str] | None
 """sha256 of each student's record, one a seed; None where nobody said."""
@@ -37,6 +37,23 @@ class EpochEnded(EventBase, prefix=EPOCH, in_key=("epoch",)):
         return cls(epoch=int(key.removeprefix(cls.PREFIX)), metrics=dict(content))
 
 
+class VideosScored(EventBase, prefix=SCORED, in_key=("epoch",)):
+    """What a trial scored on the pairs of each video at a rung, where trials race by them."""
+
+    epoch: int
+    scored: dict[str, str]
+    """As `tune.study.racing.pack`, by the metric that is the mean; of racing seeds their mean."""
+
+    def content(self) -> dict[str, Any]:
+        """Return the scores, which are all that is stored."""
+        return dict(self.scored)
+
+    @classmethod
+    def read(cls, key: str, content: Mapping[str, Any]) -> Self:
+        """Return the event that an attribute holds."""
+        return cls(epoch=int(key.removeprefix(cls.PREFIX)), scored=dict(content))
+
+
 class RungJudged(EventBase, prefix=RUNG, in_key=("epoch",)):
     """The pruner has decided about a trial at a rung."""
 
@@ -46,6 +63,8 @@ class RungJudged(EventBase, prefix=RUNG, in_key=("epoch",)):
     """Trials at the rung that rank strictly before it."""
     among: int | None = None
     """Trials compared at the rung, this one included."""
+    probability: float | None = None
+    """That it is among those that pass, where trials race."""
     used: float | None = None
     """Seconds or money that the trial had used, where rungs lie there."""
     written: dict[str, Any] | None = None
@@ -76,7 +95,7 @@ class TrialEnded(EventBase, prefix=ENDED):
     """sha256 of each student's record, which holds that of its weights, of a complete trial."""
 
 
-TrialEvent = TrialAsked | EpochEnded | RungJudged | TrialPromoted | TrialEnded
+TrialEvent = TrialAsked | EpochEnded | VideosScored | RungJudged | TrialPromoted | TrialEnded
 _OF_TRIALS: tuple[type[TrialEvent], ...] = get_args(TrialEvent)
 
 

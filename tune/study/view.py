@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tune.config.space import Values
 
-EPOCH, RUNG, PROMOTION = "epoch:", "rung:", "promotion:"
+EPOCH, SCORED, RUNG, PROMOTION = "epoch:", "scored:", "rung:", "promotion:"
 ASKED, ENDED = "asked", "ended"
 CONTINUES = "continues"
 """Attribute of a trial that goes on from another one's checkpoint: that one's number."""
@@ -78,6 +78,12 @@ class TrialView:
         """Stamp of each event by its key."""
         held = self.attributes.items()
         return {k: Stamp(*v[STAMP]) for k, v in held if isinstance(v, dict) and STAMP in v}
+
+    @cached_property
+    def scored(self) -> dict[int, dict[str, str]]:
+        """What epochs at rungs scored on the pairs of each video, as `tune.study.racing.pack`."""
+        held = self._by_epoch(SCORED).items()
+        return {epoch: {k: v for k, v in row.items() if k != STAMP} for epoch, row in held}
 
     @cached_property
     def decisions(self) -> dict[int, dict[str, Any]]:
