@@ -33,7 +33,8 @@ class Sampler(Settings):
     repeat: bool | Literal["further_seeds"] = False
     """Whether a point may be tried more than once; else another takes its place, and a space of a
     few points is searched no longer than there are any. With true its students have the same seeds
-    and results again, with `further_seeds` seeds that no trial of the point has had."""
+    and results again, with `further_seeds` seeds that no trial of the point has had: its trials
+    are then compared as one, by the mean over all their seeds."""
 
     @model_validator(mode="after")
     def _takes_a_prior(self) -> Sampler:
