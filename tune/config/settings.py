@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from refkd.config import Settings
 from refkd.urls import Url
 from tune.config.metrics import Metric
 from tune.config.space import Value
+
+
+class EarlierStudy(Settings):
+    """A prior that lies where the best trials of another study do."""
+
+    study: Annotated[
+        Annotated[Url, Tag("url")] | Annotated[Path, Tag("path")],
+        Discriminator(lambda value: "url" if is_url(value) else "path"),
+    ] = Field(alias="from")
+    """Its study file, its folder, or its storage's URL (`URL#NAME`)."""
+    points: list[dict[str, Value]] = Field(default_factory=list)
+    """Values of its best trials, which a search stores as it begins; a study file has none."""
+
+
+def is_url(value: object) -> bool:
+    """Return whether a study is named by the URL of its storage."""
+    return isinstance(value, Url) or (
+        isinstance(value, str) and ("://" in value or value.startswith(("journal:", "${")))
+    )
+
+
+def names_study(prior: object) -> bool:
+    """Return whether a prior names another study instead of values."""
+    return isinstance(prior, EarlierStudy) or (isinstance(prior, dict) and "from" in prior)
 
 
 class Sampler(Settings):
@@ -27,9 +51,12 @@ class Sampler(Settings):
     """TPE: treat running trials as bad ones, so that workers do not try the same point."""
     population: int = Field(default=12, ge=2)
     """NSGA: trials of a generation."""
-    prior: dict[str, Value] = Field(default_factory=dict)
-    """Values believed to be good, by key of the space: of curves and random, a share of the
-    proposals lies near them, half at first and ever less."""
+    prior: Annotated[
+        Annotated[dict[str, Value], Tag("values")] | Annotated[EarlierStudy, Tag("earlier")],
+        Discriminator(lambda value: "earlier" if names_study(value) else "values"),
+    ] = Field(default_factory=dict)
+    """Values believed to be good, by key of the space, or `from`, a study whose best trials say
+    them: of curves and random, a share of the proposals lies near, half at first and ever less."""
     repeat: bool | Literal["further_seeds"] = False
     """Whether a point may be tried more than once; else another takes its place, and a space of a
     few points is searched no longer than there are any. With true its students have the same seeds
