@@ -40,9 +40,20 @@ def names_study(prior: object) -> bool:
 class Sampler(Settings):
     """How hyperparameters are proposed."""
 
-    name: Literal["curves", "tpe", "nsga2", "nsga3", "gp", "qmc", "random"] = "curves"
+    name: Literal["curves", "tpe", "nsga2", "nsga3", "gp", "qmc", "random", "hub"] = "curves"
     """A Gaussian process over points and epochs, which learns from curves as far as they go, or
-    Optuna's TPE, NSGA-II, NSGA-III, Gaussian process, quasi Monte Carlo, or chance."""
+    Optuna's TPE, NSGA-II, NSGA-III, Gaussian process, quasi Monte Carlo, chance, or a sampler of
+    OptunaHub."""
+    registry: Path | None = None
+    """Hub: folder of a clone of an OptunaHub registry."""
+    package: str | None = Field(default=None, pattern=r"^\w+(/\w+)*$")
+    """Hub: the package in it, such as `samplers/NAME`."""
+    revision: str | None = Field(default=None, pattern=r"^\w[\w./-]*$")
+    """Hub: the commit or tag of the registry that the package is to be of."""
+    class_name: str | None = Field(default=None, alias="class")
+    """Hub: the sampler's class; null for the only one of the package."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Hub: arguments of the class, but for the seed."""
     startup_trials: int = Field(default=6, ge=0)
     """Random trials before curves, TPE or GP model anything."""
     multivariate: bool = True
@@ -62,6 +73,17 @@ class Sampler(Settings):
     few points is searched no longer than there are any. With true its students have the same seeds
     and results again, with `further_seeds` seeds that no trial of the point has had: its trials
     are then compared as one, by the mean over all their seeds."""
+
+    @model_validator(mode="after")
+    def _names_a_package(self) -> Sampler:
+        needed = ("registry", "package", "revision")
+        for key in (*needed, "class_name", "options"):
+            given, name = bool(getattr(self, key)), key.removesuffix("_name")
+            if given and self.name != "hub":
+                raise ValueError(f"{name} goes with name: hub, not {self.name}")
+            if not given and self.name == "hub" and key in needed:
+                raise ValueError(f"name: hub needs {name}")
+        return self
 
     @model_validator(mode="after")
     def _takes_a_prior(self) -> Sampler:
