@@ -28,7 +28,7 @@ from tune.results.champions import select_search_champions
 from tune.study.environment import environment
 from tune.study.events import TeacherTrained, teachers_of
 from tune.study.folders import trial_folder
-from tune.study.growth import check_growth, continue_survivors, warm_points
+from tune.study.growth import check_growth, continue_survivors, warm_points, with_prior
 from tune.study.home import settle
 from tune.study.inputs import check_inputs, check_simulated, few_points, idle_workers
 from tune.study.lease import lease
@@ -58,15 +58,18 @@ def search(
     `RefKDError` where the file no longer fits the study, or no trial could start.
     """
     file = study if isinstance(study, StudyFile) else load_study_file(study)
-    url, spec = place_of(file).storage, file.search_spec()
-    held = lease(url, file.name, signs=spec.signs)
+    place, spec = place_of(file), file.search_spec()
+    held = lease(place.storage, file.name, signs=spec.signs)
     check_inputs(file, verify=verify)
     away = check_record(file)
     with stopped_at_once(), reporter or Reporter() as shown, held, to_be_continued():
         if away is not None:
             shown.stage(away)
         dataset = open_dataset(file, shown, verify=False)  # it was read, or is made now
-        opened = SearchStudy(spec, url)
+        spec, told = with_prior(spec, place, dataset.fingerprint)
+        for sentence in told:
+            shown.stage(sentence)
+        opened = SearchStudy(spec, place.storage)
         check_growth(spec, opened.launches.all())
         came_from = settle(opened, file)
         if came_from is not None and (came_from.is_double or opened.left()):

@@ -212,7 +212,7 @@ def add_trial(
     for epoch in range(1, EPOCHS + 1):
         study.record(ask.number, epoch, metrics)
     kept = []
-    for replicate, seed in enumerate(file.seeds()):
+    for replicate, seed in enumerate(file.seeds(ask.repeats)):
         folder = seed_folder(trial_folder(file.folder, ask.number), replicate)
         config = file.student_config(ask.values, seed=seed)
         freeze(config, dataset, file.folder, folder, metrics=metrics)

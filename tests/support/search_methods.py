@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, get_args
+
+from support.shared import made_once
 
 from tune.config.search_spec import SearchSpec
 from tune.config.settings import OWN, Pruning, Sampler
@@ -13,10 +19,84 @@ FOR_MANY = (*OWN, "none")
 """The pruners that take several objectives."""
 
 
+NEAR_BEST = """
+from __future__ import annotations
+
+import numpy as np
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.trial import TrialState
+
+
+class NearBestSampler(BaseSampler):
+    def __init__(self, keep: float = 0.5, *, seed: int | None = None) -> None:
+        self._keep, self._chance = keep, RandomSampler(seed=seed)
+        self._random = np.random.default_rng(seed)
+
+    def infer_relative_search_space(self, study, trial):
+        return IntersectionSearchSpace().calculate(study)
+
+    def sample_relative(self, study, trial, search_space):
+        signs = [1.0 if d.name == "MAXIMIZE" else -1.0 for d in study.directions]
+        ended = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        if not ended:
+            return {}
+        best = max(ended, key=lambda t: float(np.dot(signs, t.values)))
+        return {
+            name: best.params[name]
+            if self._random.random() < self._keep
+            else self._chance.sample_independent(study, trial, name, one)
+            for name, one in search_space.items()
+        }
+
+    def sample_independent(self, study, trial, name, one):
+        return self._chance.sample_independent(study, trial, name, one)
+"""
+"""A sampler as packages of OptunaHub have one: a key is that of the best trial, or random."""
+
+
+def write_registry(folder: Path, packages: Mapping[str, str]) -> str:
+    """Write a registry of packages, each of one module, and return its only commit."""
+    for name, text in packages.items():
+        package = folder / "package" / name
+        package.mkdir(parents=True)
+        (package / "_sampler.py").write_text(text, encoding="utf-8")
+        (package / "__init__.py").write_text("from ._sampler import *\n", encoding="utf-8")
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "Packages")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run git as somebody, at a time that is always the same."""
+    own = {"NAME": "a", "EMAIL": "a@example.org", "DATE": "2020-01-01T00:00:00Z"}
+    known = {f"GIT_{role}_{k}": v for role in ("AUTHOR", "COMMITTER") for k, v in own.items()}
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.check_output(command, text=True, env={**os.environ, **known}).strip()
+
+
+def hub(**changes: Any) -> dict[str, Any]:
+    """Return settings of a sampler of a registry that is made once a run."""
+
+    def make(folder: Path) -> None:
+        write_registry(folder, {"samplers/near_best": NEAR_BEST})
+
+    place = made_once("hub-registry", make)
+    return {
+        "name": "hub",
+        "registry": str(place),
+        "package": "samplers/near_best",
+        "revision": git(place, "rev-parse", "HEAD"),
+        **changes,
+    }
+
+
 def sampled(name: str) -> dict[str, Any]:
     """Return settings with which a sampler soon learns; later one that takes long to propose."""
     startup = 8 if name == "gp" else 4
-    return {"sampler": {"name": name, "startup_trials": startup, "population": 4}}
+    settings = hub() if name == "hub" else {"name": name}
+    return {"sampler": {**settings, "startup_trials": startup, "population": 4}}
 
 
 def short(name: str) -> dict[str, Any]:

@@ -61,9 +61,10 @@ def write_sound(path: Path) -> Path:
 
 def write_clip(folder: Path, *, seed: int = 0) -> Path:
     """Write a small CLIP with random weights, as `transformers` saves a real one."""
+    none = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     config = CLIPConfig(
-        text_config={**small, "num_attention_heads": 2, "vocab_size": 64},
+        text_config={**small, "num_attention_heads": 2, "vocab_size": 64, **none},
         vision_config={**small, "num_attention_heads": 2, "image_size": 32, "patch_size": 8},
         projection_dim=16,
     )

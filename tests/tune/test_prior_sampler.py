@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,14 @@ from support.search_methods import mixed
 
 from tune.audit.replay import replay
 from tune.config.search_spec import SearchSpec
+from tune.config.settings import EarlierStudy, Sampler
 from tune.config.space import Value, misfit
 from tune.simulation.made_up import MadeUp
 from tune.simulation.simulator import Simulated, World, simulate_search
+from tune.study.growth import with_prior
+from tune.study.locate import find_study
 from tune.study.ranking import hypervolume
+from tune.study.search_study import SearchStudy
 
 PRIOR: dict[str, Value] = {"rate": 0.01, "units": 8, "net": "large", "depth": 3}
 
@@ -103,7 +108,7 @@ class Bowl:
         return 1.0
 
 
-def regret(prior: dict[str, float], sampler: str, seed: int) -> float:
+def regret(prior: dict[str, Any], sampler: str, seed: int) -> float:
     spec = SearchSpec.model_validate(
         {
             "name": "bowls",
@@ -119,6 +124,33 @@ def regret(prior: dict[str, float], sampler: str, seed: int) -> float:
     return 1 - hypervolume(np.maximum(points, 0.0).tolist())
 
 
+def earlier(folder: Path, *, flipped: bool) -> dict[str, Any]:
+    """Return a prior of a short search of whole trials, on other bowls where it is `flipped`."""
+    spec = SearchSpec.model_validate(
+        {
+            "name": "earlier",
+            "space": {key: {"float": [0.0, 1.0]} for key in KEYS},
+            "objectives": ["x", "y"],
+            "epochs": 9,
+            "budget": {"trials": 24},
+            "pruning": {"name": "none"},
+            "seed": 100,
+        }
+    )
+    url = f"sqlite:///{folder / f'{flipped}.db'}"
+    study = SearchStudy(spec, url)
+    study.begin_launch()
+    while (ask := study.ask()) is not None:
+        values = {k: 1.0 - float(v or 0) if flipped else v for k, v in ask.values.items()}
+        metrics = Bowls().nearest(values).at(9)
+        study.record(ask.number, 9, metrics)
+        study.complete(ask.number, metrics)
+    later = spec.model_copy(update={"sampler": Sampler.model_validate({"prior": {"from": url}})})
+    prior = with_prior(later, find_study(url))[0].sampler.prior
+    assert isinstance(prior, EarlierStudy)
+    return prior.model_dump(mode="json", by_alias=True)
+
+
 @pytest.mark.parametrize("sampler", ["curves", "random"])
 def test_a_good_prior_helps_much_and_a_bad_one_costs_little(sampler: str) -> None:
     middle = BEST.mean(axis=0)
@@ -130,3 +162,19 @@ def test_a_good_prior_helps_much_and_a_bad_one_costs_little(sampler: str) -> Non
     }
     assert found["good"] < found["none"] + math.log(0.7)
     assert found["bad"] < found["none"] + math.log(1.5)
+
+
+def test_the_best_of_an_earlier_study_help_and_those_of_another_problem_cost_little(
+    tmp_path: Path,
+) -> None:
+    priors = {
+        "near": earlier(tmp_path, flipped=False),
+        "misleading": earlier(tmp_path, flipped=True),
+        "none": {},
+    }
+    found = {
+        name: np.mean([math.log(regret(prior, "random", seed)) for seed in range(8)])
+        for name, prior in priors.items()
+    }
+    assert found["near"] < found["none"] + math.log(0.75)
+    assert found["misleading"] < found["none"] + math.log(1.5)

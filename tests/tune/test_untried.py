@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 from support.recorded_curves import EPOCHS, KILLS, TABLE, study_file
-from support.search_methods import SAMPLERS, mixed
+from support.search_methods import SAMPLERS, mixed, sampled
 
 from tune.audit.replay import replay
 from tune.config.search_spec import SearchSpec
@@ -73,7 +73,7 @@ def test_every_point_is_counted() -> None:
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_space_of_a_few_points_is_searched_to_its_end(sampler: str) -> None:
-    given = spec(sampler={"name": sampler, "startup_trials": 4, "population": 4})
+    given = spec(sampler={**sampled(sampler)["sampler"], "startup_trials": 4})
     assert given.budget.trials == POINTS
     for world in ((), (KILLS,)):
         result = search(given, *world)

@@ -40,11 +40,12 @@ def at(file: YamlFile, location: Sequence[str | int], message: str) -> str:
 
 
 def keys_of(location: Sequence[str | int]) -> tuple[str | int, ...]:
-    """Return the keys of a fault's place; behind `backbone` pydantic names its kind as well."""
+    """Return the keys of a fault's place; behind some pydantic names the kind of it as well."""
+    kinds = {"backbone": NETWORKS, "prior": ("values", "earlier"), "from": ("url", "path")}
     return tuple(
         part
         for before, part in zip((None, *location), location, strict=False)
-        if before != "backbone" or part not in NETWORKS
+        if part not in kinds.get(str(before), ())
     )
 
 

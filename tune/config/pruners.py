@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any, get_type_hints
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from refkd.scoped import log_levels
-from tune.config.keys import nearest
+from tune.config.options import option_fault
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -48,20 +45,11 @@ def make_pruner(pruning: Pruning, epochs: int) -> BasePruner:
 
 def pruner_fault(pruning: Pruning, epochs: int) -> tuple[str | None, str] | None:
     """Return the option that is wrong, if one alone is, and why; None where all is well."""
-    from tune.config.faults import wanted  # brings torch along, which a search does not need here
-
-    taken = _class_of(pruning).__init__
-    hints = get_type_hints(taken)
-    known = [name for name in inspect.signature(taken).parameters if name != "self"]
-    for name, value in pruning.options.items():
-        if name not in known:
-            why = f"{pruning.name} has no such option{nearest(name, known)}"
-            return name, f"{why}; it takes {', '.join(known)}"
-        strict = ConfigDict(strict=True, allow_inf_nan=False)
-        try:
-            TypeAdapter(hints.get(name, Any), config=strict).validate_python(value)
-        except ValidationError as error:
-            return name, wanted(error.errors()[0]["msg"], value)
+    given = {"percentile": 50.0, **pruning.options}  # as `make_pruner` gives it
+    options = given if pruning.name == "percentile" else pruning.options
+    found = option_fault(options, _class_of(pruning).__init__, pruning.name)
+    if found is not None:
+        return found
     low = pruning.options.get("min_resource", pruning.min_epochs)
     high = pruning.options.get("max_resource", epochs)
     bounded = pruning.name == "hyperband" and isinstance(low, int) and isinstance(high, int)

@@ -67,7 +67,8 @@ class SearchSettings(Settings):
                     ("minimize", place),
                     f"minimize: {name} {why}; the objectives are {', '.join(self.objectives)}",
                 )
-        wrong = misfit(self.space, self.sampler.prior)
+        prior = self.sampler.prior
+        wrong = misfit(self.space, prior) if isinstance(prior, dict) else None
         if wrong is not None:
             raise MisplacedError(("sampler", "prior"), f"sampler.prior: {wrong}")
         if len(self.objectives) > 1 and self.pruning.name not in (*OWN, "none"):

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from tune.config.keys import put
 from tune.config.metrics import COSTS, MEANS
 from tune.config.pruners import pruner_fault
+from tune.config.settings import EarlierStudy
 from tune.config.space import Value, lowest
 from tune.config.tuning import first_message
 
@@ -27,7 +28,7 @@ Fault = tuple[tuple[str | int, ...], str]
 
 def senseless(study: StudyFile) -> Iterator[Fault]:
     """Yield what a study file asks for that cannot be."""
-    for check in (_pruning, _budget, _choices, _conditions, _points, _warm_start):
+    for check in (_pruning, _budget, _choices, _conditions, _points, _prior, _warm_start):
         yield from check(study)
     yield from _combinations(study)
 
@@ -155,6 +156,15 @@ def _points(study: StudyFile) -> Iterator[Fault]:
                         ("start_from", place, name),
                         f"is not in use at this point, where {key} is {known[key]!r}; remove it",
                     )
+
+
+def _prior(study: StudyFile) -> Iterator[Fault]:
+    prior = study.sampler.prior
+    if isinstance(prior, EarlierStudy) and prior.points:
+        yield (
+            ("sampler", "prior", "points"),
+            "a search itself stores them; remove them, or give start_from the points",
+        )
 
 
 def _warm_start(study: StudyFile) -> Iterator[Fault]:

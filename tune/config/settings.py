@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from refkd.config import Settings
 from refkd.urls import Url
@@ -13,12 +13,47 @@ from tune.config.metrics import Metric
 from tune.config.space import Value
 
 
+class EarlierStudy(Settings):
+    """A prior that lies where the best trials of another study do."""
+
+    study: Annotated[
+        Annotated[Url, Tag("url")] | Annotated[Path, Tag("path")],
+        Discriminator(lambda value: "url" if is_url(value) else "path"),
+    ] = Field(alias="from")
+    """Its study file, its folder, or its storage's URL (`URL#NAME`)."""
+    points: list[dict[str, Value]] = Field(default_factory=list)
+    """Values of its best trials, which a search stores as it begins; a study file has none."""
+
+
+def is_url(value: object) -> bool:
+    """Return whether a study is named by the URL of its storage."""
+    return isinstance(value, Url) or (
+        isinstance(value, str) and ("://" in value or value.startswith(("journal:", "${")))
+    )
+
+
+def names_study(prior: object) -> bool:
+    """Return whether a prior names another study instead of values."""
+    return isinstance(prior, EarlierStudy) or (isinstance(prior, dict) and "from" in prior)
+
+
 class Sampler(Settings):
     """How hyperparameters are proposed."""
 
-    name: Literal["curves", "tpe", "nsga2", "nsga3", "gp", "qmc", "random"] = "curves"
+    name: Literal["curves", "tpe", "nsga2", "nsga3", "gp", "qmc", "random", "hub"] = "curves"
     """A Gaussian process over points and epochs, which learns from curves as far as they go, or
-    Optuna's TPE, NSGA-II, NSGA-III, Gaussian process, quasi Monte Carlo, or chance."""
+    Optuna's TPE, NSGA-II, NSGA-III, Gaussian process, quasi Monte Carlo, chance, or a sampler of
+    OptunaHub."""
+    registry: Path | None = None
+    """Hub: folder of a clone of an OptunaHub registry."""
+    package: str | None = Field(default=None, pattern=r"^\w+(/\w+)*$")
+    """Hub: the package in it, such as `samplers/NAME`."""
+    revision: str | None = Field(default=None, pattern=r"^\w[\w./-]*$")
+    """Hub: the commit or tag of the registry that the package is to be of."""
+    class_name: str | None = Field(default=None, alias="class")
+    """Hub: the sampler's class; null for the only one of the package."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Hub: arguments of the class, but for the seed."""
     startup_trials: int = Field(default=6, ge=0)
     """Random trials before curves, TPE or GP model anything."""
     multivariate: bool = True
@@ -27,13 +62,28 @@ class Sampler(Settings):
     """TPE: treat running trials as bad ones, so that workers do not try the same point."""
     population: int = Field(default=12, ge=2)
     """NSGA: trials of a generation."""
-    prior: dict[str, Value] = Field(default_factory=dict)
-    """Values believed to be good, by key of the space: of curves and random, a share of the
-    proposals lies near them, half at first and ever less."""
+    prior: Annotated[
+        Annotated[dict[str, Value], Tag("values")] | Annotated[EarlierStudy, Tag("earlier")],
+        Discriminator(lambda value: "earlier" if names_study(value) else "values"),
+    ] = Field(default_factory=dict)
+    """Values believed to be good, by key of the space, or `from`, a study whose best trials say
+    them: of curves and random, a share of the proposals lies near, half at first and ever less."""
     repeat: bool | Literal["further_seeds"] = False
     """Whether a point may be tried more than once; else another takes its place, and a space of a
     few points is searched no longer than there are any. With true its students have the same seeds
-    and results again, with `further_seeds` seeds that no trial of the point has had."""
+    and results again, with `further_seeds` seeds that no trial of the point has had: its trials
+    are then compared as one, by the mean over all their seeds."""
+
+    @model_validator(mode="after")
+    def _names_a_package(self) -> Sampler:
+        needed = ("registry", "package", "revision")
+        for key in (*needed, "class_name", "options"):
+            given, name = bool(getattr(self, key)), key.removesuffix("_name")
+            if given and self.name != "hub":
+                raise ValueError(f"{name} goes with name: hub, not {self.name}")
+            if not given and self.name == "hub" and key in needed:
+                raise ValueError(f"name: hub needs {name}")
+        return self
 
     @model_validator(mode="after")
     def _takes_a_prior(self) -> Sampler:

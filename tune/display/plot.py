@@ -39,7 +39,7 @@ def plot_front(summary: Summary, path: Path) -> None:
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
     for state, (marker, color, label) in _STYLES.items():
-        shown = [t.metrics for t in summary.trials if t.state == state and y in t.metrics]
+        shown = [t.metrics for t in summary.points if t.state == state and y in t.metrics]
         if shown:
             places = [m[x] for m in shown], [m[y] for m in shown]
             axes.scatter(*places, marker=marker, c=color, label=label)

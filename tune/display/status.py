@@ -11,7 +11,7 @@ from pydantic import Field
 from refkd.config import Config
 from tune.display.console import ID, OOD
 from tune.study.health import Finding
-from tune.study.ranking import best_by_objective, hypervolume
+from tune.study.ranking import best_by_objective, current, hypervolume
 from tune.study.snapshot import StudySnapshot
 from tune.study.state import StudyState
 from tune.study.summary import Summary
@@ -69,7 +69,8 @@ class SearchStatus(Config):
 def search_status(study: StudySnapshot) -> SearchStatus:
     """Return how far a study's search is."""
     summary = study.summary
-    points = [t.gains for t in study.trials if t.number in summary.front and t.gains]
+    complete = current(study.trials)
+    points = [t.gains for t in complete if t.number in summary.front and t.gains]
     ended = [trial for trial in study.trials if ENDED in trial.stamps]
     ended.sort(key=lambda trial: trial.stamps[ENDED].place, reverse=True)
     return SearchStatus(
@@ -84,9 +85,7 @@ def search_status(study: StudySnapshot) -> SearchStatus:
         latest=[trial.number for trial in ended[:LATEST]],
         best={
             name: Best(trial=number, value=value)
-            for name, (number, value) in best_by_objective(
-                summary.objectives, study.ended("COMPLETE")
-            ).items()
+            for name, (number, value) in best_by_objective(summary.objectives, complete).items()
         },
         front=len(summary.front),
         hypervolume=hypervolume(points),

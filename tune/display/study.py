@@ -42,7 +42,8 @@ def show_status(console: Console, summary: Summary) -> None:
     title = f"study {summary.study}: {summary.ended} of {summary.wanted} trials ended"
     title += f"; {summary.stopped}" if summary.stopped else ""
     columns = trial_columns(summary.objectives)
-    notes = dict.fromkeys(summary.front, "*")
+    front = [number for first in summary.front for number in summary.trial(first).members]
+    notes = dict.fromkeys(front, "*")
     console.print(_trial_table(title, summary.trials, notes, columns))
     for trial in summary.trials:
         if trial.reason:
@@ -52,6 +53,9 @@ def show_status(console: Console, summary: Summary) -> None:
             console.print(text, style=style, markup=False)
         if trial.retries is not None:
             console.print(f"trial {trial.number} retries {trial.retries}", highlight=False)
+    for point in summary.pooled:
+        scores = ", ".join(f"{h} {score(point.metrics, metric)}" for metric, h in columns.items())
+        say(console, f"{point.seeds_text}, one point with the means {scores}")
     if summary.front:
         console.print("* on the Pareto front")
     say_caveats(console, [*summary.marks, *map(str, summary.health)])
@@ -70,7 +74,9 @@ def show_best(console: Console, summary: Summary) -> None:
     columns = trial_columns(summary.objectives)
     console.print(_trial_table(title, front, aliases_of(summary.champions), columns))
     for trial in front:
-        console.print(f"  {trial.number:>4}  {_values(trial)}", markup=False, highlight=False)
+        console.print(f"  {_name(trial):>4}  {_values(trial)}", markup=False, highlight=False)
+    for trial in summary.pooled:
+        say(console, trial.seeds_text)
     _say_selected(console, summary)
     names = {n: f"{n} (trial {number})" for n, number in summary.champions.items()}
     if summary.intervals:
@@ -178,7 +184,7 @@ def _trial_table(
         state = f"[{style}]{trial.state}[/]" if style else trial.state
         scores = (score(trial.metrics, metric) for metric in columns)
         note = notes.get(trial.number, "")
-        rows.append([str(trial.number), note, state, str(trial.epoch), *scores])
+        rows.append([_name(trial), note, state, str(trial.epoch), *scores])
     return make_table(title, ("trial", "", "state", "epoch", *columns.values()), rows)
 
 
@@ -198,6 +204,10 @@ def _show_intervals(
         scores = (intervals[role]["floors"][name][m] for role, m in columns)
         table.add_row(name, *(f"{one:.2f}" for one in scores))
     console.print(table)
+
+
+def _name(trial: TrialSummary) -> str:
+    return ", ".join(map(str, trial.members))
 
 
 def _values(trial: TrialSummary) -> str:

@@ -109,7 +109,7 @@ def _students(
     for row in finalists:
         if row.trial == trial and not row.failures:
             best = best_seed(row.runs, ALIASES.get(alias, BALANCED))
-            return open_students(study.folder, trial, len(row.runs), finalist=True), best
+            return open_students(study.folder, [trial], len(row.runs), finalist=True), best
     return [open_student(trial_folder(study.folder, trial))], None
 
 

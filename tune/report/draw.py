@@ -26,7 +26,8 @@ COLORS = {
 def hover(view: TrialView, *lines: str) -> str:
     """Return the hover text of a trial: its state, some lines, its values."""
     values = [f"{short_name(key)} {shown(value)}" for key, value in view.values.items()]
-    head = f"trial {view.number}, {view.state.lower()} after epoch {view.epoch}"
+    who = f"trials {view.numbers}" if view.pooled else f"trial {view.number}"
+    head = f"{who}, {view.state.lower()} after epoch {view.epoch}"
     return "<br>".join(html.escape(line) for line in (head, *lines, *values))
 
 

@@ -18,7 +18,8 @@ from tune.display.console import (
 )
 from tune.execution.progress import scores_text
 from tune.report import draw
-from tune.report.figure import Panel, Section, Table, short_name, shown
+from tune.report.figure import Panel, Section, Table, capitalised, short_name, shown
+from tune.study.ranking import pooled
 from tune.study.snapshot import StudySnapshot
 from tune.study.view import FOREIGN, TrialView
 
@@ -37,7 +38,7 @@ def front(study: StudySnapshot) -> Section:
     heads = ["trial", "", "state", "epoch", *map(metric_name, _scored(study))]
     heads += map(short_name, study.file.space)
     axes = axes_of(study.objectives)
-    table = Table(heads=heads, rows=[_row(study, trial) for trial in study.trials])
+    table = Table(heads=heads, rows=[_row(study, trial) for trial in pooled(study.trials)])
     if not any(_point(trial.kept, axes) for trial in study.trials):
         text = "No trial has an epoch yet, so there is nothing to draw."
         return Section(key=key, title=title, text=text, tables=[table] if table.rows else [])
@@ -69,7 +70,7 @@ def _point(metrics: Mapping[str, float], axes: Axes) -> tuple[float, float] | No
 
 def _plot(study: StudySnapshot, states: Sequence[str], axes: Axes) -> Any:
     traces = []
-    points = [(v, p) for v in study.trials if (p := _point(v.kept, axes))]
+    points = [(v, p) for v in pooled(study.trials) if (p := _point(v.kept, axes))]
     for state in states:
         symbol, opacity, name = _STYLES[state]
         held = [(*p, draw.hover(v, scores_text(v.kept))) for v, p in points if v.state == state]
@@ -153,6 +154,7 @@ def _text(study: StudySnapshot) -> str:
             f" The front holds {plural(len(study.summary.front), 'trial')} that no other beats in "
             "every objective."
         )
+    sentence += "".join(f" {capitalised(t.seeds_text)}." for t in study.summary.pooled)
     if not study.count("COMPLETE"):
         sentence += " No trial is complete, so there is no front."
     floors = [
@@ -170,4 +172,4 @@ def _row(study: StudySnapshot, trial: TrialView) -> list[str]:
     state = trial.state if trial.reason is None else f"{trial.state}: {trial.reason}"
     values = [shown(trial.values.get(name, "")) for name in study.file.space]
     scores = [score(trial.kept, metric) for metric in _scored(study)]
-    return [str(trial.number), note, state, str(trial.epoch), *scores, *values]
+    return [trial.numbers, note, state, str(trial.epoch), *scores, *values]

@@ -48,8 +48,7 @@ def parallel(study: StudySnapshot) -> Section:
     table = Table(
         heads=["trial", *(axis.name for axis in axes)],
         rows=[
-            [str(v.number), *(shown(axis.values[row]) for axis in axes)]
-            for row, v in enumerate(held)
+            [v.numbers, *(shown(axis.values[row]) for axis in axes)] for row, v in enumerate(held)
         ],
     )
     panel = Panel(name="parallel", label=f"Parallel coordinates. {text}", plot=plot)

@@ -80,7 +80,10 @@ def _of_search(search: OpenSearch, champions: Mapping[str, int]) -> dict[str, An
     counting = [v for v in current(search.study.views()) if v.feasible]
     found = standings(
         search.dataset,
-        {v.number: student_folders(folder, v.number, seeds) for v in counting},
+        {
+            v.number: [one for n in v.members for one in student_folders(folder, n, seeds)]
+            for v in counting
+        },
         {alias: (CHAMPIONS[alias], number) for alias, number in champions.items()},
         costs={v.number: v.kept.get("cost/cpu_seconds", 0.0) for v in counting},
         seed=search.file.seed,
@@ -178,7 +181,7 @@ def select_finalist_champions(
     champions = winners(means)
     runs = {one.trial: one.runs for one in finalists}
     students = {
-        n: open_students(search.file.folder, n, len(runs[n]), finalist=True)
+        n: open_students(search.file.folder, [n], len(runs[n]), finalist=True)
         for n in sorted({*champions.values()})
     }
     found = Finalists(
@@ -249,10 +252,10 @@ def place_by(
 
 def search_students(search: OpenSearch) -> dict[str, list[FrozenStudent]]:
     """Return the students of the champions of the search, one a seed, by alias."""
-    folder, seeds = search.file.folder, search.file.replicates.seeds
+    folder, seeds, found = search.file.folder, search.file.replicates.seeds, search.summary()
     return {
-        alias: open_students(folder, number, seeds, finalist=False)
-        for alias, number in search.summary().champions.items()
+        alias: open_students(folder, found.trial(number).members, seeds, finalist=False)
+        for alias, number in found.champions.items()
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from refkd.data.dataset import Dataset
@@ -22,11 +22,11 @@ def system_name(trial: int) -> str:
 
 
 def open_students(
-    study_folder: Path, trial: int, seeds: int, *, finalist: bool
+    study_folder: Path, trials: Iterable[int], seeds: int, *, finalist: bool
 ) -> list[FrozenStudent]:
-    """Return a trial's students, one a seed: those of the search, or those on fresh seeds."""
+    """Return the students of some trials, from so many seeds each: of the search, or fresh."""
     folders = finalist_folders if finalist else student_folders
-    return [open_student(folder) for folder in folders(study_folder, trial, seeds)]
+    return [open_student(one) for trial in trials for one in folders(study_folder, trial, seeds)]
 
 
 def compare(

@@ -14,6 +14,7 @@ from refkd.files import scratch, write_json
 from refkd.training.export import FrozenStudent
 from tune.config.study_file import StudyFile
 from tune.execution.study_jobs import OpenSearch, open_ended_search
+from tune.results.champions import search_students
 from tune.results.comparison import compare, open_students, system_name
 from tune.results.finalists import read_results
 from tune.results.sealed_roles import check_sealed, open_test_roles
@@ -80,16 +81,8 @@ def evaluate_final(
             return _kept(file, known)  # killed when it had stored them
         check_look(looks, study=file.name, again=again, reason=reason)
         found = _finalists(search)
-        aliases = found.champions if found else search.summary().champions
-        champions = {
-            number: open_students(
-                file.folder,
-                number,
-                found.students(number) if found else file.replicates.seeds,
-                finalist=found is not None,
-            )
-            for number in sorted({*aliases.values()})
-        }
+        aliases = (found or search.summary()).champions
+        champions = _students(search, aliases, found)
         if found is not None:
             _check_unchanged(champions, found)
         systems: list[Frozen] = [*teachers.values(), *chain(*champions.values())]
@@ -162,6 +155,20 @@ def _finalists(search: OpenSearch) -> Finalists | None:
             f"chosen, now {summary.ended}; run `refkd finalists` again, then evaluate"
         )
     return found
+
+
+def _students(
+    search: OpenSearch, aliases: Mapping[str, int], found: Finalists | None
+) -> dict[int, list[FrozenStudent]]:
+    """Return the students of each champion by its number, on fresh seeds where there are any."""
+    if found is None:
+        own = search_students(search)
+        return {aliases[alias]: own[alias] for alias in sorted(own, key=aliases.__getitem__)}
+    folder = search.file.folder
+    return {
+        number: open_students(folder, [number], found.students(number), finalist=True)
+        for number in sorted({*aliases.values()})
+    }
 
 
 def _check_unchanged(champions: Mapping[int, list[FrozenStudent]], found: Finalists) -> None:

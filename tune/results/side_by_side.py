@@ -107,8 +107,10 @@ def _students(study: StudySnapshot, alias: str) -> list[FrozenStudent]:
     """Return the students of a champion, whose mean is compared."""
     found = study.finalists
     number = study.champions[alias]
-    seeds = found.students(number) if found else study.file.replicates.seeds
-    return open_students(study.folder, number, seeds, finalist=found is not None)
+    if found:
+        return open_students(study.folder, [number], found.students(number), finalist=True)
+    trials, seeds = study.summary.trial(number).members, study.file.replicates.seeds
+    return open_students(study.folder, trials, seeds, finalist=False)
 
 
 def _row(one: StudySnapshot, base: StudySnapshot, reference: Sequence[float]) -> StudyRow:

@@ -16,8 +16,9 @@ from tune.simulation.curves import CurvesError, CurveTable, curves_of, read_curv
 from tune.simulation.made_up import MadeUp
 from tune.simulation.simulator import Curves, Simulated, simulate_search
 from tune.study.budget import reached, total, unbegun
+from tune.study.growth import with_prior
 from tune.study.inputs import check_inputs
-from tune.study.locate import NoStudyError
+from tune.study.locate import NoStudyError, place_of
 from tune.study.snapshot import open_snapshot
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def make_plan(path: Path, file: StudyFile, *, curves: Path | None = None) -> Pla
             source, table = "the study's own curves", curves_of(open_snapshot(path))
         except (NoStudyError, CurvesError):
             source = "problems made up in its space (no curves yet), timed by a few training steps"
-    spec = file.search_spec()
+    spec, _ = with_prior(file.search_spec(), place_of(file))
     if spec.pruning.name == "paired_racing":
         source += ", with pairs made up around them"
     if table is None:

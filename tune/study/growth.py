@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from refkd.distill.config import DistillConfig
 from refkd.errors import RefKDError
 from refkd.training.config import TrainingConfig
-from tune.config.space import Value, Values, flat
+from refkd.urls import Url
+from tune.config.settings import EarlierStudy
+from tune.config.space import Values, flat
 from tune.config.study_file import StudyFileError
-from tune.study.ranking import best_first
+from tune.study.launch import read_launches
+from tune.study.locate import NoStudyError, StudyPlace
+from tune.study.opening import open_study
+from tune.study.prior_sampler import inside
+from tune.study.ranking import best_first, front_of
 from tune.study.snapshot import open_snapshot
 from tune.study.view import CONTINUES
 
@@ -19,6 +26,9 @@ if TYPE_CHECKING:
     from tune.config.study_file import StudyFile
     from tune.study.launch import Launch
     from tune.study.search_study import SearchStudy
+
+MOST = 20
+"""Trials of an earlier study that a prior rests on."""
 
 
 def check_growth(spec: SearchSpec, launches: Sequence[Launch]) -> None:
@@ -99,10 +109,10 @@ def warm_points(file: StudyFile) -> list[Values]:
     if file.warm_start.paper:
         sections = {"distill": DistillConfig(), "training": TrainingConfig()}
         defaults = {name: section.model_dump(mode="json") for name, section in sections.items()}
-        points.append(_inside(file, flat(defaults)))
+        points.append(inside(file.space, flat(defaults)))
     for path in file.warm_start.studies:
         views = open_snapshot(path).trials
-        found = [p for trial in best_first(views) if (p := _inside(file, trial.values))]
+        found = [p for trial in best_first(views) if (p := inside(file.space, trial.values))]
         if views and not found:
             raise StudyFileError(
                 f"warm_start.studies: {path} has no complete trial with a value inside this "
@@ -112,10 +122,71 @@ def warm_points(file: StudyFile) -> list[Values]:
     return [p for n, p in enumerate(points) if p and p not in points[:n]]
 
 
-def _inside(file: StudyFile, values: Mapping[str, Value]) -> Values:
-    """Return the values of the keys in the space whose range holds them."""
-    return {
-        name: values[name]
-        for name, dimension in file.space.items()
-        if name in values and dimension.contains(values[name])
-    }
+def with_prior(
+    spec: SearchSpec, place: StudyPlace, dataset: str | None = None
+) -> tuple[SearchSpec, list[str]]:
+    """Return a search with the points of the study that its prior names, and what to know of it.
+
+    The points that the study at `place` holds of an earlier launch are kept, so that a restart
+    proposes the same. Else they are those of the front and of the best quarter of the complete
+    trials, `MOST` at most. `dataset` is the fingerprint of this search's. Raises `RefKDError`
+    where the other study cannot be read, or has no complete trial with a value inside the space.
+    """
+    prior, said = spec.sampler.prior, list[str]()
+    if isinstance(prior, dict):
+        return spec, said
+    points = _held(prior, place)
+    if not points:
+        points, said = _best_points(prior, spec, dataset)
+    found = spec.sampler.model_copy(update={"prior": prior.model_copy(update={"points": points})})
+    return spec.model_copy(update={"sampler": found}), said
+
+
+def _held(prior: EarlierStudy, place: StudyPlace) -> list[Values]:
+    """Return the points that the last launch with the same prior has stored."""
+    try:
+        launches = read_launches(open_study(place).user_attrs)
+    except NoStudyError:
+        return []
+    priors = [launch.settings.sampler.prior for launch in reversed(launches)]
+    known = [p for p in priors if isinstance(p, EarlierStudy) and str(p.study) == str(prior.study)]
+    return known[0].points if known else []
+
+
+def _listed(keys: Iterable[str]) -> str:
+    return ", ".join(sorted(keys))
+
+
+def _best_points(
+    prior: EarlierStudy, spec: SearchSpec, dataset: str | None
+) -> tuple[list[Values], list[str]]:
+    """Return values of the best trials of an earlier study, and how it differs from a search."""
+    name = f"sampler.prior: {prior.study}"
+    where = prior.study.reveal() if isinstance(prior.study, Url) else prior.study
+    try:
+        earlier = open_snapshot(where)
+    except RefKDError as error:
+        raise StudyFileError(f"{name} cannot be read: {error}") from None
+    counting = [trial for trial in best_first(earlier.trials) if trial.feasible]
+    most = max(len(front_of(counting)), math.ceil(len(counting) / 4))
+    best = [dict(trial.values) for trial in counting[: min(most, MOST)]]
+    points = [point for point in best if inside(spec.space, point)]
+    if not points:
+        raise StudyFileError(
+            f"{name} has no complete trial with a value inside this space; remove it, or wait "
+            "until it has one"
+        )
+    said = [f"{name}: begins near {len(points)} of its {len(counting)} complete trials"]
+    known = {key for point in points for key in point} & spec.space.keys()
+    if outside := {k for k in known for p in points if k in p and k not in inside(spec.space, p)}:
+        said.append(f"{name}: values of {_listed(outside)} outside this space are left out")
+    if unknown := spec.space.keys() - known:
+        said.append(f"{name}: has not searched {_listed(unknown)}, which stay random")
+    facts = earlier.attributes
+    if dataset is not None and facts.get("dataset") not in (None, dataset):
+        said.append(f"{name}: was searched on another dataset")
+    own = facts.get("objectives"), facts.get("minimize", [])
+    if own[0] is not None and own != (spec.objectives, spec.minimize):
+        told = ", ".join(own[0])
+        said.append(f"{name}: which trials are its best is told by its own objectives, {told}")
+    return points, said

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
-from tune.study.growth import warm_points
+from tune.study.growth import warm_points, with_prior
+from tune.study.hub import check_hub
+from tune.study.locate import place_of
 
 if TYPE_CHECKING:
     from tune.config.study_file import StudyFile
@@ -19,6 +21,8 @@ def check_inputs(file: StudyFile, *, verify: bool) -> None:
     With `verify` a dataset that is there is read whole, and `DataError` says what is damaged.
     """
     warm_points(file)
+    spec, _ = with_prior(file.search_spec(), place_of(file))
+    check_hub(spec)
     if file.simulate is None or (isinstance(file.dataset, Path) and file.dataset.exists()):
         check_simulated(file, Dataset.open(file.dataset, anew=verify))
 

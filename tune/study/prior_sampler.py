@@ -1,19 +1,21 @@
 """A sampler that begins near values which are believed to be good, and trusts them less and less.
 
-A share of the proposals is drawn around the values (as PriorBand does, Mallik et al. 2023), the
-others come from the sampler itself, which learns from all. The share fades with the number of
-trials, so that a wrong belief costs a few of them.
+A share of the proposals is drawn around the values (as PriorBand does, Mallik et al. 2023; of
+several points, around one of them drawn at random), the others come from the sampler itself, which
+learns from all. The share fades with the number of trials, so that a wrong belief costs a few of
+them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.samplers import BaseSampler
 
+from refkd.errors import RefKDError
 from tune.study.unit_cube import UnitCube
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
     from tune.config.search_spec import SearchSpec
+    from tune.config.space import Dimension, Value, Values
 
 FIRST, HALF = 0.5, 10
 """Share of the first proposals that lie near the values; trials after which it is half of that."""
@@ -36,6 +39,10 @@ class PriorSampler(BaseSampler):
 
     def __init__(self, spec: SearchSpec, other: BaseSampler, *, seed: int) -> None:
         self._spec, self._other = spec, other
+        prior = spec.sampler.prior
+        self._points = [prior] if isinstance(prior, dict) else prior.points
+        if not self._points:
+            raise RefKDError("sampler.prior names a study that was not read as the search began")
         self._cube = UnitCube(spec.space)
         self._random = np.random.default_rng([seed, 1])
         self._near = False
@@ -83,8 +90,9 @@ class PriorSampler(BaseSampler):
 
     def _drawn(self) -> NDArray[np.float64]:
         """Return a point of the unit cube near the prior; keys that it lacks are random."""
-        space, prior = self._spec.space, self._spec.sampler.prior
-        cube, random = self._cube, self._random
+        space, cube, random = self._spec.space, self._cube, self._random
+        chosen = 0 if len(self._points) == 1 else random.integers(len(self._points))
+        prior = inside(space, self._points[chosen])
         middle, point = cube.point(prior), random.random(len(space))
         for column, (name, dimension) in enumerate(space.items()):
             if name not in prior:
@@ -95,6 +103,15 @@ class PriorSampler(BaseSampler):
             elif random.random() < CHOSEN:
                 point[column] = middle[column]
         return np.asarray(cube.snapped(point[None])[0], dtype=np.float64)
+
+
+def inside(space: Mapping[str, Dimension], values: Mapping[str, Value]) -> Values:
+    """Return the values of the keys of a space whose range holds them."""
+    return {
+        name: values[name]
+        for name, dimension in space.items()
+        if name in values and dimension.contains(values[name])
+    }
 
 
 def share(number: int) -> float:

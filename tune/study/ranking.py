@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tune.study.view import CONTINUES, TrialView
+from tune.study.view import CONTINUES, ENDED, TrialView, point_key
 
 CHAMPIONS = {"best-id": "val_id/miou", "best-ood": "val_ood/miou"}
 
@@ -86,7 +90,54 @@ def hypervolume(points: Sequence[Sequence[float]]) -> float:
 
 
 def current(views: Sequence[TrialView]) -> list[TrialView]:
-    """Return the complete trials that count: without those that a complete one continues."""
-    complete = [v for v in views if v.state == "COMPLETE"]
-    replaced = {v.attributes.get(CONTINUES) for v in complete}
-    return [v for v in complete if v.number not in replaced]
+    """Return the complete points that count: without trials that a complete one continues."""
+    replaced = _replaced(views)
+    return [v for v in pooled(views) if v.state == "COMPLETE" and v.number not in replaced]
+
+
+def pooled(views: Sequence[TrialView]) -> list[TrialView]:
+    """Return all trials of a study, those that count for one point with other seeds as one.
+
+    It stands at the place of the first of them, has its number, and holds the means over all,
+    which have equally many seeds. Trials with the same seeds stay apart, and so do those that were
+    trained for other epochs.
+    """
+    if not any(v.repeats for v in views):
+        return list(views)
+    points: dict[object, list[TrialView]] = {}
+    replaced = _replaced(views)
+    times = Counter[object]()
+    for view in views:
+        if view.state != "COMPLETE" or view.number in replaced:
+            points[view.number] = [view]
+            continue
+        point = point_key(view.values), view.attributes.get("epochs")
+        points.setdefault((point, times[point, view.repeats]), []).append(view)
+        times[point, view.repeats] += 1
+    return [trials[0] if len(trials) == 1 else _mean_of(trials) for trials in points.values()]
+
+
+def _replaced(views: Sequence[TrialView]) -> set[int | None]:
+    """Return the trials that a complete one continues."""
+    return {v.attributes.get(CONTINUES) for v in views if v.state == "COMPLETE"}
+
+
+def _mean_of(trials: Sequence[TrialView]) -> TrialView:
+    first = trials[0]
+    means: dict[str, Any] = {
+        "final": _means([v.kept for v in trials]),
+        "violations": _means([v.violations for v in trials]),
+    }
+    ended = first.attributes.get(ENDED, {}) | means
+    return replace(
+        first,
+        objectives=[fmean(one) for one in zip(*(v.objectives or [] for v in trials), strict=True)],
+        attributes=first.attributes | {ENDED: ended},
+        pooled=[v.number for v in trials],
+    )
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each name that all have; the spread in each trial is not that of all."""
+    names = [n for n in rows[0] if not n.startswith("sd/") and all(n in row for row in rows)]
+    return {name: fmean(row[name] for row in rows) for name in names}

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial
 
 from tune import compat
 from tune.study.curve_sampler import CurveSampler
+from tune.study.hub import hub_sampler
 from tune.study.prior_sampler import PriorSampler
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def make_sampler(
         # Its points are one sequence, of which each trial takes its own: the seed is the study's.
         "qmc": lambda s, number: compat.qmc_sampler(seed=seed, place=number - 1, apart=s),
         "random": lambda s, _: RandomSampler(seed=s),
+        "hub": lambda s, _: hub_sampler(config, seed=s),
     }
     if spec is not None:
         makers["curves"] = lambda s, _: CurveSampler(spec, startup=startup, seed=s)

@@ -32,8 +32,8 @@ from tune.study.queue import Queue
 from tune.study.samplers import make_sampler
 from tune.study.storage import open_storage
 from tune.study.trial_events import TrialEvent
-from tune.study.untried import key, tried, untried
-from tune.study.view import ASKED, FOREIGN, SCHEMA, STAMP, TrialView, ViewCache
+from tune.study.untried import tried, untried
+from tune.study.view import ASKED, FOREIGN, SCHEMA, STAMP, TrialView, ViewCache, point_key
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -172,7 +172,7 @@ class StoredStudy:
                 and compat.enqueued_params(compat.frozen(trial)) is None
             ):
                 values, taken = suggest(space, compat.unwritten(trial), fixed), tried(self.views())
-                if key(values) in taken:
+                if point_key(values) in taken:
                     other = untried(space, fixed, taken, seed=self.spec.seed, number=number)
                     values = values if other is None else other
                 compat.fix_values(trial, values)

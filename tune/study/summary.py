@@ -13,7 +13,7 @@ from refkd.evaluation.standing import Standing
 from tune.config.space import Value
 from tune.study.events import teachers_of
 from tune.study.health import Finding
-from tune.study.ranking import champions_in, current, front_of
+from tune.study.ranking import champions_in, current, front_of, pooled
 from tune.study.view import ENDED_STATES, TrialView
 
 FINALISTS = "finalists"
@@ -47,6 +47,20 @@ class TrialSummary(Config):
     """The failed trial that it tries again."""
     retried_as: int | None = None
     """The trial that tries it again."""
+    pooled: list[int] = Field(default_factory=list)
+    """The trials whose means it shows: those of a point that has had further seeds."""
+    seeds: int = 1
+    """Seeds of all these trials."""
+
+    @property
+    def members(self) -> list[int]:
+        """The trials that it shows."""
+        return self.pooled or [self.number]
+
+    @property
+    def seeds_text(self) -> str:
+        """Which trials with how many seeds it shows, in words."""
+        return f"trials {', '.join(map(str, self.pooled))}: {self.seeds} seeds"
 
 
 class SelectedChampions(Config):
@@ -76,6 +90,9 @@ class Summary(Config):
     stopped: str | None = None
     """Which limit other than the number of trials has ended the search, in words."""
     trials: list[TrialSummary]
+    pooled: list[TrialSummary] = Field(default_factory=list)
+    """Each point that trials with further seeds have in common, by the number of the first: front
+    and champions are chosen by these means."""
     front: list[int]
     """Numbers of the complete trials that no other dominates, the best first objective first."""
     champions: dict[str, int]
@@ -99,8 +116,15 @@ class Summary(Config):
     earlier refkd kept nothing of each pair."""
 
     def trial(self, number: int) -> TrialSummary:
-        """Return a trial by its number."""
-        return next(t for t in self.trials if t.number == number)
+        """Return a trial by its number, with all trials of its point where it is their first."""
+        return next(t for t in (*self.pooled, *self.trials) if t.number == number)
+
+    @property
+    def points(self) -> list[TrialSummary]:
+        """The trials, those of one point as one."""
+        first = {t.number: t for t in self.pooled}
+        others = {number for t in self.pooled for number in t.pooled[1:]}
+        return [first.get(t.number, t) for t in self.trials if t.number not in others]
 
     @property
     def ended(self) -> int:
@@ -130,6 +154,23 @@ def summarise(
     ended = sum(v.state in ENDED_STATES for v in views)
     chosen = attributes.get(FINALISTS)
     retried = {v.retries: v.number for v in views if v.retries is not None}
+    seeds = {v.number: v.seeds for v in views}
+
+    def row(v: TrialView) -> TrialSummary:
+        scores = {k: s for k, s in v.kept.items() if k.startswith("val") or k in objectives}
+        return TrialSummary(
+            number=v.number,
+            state=v.state,
+            epoch=v.epoch,
+            values=v.values,
+            metrics=scores,
+            reason=v.reason,
+            retries=v.retries,
+            retried_as=retried.get(v.number),
+            pooled=list(v.pooled),
+            seeds=sum(seeds[number] for number in v.members),
+        )
+
     teachers = {role: one.metrics for role, one in teachers_of(attributes).items()}
     teacher_seconds = sum(scores.get("cost/cpu_seconds", 0.0) for scores in teachers.values())
     return Summary(
@@ -138,23 +179,8 @@ def summarise(
         minimize=list(attributes.get("minimize", [])),
         wanted=ended if stopped else budget + sum(v.again or v.refused for v in views),
         stopped=stopped,
-        trials=[
-            TrialSummary(
-                number=v.number,
-                state=v.state,
-                epoch=v.epoch,
-                values=v.values,
-                metrics={
-                    k: score
-                    for k, score in v.kept.items()
-                    if k.startswith("val") or k in objectives
-                },
-                reason=v.reason,
-                retries=v.retries,
-                retried_as=retried.get(v.number),
-            )
-            for v in views
-        ],
+        trials=[row(v) for v in views],
+        pooled=[row(v) for v in pooled(views) if v.pooled],
         front=front_of(complete),
         champions=champions_in(complete),
         crowned=chosen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
@@ -13,7 +12,7 @@ import optuna
 
 from refkd.scoped import log_levels
 from tune.config.space import Dimension, Value, Values, every_point, suggest
-from tune.study.view import ASKED, CONTINUES, FOREIGN, RETRIES, TrialView
+from tune.study.view import ASKED, CONTINUES, FOREIGN, RETRIES, TrialView, point_key
 
 if TYPE_CHECKING:
     from tune.config.search_spec import SearchSpec
@@ -26,7 +25,7 @@ TRIES = 100
 
 def tried(views: Sequence[TrialView]) -> set[str]:
     """Return the keys of the points that trials of this study have had, whatever they became."""
-    return {key(v.values) for v in views if ASKED in v.attributes and v.state != FOREIGN}
+    return {point_key(v.values) for v in views if ASKED in v.attributes and v.state != FOREIGN}
 
 
 def repeated(
@@ -42,18 +41,12 @@ def repeated(
     source = attributes.get(CONTINUES, attributes.get(RETRIES))
     if source is not None:
         return views[int(source)].repeats
-    point = key(values)
+    point = point_key(values)
     return sum(
-        key(v.values) == point
+        point_key(v.values) == point
         for v in views
         if ASKED in v.attributes and v.state != FOREIGN and not v.again
     )
-
-
-def key(values: Mapping[str, Value]) -> str:
-    """Return what tells a point from every other one; samplers round steps differently."""
-    plain = {k: f"{v:.12g}" if isinstance(v, float) else repr(v) for k, v in values.items()}
-    return json.dumps(plain, sort_keys=True)
 
 
 def untried(
@@ -72,9 +65,9 @@ def untried(
     every = every_point(space, fixed)
     points = [] if every is None else list(islice(every, COUNTED + 1))
     if 0 < len(points) <= COUNTED:
-        free = [point for point in points if key(point) not in taken]
+        free = [point for point in points if point_key(point) not in taken]
         return free[np.random.default_rng(state).integers(len(free))] if free else None
     with log_levels({"optuna": logging.WARNING}):
         chance = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=int(state)))
     drawn = (suggest(space, chance.ask(), fixed) for _ in range(TRIES))
-    return next((point for point in drawn if key(point) not in taken), None)
+    return next((point for point in drawn if point_key(point) not in taken), None)

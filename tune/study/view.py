@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +14,7 @@ from tune import compat
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from tune.config.space import Values
+    from tune.config.space import Value, Values
 
 EPOCH, SCORED, RUNG, PROMOTION = "epoch:", "scored:", "rung:", "promotion:"
 ASKED, ENDED = "asked", "ended"
@@ -59,6 +60,18 @@ class TrialView:
     """Those of the objectives: -1 for one that is minimised, else 1; none given are all 1."""
     attributes: dict[str, Any] = field(default_factory=dict, repr=False)
     """Its events and other facts, by the key they are stored under."""
+    pooled: Sequence[int] = ()
+    """The trials of a point that has had further seeds, whose means it holds; else none."""
+
+    @property
+    def members(self) -> Sequence[int]:
+        """The trials that it is made of, the first one first."""
+        return self.pooled or (self.number,)
+
+    @property
+    def numbers(self) -> str:
+        """Their numbers, as a table shows them."""
+        return ", ".join(map(str, self.members))
 
     @property
     def gains(self) -> list[float] | None:
@@ -122,11 +135,20 @@ class TrialView:
         return final if final is not None else self.last
 
     @property
+    def violations(self) -> dict[str, float]:
+        """How far the trial misses each constraint; above 0 is missed."""
+        known = self.attributes.get("violations", {})
+        return dict(self.attributes.get(ENDED, {}).get("violations", known))
+
+    @property
     def feasible(self) -> bool:
         """Whether every constraint holds."""
-        ended = self.attributes.get(ENDED, {})
-        missed = ended.get("violations", self.attributes.get("violations", {}))
-        return all(v <= 0 for v in missed.values())
+        return all(v <= 0 for v in self.violations.values())
+
+    @property
+    def seeds(self) -> int:
+        """Students of a complete trial, one a seed; 1 where nobody said how many."""
+        return len(self.attributes.get(ENDED, {}).get("students") or [None])
 
     @property
     def continues(self) -> bool:
@@ -185,6 +207,12 @@ class TrialView:
 def key_of(prefix: str, epoch: int) -> str:
     """Return the attribute under which something about an epoch is stored."""
     return f"{prefix}{epoch:04d}"
+
+
+def point_key(values: Mapping[str, Value]) -> str:
+    """Return what tells a point from every other one; samplers round steps differently."""
+    plain = {k: f"{v:.12g}" if isinstance(v, float) else repr(v) for k, v in values.items()}
+    return json.dumps(plain, sort_keys=True)
 
 
 def repeats_of(attributes: Mapping[str, Any]) -> int:

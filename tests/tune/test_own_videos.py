@@ -1,0 +1,90 @@
+"""A user's own videos go the whole way, by the commands of the documentation."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from support.chaos import as_a_user
+from support.project import ROOT
+from support.videos import COLOURS, write_clip, write_video
+
+GUIDE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+(WAY,) = re.findall(r"^## Your own videos\n.*?^```sh\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+SMALL = {
+    "name": "mine",
+    "backbone": {"hidden": 16, "heads": 2, "char_dim": 4},
+    "training": {"epochs": 2, "learning_rate": 3.0e-3},
+    "space": {"distill.lambda_id": {"float": [0.01, 1.0]}},
+    "start_from": [],
+    "distill": {"warmup_epochs": 1},
+    "budget": {"trials": 3},
+    "pruning": {"name": "none"},
+    "workers": 1,
+}
+
+
+def own_videos(folder: Path) -> None:
+    """Write 40 videos of three colours, of which each is there for seconds, and their moments."""
+    chance = random.Random(0)
+    with (folder / "moments.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, ["video", "query", "start", "end"])
+        table.writeheader()
+        for number in range(40):
+            colours = ["red", "green", "blue"]
+            if number % 5 == 4:  # places that are rare in the others
+                colours.reverse()
+            scenes = [(colour, float(chance.randint(1, 4))) for colour in colours]
+            write_video(folder / "videos" / f"clip{number:02d}.mp4", scenes, rate=4)
+            begins = 0.0
+            for colour, seconds in scenes:
+                moment = {"start": begins, "end": begins + seconds}
+                said = f"the {colour} picture is shown"
+                table.writerow({"video": f"clip{number:02d}", "query": said, **moment})
+                begins += seconds
+    words = ["the", "picture", "is", "shown", *COLOURS]
+    vectors = "".join(
+        f"{word} {' '.join(f'{chance.gauss(0, 1):.4f}' for _ in range(8))}\n" for word in words
+    )
+    (folder / "glove.840B.300d.txt").write_text(vectors, encoding="utf-8")
+    write_video(folder / "new.mp4", [("green", 3.0), ("red", 4.0)], rate=4)
+
+
+@pytest.mark.system
+@pytest.mark.timeout(900)
+def test_the_commands_lead_from_videos_to_an_answer(tmp_path: Path) -> None:
+    own_videos(tmp_path)
+    clip = write_clip(tmp_path / "clip")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    commands = WAY.replace("\\\n", "").replace("openai/clip-vit-base-patch32", str(clip))
+    answers = ""
+    for line in commands.splitlines():
+        last = line.startswith("refkd predict")
+        command = line.replace("a person opens the door", "the red picture is shown")
+        done = subprocess.run(
+            f"{command} --json" if last else command,
+            shell=True,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**as_a_user(), "PATH": path},
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        answers = done.stdout
+        if line.startswith("refkd init"):
+            study = yaml.safe_load((tmp_path / "study.yaml").read_text(encoding="utf-8"))
+            study |= {**SMALL, "dataset": "datasets/mine"}
+            (tmp_path / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    found = json.loads(answers)
+    assert found["duration"] == pytest.approx(7.0, abs=0.1)
+    assert found["clips"] == 7
+    assert 0 <= found["answers"][0]["spans"][0]["start"] < 7
