@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from benchmarks import finals, winner
+from benchmarks import finals, races, winner
 from benchmarks.rows import Aim, Row, row
 from benchmarks.worlds import ROLES, Bank, Trained, make_bank, make_world
 
@@ -41,6 +41,7 @@ def run(smoke: bool) -> Iterator[Row]:
             found.append(make_bank(world, DECAYS, students=students, epochs=epochs))
     yield from rows([bank.students for bank in found])
     yield from winner.rows(found, DECAYS, searches=3 if smoke else winner.SEARCHES)
+    yield from races.rows(found, searches=3 if smoke else races.SEARCHES)
     yield from finals.rows(searches=3 if smoke else 4 * winner.SEARCHES)
 
 

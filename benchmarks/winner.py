@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.rows import Row, row
 from benchmarks.worlds import ROLES, Bank
@@ -69,18 +70,23 @@ def rows(banks: Sequence[Bank], decays: Sequence[float], *, searches: int) -> It
                 )
 
 
-def _search(bank: Bank, role: str, place: int, seed: int) -> Won:
-    """Return what becomes of a search by the weights' average at a place."""
+def drawn_of(bank: Bank, role: str, seed: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return all students in the order of a search, and which validation pairs it has."""
     draw = generator("search", seed)
-    trials = draw.permutation(len(bank.students))[:TRIALS]
+    trials = draw.permutation(len(bank.students))
     videos = bank.videos[role]
     order = draw.permutation(np.unique(videos))
-    is_drawn = np.isin(videos, order[: int(min(0.5, PAIRS / len(videos)) * len(order))])
+    return trials, np.isin(videos, order[: int(min(0.5, PAIRS / len(videos)) * len(order))])
+
+
+def _search(bank: Bank, role: str, place: int, seed: int) -> Won:
+    """Return what becomes of a search by the weights' average at a place."""
+    trials, is_drawn = drawn_of(bank, role, seed)
     pairs = np.flatnonzero(is_drawn)
-    students = [bank.students[number] for number in trials]
+    students = [bank.students[number] for number in trials[:TRIALS]]
     systems = [{0: one.tiou[role][place, -1, pairs]} for one in students]
     truth = np.array([one.truth[role][place] for one in students])
-    means = resampled(systems, videos[pairs], seed=seed, resamples=500)
+    means = resampled(systems, bank.videos[role][pairs], seed=seed, resamples=500)
     best = int(means.plain.argmax())
     numbers, costs = range(len(students)), [0.0] * len(students)
     said = standing(means, numbers, costs=costs, best=best, seeds=1)
