@@ -81,7 +81,10 @@ def split_files(
         missing = layout.files.get(absent[0], f"a file of {absent[0]}")
         if not (partial and paths):
             where = f"{place}: " if place is not None else ""
-            raise DataError(f"{where}{missing} is missing; put the published file there")
+            raise DataError(
+                f"{where}{missing} is missing; put it there, or name it with "
+                f"--split {absent[0]}=FILE"
+            )
     return paths
 
 

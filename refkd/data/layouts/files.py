@@ -71,14 +71,15 @@ def read_table(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 names = first.schema.names
             texts = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
             table = csv.read_csv(path, parse_options=form, convert_options=texts)
-    except (pa.ArrowInvalid, OSError) as error:
+        rows = table.to_pylist()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         told = str(error).splitlines()[0]
         raise DataError(f"{path}: cannot be read as a table ({told}); save it again") from None
     if twice := [name for name, times in Counter(table.column_names).items() if times > 1]:
         raise DataError(f"{path}: has the column {twice[0]!r} twice; remove one")
-    if table.num_rows == 0:
+    if not rows:
         raise DataError(f"{path}: has no rows; get the file again")
-    for number, row in enumerate(table.to_pylist(), start=1):
+    for number, row in enumerate(rows, start=1):
         yield f"{path}: row {number}", row
 
 
