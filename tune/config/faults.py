@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from refkd.masking import masked
 from refkd.models import NETWORKS
 from tune.config.keys import MisplacedError, nearest
+from tune.config.teachers import SPEC_KINDS, TEACHER_ROLES
 from tune.config.yaml_file import YamlFile
 
 KINDS = {("float",), ("int",), ("str",), ("bool",)}
@@ -40,11 +41,12 @@ def at(file: YamlFile, location: Sequence[str | int], message: str) -> str:
 
 
 def keys_of(location: Sequence[str | int]) -> tuple[str | int, ...]:
-    """Return the keys of a fault's place; behind `backbone` pydantic names its kind as well."""
+    """Return the keys of a fault's place; of what is of several kinds pydantic names the kind."""
     return tuple(
         part
         for before, part in zip((None, *location), location, strict=False)
-        if before != "backbone" or part not in NETWORKS
+        if (before != "backbone" or part not in NETWORKS)
+        and (before not in TEACHER_ROLES or part not in SPEC_KINDS)
     )
 
 
