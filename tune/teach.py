@@ -15,6 +15,7 @@ from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.training.imported import ImportedRecord, examine_answers
+from refkd.training.published import vslnet_answers
 from refkd.training.teacher import find_teacher
 from tune.config.space import Value, flat, suggest
 from tune.config.study_file import StudyFile
@@ -110,6 +111,25 @@ def check_answers(
         pairs={role: len(held) for role, held in found.logits.items()},
         metrics=found.metrics,
     )
+
+
+def ask_checkpoint(
+    file: StudyFile,
+    checkpoint: Path,
+    vocabulary: Path,
+    out: Path,
+    *,
+    reporter: Reporter,
+    verify: bool = True,
+) -> Checked:
+    """Write the answers of a published checkpoint of VSLNet to the pairs of a study's dataset.
+
+    Raises `CheckpointError` where the checkpoint, its settings or its vocabulary do not fit.
+    """
+    dataset = open_dataset(file, reporter, verify=verify)
+    reporter.stage(f"asking {checkpoint} about every pair")
+    vslnet_answers(checkpoint, vocabulary, dataset, out, device=file.resources.device)
+    return check_answers(file, out, reporter=reporter, verify=False)
 
 
 def tune_teacher(

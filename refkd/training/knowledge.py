@@ -22,7 +22,7 @@ from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
 from refkd.distill.objective import TeacherLogits
 from refkd.errors import CheckpointError
-from refkd.evaluation.predictions import Recorded
+from refkd.evaluation.predictions import Change, Recorded
 from refkd.files import canonical_json, replaced, sha256_file, write_json
 from refkd.models.backbone import NEGATIVE, Backbone, SpanLogits
 from refkd.recipes.network import network_digest
@@ -97,14 +97,19 @@ def open_knowledge(path: Path) -> Knowledge:
 
 @torch.inference_mode()
 def teacher_logits(
-    backbone: Backbone, pairs: Pairs, *, device: torch.device | str = "cpu"
+    backbone: Backbone,
+    pairs: Pairs,
+    *,
+    device: torch.device | str = "cpu",
+    change: Change | None = None,
 ) -> NDArray[np.float32]:
     """Return (N, 2, L) logits of a role, L the longest video's clips, padded with `NEGATIVE`."""
     backbone.to(device).eval()
     longest = int(pairs.clips.max())
     logits = np.full((len(pairs), 2, longest), NEGATIVE, dtype=np.float32)
     for indices in evaluation_batches(pairs, batch_size=64):
-        spans = backbone(pairs.batch(indices).to(device)).spans
+        batch = pairs.batch(indices).to(device)
+        spans = backbone(change(batch) if change else batch).spans
         both = torch.stack([spans.start, spans.end], dim=1).float().cpu().numpy()
         logits[indices, :, : both.shape[2]] = both
     return logits

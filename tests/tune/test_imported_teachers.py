@@ -14,6 +14,7 @@ from rich.console import Console
 from support.answers import Rows, drawn_rows, rows_of_teacher, write
 from support.commands import is_one_line, run_refkd
 from support.ended_study import end_study
+from support.published_vslnet import published_vslnet
 
 from refkd.data.dataset import Dataset
 from refkd.errors import DataError, RefKDError
@@ -208,10 +209,27 @@ def test_a_file_is_checked_before_it_is_a_teacher(
     assert (shown.code, found["sha256"] in shown.out.replace("\n", "")) == (0, True)
     assert not (tmp_path / "runs").exists()
     is_one_line(
-        run_refkd(monkeypatch, "teach", study, "--check", answers, "--tune"), 2, "two commands"
+        run_refkd(monkeypatch, "teach", study, "--check", answers, "--tune"), 2, "three commands"
     )
     is_one_line(run_refkd(monkeypatch, "teach", study, "--tune"), 2, "ood is imported from")
     cut(answers)
     is_one_line(
         run_refkd(monkeypatch, "teach", study, "--check", answers), 2, "no answer to 5 pairs"
     )
+
+
+def test_a_published_checkpoint_writes_the_file_of_a_teacher(
+    file: StudyFile, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, (_, _, files) = tmp_path / "study.yaml", published_vslnet("rnn", tiny_dataset, tmp_path)
+    checkpoint, vocabulary, out = files.values()
+    words = ["teach", study, "--import", checkpoint, "--vocabulary", vocabulary]
+    is_one_line(run_refkd(monkeypatch, *words), 2, "go together")
+    (found,) = json.loads(run_refkd(monkeypatch, *words, "--out", out, "--json").out)
+    assert (found["file"], found["sha256"]) == (str(out), sha256_file(out))
+    teachers = {"id": {"from": str(tmp_path / "id.jsonl")}, "ood": {"from": str(out)}}
+    taught = train_teachers(
+        written(tmp_path, tiny_dataset, teachers=teachers), address=None, reporter=Reporter()
+    )
+    assert taught["ood"].metrics == found["metrics"]
+    is_one_line(run_refkd(monkeypatch, *words, "--out", out), 2, "answers.npz: exists")
