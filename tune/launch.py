@@ -15,6 +15,7 @@ from refkd.training.precision import advice
 from tune.config.study_file import StudyFile, load_study_file
 from tune.ending.stopping import stopped_at_once
 from tune.execution.cluster import NodeUsage, ray_session
+from tune.execution.imports import check_imports
 from tune.execution.jobs import (
     CHECKPOINTS,
     TrainingJob,
@@ -61,6 +62,7 @@ def search(
     place, spec = place_of(file), file.search_spec()
     held = lease(place.storage, file.name, signs=spec.signs)
     check_inputs(file, verify=verify)
+    check_imports(file)
     away = check_record(file)
     with stopped_at_once(), reporter or Reporter() as shown, held, to_be_continued():
         if away is not None:
@@ -74,7 +76,7 @@ def search(
         came_from = settle(opened, file)
         if came_from is not None and (came_from.is_double or opened.left()):
             shown.stage(str(came_from))
-        return _Launch(bind_search(opened, file, dataset), shown).run(address)
+        return _Launch(bind_search(opened, file, dataset, shown), shown).run(address)
 
 
 class _Launch:
@@ -142,6 +144,7 @@ class _Launch:
                 metrics=teacher.record.metrics,
                 cost=history[-1]["metrics"] if history else {},
                 file=teacher.file_hash,
+                origin=None if teacher.origin is None else str(teacher.origin),
             )
             if held is None or event.content() != held.content():  # NaN is not equal to itself
                 self.study.append(event)

@@ -14,6 +14,8 @@ from optuna.trial import TrialState
 from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.training.imported import ImportedRecord, examine_answers
+from refkd.training.published import vslnet_answers
 from refkd.training.teacher import find_teacher
 from tune.config.space import Value, flat, suggest
 from tune.config.study_file import StudyFile
@@ -21,6 +23,7 @@ from tune.config.teachers import TeacherTuning
 from tune.config.tuning import tuned
 from tune.ending.exits import NoneCompleteError
 from tune.execution.cluster import ray_session
+from tune.execution.imports import import_missing
 from tune.execution.jobs import Workplace, teacher_job
 from tune.execution.progress import Reporter
 from tune.execution.study_jobs import StudyJobs, workplace
@@ -40,12 +43,25 @@ class Taught(Config):
 
     role: str
     recipe: str
-    """Its label, which says where a recipe is a reconstruction, changed, or leaks."""
+    """Its label, which says where a recipe is a reconstruction, changed, or leaks; of a teacher
+    that is imported where it comes from."""
     backbone: str
     """Its label, which says where a network is a reconstruction."""
     folder: Path
     epoch: int
     metrics: dict[str, float]
+
+
+class Checked(Config):
+    """A file of answers that can be a teacher of a study."""
+
+    file: Path
+    sha256: str
+    kind: str
+    pairs: dict[str, int]
+    """By role."""
+    metrics: dict[str, float]
+    """Scores of the answers on the validation roles."""
 
 
 class Tuned(Config):
@@ -68,13 +84,52 @@ class Tuned(Config):
 def train_teachers(
     file: StudyFile, *, address: str | None, reporter: Reporter, verify: bool = True
 ) -> dict[str, Taught]:
-    """Train both teachers of a study unless they exist; a search finds them trained then."""
+    """Make both teachers of a study unless they exist; a search finds them there then."""
     dataset = open_dataset(file, reporter, verify=verify)
-    jobs = StudyJobs(file, dataset).teachers
-    missing = missing_teachers(jobs.values())
+    jobs = StudyJobs(file, dataset)
+    import_missing(jobs.imports, dataset, jobs.place.knowledge, reporter)
+    trained = jobs.teachers.values()
+    missing = missing_teachers(trained)
     with ray_session(file.resources, address=address) if missing else nullcontext():
-        train_missing(jobs.values(), _place(file, dataset), reporter)
-    return {role: _taught(role, job.folder) for role, job in jobs.items()}
+        train_missing(trained, _place(file, dataset), reporter)
+    return {role: _taught(role, folder) for role, folder in jobs.teacher_folders.items()}
+
+
+def check_answers(
+    file: StudyFile, answers: Path, *, reporter: Reporter, verify: bool = True
+) -> Checked:
+    """Read a file of answers as a teacher of a study, and write nothing.
+
+    Raises `DataError` with the first three pairs that are wrong.
+    """
+    dataset = open_dataset(file, reporter, verify=verify)
+    found = examine_answers(answers, dataset)
+    return Checked(
+        file=answers,
+        sha256=found.origin.sha256,
+        kind=found.origin.kind,
+        pairs={role: len(held) for role, held in found.logits.items()},
+        metrics=found.metrics,
+    )
+
+
+def ask_checkpoint(
+    file: StudyFile,
+    checkpoint: Path,
+    vocabulary: Path,
+    out: Path,
+    *,
+    reporter: Reporter,
+    verify: bool = True,
+) -> Checked:
+    """Write the answers of a published checkpoint of VSLNet to the pairs of a study's dataset.
+
+    Raises `CheckpointError` where the checkpoint, its settings or its vocabulary do not fit.
+    """
+    dataset = open_dataset(file, reporter, verify=verify)
+    reporter.stage(f"asking {checkpoint} about every pair")
+    vslnet_answers(checkpoint, vocabulary, dataset, out, device=file.resources.device)
+    return check_answers(file, out, reporter=reporter, verify=False)
 
 
 def tune_teacher(
@@ -86,6 +141,7 @@ def tune_teacher(
     another call continues it. Raises `RefKDError` where the file names no space,
     `NoneCompleteError` where no trial could be trained.
     """
+    file.teacher_config(role)  # says so where it is imported
     tuning: TeacherTuning | None = getattr(file.teachers, role).tune
     if tuning is None:
         raise RefKDError(f"teachers.{role}.tune is missing; give it a space, such as in --help")
@@ -199,10 +255,14 @@ def _taught(role: str, folder: Path) -> Taught:
     if teacher is None:
         raise RefKDError(f"{folder}: the teacher is gone; run the same command again")
     record = teacher.record
+    if isinstance(record, ImportedRecord):
+        recipe, backbone = str(record.imported), "no network"
+    else:
+        recipe, backbone = record.recipe.label, record.backbone.label
     return Taught(
         role=role,
-        recipe=record.recipe.label,
-        backbone=record.backbone.label,
+        recipe=recipe,
+        backbone=backbone,
         folder=folder,
         epoch=record.epoch,
         metrics=record.metrics,

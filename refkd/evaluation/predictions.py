@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,8 @@ from refkd.data.batch import Batch
 from refkd.data.batches import evaluation_batches
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
+from refkd.data.roles import Role
+from refkd.errors import CheckpointError
 from refkd.evaluation.comparison import PairScores, per_pair
 from refkd.evaluation.metrics import (
     RANKED,
@@ -24,7 +26,7 @@ from refkd.evaluation.metrics import (
     recall_at,
     score,
 )
-from refkd.models.backbone import Backbone
+from refkd.models.backbone import Backbone, BackboneOutput, SpanLogits
 
 Change = Callable[[Batch], Batch]
 """What a probe does to a batch before the backbone reads it."""
@@ -55,6 +57,41 @@ class Listed:
     """(N,) spans that there are."""
 
 
+class Recorded(Backbone):
+    """Logits that were recorded for every pair of some roles, in the place of a network.
+
+    What a batch holds is not looked at but the positions of its pairs in their role, which is the
+    one that was begun last.
+    """
+
+    def __init__(self, logits: Mapping[str, NDArray[np.float32]], origin: str) -> None:
+        """`logits` are (N, 2, L) by role, `origin` says in errors where they come from."""
+        super().__init__()
+        self.logits, self._origin = logits, origin
+        self._role: Role = "fit"
+
+    def begin_role(self, role: Role, *, changed: bool = False) -> None:
+        """Learn whose pairs come; `CheckpointError` where a network would have to be asked."""
+        if changed or role not in self.logits:
+            asked = "batches that a probe has changed" if changed else f"the pairs of {role}"
+            raise CheckpointError(
+                f"the teacher {self._origin} has no network, and no answers to {asked}"
+            )
+        self._role = role
+
+    def forward(self, batch: Batch) -> BackboneOutput:
+        """Return what was recorded for the pairs of a batch."""
+        length = batch.features.shape[1]
+        rows = self.logits[self._role][batch.pairs.cpu().numpy(), :, :length]
+        both = torch.from_numpy(rows).to(batch.features.device)
+        spans = SpanLogits(start=both[:, 0], end=both[:, 1])
+        return BackboneOutput(spans=spans, match=torch.zeros_like(spans.start))
+
+    def auxiliary_loss(self, output: BackboneOutput, batch: Batch) -> torch.Tensor:
+        """Return 0: nothing is trained."""
+        return batch.features.new_zeros(())
+
+
 @torch.inference_mode()
 def predict_listed(
     backbone: Backbone,
@@ -67,6 +104,8 @@ def predict_listed(
 ) -> Listed:
     """Return each pair's `top` spans, in the role's order."""
     backbone.eval()
+    if isinstance(backbone, Recorded):
+        backbone.begin_role(pairs.role, changed=change is not None)
     edges, score = np.zeros((len(pairs), top, 2)), np.zeros((len(pairs), top))
     counts = np.zeros(len(pairs), dtype=np.int64)
     for indices in evaluation_batches(pairs, batch_size=batch_size):

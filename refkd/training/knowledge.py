@@ -22,10 +22,12 @@ from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
 from refkd.distill.objective import TeacherLogits
 from refkd.errors import CheckpointError
+from refkd.evaluation.predictions import Change, Recorded
 from refkd.files import canonical_json, replaced, sha256_file, write_json
 from refkd.models.backbone import NEGATIVE, Backbone, SpanLogits
 from refkd.recipes.network import network_digest
-from refkd.training.teacher import Teacher
+from refkd.training.imported import ImportedTeacher
+from refkd.training.teacher import AnyTeacher
 
 
 class TeacherSource(Protocol):
@@ -51,18 +53,19 @@ class Knowledge:
         return SpanLogits(start=both[:, 0], end=both[:, 1])
 
 
-def knowledge_address(teacher: Teacher, dataset: Dataset) -> str:
-    """Return the content address: dataset, teacher's weights and config, code of its backbone."""
-    parts = {
-        "dataset": dataset.fingerprint,
-        "teacher": teacher.digest,
-        "code": network_digest(teacher.record.backbone, teacher.record.recipe),
-    }
+def knowledge_address(teacher: AnyTeacher, dataset: Dataset) -> str:
+    """Return the content address: dataset, teacher's weights and config, code of its backbone.
+
+    No code makes the logits of an imported teacher.
+    """
+    parts = {"dataset": dataset.fingerprint, "teacher": teacher.digest}
+    if not isinstance(teacher, ImportedTeacher):
+        parts["code"] = network_digest(teacher.record.backbone, teacher.record.recipe)
     return hashlib.sha256(canonical_json(parts)).hexdigest()[:24]
 
 
 def make_knowledge(
-    teacher: Teacher, dataset: Dataset, folder: Path, *, device: torch.device | str = "cpu"
+    teacher: AnyTeacher, dataset: Dataset, folder: Path, *, device: torch.device | str = "cpu"
 ) -> Knowledge:
     """Return the teacher's knowledge under `folder`, computing it where it is not there yet.
 
@@ -71,7 +74,11 @@ def make_knowledge(
     address = knowledge_address(teacher, dataset)
     path = folder / f"{address}.npy"
     if not _intact(path):
-        logits = teacher_logits(teacher.backbone(dataset), dataset.role("fit"), device=device)
+        network = teacher.backbone(dataset)
+        if isinstance(network, Recorded):
+            logits = network.logits["fit"]
+        else:
+            logits = teacher_logits(network, dataset.role("fit"), device=device)
         with replaced(path) as temporary, temporary.open("wb") as handle:
             np.save(handle, logits, allow_pickle=False)
         facts = {"sha256": sha256_file(path), "teacher": teacher.digest, "shape": logits.shape}
@@ -90,14 +97,19 @@ def open_knowledge(path: Path) -> Knowledge:
 
 @torch.inference_mode()
 def teacher_logits(
-    backbone: Backbone, pairs: Pairs, *, device: torch.device | str = "cpu"
+    backbone: Backbone,
+    pairs: Pairs,
+    *,
+    device: torch.device | str = "cpu",
+    change: Change | None = None,
 ) -> NDArray[np.float32]:
     """Return (N, 2, L) logits of a role, L the longest video's clips, padded with `NEGATIVE`."""
     backbone.to(device).eval()
     longest = int(pairs.clips.max())
     logits = np.full((len(pairs), 2, longest), NEGATIVE, dtype=np.float32)
     for indices in evaluation_batches(pairs, batch_size=64):
-        spans = backbone(pairs.batch(indices).to(device)).spans
+        batch = pairs.batch(indices).to(device)
+        spans = backbone(change(batch) if change else batch).spans
         both = torch.stack([spans.start, spans.end], dim=1).float().cpu().numpy()
         logits[indices, :, : both.shape[2]] = both
     return logits

@@ -18,10 +18,11 @@ from refkd.distill import DistillConfig, ReflectiveLoss, Student
 from refkd.distill.loss_terms import LossTerms
 from refkd.errors import CheckpointError
 from refkd.models import BackboneConfig, build_backbone, is_student
-from refkd.models.backbone import SpanBackbone
+from refkd.models.backbone import Backbone, SpanBackbone
 from refkd.training.config import TrainingConfig
+from refkd.training.imported import ImportedTeacher
 from refkd.training.knowledge import CachedTeachers, LiveTeachers, TeacherSource, make_knowledge
-from refkd.training.teacher import Teacher
+from refkd.training.teacher import AnyTeacher
 from refkd.training.trainer import Trainer
 
 
@@ -117,7 +118,7 @@ def build_student(config: StudentConfig, inputs: ModelInputs) -> Student:
 def student_trainer(
     config: StudentConfig,
     dataset: Dataset,
-    teachers: Mapping[str, Teacher | None],
+    teachers: Mapping[str, AnyTeacher | None],
     knowledge: Path,
     *,
     device: torch.device | str = "cpu",
@@ -127,7 +128,8 @@ def student_trainer(
     """Return the trainer of a student, before its first epoch.
 
     `teachers` maps `id` and `ood` to frozen teachers, `knowledge` is the folder their logits are
-    kept in. Raises `CheckpointError` where a teacher is missing.
+    kept in. Raises `CheckpointError` where a teacher is missing, or is imported and its network is
+    asked for.
 
     >>> import tempfile
     >>> from refkd import (
@@ -155,7 +157,8 @@ def student_trainer(
     found = {role: _present(teachers, role) for role in ("id", "ood")}
     student = build_student(config, dataset.model_inputs())
     if config.distill.student_init == "id_teacher":
-        student.backbone.load_state_dict(found["id"].backbone(dataset).state_dict())
+        network = _network(found["id"], dataset, "distill.student_init: id_teacher")
+        student.backbone.load_state_dict(network.state_dict())
     source = _source(config.distill, found, dataset, knowledge, device)
     leaks = any(teacher.leaks for teacher in found.values())
     task = StudentTask(student, config.distill, source, leaks=leaks)
@@ -171,22 +174,30 @@ def student_trainer(
     )
 
 
-def _present(teachers: Mapping[str, Teacher | None], role: str) -> Teacher:
+def _present(teachers: Mapping[str, AnyTeacher | None], role: str) -> AnyTeacher:
     teacher = teachers.get(role)
     if teacher is None:
         raise CheckpointError(f"the {role} teacher is not trained yet; train the teachers first")
     return teacher
 
 
+def _network(teacher: AnyTeacher, dataset: Dataset, why: str) -> Backbone:
+    """Return a teacher's network; `CheckpointError` where there is none."""
+    if isinstance(teacher, ImportedTeacher):
+        raise CheckpointError(f"{why} needs the teacher's network, and it is {teacher.origin}")
+    return teacher.backbone(dataset)
+
+
 def _source(
     config: DistillConfig,
-    teachers: Mapping[str, Teacher],
+    teachers: Mapping[str, AnyTeacher],
     dataset: Dataset,
     knowledge: Path,
     device: torch.device | str,
 ) -> TeacherSource:
     if config.teacher_cache == "off":
-        live = {role: t.backbone(dataset).to(device) for role, t in teachers.items()}
+        why = "distill.teacher_cache: off"
+        live = {role: _network(t, dataset, why).to(device) for role, t in teachers.items()}
         return LiveTeachers(live["id"], live["ood"])
     known = {
         role: make_knowledge(t, dataset, knowledge, device=device) for role, t in teachers.items()

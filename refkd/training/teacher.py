@@ -30,10 +30,11 @@ from refkd.recipes.network import build_network, check_fits, check_soft, kept_pa
 from refkd.seeds import derive_seed
 from refkd.training.checkpoint import load_tensors, save_tensors
 from refkd.training.config import TrainingConfig, recorded
+from refkd.training.imported import RECORD as RECORD
+from refkd.training.imported import ImportedRecord, ImportedTeacher
 from refkd.training.trainer import Trainer
 
 WEIGHTS = "weights.safetensors"
-RECORD = "teacher.json"
 
 
 class TeacherConfig(Settings):
@@ -159,6 +160,16 @@ class Teacher:
         """Whether what comes of it is worth nothing but as a diagnostic."""
         return self.record.leakage
 
+    @property
+    def origin(self) -> None:
+        """It was trained here, and imported from nowhere."""
+        return None
+
+    @property
+    def weights(self) -> Path:
+        """The file of its weights."""
+        return self.folder / WEIGHTS
+
     @cached_property
     def digest(self) -> str:
         """Hash of weights and network: what knowledge is filed under."""
@@ -179,9 +190,13 @@ class Teacher:
         backbone = kept_part(
             build_network(record.backbone, record.recipe, dataset.model_inputs(), seed=0)
         )
-        weights = load_tensors(self.folder / WEIGHTS, sha256=self.record.sha256)
+        weights = load_tensors(self.weights, sha256=self.record.sha256)
         backbone.load_state_dict(weights)
         return backbone.eval().requires_grad_(False)
+
+
+AnyTeacher = Teacher | ImportedTeacher
+"""A frozen teacher: trained here, or imported."""
 
 
 def teacher_trainer(
@@ -246,14 +261,18 @@ def freeze_teacher(
     return Teacher(folder=folder, record=record)
 
 
-def find_teacher(folder: Path) -> Teacher | None:
+def find_teacher(folder: Path) -> AnyTeacher | None:
     """Return the teacher in a folder, None where training has not ended there."""
     path = folder / RECORD
     if not path.is_file():
         return None
     try:
-        record = TeacherRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, OSError) as error:  # of the bytes, the JSON or its fields
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if "imported" in held:
+            imported = ImportedRecord.model_validate(held)
+            return ImportedTeacher(folder=folder, record=imported)
+        record = TeacherRecord.model_validate(held)
+    except (ValueError, TypeError, OSError) as error:  # of the bytes, the JSON or its fields
         raise CheckpointError(
             f"{path}: not a teacher's record ({error}); remove the folder to train it again"
         ) from error

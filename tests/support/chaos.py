@@ -27,7 +27,8 @@ from refkd.files import sha256_file
 from refkd.training.teacher import freeze_teacher, teacher_trainer
 from tune.audit.examine import examine
 from tune.audit.replay import replay
-from tune.config.study_file import TEACHER_ROLES, load_study_file
+from tune.config.study_file import load_study_file
+from tune.config.teachers import TEACHER_ROLES
 from tune.study.locate import locate
 from tune.study.opening import open_study
 from tune.study.view import STAMP, TrialView, view

@@ -41,6 +41,10 @@ def pruned(name: str, **options: Any) -> dict[str, Any]:
     return {"objectives": ["val_id/miou"], "pruning": {"name": name, "options": options}}
 
 
+def imported(role: str, **changes: Any) -> dict[str, Any]:
+    return {"teachers": {role: {"from": "answers.npz"}}, **changes}
+
+
 def tuned(**dimensions: Any) -> dict[str, Any]:
     tune = {"space": {k.replace("__", "."): d for k, d in dimensions.items()}}
     return {"teachers": {"id": {"recipe": "id", "tune": tune}}}
@@ -164,6 +168,16 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         "greater than 0, not 0",
     ),
     ({"budget": {"money": 5}}, "budget.money", "give prices.cpu_hour"),
+    (imported("id", distill={"student_init": "id_teacher"}), "distill.student_init", "the ID t"),
+    (imported("ood", distill={"teacher_cache": "off"}), "distill.teacher_cache", "the OOD teach"),
+    (
+        imported("id", **space(distill__student_init={"choice": ["scratch", "id_teacher"]})),
+        "space.distill.student_init",
+        "is imported and has none",
+    ),
+    ({"teachers": {"ood": {"from": 3}}}, "teachers.ood.from", "path"),
+    ({"teachers": {"ood": {"from": "a.npz", "recipe": "id"}}}, "teachers.ood", "has no recipe"),
+    ({"teachers": {"ood": {"frm": "a.npz", "recipe": "id"}}}, "teachers.ood.frm", "no such key"),
     ({"budget": {"money": 5}, "prices": {"gpu_hour": 2}}, "budget.money", "give prices.cpu_hour"),
     ({"budget": {"money": 5}, "prices": {"node_hour": {"a": 2}}}, "budget.money", "has a price"),
     ({"budget": {"trainings": 5, "epochs": 9}}, "budget.trainings", "give one of them"),

@@ -12,9 +12,7 @@ from refkd.training.teacher import find_teacher
 from refkd.training.threads import threads
 from refkd.training.trainer import Trainer
 from tune.audit.difference import Difference
-from tune.config.study_file import TEACHER_ROLES
 from tune.execution.jobs import mean
-from tune.study.folders import teacher_folder
 from tune.study.retries import newest
 from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.view import ASKED, CONTINUES, TrialView
@@ -33,17 +31,11 @@ def retrain(where: Path | str, number: int) -> Retrained:
     """Train a trial again, writing nothing, and compare every metric but its cost bit for bit."""
     study = open_snapshot(where)
     file, trial = study.file, _find(study, number)
-    first = study.launches[0]
     asked = next(x for x in study.launches if x.number == trial.stamps[ASKED].launch)
     then = asked.study_file()  # a study that has grown trains otherwise now
     dataset = Dataset.open(file.dataset)
     workspace = file.workspace.absolute()
-    teachers = {
-        role: find_teacher(
-            teacher_folder(workspace, file.teacher_config(role, epochs=first.epochs), dataset)
-        )
-        for role in TEACHER_ROLES
-    }
+    teachers = {role: find_teacher(folder) for role, folder in study.teacher_folders().items()}
     with threads(file.resources.cpu):
         trainers = [
             student_trainer(

@@ -116,7 +116,7 @@ def students(study: StudySnapshot) -> Iterator[Finding]:
 
 def teachers(study: StudySnapshot) -> Iterator[Finding]:
     """Teachers that are missing, damaged, or not those that the students learned from."""
-    from refkd.training.teacher import RECORD, WEIGHTS, find_teacher
+    from refkd.training.teacher import RECORD, find_teacher
 
     known = teachers_of(study.attributes)
     for role, folder in study.teacher_folders().items():
@@ -135,7 +135,7 @@ def teachers(study: StudySnapshot) -> Iterator[Finding]:
         elif role in known and known[role].file not in (None, teacher.file_hash):
             fault = f"{folder / RECORD}: changed since the study noted it"
         else:
-            fault = weights_fault(folder / WEIGHTS, teacher.record.sha256)
+            fault = weights_fault(teacher.weights, teacher.record.sha256)
         if fault is not None:
             yield Finding("teacher", f"teacher {role}: {fault}", remedy)
 

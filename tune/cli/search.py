@@ -115,11 +115,27 @@ def teach(
         Option("--tune", help="Search a teacher's own hyperparameters: `teachers.ROLE.tune`."),
     ] = False,
     role: Annotated[str, Option(help="The teacher to tune: id or ood.")] = "ood",
+    check: Annotated[
+        Path | None, Option(help="Check a file of somebody else's answers; write nothing.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        Option("--import", help="Ask a checkpoint of VSLNet (PyTorch) about every pair."),
+    ] = None,
+    vocabulary: Annotated[
+        Path | None, Option(help="With --import: JSON of the checkpoint's words and characters.")
+    ] = None,
+    out: Annotated[Path | None, Option(help="With --import: where to write its answers.")] = None,
     address: AddressOption = None,
     no_verify: NoVerifyOption = False,
     as_json: JsonOption = False,
 ) -> Output:
     """Train both teachers of a study unless they exist; a search finds them there.
+
+    A teacher with `from: FILE` is imported: its answers to every pair of `fit`, `val_id` and
+    `val_ood` stand in FILE, as JSONL, Parquet or npz. With --check FILE, say whether a file can be
+    a teacher of this study, and what it scores on the validation roles. --import CHECKPOINT writes
+    such a file of a published checkpoint.
 
     With --tune, search a teacher's own hyperparameters for the best mIoU on its validation role,
     in a space such as `tune: {space: {recipe.w_kl: {float: [0.1, 3.0]}}, trials: 12}` below
@@ -132,10 +148,22 @@ def teach(
     if role not in ("id", "ood"):
         raise RefKDError(f"--role {role!r} is neither id nor ood")
     from tune.config.study_file import load_study_file
-    from tune.display.study import show_taught, show_tuned
-    from tune.teach import train_teachers, tune_teacher
+    from tune.display.study import show_checked, show_taught, show_tuned
+    from tune.teach import ask_checkpoint, check_answers, train_teachers, tune_teacher
 
+    if sum((tune, check is not None, checkpoint is not None)) > 1:
+        raise RefKDError("--check, --import and --tune are three commands; give one of them")
+    if len({checkpoint is None, vocabulary is None, out is None}) > 1:
+        raise RefKDError("--import, --vocabulary and --out go together; give all three")
     file, reporter, verify = load_study_file(study), progress(as_json), not no_verify
+    if checkpoint is not None and vocabulary is not None and out is not None:
+        checked = ask_checkpoint(
+            file, checkpoint, vocabulary, out, reporter=reporter, verify=verify
+        )
+        return Output([checked], lambda console, _: show_checked(console, checked))
+    if check is not None:
+        checked = check_answers(file, check, reporter=reporter, verify=verify)
+        return Output([checked], lambda console, _: show_checked(console, checked))
     if tune:
         tuned = tune_teacher(file, role, address=address, reporter=reporter, verify=verify)
         return Output([tuned], lambda console, _: show_tuned(console, tuned))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pydantic import ValidationError
 
 from refkd.masking import masked
 from refkd.models import NETWORKS
 from tune.config.keys import MisplacedError, nearest
+from tune.config.teachers import SPEC_KINDS, TEACHER_ROLES
 from tune.config.yaml_file import YamlFile
 
 KINDS = {("float",), ("int",), ("str",), ("bool",)}
@@ -40,8 +41,13 @@ def at(file: YamlFile, location: Sequence[str | int], message: str) -> str:
 
 
 def keys_of(location: Sequence[str | int]) -> tuple[str | int, ...]:
-    """Return the keys of a fault's place; behind some pydantic names the kind of it as well."""
-    kinds = {"backbone": NETWORKS, "prior": ("values", "earlier"), "from": ("url", "path")}
+    """Return the keys of a fault's place; of what is of several kinds pydantic names the kind."""
+    kinds: dict[str, Collection[str]] = {
+        "backbone": NETWORKS,
+        "prior": ("values", "earlier"),
+        "from": ("url", "path"),
+        **dict.fromkeys(TEACHER_ROLES, SPEC_KINDS),
+    }
     return tuple(
         part
         for before, part in zip((None, *location), location, strict=False)

@@ -28,7 +28,8 @@ Fault = tuple[tuple[str | int, ...], str]
 
 def senseless(study: StudyFile) -> Iterator[Fault]:
     """Yield what a study file asks for that cannot be."""
-    for check in (_pruning, _budget, _choices, _conditions, _points, _prior, _warm_start):
+    checks = (_pruning, _budget, _choices, _conditions, _points, _prior, _warm_start, _imported)
+    for check in checks:
         yield from check(study)
     yield from _combinations(study)
 
@@ -171,6 +172,20 @@ def _warm_start(study: StudyFile) -> Iterator[Fault]:
     for place, path in enumerate(study.warm_start.studies):
         if not path.exists():
             yield ("warm_start", "studies", place), f"{path} does not exist; correct or remove it"
+
+
+def _imported(study: StudyFile) -> Iterator[Fault]:
+    needs = {"student_init": ("id_teacher", {"id"}), "teacher_cache": ("off", {"id", "ood"})}
+    for name, (value, roles) in needs.items():
+        key, held = f"distill.{name}", sorted(roles & set(study.imported))
+        searched = key in study.space
+        can_be = study.space[key].contains(value) if searched else study.fixed()[key] == value
+        if held and can_be:
+            yield (
+                ("space", key) if searched else ("distill", name),
+                f"{value} needs the network of the {held[0].upper()} teacher, which is imported "
+                "and has none; take another value, or train that teacher here",
+            )
 
 
 def _combinations(study: StudyFile) -> Iterator[Fault]:

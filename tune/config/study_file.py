@@ -25,17 +25,18 @@ from tune.config.search_spec import SearchSettings, SearchSpec
 from tune.config.sense import senseless
 from tune.config.settings import Tracking, WarmStart
 from tune.config.space import Value, Values, flat, lowest, misfit
-from tune.config.teachers import Teachers, TeacherSpec
+from tune.config.teachers import TEACHER_ROLES, ImportedTeacherSpec, Teachers, TeacherSpec
 from tune.config.tuning import check_tuning, first_message
 from tune.config.yaml_file import read_yaml
 
 SECTIONS = ("backbone", "distill", "training")
-TEACHER_ROLES = ("id", "ood")
 CAVEATS = {
     "leakage": "it is trained on val_ood, so that every score of it, and of each student it "
     "teaches, is a diagnostic and no result",
     "reconstruction": "rebuilt from a text that leaves much open; its scores say nothing of the "
     "published system",
+    "imported": "it has no network, so that no probe and no test score of it is made; what it "
+    "learnt of is not known here, the validation pairs perhaps among it",
 }
 
 
@@ -121,7 +122,7 @@ class StudyFile(SearchSettings):
             for value in dimension.examples():
                 _check_point(self, ("space", name), {**dimension.conditions(), name: value})
         _check_points(self)
-        for role in TEACHER_ROLES:
+        for role in self.trained_roles:
             _check_teacher(self, role)
         return self
 
@@ -157,9 +158,28 @@ class StudyFile(SearchSettings):
             for replicate in range(first, first + count)
         ]
 
+    @property
+    def imported(self) -> dict[str, Path]:
+        """The files of the teachers that are imported, by role."""
+        specs = {role: getattr(self.teachers, role) for role in TEACHER_ROLES}
+        return {r: s.file for r, s in specs.items() if isinstance(s, ImportedTeacherSpec)}
+
+    @property
+    def trained_roles(self) -> list[str]:
+        """The roles of the teachers that are trained here."""
+        return [role for role in TEACHER_ROLES if role not in self.imported]
+
     def teacher_config(self, role: str, *, epochs: int | None = None) -> TeacherConfig:
-        """Return the teacher `id` or `ood`, trained for `epochs` where they are given."""
-        spec: TeacherSpec = getattr(self.teachers, role)
+        """Return the teacher `id` or `ood`, trained for `epochs` where they are given.
+
+        Raises `RefKDError` for one that is imported.
+        """
+        spec = getattr(self.teachers, role)
+        if not isinstance(spec, TeacherSpec):
+            raise RefKDError(
+                f"teachers.{role} is imported from {spec.file}, nothing is trained; give a recipe "
+                "in the place of `from`"
+            )
         training = self.training.model_dump(mode="json")
         training |= {"select": "best", "select_by": f"val_{role}/miou"}
         training |= {} if epochs is None else {"epochs": epochs}
@@ -171,9 +191,12 @@ class StudyFile(SearchSettings):
         )
 
     def caveats(self) -> list[str]:
-        """Return a sentence for each teacher or network that leaks or is a reconstruction."""
-        found = []
-        for role in TEACHER_ROLES:
+        """Return a sentence for each teacher or network that leaks, is rebuilt or imported."""
+        found = [
+            f"{role.upper()} teacher imported from {file.name}: {CAVEATS['imported']}"
+            for role, file in self.imported.items()
+        ]
+        for role in self.trained_roles:
             config = self.teacher_config(role)
             title = f"{role.upper()} teacher"
             found += [f"{title} {config.recipe.preset}: {CAVEATS[m]}" for m in config.recipe.marks]

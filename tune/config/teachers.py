@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from refkd.config import Settings
 from refkd.models import BackboneConfig
 from refkd.recipes.config import RecipeConfig
 from tune.config.space import Dimension
+
+TEACHER_ROLES = ("id", "ood")
 
 
 class TeacherTuning(Settings):
@@ -36,10 +39,51 @@ class TeacherSpec(Settings):
     """Its own hyperparameters, for `refkd teach --tune`."""
 
 
-class Teachers(Settings):
-    """The two frozen teachers; each keeps the epoch that was best on its own validation role."""
+class ImportedTeacherSpec(Settings):
+    """A teacher from elsewhere, by its answers to every pair that a search may read.
 
-    id: TeacherSpec = TeacherSpec(recipe=RecipeConfig.named("id"))
+    >>> ImportedTeacherSpec.model_validate({"from": "answers.jsonl"}).file.name
+    'answers.jsonl'
+    """
+
+    file: Path = Field(alias="from")
+    """JSONL, Parquet or npz with start and end logits, probabilities, or scored spans in seconds;
+    `refkd teach STUDY --check FILE` says what is wrong with one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alone(cls, given: Any) -> Any:
+        """Say why nothing else can be asked of it."""
+        others = sorted(set(given) - {"from"}) if isinstance(given, dict) else []
+        if others:
+            raise ValueError(
+                f"a teacher that is imported has no {others[0]}; remove it, or remove `from`"
+            )
+        return given
+
+
+def _kind(given: Any) -> str:
+    by_file = (
+        "from" in given if isinstance(given, dict) else isinstance(given, ImportedTeacherSpec)
+    )
+    return "imported" if by_file else "trained"
+
+
+SPEC_KINDS = ("trained", "imported")
+"""How pydantic names the kinds of a teacher, behind its role."""
+AnyTeacherSpec = Annotated[
+    Annotated[TeacherSpec, Tag("trained")] | Annotated[ImportedTeacherSpec, Tag("imported")],
+    Discriminator(_kind),
+]
+
+
+class Teachers(Settings):
+    """The two frozen teachers; each keeps the epoch that was best on its own validation role.
+
+    `from: FILE` alone, in the place of all other keys, imports a teacher from elsewhere.
+    """
+
+    id: AnyTeacherSpec = TeacherSpec(recipe=RecipeConfig.named("id"))
     """Good in distribution: ordinary training, kept by `val_id/miou`."""
-    ood: TeacherSpec = TeacherSpec(recipe=RecipeConfig.named("refkd_text"))
+    ood: AnyTeacherSpec = TeacherSpec(recipe=RecipeConfig.named("refkd_text"))
     """Good out of distribution, kept by `val_ood/miou`."""

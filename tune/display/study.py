@@ -29,7 +29,7 @@ from tune.study.locate import locate
 from tune.study.summary import Summary, TrialSummary, standing_words
 
 if TYPE_CHECKING:
-    from tune.teach import Taught, Tuned
+    from tune.teach import Checked, Taught, Tuned
 
 _STYLES = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red", "RUNNING": "cyan"}
 
@@ -125,10 +125,20 @@ def show_taught(console: Console, taught: Mapping[str, Taught]) -> None:
     rows = []
     for role, one in taught.items():
         scores = (score(one.metrics, metric) for metric in SCORES)
-        rows.append([role, one.recipe, one.backbone, str(one.epoch), *scores])
+        rows.append([role, one.recipe, one.backbone, str(one.epoch or ""), *scores])
     console.print(make_table("Teachers (validation)", heads, rows))
     for one in taught.values():
         say(console, f"  {one.folder}")
+
+
+def show_checked(console: Console, checked: Checked) -> None:
+    """Print what a file of answers is, and what it scores."""
+    heads = ("answers", *checked.pairs, *SCORES.values())
+    cells = [f"{number:,}" for number in checked.pairs.values()]
+    row = [checked.kind, *cells, *(score(checked.metrics, metric) for metric in SCORES)]
+    console.print(make_table("Answers to every pair (validation)", heads, [row]))
+    say(console, f"  {checked.file}: sha256 {checked.sha256}")
+    say(console, f"  to make it a teacher: teachers: {{ood: {{from: {checked.file}}}}}")
 
 
 def show_tuned(console: Console, tuned: Tuned) -> None:

@@ -15,7 +15,7 @@ from refkd.data.dataset import Dataset
 from refkd.data.roles import OpenRole
 from refkd.training.export import FrozenStudent, open_student, student_is_frozen
 from refkd.training.student import StudentConfig
-from refkd.training.teacher import Teacher, TeacherConfig, find_teacher
+from refkd.training.teacher import AnyTeacher, TeacherConfig, find_teacher
 from refkd.urls import Url
 from tune.config.limits import Resources
 from tune.ending.exits import InterruptedSearchError
@@ -146,7 +146,7 @@ def interrupted(left: int, total: int, what: str) -> InterruptedSearchError:
     return InterruptedSearchError(f"stopped with {left} of {total} {what} left; {AGAIN}")
 
 
-def trained_network(folder: Path) -> Teacher | FrozenStudent | None:
+def trained_network(folder: Path) -> AnyTeacher | FrozenStudent | None:
     """Return the network that was trained in a folder; None where its training has not ended."""
     teacher = find_teacher(folder)
     if teacher is None and student_is_frozen(folder):

@@ -14,10 +14,11 @@ from refkd.data.dataset import Dataset
 from refkd.data.roles import OpenRole
 from refkd.errors import RefKDError
 from refkd.training.export import record_hash, student_is_frozen
-from refkd.training.teacher import Teacher, find_teacher
+from refkd.training.teacher import AnyTeacher, find_teacher
 from tune.config.metrics import MEANS
 from tune.config.space import Values
-from tune.config.study_file import TEACHER_ROLES, StudyFile, load_study_file
+from tune.config.study_file import StudyFile, load_study_file
+from tune.execution.imports import TeacherImport, check_apart, check_same, import_missing
 from tune.execution.jobs import JobEnd, TrainingJob, Workplace, teacher_job
 from tune.execution.progress import Reporter
 from tune.study.folders import seed_folder, trial_folder
@@ -40,13 +41,22 @@ class StudyJobs:
     ) -> None:
         self.file = file
         self.place = workplace(file, dataset)
-        configs = {r: file.teacher_config(r, epochs=teacher_epochs) for r in TEACHER_ROLES}
+        configs = {r: file.teacher_config(r, epochs=teacher_epochs) for r in file.trained_roles}
         self.teachers = {
             role: teacher_job(role, config, dataset, file.workspace)
             for role, config in configs.items()
         }
-        """By `id` and `ood`."""
-        self.teacher_folders = {role: job.folder for role, job in self.teachers.items()}
+        """Those that are trained, by `id` and `ood`."""
+        self.imports = {
+            role: TeacherImport.of(role, path, dataset, file.workspace)
+            for role, path in file.imported.items()
+        }
+        """Those that are imported."""
+        self.teacher_folders = {
+            **{role: job.folder for role, job in self.teachers.items()},
+            **{role: one.folder for role, one in self.imports.items()},
+        }
+        check_apart(self.imports)
 
     def students(
         self, key: str, folder: Path, values: Values, seeds: Sequence[int], **more: Any
@@ -108,8 +118,8 @@ class OpenSearch:
     jobs: StudyJobs
 
     @property
-    def teachers(self) -> dict[str, Teacher]:
-        """The teachers that are trained, by `id` and `ood`."""
+    def teachers(self) -> dict[str, AnyTeacher]:
+        """The teachers that are there, by `id` and `ood`."""
         found = {role: find_teacher(path) for role, path in self.jobs.teacher_folders.items()}
         return {role: teacher for role, teacher in found.items() if teacher is not None}
 
@@ -119,10 +129,17 @@ class OpenSearch:
         return summarise(self.file.name, self.study.views(), attributes)
 
 
-def bind_search(study: SearchStudy, file: StudyFile, dataset: Dataset) -> OpenSearch:
-    """Hold a study to what its earlier trials were made with; `RefKDError` where it differs."""
+def bind_search(
+    study: SearchStudy, file: StudyFile, dataset: Dataset, reporter: Reporter | None = None
+) -> OpenSearch:
+    """Hold a study to what its earlier trials were made with; `RefKDError` where it differs.
+
+    Teachers from elsewhere are imported first: a file that is refused is bound to nothing.
+    """
     launches = study.launches.all()
     jobs = StudyJobs(file, dataset, teacher_epochs=launches[0].epochs if launches else None)
+    check_same(jobs.imports, study.optuna.user_attrs.get("teachers", {}), file.name)
+    import_missing(jobs.imports, dataset, jobs.place.knowledge, reporter or Reporter())
     study.bind("objectives", file.objectives)
     if file.minimize:
         study.bind("minimize", file.minimize)

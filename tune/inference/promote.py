@@ -16,7 +16,7 @@ from tune.config.metrics import BALANCED
 from tune.results.champions import ALIASES, best_seed, keep_retriever
 from tune.results.comparison import compare, open_students, system_name
 from tune.results.kept import file_hashes
-from tune.study.events import AliasMoved
+from tune.study.events import AliasMoved, imported_teachers
 from tune.study.finalist_events import finalists_code
 from tune.study.folders import trial_folder
 from tune.study.home import check_own
@@ -69,6 +69,7 @@ def promote(study: Path, *, alias: str, trial: int, reason: str) -> AliasMoved:
             scores={role: systems[name] for role, systems in made.scores.items()},
             reason=reason,
             code=code if best is None else finalists_code(opened.attributes),
+            imported=imported_teachers(opened.attributes),
         )
         (move,) = register(target, file, dataset, [student])
         if folder.exists():  # until now what the alias had

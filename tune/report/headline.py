@@ -167,11 +167,14 @@ def _against_teachers(number: int, aliases: str, comparison: Comparison, role: s
     margins = {system_words(teacher): row["miou"] for teacher, row in rows.items()}
     where = "out of distribution" if role.endswith("ood") else "in distribution"
     who = f"trial {number} ({aliases})"
+    if not margins:
+        return f"{who} has no teacher beside it {where}: both are imported and have no network"
     better, *others = sorted(margins, key=lambda teacher: (margins[teacher].value, teacher))
     hardest = margins[better]
     points = f"{hardest.text(sign=True)} points of mIoU"
     if all(margin.is_above_zero for margin in margins.values()):
-        return f"{who} beats both teachers {where}, the better one ({better}) by {points}"
+        whom = f"both teachers {where}, the better one ({better})"
+        return f"{who} beats {whom if others else f'the {better} {where}'} by {points}"
     if hardest.is_below_zero:
         sentence = f"{who} falls behind the {better} {where}: {points}"
     else:

@@ -10,6 +10,7 @@ from refkd.data.local_copy import local_copy
 from refkd.data.manifest import Manifest, read_manifest
 from refkd.errors import DataError
 from refkd.urls import Url
+from tune.config.teachers import TeacherSpec
 from tune.display.console import ID, OOD, plural, score
 from tune.display.cost import bill_cells
 from tune.display.dataset import ingredients
@@ -57,12 +58,14 @@ def test_evaluations(study: StudySnapshot) -> Table | None:
 
 
 def teachers(study: StudySnapshot) -> Table:
-    """Return both teachers: recipe, kept epoch, scores, digest."""
+    """Return both teachers: recipe or the file they came from, kept epoch, scores, digest."""
     rows = []
     for role, one in teachers_of(study.attributes).items():
-        label = getattr(study.file.teachers, role).recipe.label
+        spec = getattr(study.file.teachers, role)
+        label = one.origin or (spec.recipe.label if isinstance(spec, TeacherSpec) else "")
+        epoch = "" if one.origin else str(one.epoch)
         scores = [score(one.metrics, metric) for metric in (ID, OOD)]
-        rows.append([f"{role.upper()} teacher", label, str(one.epoch), *scores, one.digest[:16]])
+        rows.append([f"{role.upper()} teacher", label, epoch, *scores, one.digest[:16]])
     heads = ["teacher", "recipe", "kept epoch", "ID mIoU", "OOD mIoU", "digest"]
     return Table(heads=heads, rows=rows)
 

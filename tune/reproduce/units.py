@@ -14,7 +14,7 @@ from refkd.seeds import derive_seed
 from refkd.training.config import recorded
 from refkd.training.export import FrozenStudent
 from refkd.training.student import StudentConfig
-from refkd.training.teacher import Teacher, TeacherConfig
+from refkd.training.teacher import AnyTeacher, TeacherConfig
 from tune.execution.jobs import TrainingJob, trained_network
 from tune.reproduce.experiments import Experiment, System, teacher_systems
 from tune.reproduce.scales import Scale
@@ -59,7 +59,7 @@ class Unit:
             shared=True,
         )
 
-    def frozen(self) -> Teacher | FrozenStudent:
+    def frozen(self) -> AnyTeacher | FrozenStudent:
         """Return the trained network; `CheckpointError` where there is none."""
         found = trained_network(self.folder)
         if found is None:

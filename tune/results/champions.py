@@ -22,7 +22,7 @@ from tune.execution.study_jobs import OpenSearch
 from tune.results.comparison import compare, open_students, system_name
 from tune.results.kept import SCORES, file_hashes, note_hash, unlike
 from tune.results.standings import standings
-from tune.study.events import ChampionsChosen, Chooser, champions_of
+from tune.study.events import ChampionsChosen, Chooser, champions_of, imported_teachers
 from tune.study.finalist_events import SeedResult, finalists_code
 from tune.study.folders import finalist_folders, student_folders
 from tune.study.launch import made_with
@@ -118,6 +118,7 @@ def _register_champions(
             scores={role: systems[alias] for role, systems in made.scores.items()},
             reason="best trial of the search, by one validation score",
             code=made_with(study.views()[number], study.launches.all()),
+            imported=imported_teachers(study.optuna.user_attrs),
         )
         for alias, number in champions.items()
     ]
@@ -309,6 +310,7 @@ def _register_finalists(search: OpenSearch, found: Finalists, folders: Mapping[s
             reason=f"best mean {ALIASES[alias]} of {len(found.finalists)} finalists over "
             f"{found.seeds_text} (`refkd finalists`); the seed that is best is kept",
             code=finalists_code(study.optuna.user_attrs),
+            imported=imported_teachers(study.optuna.user_attrs),
         )
         for alias, number in found.champions.items()
     ]

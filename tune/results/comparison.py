@@ -12,6 +12,7 @@ from refkd.evaluation.floors import bias_floors
 from refkd.evaluation.predictions import Frozen, measure
 from refkd.evaluation.probes import probe
 from refkd.training.export import FrozenStudent, open_student
+from refkd.training.imported import ImportedTeacher
 from tune.study.folders import finalist_folders, student_folders
 from tune.study.outcomes import Comparison
 
@@ -40,7 +41,7 @@ def compare(
     """Score students, each trained from some seeds, and teachers on two roles, ID and OOD.
 
     `teachers` go by `id` and `ood`; as systems they are called `teacher-id` and `teacher-ood`.
-    `seed` draws the resamples of the videos.
+    `seed` draws the resamples of the videos. A teacher that is imported has no network to probe.
     """
     tutors = {f"teacher-{role}": [teacher] for role, teacher in teachers.items()}
     systems: dict[str, Sequence[Frozen]] = {**tutors, **students}
@@ -77,5 +78,6 @@ def compare(
         probes={
             name: probe(frozen[0].backbone(dataset), *roles, seed=seed)
             for name, frozen in systems.items()
+            if not isinstance(frozen[0], ImportedTeacher)
         },
     )

@@ -12,6 +12,7 @@ from refkd.evaluation.predictions import Frozen
 from refkd.evaluation.submission import write_submission
 from refkd.files import scratch, write_json
 from refkd.training.export import FrozenStudent
+from refkd.training.imported import ImportedTeacher
 from tune.config.study_file import StudyFile
 from tune.execution.study_jobs import OpenSearch, open_ended_search
 from tune.results.champions import search_students
@@ -49,6 +50,7 @@ def evaluate_final(
 ) -> FinalReport:
     """Score the champions of an ended study and both teachers on the sealed test roles, once.
 
+    A teacher that is imported has no network, so nobody can ask it about them.
     The champions are the finalists' where there are any, else the search's. What can be checked
     without opening a sealed file is checked before the look is begun. One that was killed before
     its results were stored is taken again as the same look; a further one needs `again` and a
@@ -85,7 +87,8 @@ def evaluate_final(
         champions = _students(search, aliases, found)
         if found is not None:
             _check_unchanged(champions, found)
-        systems: list[Frozen] = [*teachers.values(), *chain(*champions.values())]
+        asked = {r: t for r, t in teachers.items() if not isinstance(t, ImportedTeacher)}
+        systems: list[Frozen] = [*asked.values(), *chain(*champions.values())]
         for frozen in systems:
             frozen.backbone(dataset)  # weights that cannot be read must cost no evaluation
         check_sealed(dataset, file.dataset)
@@ -111,7 +114,7 @@ def evaluate_final(
             from_finalists=found is not None,
             seeds={alias: len(champions[number]) for alias, number in aliases.items()},
             features=dataset.manifest.features.extractor or "extractor not stated",
-            comparison=compare(students, teachers, dataset, roles, seed=file.seed),
+            comparison=compare(students, asked, dataset, roles, seed=file.seed),
             marks=file.caveats(),
         )
         results = report.model_dump(mode="json", include=RESULTS)

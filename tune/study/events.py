@@ -44,6 +44,8 @@ class TeacherTrained(EventBase, prefix="teacher:"):
     """Metrics of its last epoch, whose costs are of all."""
     file: str | None = None
     """sha256 of its record, of which the digest covers weights and network alone."""
+    origin: str | None = None
+    """Of one that was not trained here: the file that it was imported from, in words."""
 
 
 class TrialLost(EventBase, prefix="lost:", in_key=("number",)):
@@ -136,6 +138,12 @@ Event = TrialEvent | StudyEvent
 def teachers_of(attributes: Mapping[str, Any]) -> dict[str, TeacherTrained]:
     """Return the last event of each teacher of a study, by role."""
     return {one.role: one for one in study_events(attributes, TeacherTrained)}
+
+
+def imported_teachers(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """Return where each teacher comes from that was not trained here, in words, by role."""
+    known = teachers_of(attributes).items()
+    return {role: one.origin for role, one in known if one.origin is not None}
 
 
 def champions_of(attributes: Mapping[str, Any], by: Chooser) -> ChampionsChosen | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from refkd.data.dataset import Dataset
@@ -36,6 +36,8 @@ class Registration:
     reason: str
     code: Environment | None = None
     """What the student was made with."""
+    imported: Mapping[str, str] = field(default_factory=dict)
+    """Where teachers come from that were not trained here, in words, by role."""
 
 
 def model_card(file: StudyFile, dataset: Dataset, student: Registration) -> str:
@@ -48,6 +50,7 @@ def model_card(file: StudyFile, dataset: Dataset, student: Registration) -> str:
             "Finds the moment of a sentence in a video (RefKD: a student distilled from two "
             f"frozen teachers). Made by the run `{student.run}`.",
             *([] if code is None else [f"Code: {code}."]),
+            *(f"{role.upper()} teacher: {origin}." for role, origin in student.imported.items()),
             "",
             *(f"**Beware.** {caveat}.\n" for caveat in file.caveats()),
             "## Training data",

@@ -17,8 +17,7 @@ from refkd.training.config import recorded
 from refkd.training.export import RECORD, WEIGHTS, open_student, student_is_frozen
 from refkd.training.knowledge import knowledge_address
 from refkd.training.teacher import RECORD as TEACHER_RECORD
-from refkd.training.teacher import WEIGHTS as TEACHER_WEIGHTS
-from refkd.training.teacher import Teacher, find_teacher
+from refkd.training.teacher import AnyTeacher, find_teacher
 from refkd.urls import Url
 from tune.config.space import flat
 from tune.config.study_file import StudyFile
@@ -49,7 +48,7 @@ class Lineage:
     workspace: Path
     dataset: Dataset | None = None
     """None where it is not on this machine; then runs have no inputs and no models."""
-    teachers: Mapping[str, Teacher] = field(default_factory=dict)
+    teachers: Mapping[str, AnyTeacher] = field(default_factory=dict)
     """By role; those that the study was made with."""
 
     @cached_property
@@ -125,6 +124,8 @@ class Lineage:
         record = teacher.record
         parameters = op.as_text(flat(record.model_dump(mode="json", exclude=_NOT_PARAMETERS)))
         tags = {**tags, "refkd.role": name, "refkd.digest": teacher.digest}
+        if teacher.origin is not None:
+            tags["refkd.imported"] = str(teacher.origin)
         took = [past["metrics"].get("cost/wall_seconds", 0.0) for past in record.history]
         ended = (teacher.folder / TEACHER_RECORD).stat().st_mtime
         began, end = ended - max(took, default=0.0), op.milliseconds(ended)
@@ -135,8 +136,9 @@ class Lineage:
         for past, seconds in zip(record.history, took, strict=True):
             times[past["epoch"]] = at = op.milliseconds(began + seconds)
             yield op.LogEpoch(run=key, time=at, epoch=past["epoch"], metrics=past["metrics"])
-        digests = {TEACHER_WEIGHTS: record.sha256, TEACHER_RECORD: teacher.digest}
-        paths = {str((teacher.folder / file).absolute()): found for file, found in digests.items()}
+        record_file = teacher.folder / TEACHER_RECORD
+        digests = {teacher.weights: record.sha256, record_file: teacher.digest}
+        paths = {str(file.absolute()): found for file, found in digests.items()}
         for path, digest in paths.items():
             yield op.KeepFile(run=key, time=end, path=path, folder="teacher", sha256=digest)
         yield op.KeepModel(
@@ -178,7 +180,7 @@ def found_on_disk(
         if dataset is None or dataset.fingerprint != attributes.get("dataset"):
             return Lineage(workspace=workspace)
     folders: Mapping[str, str] = attributes.get("teachers", {})
-    teachers: dict[str, Teacher] = {}
+    teachers: dict[str, AnyTeacher] = {}
     for role, name in folders.items():
         with suppress(RefKDError, OSError):
             if teacher := find_teacher(workspace / "teachers" / name):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -15,38 +14,10 @@ from refkd.data.inputs import ModelInputs
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.models.backbone import span_cross_entropy
 from refkd.models.decode import decode
+from refkd.models.published import published_vslnet, vslnet_name, vslnet_weights
 from refkd.models.vslnet import VSLNet, highlight_loss
 
 TOLERANCE = 1e-4
-RENAMED = (
-    (r"^embedding_net\.word_emb\.unk_vec", "embedding.unknown"),
-    (r"^embedding_net\.char_emb\.char_emb\.", "embedding.characters."),
-    (r"^embedding_net\.char_emb\.char_convs\.(\d)\.0\.", r"embedding.convolutions.\1."),
-    (r"^embedding_net\.linear\.conv1d\.", "embedding.linear."),
-    (r"^video_affine\.linear\.conv1d\.", "video."),
-    (r"^feature_encoder\.pos_embedding\.position_embeddings\.", "encoder.positions.table."),
-    (r"^feature_encoder\.conv_block\.layer_norms\.", "encoder.conv.norms."),
-    (
-        r"^feature_encoder\.conv_block\.depthwise_separable_conv\.(\d)\.0\.",
-        r"encoder.conv.depthwise.\1.",
-    ),
-    (
-        r"^feature_encoder\.conv_block\.depthwise_separable_conv\.(\d)\.1\.",
-        r"encoder.conv.pointwise.\1.",
-    ),
-    (r"^feature_encoder\.attention_block\.layer_norm(\d)\.", r"encoder.attention.norm\1."),
-    (r"^feature_encoder\.attention_block\.out_layer\.conv1d\.", "encoder.attention.out."),
-    (r"^feature_encoder\.attention_block\.(\w+)\.conv1d\.", r"encoder.attention.\1."),
-    (r"^cq_attention\.w4C", "attention.context"),
-    (r"^cq_attention\.w4Q", "attention.query"),
-    (r"^cq_attention\.w4mlu", "attention.product"),
-    (r"^cq_attention\.cqa_linear\.conv1d\.", "attention.linear."),
-    (r"^cq_concat\.weighted_pool\.weight", "concat.pool"),
-    (r"^cq_concat\.conv1d\.conv1d\.", "concat.linear."),
-    (r"^highlight_layer\.conv1d\.conv1d\.", "highlight."),
-    (r"^predictor\.(start|end)_encoder\.lstm\.", r"span_head.\1_rnn."),
-    (r"^predictor\.(start|end)_block\.(\d)\.conv1d\.", r"span_head.\1.\2."),
-)
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +26,10 @@ def case(fixtures_dir: Path) -> dict[str, np.ndarray]:
         return dict(stored)
 
 
-def ours(name: str) -> str:
-    for pattern, new in RENAMED:
-        if re.match(pattern, name):
-            return re.sub(pattern, new, name)
-    raise KeyError(name)
-
-
-def shaped(value: np.ndarray, like: Tensor) -> Tensor:
-    return torch.from_numpy(value).reshape(like.shape)
+def weights(case: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """Return the state_dict of the reference."""
+    named = {k.removeprefix("W::"): v for k, v in case.items() if k.startswith("W::")}
+    return {name: torch.from_numpy(value) for name, value in named.items()}
 
 
 def make_model(case: dict[str, np.ndarray], *, mask_conv: bool) -> VSLNet:
@@ -71,14 +37,7 @@ def make_model(case: dict[str, np.ndarray], *, mask_conv: bool) -> VSLNet:
     inputs = ModelInputs(feature_dim=24, word_vectors=case["wv"], characters=30)
     model = build_backbone(config, inputs, seed=0)
     assert isinstance(model, VSLNet)
-    weights = {k.removeprefix("W::"): v for k, v in case.items() if k.startswith("W::")}
-    known = model.state_dict()
-    copied = {
-        ours(name): shaped(value, known[ours(name)])
-        for name, value in weights.items()
-        if not name.endswith(("pad_vec", "glove_vec"))
-    }
-    assert copied.keys() == known.keys()
+    copied = vslnet_weights(weights(case), model.state_dict())
     model.load_state_dict(copied)
     return model.eval()
 
@@ -128,15 +87,15 @@ def test_a_ragged_batch_gives_the_reference_outputs_losses_and_gradients(
     gradients = {n: p.grad for n, p in model.named_parameters()}
     for name, expected in case.items():
         if name.startswith("G::"):
-            mine = gradients[ours(name.removeprefix("G::"))]
+            mine = gradients[vslnet_name(name.removeprefix("G::"))]
             assert mine is not None
             assert_close(name, mine, expected.reshape(mine.shape))
 
 
-def test_full_rows_give_the_reference_outputs_with_the_default_switches(
+def test_full_rows_give_the_reference_outputs_as_a_published_checkpoint(
     case: dict[str, np.ndarray],
 ) -> None:
-    model = make_model(case, mask_conv=True)
+    model = published_vslnet(weights(case), heads=8, max_clips=20, feature_dim=24)
     output = model(make_batch(case, case["full_rows"].tolist()))
     assert_close("highlight", output.match.sigmoid(), case["hs_full"])
     assert_close("start", output.spans.start, case["sl_full"])
