@@ -151,6 +151,13 @@ def canonical_json(value: Any) -> bytes:
     ).encode()
 
 
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv"),
+    *(".wmv", ".ogv", ".3gp"),
+)
+"""How the names of video files end."""
+
+
 def encodable(text: str) -> bool:
     """Return whether a text can be written as UTF-8: half a surrogate pair cannot.
 

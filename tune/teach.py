@@ -14,8 +14,8 @@ from optuna.trial import TrialState
 from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
-from refkd.training.imported import ImportedRecord, examine_answers
-from refkd.training.published import vslnet_answers
+from refkd.training.imported.teacher import ImportedRecord, examine_answers
+from refkd.training.imported.vslnet import vslnet_answers
 from refkd.training.teacher import find_teacher
 from tune.config.space import Value, flat, suggest
 from tune.config.study_file import StudyFile

@@ -79,16 +79,23 @@ def read_entry(entry: Any, where: str) -> NDArray[Any]:
         ) from None
 
 
-def _read_torch(path: Path) -> NDArray[Any]:
+def load_torch(path: Path) -> Any:
+    """Return what a file of `torch.save` holds; `DataError` where that is more than tensors."""
     import torch  # seconds to import, and few have such files
 
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (*DAMAGED, KeyError, IndexError, AttributeError, pickle.UnpicklingError) as error:
         raise DataError(
             f"{path}: cannot be read ({str(error).splitlines()[0]}); it may be cut off, or hold "
-            f"more than tensors; save the tensor alone"
+            f"more than tensors; save tensors alone"
         ) from None
+
+
+def _read_torch(path: Path) -> NDArray[Any]:
+    import torch
+
+    held = load_torch(path)
     if isinstance(held, dict):
         held = held[_chosen(list(held), str(path))]
     if not isinstance(held, torch.Tensor):

@@ -25,11 +25,18 @@ class Durations:
     features: FeatureSource | None = None
     rows_per_second: float | None = None
     """With `features`: a video lasts its rows over this."""
+    measured: dict[str, float | None] = field(default_factory=dict)
+    """What features have said, which are read once a video and not once a pair."""
 
     def __call__(self, video: str) -> Any:
         """Return the seconds of a video, unchecked; None where nothing is known."""
         if video in self.listed:
             return self.listed[video]
+        if video not in self.measured:
+            self.measured[video] = self._measure(video)
+        return self.measured[video]
+
+    def _measure(self, video: str) -> float | None:
         if self.features is None or video not in self.features:
             return None
         if self.rows_per_second is None:

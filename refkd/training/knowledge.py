@@ -26,7 +26,7 @@ from refkd.evaluation.predictions import Change, Recorded
 from refkd.files import canonical_json, replaced, sha256_file, write_json
 from refkd.models.backbone import NEGATIVE, Backbone, SpanLogits
 from refkd.recipes.network import network_digest
-from refkd.training.imported import ImportedTeacher
+from refkd.training.imported.teacher import ImportedTeacher
 from refkd.training.teacher import AnyTeacher
 
 

@@ -20,7 +20,7 @@ from refkd.errors import CheckpointError
 from refkd.models import BackboneConfig, build_backbone, is_student
 from refkd.models.backbone import Backbone, SpanBackbone
 from refkd.training.config import TrainingConfig
-from refkd.training.imported import ImportedTeacher
+from refkd.training.imported.teacher import ImportedTeacher
 from refkd.training.knowledge import CachedTeachers, LiveTeachers, TeacherSource, make_knowledge
 from refkd.training.teacher import AnyTeacher
 from refkd.training.trainer import Trainer

@@ -30,8 +30,8 @@ from refkd.recipes.network import build_network, check_fits, check_soft, kept_pa
 from refkd.seeds import derive_seed
 from refkd.training.checkpoint import load_tensors, save_tensors
 from refkd.training.config import TrainingConfig, recorded
-from refkd.training.imported import RECORD as RECORD
-from refkd.training.imported import ImportedRecord, ImportedTeacher
+from refkd.training.imported.teacher import RECORD as RECORD
+from refkd.training.imported.teacher import ImportedRecord, ImportedTeacher
 from refkd.training.trainer import Trainer
 
 WEIGHTS = "weights.safetensors"

@@ -32,8 +32,7 @@ class Encoder:
         require("transformers")
         folder = _folder(model)
         self.model = model
-        self.sha256 = weights_hash(folder)
-        self._device = torch.device(device)
+        self.sha256 = _weights_hash(folder)
         from safetensors import SafetensorError
         from transformers import AutoImageProcessor, AutoModel
 
@@ -60,7 +59,15 @@ class Encoder:
                 f"{model}: its files lack {len(absent):,} weights, the first is {absent[0]}; get "
                 f"the model again"
             )
-        self._network = network.to(self._device).eval().requires_grad_(False)
+        try:
+            self._device = torch.device(device)
+            self._network = network.to(self._device).eval().requires_grad_(False)
+        except (
+            RuntimeError,
+            AssertionError,
+        ) as error:  # torch asserts that it was built with CUDA
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"device {device}: cannot be used ({reason}); give cpu") from None
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> NDArray[np.float32]:
@@ -90,7 +97,7 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def weights_hash(folder: Path) -> str:
+def _weights_hash(folder: Path) -> str:
     """Return the sha256 over a model's files of weights."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob(WEIGHTS)):

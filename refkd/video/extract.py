@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from refkd.data.extraction import EXTRACTION, Extraction, extraction_of
 from refkd.errors import DataError
-from refkd.files import canonical_json, replaced, write_text
+from refkd.files import VIDEO_SUFFIXES, canonical_json, replaced, write_text
 from refkd.video.encoder import Encoder
-from refkd.video.frames import SUFFIXES, Frames
+from refkd.video.frames import Frames
 
 BATCH = 32
 """Frames that are described at once, and held in memory."""
@@ -63,8 +63,8 @@ def extract(
     parts = out.with_name(f".{out.name}.parts")
     failed: dict[str, str] = {}
     made = 0
+    there = _there(out, made_by)
     with _mine(parts, made_by, out):
-        there = _there(out, made_by)
         left = [v for v in files if v not in there and not (parts / f"{v}.npz").is_file()]
         for video in tqdm(left, desc="videos", unit="video", disable=not progress):
             try:
@@ -97,13 +97,15 @@ def _files(folder: Path) -> dict[str, Path]:
         raise DataError(f"{folder}: no such folder; give the one with the videos")
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("[!.]*")):
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        if path.suffix.lower() not in VIDEO_SUFFIXES or not path.is_file():
             continue
         if path.stem in found:
             raise DataError(f"{path}: has the name of {found[path.stem]}; rename one of them")
         found[path.stem] = path
     if not found:
-        raise DataError(f"{folder}: holds no video ({', '.join(SUFFIXES)}); give another folder")
+        raise DataError(
+            f"{folder}: holds no video ({', '.join(VIDEO_SUFFIXES)}); give another folder"
+        )
     return found
 
 
@@ -118,7 +120,8 @@ def _mine(parts: Path, made_by: Extraction, out: Path) -> Iterator[None]:
             raise DataError(f"{out}: another extraction writes it; wait for its end") from None
         begun = parts / "extraction.json"
         facts = canonical_json(made_by.model_dump()).decode()
-        if begun.is_file() and begun.read_text(encoding="utf-8") != facts:
+        done = any(parts.glob("*.npz"))
+        if done and begun.is_file() and begun.read_text(encoding="utf-8") != facts:
             raise DataError(
                 f"{parts}: was begun with another model or rate; remove the folder, or go on with "
                 f"{begun.read_text(encoding='utf-8')}"
@@ -146,15 +149,17 @@ def _there(out: Path, made_by: Extraction) -> set[str]:
 
 def _join(parts: Path, out: Path, made_by: Extraction) -> int:
     """Write what was there and what is done to one file; return how many videos are new."""
-    done = sorted(parts.glob("*.npz"))
+    done = {path.stem: path for path in sorted(parts.glob("*.npz"))}
+    if not done and out.exists():
+        return 0
     with replaced(out) as temporary, h5py.File(temporary, "w") as file:
         file.attrs[EXTRACTION] = made_by.model_dump_json()
         if out.exists():
             with h5py.File(out, "r") as before:
-                for video in before:
+                for video in sorted(set(before) - set(done)):  # in both after a kill just here
                     before.copy(video, file)
-        for path in done:
+        for video, path in done.items():
             with np.load(path, allow_pickle=False) as part:
-                file[path.stem] = part["rows"]
-                file[path.stem].attrs["duration"] = float(part["duration"])
+                file[video] = part["rows"]
+                file[video].attrs["duration"] = float(part["duration"])
     return len(done)

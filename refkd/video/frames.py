@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv"),
-    *(".wmv", ".ogv", ".3gp"),
-)
 LONGEST_STILL = 3600.0
 """Seconds from one frame to the next at most: more are a damaged timestamp."""
 Image = NDArray[np.uint8]

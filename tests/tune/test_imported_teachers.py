@@ -19,7 +19,7 @@ from support.published_vslnet import published_vslnet
 from refkd.data.dataset import Dataset
 from refkd.errors import DataError, RefKDError
 from refkd.files import sha256_file
-from refkd.training.imported import ImportedTeacher
+from refkd.training.imported.teacher import ImportedTeacher
 from refkd.training.teacher import find_teacher
 from tune import search
 from tune.audit.study import teachers as teacher_findings

@@ -73,13 +73,13 @@ def test_the_commands_lead_from_videos_to_an_answer(tmp_path: Path) -> None:
     own_videos(tmp_path)
     clip = write_clip(tmp_path / "clip")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    commands = WAY.replace("\\\n", "").replace("openai/clip-vit-base-patch32", str(clip))
-    answers = ""
-    for line in commands.splitlines():
-        last = line.startswith("refkd predict")
-        command = line.replace("a person opens the door", "the red picture is shown")
-        done = subprocess.run(
-            f"{command} --json" if last else command,
+    asked = WAY.replace("openai/clip-vit-base-patch32", str(clip))
+    asked = asked.replace("a person opens the door", "the red picture is shown")
+    *commands, predict = asked.replace("\\\n", "").splitlines()
+
+    def run(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            line,
             shell=True,
             capture_output=True,
             text=True,
@@ -87,15 +87,26 @@ def test_the_commands_lead_from_videos_to_an_answer(tmp_path: Path) -> None:
             env={**as_a_user(), "PATH": path},
             check=False,
         )
+
+    for line in commands:
+        done = run(line)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-        answers = done.stdout
         if line.startswith("refkd init"):
             study = yaml.safe_load((tmp_path / "study.yaml").read_text(encoding="utf-8"))
             answers_of(tmp_path / "datasets" / "mine", tmp_path / "answers.jsonl")
             teachers = {**study["teachers"], "ood": {"from": "answers.jsonl"}}
             study |= {**SMALL, "dataset": "datasets/mine", "teachers": teachers}
             (tmp_path / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    answers = run(f"{predict} --json").stdout
     found = json.loads(answers)
     assert found["duration"] == pytest.approx(7.0, abs=0.1)
     assert found["clips"] == 7
     assert 0 <= found["answers"][0]["spans"][0]["start"] < 7
+
+    clip.rename(tmp_path / "moved")
+    lost = run(predict)
+    assert lost.returncode == 2
+    assert "clip: no such folder" in lost.stderr
+    other = run(f"{predict} --encoder {write_clip(tmp_path / 'other', seed=1)}")
+    assert "other: has other weights" in other.stderr
+    assert run(f"{predict} --json --encoder moved").stdout == answers

@@ -158,6 +158,9 @@ def _at(store: str) -> tuple[str, str]:
         ({"--features": "two.h5", "--video": "c"}, "has no entry 'c'; it holds a, b"),
         ({"--features": "torn.h5"}, "torn.h5: not an intact HDF5 file"),
         ({"--video": "c"}, "holds one video; --video c is for HDF5 files"),
+        ({"--features": ""}, "give the video: --video FILE.mp4, or its --features FILE"),
+        ({"--features": "", "--video": "no.mp4"}, "no.mp4: no such file; --video names a video"),
+        ({"--features": "", "--video": "notes.txt"}, "were made of videos is not known"),
         ({"--query": " "}, "query 0 is empty"),
         ({"--duration": "0"}, "the duration is 0.0"),
         ({"--png": "spans.gif"}, "spans.gif: the picture's name must end in one of png"),
@@ -182,7 +185,7 @@ def test_a_mistake_is_one_clear_line(
     with h5py.File("two.h5", "w") as file:
         file["a"] = file["b"] = np.zeros((2, 16))
     words = {"--model": str(folder), "--features": str(features), "--query": "a door", **change}
-    done = run(*(word for pair in words.items() for word in pair))
+    done = run(*(word for pair in words.items() if pair[1] for word in pair))
     assert isinstance(done.exception, RefKDError), done.output
     assert "\n" not in str(done.exception)
     with pytest.raises(RefKDError, match=message):

@@ -224,8 +224,11 @@ def predict(
         Option(help="A video file; with --features the entry of an HDF5 file.", metavar="VIDEO"),
     ] = None,
     encoder: Annotated[
-        str | None,
-        Option(help="Where the network lies that makes features of a video file, if not as then."),
+        list[str] | None,
+        Option(
+            help="Where the network lies that makes features of a video file, if not as then.",
+            metavar="[NAME=]MODEL",
+        ),
     ] = None,
     png: Annotated[Path | None, Option(help="Draw the timeline to a PNG, SVG or PDF too.")] = None,
     tracking: Annotated[
@@ -260,7 +263,7 @@ def predict(
         tracking=server,
         video=video,
         duration=duration,
-        encoder=encoder,
+        encoders=by_source(encoder or [], "--encoder"),
         top=top,
     )
     if png is not None:

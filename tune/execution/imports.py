@@ -12,9 +12,9 @@ from filelock import FileLock
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.files import temporaries
-from refkd.training.answer_file import require_answers
-from refkd.training.answers import read_answers
-from refkd.training.imported import examine_answers, imported_address
+from refkd.training.imported.answer_file import require_answers
+from refkd.training.imported.answers import read_answers
+from refkd.training.imported.teacher import examine_answers, imported_address
 from refkd.training.knowledge import make_knowledge
 from refkd.training.teacher import find_teacher
 from refkd.urls import Url

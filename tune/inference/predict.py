@@ -55,14 +55,14 @@ def predict(
     tracking: Url,
     video: str | None = None,
     duration: float | None = None,
-    encoder: str | None = None,
+    encoders: Mapping[str, str] | None = None,
     top: int = 1,
 ) -> Prediction:
     """Return the `top` spans of each query; without `duration` a row counts as one second.
 
     `features` are the files of the video by source, of the only one under any name. Without any,
     `video` is a video file, and its features are made as those of the model's dataset were;
-    `encoder` is where the network for that lies, if not where it was then.
+    `encoders` say by source where the networks for that lie, if not where they were then.
     """
     if features is not None:
         read = {name: read_video(path, video) for name, path in features.items()}
@@ -70,7 +70,7 @@ def predict(
     else:
         file = _video_file(video)
         retriever, source, facts = load_model(model, tracking=tracking)
-        read, seconds = _extracted(file, retriever.extractions(), encoder)
+        read, seconds = _extracted(file, retriever.extractions(), encoders or {})
         duration = seconds if duration is None else duration
     rows = retriever.join(read)
     seconds = float(len(rows)) if duration is None else duration
@@ -102,16 +102,21 @@ def _video_file(video: str | None) -> Path:
 
 
 def _extracted(
-    file: Path, extractions: Mapping[str, Extraction], encoder: str | None
+    file: Path, extractions: Mapping[str, Extraction], encoders: Mapping[str, str]
 ) -> tuple[dict[str, NDArray[np.floating]], float]:
     """Return the rows of a video file by source, and its seconds."""
     from refkd.video.encoder import Encoder  # seconds to import
     from refkd.video.extract import describe
 
+    if unknown := sorted(encoders.keys() - extractions.keys()):
+        known = (
+            " and ".join(extractions) if "" not in extractions else "the only one, without a name"
+        )
+        raise DataError(f"--encoder of {unknown[0] or 'no name'}: the model's sources are {known}")
     rows: dict[str, NDArray[np.floating]] = {}
     seconds = 0.0
     for name, how in extractions.items():
-        network = Encoder(encoder or how.model)
+        network = Encoder(encoders.get(name, how.model))
         if network.sha256 != how.sha256:
             raise DataError(
                 f"{network.model}: has other weights (sha256 {network.sha256[:12]}) than those "

@@ -12,7 +12,7 @@ from refkd.evaluation.floors import bias_floors
 from refkd.evaluation.predictions import Frozen, measure
 from refkd.evaluation.probes import probe
 from refkd.training.export import FrozenStudent, open_student
-from refkd.training.imported import ImportedTeacher
+from refkd.training.imported.teacher import ImportedTeacher
 from tune.study.folders import finalist_folders, student_folders
 from tune.study.outcomes import Comparison
 

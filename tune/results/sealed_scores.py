@@ -12,7 +12,7 @@ from refkd.evaluation.predictions import Frozen
 from refkd.evaluation.submission import write_submission
 from refkd.files import scratch, write_json
 from refkd.training.export import FrozenStudent
-from refkd.training.imported import ImportedTeacher
+from refkd.training.imported.teacher import ImportedTeacher
 from tune.config.study_file import StudyFile
 from tune.execution.study_jobs import OpenSearch, open_ended_search
 from tune.results.champions import search_students

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from refkd.errors import DataError
+from refkd.files import VIDEO_SUFFIXES
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-MEDIA = (".avi", ".mp4", ".mov", ".m4v", ".mkv", ".mpg", ".mpeg", ".wmv", ".3gp", ".webm", ".mts")
-"""Ends of video files, which some layouts leave in a video's id and features do not."""
 
 
 def read_json(path: Path) -> Any:
@@ -99,7 +98,7 @@ def without_media(video: Any) -> Any:
     ('s13-d21', 'a.b')
     """
     if isinstance(video, str):
-        for suffix in MEDIA:
+        for suffix in VIDEO_SUFFIXES:
             if video.lower().endswith(suffix):
                 return video[: -len(suffix)]
     return video

@@ -209,7 +209,7 @@ def test_unknown_keys_name_what_is_there(tmp_path: Path, layout: str) -> None:
     [
         ({"features": [1.0]}, "holds list, no tensor"),
         ({}, r"holds \[\]; expected one array"),
-        (Path("x"), "cannot be read .*tensor alone"),
+        (Path("x"), "cannot be read .*tensors alone"),
     ],
 )
 def test_torch_files_of_anything_but_tensors_stop(tmp_path: Path, held: Any, message: str) -> None:

@@ -27,9 +27,9 @@ from refkd.evaluation.probes import probe
 from refkd.models import VSLNetConfig
 from refkd.models.backbone import NEGATIVE
 from refkd.models.decode import decode
-from refkd.training.answers import SPAN_FLOOR, read_answers, span_distributions
 from refkd.training.config import TrainingConfig
-from refkd.training.imported import examine_answers, imported_address
+from refkd.training.imported.answers import SPAN_FLOOR, read_answers, span_distributions
+from refkd.training.imported.teacher import examine_answers, imported_address
 from refkd.training.knowledge import make_knowledge
 from refkd.training.student import StudentConfig, student_trainer
 from refkd.training.teacher import Teacher, find_teacher

@@ -14,7 +14,7 @@ from support.answers import Rows, as_probabilities, drawn_rows, one_span_each, p
 
 from refkd.data.dataset import Dataset
 from refkd.errors import DataError
-from refkd.training.answers import read_answers
+from refkd.training.imported.answers import read_answers
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,9 @@ from refkd.data.roles import OPEN_ROLES
 from refkd.data.words import Words
 from refkd.errors import CheckpointError
 from refkd.models.backbone import Backbone
-from refkd.training.answers import read_answers
+from refkd.training.imported.answers import read_answers
+from refkd.training.imported.vslnet import in_words, vslnet_answers
 from refkd.training.knowledge import teacher_logits
-from refkd.training.published import in_words, vslnet_answers
 
 
 @pytest.fixture(params=["rnn", "transformer"])

@@ -188,6 +188,32 @@ def test_a_killed_extraction_goes_on(tmp_path: Path, clip: Path) -> None:
         assert all(np.array_equal(one[name][()], other[name][()]) for name in one)
 
 
+def test_a_kill_between_the_file_and_the_end_of_its_parts_does_no_harm(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "videos"
+    write_video(folder / "a.mp4", SCENES)
+    with monkeypatch.context() as patch:
+        patch.setattr("refkd.video.extract.shutil.rmtree", lambda path: None)
+        extract(folder, str(clip), tmp_path / "f.h5", progress=False)
+    assert (tmp_path / ".f.h5.parts" / "a.npz").is_file()
+    write_video(folder / "b.mp4", SCENES)
+    assert extract(folder, str(clip), tmp_path / "f.h5", progress=False).videos == 2
+    assert not (tmp_path / ".f.h5.parts").exists()
+    before = (tmp_path / "f.h5").stat().st_mtime_ns
+    assert extract(folder, str(clip), tmp_path / "f.h5", progress=False).made == 0
+    assert (tmp_path / "f.h5").stat().st_mtime_ns == before
+
+
+def test_an_extraction_that_made_nothing_binds_nobody(tmp_path: Path, clip: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").touch()
+    with pytest.raises(DataError, match="none of its videos"):
+        extract(tmp_path / "videos", str(clip), tmp_path / "f.h5", fps=2.0, progress=False)
+    write_video(tmp_path / "videos" / "a.mp4", SCENES)
+    assert extract(tmp_path / "videos", str(clip), tmp_path / "f.h5", progress=False).made == 1
+
+
 def test_two_extractions_of_one_file_do_not_mix(tmp_path: Path, clip: Path) -> None:
     folder = tmp_path / "videos"
     write_video(folder / "a.mp4", SCENES)
@@ -279,6 +305,8 @@ def _text_alone(folder: Path, clip: Path) -> dict[str, Any]:
         (lambda f, c: {"out": f / "f.npz"}, r"f\.npz: name a file that ends in \.h5"),
         (lambda f, c: {"fps": 0.0}, "fps is 0; give"),
         (lambda f, c: {"fps": float("nan")}, "fps is nan; give"),
+        (lambda f, c: {"device": "cuda:77"}, "device cuda:77: cannot be used .* give cpu"),
+        (lambda f, c: {"device": "gpu"}, "device gpu: cannot be used"),
         (lambda f, c: {"model": "open_clip:ViT-B-32/x"}, "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"),
         (lambda f, c: {"model": "no/such/thing at all"}, "no such folder, and not to be had"),
         (_pickled, "holds no weights as safetensors"),

@@ -16,9 +16,9 @@ from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.evaluation.predictions import Recorded
 from refkd.files import canonical_json, sha256_file, write_json
-from refkd.training.answer_file import Kind, require_answers
-from refkd.training.answers import read_answers
 from refkd.training.checkpoint import load_tensors, save_tensors
+from refkd.training.imported.answer_file import Kind, require_answers
+from refkd.training.imported.answers import read_answers
 from refkd.training.validation import validate
 
 RECORD = "teacher.json"

@@ -19,7 +19,13 @@ from refkd.data.pairs import Pairs
 from refkd.data.roles import OPEN_ROLES
 from refkd.errors import DataError
 from refkd.models.backbone import NEGATIVE
-from refkd.training.answer_file import AnswerFile, Faults, Kind, first_three, read_answer_file
+from refkd.training.imported.answer_file import (
+    AnswerFile,
+    Faults,
+    Kind,
+    first_three,
+    read_answer_file,
+)
 
 SPAN_FLOOR = 0.01
 """Share of a distribution made of spans that all clips of the video have alike."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,12 +15,12 @@ from torch import Tensor
 
 from refkd.config import Config
 from refkd.data.batch import Batch
-from refkd.data.containers import DAMAGED
+from refkd.data.containers import load_torch
 from refkd.data.dataset import Dataset
 from refkd.data.pairs import Pairs
 from refkd.data.roles import OPEN_ROLES
 from refkd.data.words import FIRST, Words
-from refkd.errors import CheckpointError
+from refkd.errors import CheckpointError, DataError
 from refkd.evaluation.predictions import Change
 from refkd.files import replaced
 from refkd.models.published import CHARACTERS, WORD_VECTORS, published_vslnet
@@ -104,12 +103,9 @@ def _state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"{path}: is missing; give the checkpoint's file")
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except (*DAMAGED, KeyError, IndexError, AttributeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read ({str(error).splitlines()[0]}); it may be cut off, or hold "
-            "more than tensors; save the network's state_dict alone"
-        ) from None
+        held = load_torch(path)
+    except DataError as error:
+        raise CheckpointError(str(error)) from None
     if not isinstance(held, Mapping) or not all(isinstance(v, Tensor) for v in held.values()):
         raise CheckpointError(f"{path}: is no state_dict; save the network's state_dict alone")
     return {str(name): tensor for name, tensor in held.items()}

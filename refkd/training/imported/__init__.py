@@ -1,0 +1,1 @@
+"""Teachers from elsewhere: files of answers, and published checkpoints that give some."""
