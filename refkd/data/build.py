@@ -139,8 +139,9 @@ def _check_kept(
         - {m.video_id for rows in kept.values() for m in rows}
     )
     if missing and material.missing_features == "error":
+        videos = "1 video has" if len(missing) == 1 else f"{len(missing):,} videos have"
         raise DataError(
-            f"{len(missing):,} videos have no features ({features.missing(missing)}); "
+            f"{videos} no features ({features.missing(missing)}); "
             f"add them, or leave their pairs out with missing_features='skip' "
             f"(--missing-features skip)"
         )

@@ -29,7 +29,7 @@ class Extraction(Config):
     """Rows a second."""
 
     def __str__(self) -> str:
-        return f"{self.model} (sha256 {self.sha256[:12]}), {self.fps:g} row a second"
+        return f"{self.model} (sha256 {self.sha256[:12]}), {self.fps:g} row{'s' * (self.fps != 1)} a second"
 
 
 def extraction_of(path: Path) -> Extraction | None:

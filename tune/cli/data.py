@@ -209,11 +209,12 @@ def extract(
     --fps 1 --out features.h5`
     """
     from refkd.video.extract import extract as make
+    from tune.display.console import plural
 
     with to_be_unwound():
         made = make(videos, model, out, fps=fps, device=device, progress=not as_json)
-    left = [f"{len(made.failed):,} files could not be read:", *made.failed.values()]
-    told = f"{made.path}: {made.videos:,} videos, {made.made:,} of them new"
+    left = [f"{plural(len(made.failed), 'file')} could not be read:", *made.failed.values()]
+    told = f"{made.path}: {plural(made.videos, 'video')}, {made.made:,} new"
     code = ExitCode.LEFT if made.failed else ExitCode.DONE
     return Output(made, "\n".join([told, *(left if made.failed else [])]), code)
 

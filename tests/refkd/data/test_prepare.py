@@ -178,9 +178,7 @@ def facts_of(made: Dataset) -> dict[str, str]:
 def test_a_video_that_a_source_lacks_is_named(tmp_path: Path) -> None:
     given = two_sources(inputs(tmp_path), tmp_path / "slow")
     (given["features"]["clip"] / "AIN03.npy").unlink()
-    with pytest.raises(
-        DataError, match=r"1 videos have no features \(clip lacks AIN03; there are"
-    ):
+    with pytest.raises(DataError, match=r"1 video has no features \(clip lacks AIN03; there are"):
         make(given, tmp_path / "out")
     made = make(given, tmp_path / "out", missing_features="skip")
     assert made.manifest.splits["train"].videos == 23

@@ -106,7 +106,7 @@ def test_features_are_rows_of_length_one_of_the_frames(tmp_path: Path, clip: Pat
     assert np.abs(first[0].astype(float) - last[0].astype(float)).max() > 0.01
     source = open_features(tmp_path / "f.h5")
     assert source.extraction == extraction_of(tmp_path / "f.h5")
-    assert str(source.extraction).endswith(f"(sha256 {encoder.sha256[:12]}), 2 row a second")
+    assert str(source.extraction).endswith(f"(sha256 {encoder.sha256[:12]}), 2 rows a second")
     assert not list(tmp_path.glob(".*"))
 
 
