@@ -29,7 +29,8 @@ class Extraction(Config):
     """Rows a second."""
 
     def __str__(self) -> str:
-        return f"{self.model} (sha256 {self.sha256[:12]}), {self.fps:g} row{'s' * (self.fps != 1)} a second"
+        rows = "row" if self.fps == 1 else "rows"
+        return f"{self.model} (sha256 {self.sha256[:12]}), {self.fps:g} {rows} a second"
 
 
 def extraction_of(path: Path) -> Extraction | None:
