@@ -49,23 +49,21 @@ def test_a_seed_draws_the_same_kills_and_seeds_in_a_row_all_of_them() -> None:
 @pytest.mark.system
 @pytest.mark.timeout(1800)
 def test_each_target_and_each_phase_is_survived_at_a_random_moment() -> None:
-    """The seed is another one in each run; it stands in what is printed."""
+    """The seed is another one in each run; it and the broken rule stand in what is printed."""
     seed = secrets.randbelow(1_000_000)
     print(f"seed {seed}")
     cells = [(phase, target) for phase, targets in COVERING.items() for target in targets]
-    said: list[str] = []
-    assert storm([kill_in(*cell, seed, most=1) for cell in cells], said.append) == [], said
+    assert storm([kill_in(*cell, seed, most=1) for cell in cells]) == []
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(8 * 3600)
 def test_two_hundred_kills_break_no_rule() -> None:
     """Each target in each phase twice, every time one to three kills in a row: 200 and more."""
-    said: list[str] = []
     first = 2 * len(CELLS) * (SEED % 100_000)
     kills = [draw(seed) for seed in range(first, first + 2 * len(CELLS))]
     assert sum(len(one.moments) for one in kills) >= 200
-    assert storm(kills, said.append) == [], said
+    assert storm(kills) == []
 
 
 def test_a_trial_may_lose_one_epoch_a_kill(tmp_path: Path) -> None:
