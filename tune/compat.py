@@ -433,14 +433,72 @@ def tracking_at(uri: str) -> Iterator[None]:
             mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it
 
 
-def charts_page(experiment: str) -> str:
-    """Return the page of an experiment's charts, its oldest runs first.
+SHARED_VIEW = "mlflow.sharedViewState."
+"""Begins the tag of an experiment that keeps a view of its runs; the view's name follows."""
 
-    A page is what follows `/#/` in the address of MLflow's pages. The charts draw the first ten
-    runs of their list.
+
+def run_view(
+    asked: str,
+    *,
+    order: str,
+    ascending: bool,
+    tags: Sequence[str],
+    metrics: Sequence[str],
+    params: Sequence[str],
+    charts: bool,
+) -> str:
+    """Return a view of an experiment's runs as MLflow keeps what "Share" has copied.
+
+    `asked` selects the runs, `order` is the metric by which they are sorted. A table has the named
+    columns; charts are one of parallel axes, and one of the first metric against the second.
     """
-    order = "orderByKey=attributes.start_time&orderByAsc=true"
-    return f"experiments/{experiment}/runs?{order}&compareRunsMode=CHART"
+    kinds = {"tags": tags, "metrics": metrics, "params": params}
+    view: dict[str, Any] = {
+        "searchFilter": asked,
+        "orderByKey": f"metrics.`{order}`",
+        "orderByAsc": ascending,
+        "selectedColumns": [f"{kind}.`{one}`" for kind, names in kinds.items() for one in names],
+    }
+    if charts:
+        section: dict[str, Any] = {"uuid": "refkd", "name": "Search", "display": True}
+        section |= {"isReordered": False, "deleted": False, "isGenerated": False}
+        section |= {"columns": 2, "cardHeight": 420}
+        shared = {"metricSectionId": "refkd", "deleted": False, "isGenerated": False}
+        first, second = ({"key": name, "type": "METRIC"} for name in metrics[:2])
+        view |= {
+            "compareRunSections": [section],
+            "compareRunCharts": [
+                {
+                    **shared,
+                    "uuid": "refkd-axes",
+                    "type": "PARALLEL",
+                    "selectedParams": list(params),
+                    "selectedMetrics": list(metrics),
+                    "showAllRuns": True,
+                },
+                {
+                    **shared,
+                    "uuid": "refkd-front",
+                    "type": "SCATTER",
+                    "runsCountToCompare": 1000,
+                    "xaxis": first,
+                    "yaxis": second,
+                },
+            ],
+            "isAccordionReordered": True,  # else sections that MLflow makes come first
+            "runsHiddenMode": "SHOW_ALL",
+        }
+    return json.dumps(view)
+
+
+def runs_page(experiment: str, view: str | None, *, charts: bool = False) -> str:
+    """Return the page of an experiment's runs, shown as the view of a name says.
+
+    A page is what follows `/#/` in the address of MLflow's pages.
+    """
+    asked = [] if view is None else [f"viewStateShareKey={quote(view)}"]
+    asked += ["compareRunsMode=CHART"] if charts else []
+    return f"experiments/{experiment}/runs{'?' if asked else ''}{'&'.join(asked)}"
 
 
 def compare_page(experiment: str, runs: Sequence[str]) -> str:

@@ -130,7 +130,8 @@ def standing(
     ({4: 0.5, 7: 0.5}, 1.0, 4)
     """
     winners = means.drawn.argmax(axis=1)
-    share = np.bincount(winners, minlength=len(numbers)) / len(winners)
+    first = means.drawn == means.drawn.max(axis=1, keepdims=True)
+    share = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)  # equals are best in turn
     gained = means.drawn[np.arange(len(winners)), winners] - means.plain[winners]
     place = list(numbers).index(best)
     behind = means.drawn[:, [place]] - means.drawn

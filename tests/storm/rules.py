@@ -132,13 +132,21 @@ def _differences(server: Tracked, wanted: list[op.Operation]) -> Iterator[str]:
                     yield f"{one.run} has other parameters, or another name"
                 if not one.tags.items() <= run.data.tags.items():
                     yield f"{one.run} has the tags {run.data.tags}, not {one.tags}"
+            case op.KeepSettings():
+                if run.files.get(op.SETTINGS) != dict(one.values):
+                    yield f"{one.run} has the settings {run.files}"
             case op.LogEpoch():
                 rows[one.run] |= {(k, one.epoch, v) for k, v in one.metrics.items()}
             case op.EndRun():
-                rows[one.run] |= {(k, 0, v) for k, v in one.metrics.items()}
+                if one.run != op.STUDY_RUN:
+                    rows[one.run] |= {(k, 0, v) for k, v in one.metrics.items()}
+                elif run.data.metrics != dict(one.metrics):  # each launch's end adds rows
+                    yield f"the study's run has the metrics {run.data.metrics}"
                 if run.info.status != one.status or not one.tags.items() <= run.data.tags.items():
                     yield f"{one.run} is {run.info.status}, should be {one.status} {one.tags}"
     for key, (run,) in found.items():
+        if key == op.STUDY_RUN:
+            continue
         there = [(k, r.step, r.value) for k, held in run.history.items() for r in held]
         if sorted(there) != sorted(rows[key]):
             yield f"{key} differs in {sorted(set(there) ^ rows[key])}, or holds rows twice"
@@ -156,7 +164,7 @@ def _any_order(world: World, wanted: list[op.Operation], attributes: Any) -> Ite
             queues.setdefault(one.run, []).append(one)
         for own in queues.values():
             begin = [one for one in own if isinstance(one, op.BeginRun)]
-            middle = [one for one in own if isinstance(one, op.LogEpoch)] * 2
+            middle = [one for one in own if isinstance(one, op.LogEpoch | op.KeepSettings)] * 2
             end = [one for one in own if isinstance(one, op.EndRun)]
             chance.shuffle(middle)
             own[:] = begin * 2 + middle + end * 2

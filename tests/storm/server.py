@@ -47,7 +47,11 @@ class Client:
 
     def _create_experiment(self, name: str, **_: Any) -> str:
         self._server.experiment = SimpleNamespace(
-            experiment_id="1", lifecycle_stage="active", artifact_location=None, creation_time=1
+            experiment_id="1",
+            lifecycle_stage="active",
+            artifact_location=None,
+            creation_time=1,
+            tags={},
         )
         return "1"
 
@@ -62,6 +66,7 @@ class Client:
             ),
             data=SimpleNamespace(params={}, tags=dict(tags), metrics={}),
             history={},
+            files={},
             inputs=None,
             outputs=None,
         )
@@ -101,6 +106,13 @@ class Client:
             if row not in rows:  # as the store's primary key has it
                 rows.append(row)
             run.data.metrics[one.key] = one.value
+
+    def _log_dict(self, number: str, values: dict[str, Any], name: str) -> None:
+        self._server.runs[number].files[name] = values
+
+    def _set_experiment_tag(self, number: str, name: str, text: str) -> None:
+        assert self._server.experiment is not None
+        self._server.experiment.tags[name] = text
 
     def _get_metric_history(self, number: str, name: str) -> list[SimpleNamespace]:
         return list(self._server.runs[number].history.get(name, []))

@@ -415,7 +415,7 @@ def scripts() -> str:
 @pytest.mark.parametrize(
     ("page", "parts"),
     [
-        (compat.charts_page("7"), ["/experiments/:experimentId"]),
+        (compat.runs_page("7", "v", charts=True), ["/experiments/:experimentId"]),
         (compat.compare_page("7", ["a"]), ["/compare-runs"]),
         (compat.model_page("7", "m"), ["/experiments/:experimentId/models/:loggedModelId"]),
     ],

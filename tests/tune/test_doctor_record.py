@@ -16,6 +16,7 @@ from refkd.data.dataset import Dataset
 from tune.audit.examine import Diagnosis, examine
 from tune.config.study_file import load_study_file
 from tune.study.environment import environment
+from tune.tracking.projection import STATUS
 from tune.tracking.store import RUN_TAG
 from tune.tracking.sync import sync
 from tune.tracking.target import REFUSED, Target, target_of
@@ -138,7 +139,7 @@ def no_ancestors(study: SmallStudy) -> None:
     for epoch in range(1, OUTCOMES[1][1] + 1):
         for name, value in metrics(1, epoch).items():
             client(study).log_metric(run.info.run_id, name, value, step=epoch)
-    client(study).set_terminated(run.info.run_id)
+    client(study).set_terminated(run.info.run_id, old.info.status)
 
 
 def forget_model(study: SmallStudy, name: str) -> None:
@@ -194,7 +195,7 @@ def check_record(study: SmallStudy) -> None:
     assert run_of(study, "teacher/id").info.status == "FINISHED"
     for number, (state, epochs) in OUTCOMES.items():
         run = run_of(study, f"trial/{number:04d}")
-        assert run.info.status == ("FAILED" if state == "FAIL" else "FINISHED")
+        assert run.info.status == STATUS[state]
         assert run.data.tags["refkd.state"] == state
         assert rows(study, f"trial/{number:04d}") == [
             (epoch, metrics(number, epoch)["val_id/miou"]) for epoch in range(1, epochs + 1)

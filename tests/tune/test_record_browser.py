@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 from support.browser import needs_chromium
 
 from tune import compat
+from tune.tracking.views import view_key
 
 if TYPE_CHECKING:
     from support.chaos import Workspace
@@ -110,17 +111,27 @@ def test_three_students_and_a_teacher_stand_side_by_side(lab: Lab, tmp_path: Pat
     picture(page, tmp_path / "compare.png")
 
 
-def test_the_charts_show_both_sides_once_the_study_is_unfolded(lab: Lab, tmp_path: Path) -> None:
-    page = lab.show(compat.charts_page(lab.experiment))
-    row = page.get_by_role("gridcell").filter(has_text="quick").first
-    expect(row).to_be_visible()
-    row.get_by_role("button").first.click()
-    for name in ("teacher-id", "teacher-ood", lab.students(1)[0]):
+def test_the_table_holds_state_scores_and_searched_values(lab: Lab, tmp_path: Path) -> None:
+    page = lab.show(compat.runs_page(lab.experiment, view_key("quick", "table")))
+    page.set_viewport_size({"width": 2400, "height": 1000})
+    best = max(lab.runs.values(), key=lambda run: run.data.metrics.get("kept/val_id/miou", 0.0))
+    seen(page, str(best.info.run_name))
+    rows = page.locator("a", has_text=re.compile(r"^(trial-\d{4}|teacher-(id|ood))$"))
+    assert rows.first.inner_text() == best.info.run_name, "the best first objective is on top"
+    searched = list(lab.runs[lab.students(1)[0]].data.params)
+    assert searched
+    for name in ("kept/val_id/miou", "kept/val_ood/miou", "refkd.state", *searched):
         seen(page, name)
-    search = page.get_by_placeholder("Search metric charts")
-    for metric in ("val_id/miou", "val_ood/miou"):
-        search.fill(metric)
-        seen(page, re.compile(metric.split("/")[1]))
+    picture(page, tmp_path / "table.png")
+
+
+def test_the_charts_draw_searched_values_and_both_objectives(lab: Lab, tmp_path: Path) -> None:
+    page = lab.show(compat.runs_page(lab.experiment, view_key("quick", "charts"), charts=True))
+    seen(page, re.compile(r"Search\s*\(2\)"))
+    drawn = page.locator("svg text")
+    for name in lab.runs[lab.students(1)[0]].data.params:
+        expect(drawn.filter(has_text=name[-6:]).first).to_be_attached()
+    expect(drawn.filter(has_text="kept/val_ood/miou").first).to_be_attached()
     picture(page, tmp_path / "charts.png")
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Callable
 from pathlib import Path
 
+import mlflow
 import pytest
+import yaml
 from mlflow import MlflowClient
 from support.recording import by_name, rows
 
@@ -19,6 +22,7 @@ from tune.study.environment import environment
 from tune.study.events import TeacherTrained
 from tune.study.request import TrialRequest
 from tune.study.search_study import SearchStudy
+from tune.tracking.operations import SETTINGS
 from tune.tracking.record import Record
 from tune.tracking.target import experiment_name
 
@@ -92,7 +96,7 @@ def check(file: StudyFile, store: str) -> None:
         assert rows(store, run) == [(e, metrics(number, e)["val_id/miou"]) for e in (1, 2, 3)]
         assert run.data.metrics["kept/val_ood/miou"] == metrics(number, 3)["val_ood/miou"]
         assert run.data.tags["refkd.state"] == "COMPLETE"
-        assert KEY in run.data.params
+        assert set(run.data.params) == {KEY}
 
 
 def test_a_launch_is_recorded(
@@ -113,8 +117,20 @@ def test_a_launch_is_recorded(
     assert {"refkd.version.torch", "refkd.git_commit", "refkd.git_dirty", "refkd.seed"} <= set(
         tags
     )
-    artifacts = MlflowClient(mlflow_store).list_artifacts(found["quick"].info.run_id)
+    shown = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "refkd search"}
+    assert shown.items() <= tags.items()
+    client = MlflowClient(mlflow_store)
+    artifacts = client.list_artifacts(found["quick"].info.run_id)
     assert {artifact.path for artifact in artifacts} == {"study.yaml", "manifest.json"}
+    run = found["trial-0001"]
+    settings = yaml.safe_load(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{SETTINGS}"))
+    assert settings.keys() == {*file.fixed(), KEY}
+    assert settings[KEY] == float(run.data.params[KEY])
+    best = found["quick"].data.metrics
+    scores = [metrics(n, 3) for n in range(2)]
+    for name in file.objectives:
+        assert best[f"best/{name}"] == max(score[name] for score in scores)
+    assert best["trials/complete"] == 2
 
 
 def test_what_a_killed_launch_left_untold_is_told_by_the_next(
@@ -163,7 +179,7 @@ def test_failed_and_pruned_trials_say_so(
     failed, pruned = found["trial-0000"], found["trial-0001"]
     assert (failed.info.status, failed.data.tags["refkd.state"]) == ("FAILED", "FAIL")
     assert failed.data.tags["refkd.reason"] == "loss is not finite"
-    assert (pruned.info.status, pruned.data.tags["refkd.state"]) == ("FINISHED", "PRUNED")
+    assert (pruned.info.status, pruned.data.tags["refkd.state"]) == ("KILLED", "PRUNED")
     assert not [name for name in pruned.data.metrics if name.startswith("kept/")]
 
 
@@ -222,7 +238,7 @@ def test_an_outage_is_told_at_the_end(
     away = StudyFile.model_validate({**file.model_dump(by_alias=True), "tracking": tracking})
     with Record(away) as record:
         record.study_started(launch(), tiny_dataset)
-    assert "4 events did not reach MLflow" in caplog.text
+    assert "6 events did not reach MLflow" in caplog.text
     assert "the study keeps them and the next run of the same command sends them" in caplog.text
 
 

@@ -33,6 +33,7 @@ from tune.display.dashboard import guarded
 from tune.display.ui import HOST, pages
 from tune.study.snapshot import open_snapshot
 from tune.tracking.target import experiment_name
+from tune.tracking.views import VIEWS, view_key
 
 COMMAND = "from tune.cli import main; main()"
 
@@ -50,9 +51,11 @@ def test_print_names_the_pages_and_starts_nothing(study: SmallStudy, mlflow_stor
     mlflow, dashboard = json.loads(run(study.path, "--print", "--json").stdout)
     runs = by_name(mlflow_store, experiment_name(study.file))
     number = runs["quick"].info.experiment_id
-    start = f"http://{HOST}:5000/#/{compat.charts_page(number)}"
-    assert mlflow["address"] == start
-    (link,) = mlflow["links"].values()
+    table, charts = (view_key("quick", view) for view in VIEWS)
+    root = f"http://{HOST}:5000/#/"
+    assert mlflow["address"] == root + compat.runs_page(number, table)
+    axes, link = mlflow["links"].values()
+    assert axes == root + compat.runs_page(number, charts, charts=True)
     asked = unquote(link.partition("runs=")[2].partition("&")[0])
     expected = {runs[name].info.run_id for name in ("trial-0000", "teacher-id", "teacher-ood")}
     assert set(json.loads(asked)) == expected

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
@@ -14,7 +13,7 @@ from shlex import quote
 from refkd.errors import RefKDError
 from refkd.urls import Url
 from tune import compat
-from tune.study.snapshot import open_snapshot
+from tune.study.snapshot import StudySnapshot, open_snapshot
 from tune.study.storage import JOURNAL, store_file
 
 HOST = "127.0.0.1"
@@ -52,9 +51,8 @@ def pages(
     if study.file.tracking.enabled:
         from tune.tracking.target import experiment_name
 
-        champions = set(study.summary.champions.values())
         experiment = experiment_name(study.file)
-        found.append(_mlflow(study.place.tracking, experiment, champions, mlflow_port))
+        found.append(_mlflow(study.place.tracking, experiment, study, mlflow_port))
     number = compat.study_id(study.optuna)
     found.append(_dashboard(study.place.storage, number, dashboard_port, writable=writable))
     return found
@@ -72,13 +70,13 @@ def check_port(page: Page) -> None:
             ) from None
 
 
-def _mlflow(uri: Url, experiment: str, champions: set[int], port: int) -> Page:
+def _mlflow(uri: Url, experiment: str, study: StudySnapshot, port: int) -> Page:
     served = uri.reveal().startswith(("http://", "https://"))
     root = str(uri).rstrip("/") if served else f"http://{HOST}:{port}"
-    links = {what: f"{root}/#/{p}" for what, p in _links(uri, experiment, champions).items()}
+    links = {what: f"{root}/#/{p}" for what, p in _links(uri, experiment, study).items()}
     page = Page(
         name="MLflow",
-        hint="unfold the study's run: its trials and teachers are below it" if links else "",
+        hint="teachers and trials, the best first objective on top" if links else "",
         address=links.pop("runs", root),
         links=links,
     )
@@ -103,10 +101,11 @@ def _mlflow(uri: Url, experiment: str, champions: set[int], port: int) -> Page:
     )
 
 
-def _links(uri: Url, experiment: str, champions: set[int]) -> dict[str, str]:
-    """Return paths in MLflow's pages: the study's runs as charts, champions beside teachers."""
+def _links(uri: Url, experiment: str, study: StudySnapshot) -> dict[str, str]:
+    """Return paths in MLflow's pages: trials as a table and as charts, champions and teachers."""
     from tune.tracking.reach import asked
     from tune.tracking.store import connect
+    from tune.tracking.views import VIEWS, view_key
 
     store = store_file(uri)
     if store is not None and not store.exists():
@@ -119,20 +118,28 @@ def _links(uri: Url, experiment: str, champions: set[int]) -> dict[str, str]:
         held = client.get_experiment_by_name(experiment)
         if held is None:
             return {}
-        runs = client.search_runs([held.experiment_id], max_results=1000)
-    number = str(held.experiment_id)
-    # Teachers come first in the order of their starts, so the charts draw them.
-    links = {"runs": compat.charts_page(number)}
-    compared = [run.info.run_id for run in runs if _is_compared(run.data.tags, champions)]
+        compared = [
+            run.info.run_id
+            for asked_for in _compared(study)
+            for run in client.search_runs([held.experiment_id], asked_for)
+        ]
+    number, (table, charts) = str(held.experiment_id), (view_key(study.name, v) for v in VIEWS)
+    if f"{compat.SHARED_VIEW}{table}" not in held.tags:  # a record that refkd 0.1 has made
+        links = {"runs": compat.runs_page(number, None)}
+    else:
+        links = {"runs": compat.runs_page(number, table)}
+        links["searched values and scores"] = compat.runs_page(number, charts, charts=True)
     if len(compared) > 1:
         links["champions and teachers side by side"] = compat.compare_page(number, compared)
     return links
 
 
-def _is_compared(tags: Mapping[str, str], champions: set[int]) -> bool:
-    """Return whether a run is a teacher's or a champion's."""
-    role, trial = tags.get("refkd.role", ""), tags.get("refkd.trial")
-    return role.startswith("teacher-") or (role == "student" and str(trial) in map(str, champions))
+def _compared(study: StudySnapshot) -> list[str]:
+    """Return what selects the run of each champion and teacher of a study."""
+    of_study = f"tags.`refkd.study_name` = '{study.name}' AND tags."
+    champions = set(study.summary.champions.values())
+    trials = [f"{of_study}`refkd.trial` = '{number}'" for number in sorted(champions)]
+    return trials + [f"{of_study}`refkd.role` = 'teacher-{role}'" for role in ("id", "ood")]
 
 
 def _dashboard(storage: Url, study_id: int, port: int, *, writable: bool) -> Page:

@@ -73,7 +73,7 @@ class TableRecord(JobListener):
         self._tags = {
             "refkd.dataset": dataset.name,
             "refkd.dataset_fingerprint": dataset.fingerprint,
-            **environment().tags(),
+            **environment().tags("refkd reproduce"),
         }
         launched = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         own = {"refkd.study": self._name, "refkd.role": "study", "refkd.launched": launched}

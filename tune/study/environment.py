@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import platform
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,10 +27,19 @@ class Environment:
     git_commit: str
     git_dirty: str
     """`true` or `false`: whether tracked files differ from the commit; `unknown` without one."""
+    user: str = field(default=UNKNOWN, compare=False)
+    """Who began it."""
 
-    def tags(self) -> dict[str, str]:
-        """Return it as tags of a run."""
+    def tags(self, command: str) -> dict[str, str]:
+        """Return it as tags of a run of a command, also under the names that MLflow shows."""
+        commit = (
+            {} if self.git_commit == UNKNOWN else {"mlflow.source.git.commit": self.git_commit}
+        )
         return {
+            "mlflow.user": self.user,
+            "mlflow.source.name": command,
+            "mlflow.source.type": "LOCAL",
+            **commit,
             "refkd.version": self.refkd,
             "refkd.version.python": self.python,
             **{f"refkd.version.{name}": found for name, found in self.packages.items()},
@@ -57,7 +67,15 @@ def environment() -> Environment:
         packages={name: version(name) for name in PACKAGES},
         git_commit=commit,
         git_dirty=dirty,
+        user=_user(),
     )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # in a container whose user has no name
+        return UNKNOWN
 
 
 def _git(*arguments: str) -> str:

@@ -103,7 +103,7 @@ class Lineage:
         if self.dataset is None or not student_is_frozen(folder):
             return
         found = open_student(folder).record
-        tags = {name: value for name, value in begun.tags.items() if name not in _OF_RUNS}
+        tags = _of_model(begun.tags)
         yield op.KeepModel(
             run=begun.run,
             time=epochs[found.epoch].time if found.epoch in epochs else ended,
@@ -152,11 +152,16 @@ class Lineage:
             metrics=op.validation(record.metrics),
             dataset=self.data,
             params=parameters,
-            tags=tags,
+            tags=_of_model(tags),
         )
         kept = {"refkd.kept_epoch": str(record.epoch)}
         scores = op.kept_scores(record.metrics)
         yield op.EndRun(run=key, time=end, status="FINISHED", tags=kept, metrics=scores)
+
+
+def _of_model(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return which tags of a run are tags of its model too."""
+    return {n: v for n, v in tags.items() if n not in _OF_RUNS and not n.startswith("mlflow.")}
 
 
 def found_on_disk(

@@ -14,6 +14,10 @@ from refkd.files import sha256_file
 
 STUDY_RUN = "study"
 """Key of the run that is the parent of all others."""
+SETTINGS = "settings.yaml"
+"""File of a student's run: all its settings by their dotted keys, searched or not."""
+KEPT = "kept/"
+"""Begins the names of a run's scores of the epoch that was kept."""
 NOTE_TAG = "mlflow.note.content"
 """Tag that holds the description of a run, or of an experiment, in MLflow."""
 Input = dict[str, str]
@@ -90,6 +94,22 @@ class KeepFile(_Operation):
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeepSettings(_Operation):
+    """Store all settings of a run as a file, by their dotted keys."""
+
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepView(_Operation):
+    """Keep what MLflow's list of runs shows under a name, in the experiment."""
+
+    IN_KEY: ClassVar[tuple[str, ...]] = ("run", "name")
+    name: str
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class KeepModel(_Operation):
     """Store the network of an epoch of a run as a logged model, with its scores on a dataset."""
 
@@ -114,7 +134,7 @@ class EndRun(_Operation):
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-Operation = BeginRun | LogEpoch | KeepFile | KeepModel | EndRun
+Operation = BeginRun | LogEpoch | KeepFile | KeepSettings | KeepView | KeepModel | EndRun
 
 
 def kept_file(run: str, path: Path, folder: str | None, *, at: float) -> KeepFile:
@@ -135,7 +155,7 @@ def as_text(values: Mapping[str, Any]) -> dict[str, str]:
 
 def kept_scores(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return the validation scores of the weights that were kept, named `kept/...`."""
-    return {f"kept/{name}": value for name, value in validation(metrics).items()}
+    return {f"{KEPT}{name}": value for name, value in validation(metrics).items()}
 
 
 def validation(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
+from tune.config.search_spec import signs_of
 from tune.config.space import flat
 from tune.config.study_file import StudyFile
 from tune.study.budget import trials_left
@@ -19,19 +20,23 @@ from tune.study.event_base import study_events
 from tune.study.finalist_events import FinalistEpochEnded, FinalistsBegun, FinalistTrained
 from tune.study.folders import finalist_folder, trial_folder
 from tune.study.launch import read_launches
+from tune.study.ranking import current, hypervolume
+from tune.study.summary import summarise
 from tune.study.view import ASKED, FOREIGN, TrialView
 from tune.tracking import operations as op
 from tune.tracking.lineage import Lineage
+from tune.tracking.views import VIEWS, view_key, view_of
 
 CAVEATS_TAG = "refkd.marks"
 """Tag of runs and models: why their scores are not to be taken at face value."""
 STATUS: Mapping[str, op.Status] = {
     "COMPLETE": "FINISHED",
-    "PRUNED": "FINISHED",
+    "PRUNED": "KILLED",
     "FAIL": "FAILED",
     FOREIGN: "KILLED",
 }
-"""MLflow's status of a run for each state in which a trial ends."""
+"""MLflow's status of a run for each state in which a trial ends: who asks for `FINISHED` runs gets
+those that have the scores of a whole training. The tag `refkd.state` is the state itself."""
 Curve = dict[int, tuple[float, Mapping[str, float]]]
 """Time in seconds and metrics by epoch."""
 
@@ -85,6 +90,10 @@ class Projection:
             },
             datasets=[] if dataset is None else [self._lineage.data],
         )
+        for view in VIEWS:
+            name = view_key(file.name, view)
+            content, at = view_of(file, view), op.milliseconds(begun)
+            yield op.KeepView(run=op.STUDY_RUN, time=at, name=name, content=content)
         paths = [self._file.folder / "study.yaml"]
         paths += [] if dataset is None else [dataset.path / "manifest.json"]
         for path in paths:
@@ -108,7 +117,32 @@ class Projection:
             run=op.STUDY_RUN,
             time=op.milliseconds(max([*times, *(one.last for one in launches)])),
             status="FINISHED" if done else "KILLED",
+            metrics=dict(self._summary()),
         )
+
+    def _summary(self) -> Iterator[tuple[str, float]]:
+        """Yield what the study has found and used as a whole, as metrics of its run."""
+        known = summarise(self._file.name, self._views, self._attributes)
+        gains = [list(v.gains) for v in current(self._views) if v.gains and v.feasible]
+        if gains:
+            names, columns = self._file.objectives, zip(*gains, strict=True)
+            signs = signs_of(names, self._file.minimize)
+            for name, sign, column in zip(names, signs, columns, strict=True):
+                yield f"best/{name}", sign * max(column)
+            yield "hypervolume", hypervolume(gains)
+        for role, systems in known.intervals.items():
+            for alias in known.champions.keys() & systems.keys():
+                held = systems[alias]["miou"]
+                yield f"{alias}/{role}/miou", held["value"]
+                yield f"{alias}/{role}/miou_low", held["low"]
+                yield f"{alias}/{role}/miou_high", held["high"]
+            floors = systems.get("floors", {}).values()
+            if floors:
+                yield f"floor/{role}/miou", max(one["miou"] for one in floors)
+        for state in ("COMPLETE", "PRUNED", "FAIL"):
+            yield f"trials/{state.lower()}", float(known.cost.trials.get(state, 0))
+        yield "cost/epochs", float(known.cost.epochs)
+        yield "cost/cpu_seconds", known.cost.cpu_seconds + known.cost.teacher_cpu_seconds
 
     def trial(self, view: TrialView) -> Iterator[op.Operation]:
         """Yield the run of a trial that was begun, as far as it has come."""
@@ -131,9 +165,10 @@ class Projection:
             run=op.trial_key(view.number),
             time=op.milliseconds(asked.time),
             name=f"trial-{view.number:04d}",
-            params=op.as_text({**file.fixed(), **view.values}),
+            params=op.as_text(view.values),
             tags=tags,
         )
+        settings = {**file.fixed(), **view.values}
         curve: Curve = {e: (view.time_of(e), metrics) for e, metrics in view.curve.items()}
         end, complete = None, view.state == "COMPLETE"
         if view.state in STATUS:
@@ -141,7 +176,7 @@ class Projection:
             last = max(stamp.time for stamp in view.stamps.values())
             end = _end(begun.run, view.ended or last, view.state, view.reason, kept)
         folder = trial_folder(self._file.folder, view.number) if complete else None
-        yield from self._student(begun, curve, end, folder)
+        yield from self._student(begun, settings, curve, end, folder)
 
     def finalists(self) -> Iterator[op.Operation]:
         """Yield the runs of students on fresh seeds, each below its trial's."""
@@ -163,9 +198,9 @@ class Projection:
                 run=op.finalist_key(number, replicate),
                 time=op.milliseconds(call.begun),
                 name=f"finalist-{number:04d}-seed-{replicate}",
-                params=op.as_text({**self._file.fixed(), **values}),
+                params=op.as_text(values),
                 tags={
-                    **self._tags(self._file, call.environment),
+                    **self._tags(self._file, call.environment, "refkd finalists"),
                     "refkd.finalist_of": str(number),
                     "refkd.role": "finalist",
                 },
@@ -177,12 +212,21 @@ class Projection:
                 state = "FAIL" if result.failed else "COMPLETE"
                 end = _end(begun.run, last, state, result.failed, result.metrics)
             folder = finalist_folder(self._file.folder, number, replicate)
-            yield from self._student(begun, curve, end, folder)
+            settings = {**self._file.fixed(), **values}
+            yield from self._student(begun, settings, curve, end, folder)
 
     def _student(
-        self, begun: op.BeginRun, curve: Curve, end: op.EndRun | None, folder: Path | None
+        self,
+        begun: op.BeginRun,
+        settings: Mapping[str, Any],
+        curve: Curve,
+        end: op.EndRun | None,
+        folder: Path | None,
     ) -> Iterator[op.Operation]:
-        """Yield the run of a student; `folder` holds it once it is trained."""
+        """Yield the run of a student; `folder` holds it once it is trained.
+
+        Searched values are parameters; `settings`, those that all trials share too, are a file.
+        """
         begun = replace(
             begun,
             tags={**begun.tags, **self._lineage.tags()},
@@ -190,6 +234,7 @@ class Projection:
             models=[teacher.digest for teacher in self._lineage.teachers.values()],
         )
         yield begun
+        yield op.KeepSettings(run=begun.run, time=begun.time, values=settings)
         epochs = {
             epoch: op.LogEpoch(
                 run=begun.run, time=op.milliseconds(at), epoch=epoch, metrics=metrics
@@ -202,7 +247,9 @@ class Projection:
                 yield from self._lineage.student(begun, folder, epochs, ended=end.time)
             yield end
 
-    def _tags(self, file: StudyFile, code: Environment | None) -> dict[str, str]:
+    def _tags(
+        self, file: StudyFile, code: Environment | None, command: str = "refkd search"
+    ) -> dict[str, str]:
         """Return the tags by which runs and models of a launch are found."""
         dataset, known = self._lineage.dataset, self._attributes.get("dataset", "unknown")
         named = {} if dataset is None else {"refkd.dataset": dataset.name}
@@ -212,7 +259,7 @@ class Projection:
             "refkd.dataset_fingerprint": known if dataset is None else dataset.fingerprint,
             "refkd.seed": str(file.seed),
             **caveats_tag(file),
-            **({} if code is None else code.tags()),
+            **({} if code is None else code.tags(command)),
         }
 
 

@@ -56,6 +56,12 @@ class Writer:
                 case op.KeepFile() as file:
                     path = _existing(file.path)
                     self._client.log_artifact(self._run(file.run), str(path), file.folder)
+                case op.KeepSettings() as settings:
+                    values = dict(settings.values)
+                    self._client.log_dict(self._run(settings.run), values, op.SETTINGS)
+                case op.KeepView() as view:
+                    name = f"{compat.SHARED_VIEW}{view.name}"
+                    self._client.set_experiment_tag(self._store.experiment, name, view.content)
                 case op.KeepModel() as model:
                     self._model(model)
                 case _:

@@ -39,6 +39,11 @@ def test_what_is_better_on_every_pair_is_the_best_for_sure() -> None:
     assert abs(found.optimism) < 0.5
 
 
+def test_systems_that_answer_alike_are_the_best_equally_often() -> None:
+    found = stands([{0: HARD}, {0: HARD - 1.0}, {0: HARD}])
+    assert found.probability == {0: 0.5, 2: 0.5, 1: 0.0}
+
+
 def test_of_equals_the_winner_is_flattered_and_no_one_is_sure() -> None:
     said, real = [], []
     for seed in range(30):
