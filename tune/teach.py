@@ -14,8 +14,8 @@ from optuna.trial import TrialState
 from refkd.config import Config
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.training.imported.published import published_answers
 from refkd.training.imported.teacher import ImportedRecord, examine_answers
-from refkd.training.imported.vslnet import vslnet_answers
 from refkd.training.teacher import find_teacher
 from tune.config.space import Value, flat, suggest
 from tune.config.study_file import StudyFile
@@ -115,20 +115,22 @@ def check_answers(
 
 def ask_checkpoint(
     file: StudyFile,
-    checkpoint: Path,
-    vocabulary: Path,
+    published: tuple[str, Path],
+    given: Mapping[str, Path | None],
     out: Path,
     *,
     reporter: Reporter,
     verify: bool = True,
 ) -> Checked:
-    """Write the answers of a published checkpoint of VSLNet to the pairs of a study's dataset.
+    """Write the answers of a published checkpoint to the pairs of a study's dataset.
 
-    Raises `CheckpointError` where the checkpoint, its settings or its vocabulary do not fit.
+    `published` is the network and the checkpoint's file, `given` its other files by their option.
+    Raises `CheckpointError` where the checkpoint or one of them does not fit.
     """
+    model, checkpoint = published
     dataset = open_dataset(file, reporter, verify=verify)
     reporter.stage(f"asking {checkpoint} about every pair")
-    vslnet_answers(checkpoint, vocabulary, dataset, out, device=file.resources.device)
+    published_answers(model, checkpoint, given, dataset, out, device=file.resources.device)
     return check_answers(file, out, reporter=reporter, verify=False)
 
 

@@ -29,7 +29,7 @@ from refkd.models.backbone import (
 )
 from refkd.models.config import NamedConfig
 from refkd.models.decode import top_spans
-from refkd.models.layers import WordEmbedding, init_weights, layer_norm, mask_logits
+from refkd.models.layers import WordEmbedding, init_weights, mask_logits
 from refkd.models.recurrent import BiLSTM, final_states
 
 BLOCKS = 2
@@ -69,7 +69,7 @@ class QAVE(SpanBackbone):
         self.sentence = _rnn(self.words.width, config)
         widths = [inputs.feature_dim] + [2 * config.hidden] * (BLOCKS - 1)
         self.video = nn.ModuleList(VideoBlock(width, config) for width in widths)
-        self.video_norm = layer_norm(2 * config.hidden)
+        self.video_norm = nn.LayerNorm(2 * config.hidden)  # torch's epsilon, as the source
         self.match = nn.Sequential(
             nn.Linear(self.hidden, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1)
         )

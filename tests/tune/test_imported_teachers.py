@@ -14,7 +14,7 @@ from rich.console import Console
 from support.answers import Rows, drawn_rows, rows_of_teacher, write
 from support.commands import is_one_line, run_refkd
 from support.ended_study import end_study
-from support.published_vslnet import published_vslnet
+from support.published import MODELS, publish
 
 from refkd.data.dataset import Dataset
 from refkd.errors import DataError, RefKDError
@@ -218,18 +218,31 @@ def test_a_file_is_checked_before_it_is_a_teacher(
     )
 
 
+@pytest.mark.parametrize("model", MODELS)
 def test_a_published_checkpoint_writes_the_file_of_a_teacher(
-    file: StudyFile, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str,
+    file: StudyFile,
+    tiny_dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    study, (_, _, files) = tmp_path / "study.yaml", published_vslnet("rnn", tiny_dataset, tmp_path)
-    checkpoint, vocabulary, out = files.values()
-    words = ["teach", study, "--import", checkpoint, "--vocabulary", vocabulary]
-    is_one_line(run_refkd(monkeypatch, *words), 2, "go together")
-    (found,) = json.loads(run_refkd(monkeypatch, *words, "--out", out, "--json").out)
+    study, published = tmp_path / "study.yaml", publish(model, tiny_dataset, tmp_path)
+    out = published.out
+    bare = ["teach", study, "--import", model, published.checkpoint]
+    given = [word for name, path in published.given.items() for word in (f"--{name}", path)]
+    is_one_line(run_refkd(monkeypatch, *bare, *given), 2, "needs --out")
+    is_one_line(run_refkd(monkeypatch, *bare, "--out", out), 2, f"is missing: --import {model}")
+    words = [*bare, *given, "--out", out]
+    (found,) = json.loads(run_refkd(monkeypatch, *words, "--json").out)
     assert (found["file"], found["sha256"]) == (str(out), sha256_file(out))
+    assert found["kind"] == ("spans" if model == "tan2d" else "logits")
     teachers = {"id": {"from": str(tmp_path / "id.jsonl")}, "ood": {"from": str(out)}}
     taught = train_teachers(
         written(tmp_path, tiny_dataset, teachers=teachers), address=None, reporter=Reporter()
     )
     assert taught["ood"].metrics == found["metrics"]
-    is_one_line(run_refkd(monkeypatch, *words, "--out", out), 2, "answers.npz: exists")
+    is_one_line(run_refkd(monkeypatch, *words), 2, "answers.npz: exists")
+    words[3] = "vsl"
+    is_one_line(
+        run_refkd(monkeypatch, *words[:-1], "b.npz"), 2, "none of vslnet, emb, qave, tan2d"
+    )

@@ -118,12 +118,25 @@ def teach(
     check: Annotated[
         Path | None, Option(help="Check a file of somebody else's answers; write nothing.")
     ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        Option("--import", help="Ask a checkpoint of VSLNet (PyTorch) about every pair."),
+    published: Annotated[
+        tuple[str, Path] | None,
+        Option(
+            "--import",
+            metavar="MODEL CHECKPOINT",
+            help="Ask a published checkpoint of vslnet, emb, qave or tan2d about every pair.",
+        ),
     ] = None,
     vocabulary: Annotated[
-        Path | None, Option(help="With --import: JSON of the checkpoint's words and characters.")
+        Path | None, Option(help="With --import: JSON of the checkpoint's words (not tan2d).")
+    ] = None,
+    vectors: Annotated[
+        Path | None, Option(help="With --import: word vectors (qave: .npy; tan2d: GloVe).")
+    ] = None,
+    settings: Annotated[
+        Path | None,
+        Option(
+            help="With --import: the checkpoint's settings, where not beside it (tan2d: YAML)."
+        ),
     ] = None,
     out: Annotated[Path | None, Option(help="With --import: where to write its answers.")] = None,
     address: AddressOption = None,
@@ -134,8 +147,8 @@ def teach(
 
     A teacher with `from: FILE` is imported: its answers to every pair of `fit`, `val_id` and
     `val_ood` stand in FILE, as JSONL, Parquet or npz. With --check FILE, say whether a file can be
-    a teacher of this study, and what it scores on the validation roles. --import CHECKPOINT writes
-    such a file of a published checkpoint.
+    a teacher of this study, and what it scores on the validation roles. --import MODEL CHECKPOINT
+    writes such a file of a published checkpoint of VSLNet, EMB, QAVE or 2D-TAN.
 
     With --tune, search a teacher's own hyperparameters for the best mIoU on its validation role,
     in a space such as `tune: {space: {recipe.w_kl: {float: [0.1, 3.0]}}, trials: 12}` below
@@ -151,15 +164,17 @@ def teach(
     from tune.display.study import show_checked, show_taught, show_tuned
     from tune.teach import ask_checkpoint, check_answers, train_teachers, tune_teacher
 
-    if sum((tune, check is not None, checkpoint is not None)) > 1:
+    if sum((tune, check is not None, published is not None)) > 1:
         raise RefKDError("--check, --import and --tune are three commands; give one of them")
-    if len({checkpoint is None, vocabulary is None, out is None}) > 1:
-        raise RefKDError("--import, --vocabulary and --out go together; give all three")
-    file, reporter, verify = load_study_file(study), progress(as_json), not no_verify
-    if checkpoint is not None and vocabulary is not None and out is not None:
-        checked = ask_checkpoint(
-            file, checkpoint, vocabulary, out, reporter=reporter, verify=verify
+    given = {"vocabulary": vocabulary, "vectors": vectors, "settings": settings}
+    if (published is None) != (out is None) or (published is None and any(given.values())):
+        raise RefKDError(
+            "--vocabulary, --vectors, --settings and --out go with --import, which "
+            "needs --out; give both"
         )
+    file, reporter, verify = load_study_file(study), progress(as_json), not no_verify
+    if published is not None and out is not None:
+        checked = ask_checkpoint(file, published, given, out, reporter=reporter, verify=verify)
         return Output([checked], lambda console, _: show_checked(console, checked))
     if check is not None:
         checked = check_answers(file, check, reporter=reporter, verify=verify)

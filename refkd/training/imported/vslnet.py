@@ -1,141 +1,104 @@
-"""A published checkpoint asked about every pair of a dataset: a file of answers to import."""
+"""VSLNet's published checkpoints: the `state_dict` of 26hzhang/VSLNet, `model/VSLNet_t7.py`.
+
+With either span predictor. Its sizes are those of the weights, but for the number of heads, which
+stands in `configs.json`. The outputs were compared with those of the reference's own code
+(`tests/refkd/models/test_vslnet_reference.py`).
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import torch
-from pydantic import ValidationError
-from torch import Tensor
-
-from refkd.config import Config
-from refkd.data.batch import Batch
-from refkd.data.containers import load_torch
 from refkd.data.dataset import Dataset
-from refkd.data.pairs import Pairs
-from refkd.data.roles import OPEN_ROLES
+from refkd.data.inputs import ModelInputs
 from refkd.data.words import FIRST, Words
-from refkd.errors import CheckpointError, DataError
-from refkd.evaluation.predictions import Change
-from refkd.files import replaced
-from refkd.models.published import CHARACTERS, WORD_VECTORS, published_vslnet
-from refkd.training.knowledge import teacher_logits
+from refkd.models import VSLNetConfig, build_backbone
+from refkd.models.backbone import Backbone
+from refkd.training.imported.vocabulary import read_vocabulary
+from refkd.training.imported.weights import (
+    Asked,
+    Checkpoint,
+    Reference,
+    check_grid,
+    read_heads,
+)
 
-CONFIG = "configs.json"
-"""The settings that VSLNet writes beside its checkpoints."""
+WORD_VECTORS = "embedding_net.word_emb.glove_vec"
+CHARACTERS = "embedding_net.char_emb.char_emb.weight"
+VIDEO = "video_affine.linear.conv1d.weight"
+POSITIONS = "feature_encoder.pos_embedding.position_embeddings.weight"
+VSLNET = Reference(
+    title="VSLNet (26hzhang/VSLNet, PyTorch)",
+    first={
+        r"embedding_net\.word_emb\.unk_vec": "embedding.unknown",
+        r"embedding_net\.char_emb\.char_emb\.": "embedding.characters.",
+        r"embedding_net\.char_emb\.char_convs\.(\d)\.0\.": r"embedding.convolutions.\1.",
+        r"embedding_net\.linear\.conv1d\.": "embedding.linear.",
+        r"video_affine\.linear\.conv1d\.": "video.",
+        r"feature_encoder\.": "encoder.",
+        r"predictor\.encoder\.": "span_head.encoder.",
+        r"cq_attention\.w4C": "attention.context",
+        r"cq_attention\.w4Q": "attention.query",
+        r"cq_attention\.w4mlu": "attention.product",
+        r"cq_attention\.cqa_linear\.conv1d\.": "attention.linear.",
+        r"cq_concat\.weighted_pool\.weight": "concat.pool",
+        r"cq_concat\.conv1d\.conv1d\.": "concat.linear.",
+        r"highlight_layer\.conv1d\.conv1d\.": "highlight.",
+        r"predictor\.(start|end)_encoder\.lstm\.": r"span_head.\1_rnn.",
+        r"predictor\.(start|end)_layer_norm\.": r"span_head.\1_norm.",
+        r"predictor\.(start|end)_block\.(\d)\.conv1d\.": r"span_head.\1.\2.",
+    },
+    inner={
+        r"encoder\.pos_embedding\.position_embeddings\.": "encoder.positions.table.",
+        r"encoder\.conv_block\.layer_norms\.": "encoder.conv.norms.",
+        r"encoder\.conv_block\.depthwise_separable_conv\.(\d)\.0\.": r"encoder.conv.depthwise.\1.",
+        r"encoder\.conv_block\.depthwise_separable_conv\.(\d)\.1\.": r"encoder.conv.pointwise.\1.",
+        r"encoder\.attention_block\.layer_norm(\d)\.": r"encoder.attention.norm\1.",
+        r"encoder\.attention_block\.out_layer\.conv1d\.": "encoder.attention.out.",
+        r"encoder\.attention_block\.(\w+)\.conv1d\.": r"encoder.attention.\1.",
+    },
+    left_out=r"embedding_net\.word_emb\.(glove|pad)_vec$",  # word vectors come with the words
+)
 
 
-class Vocabulary(Config):
-    """The words and characters of a checkpoint, in the order of its ids from 2 on."""
+def vslnet(checkpoint: Checkpoint, *, heads: int) -> Backbone:
+    """Return VSLNet with the weights of a checkpoint, in evaluation mode.
 
-    words: list[str]
-    characters: list[str]
-
-
-def vslnet_answers(
-    checkpoint: Path,
-    vocabulary: Path,
-    dataset: Dataset,
-    out: Path,
-    *,
-    device: torch.device | str = "cpu",
-) -> None:
-    """Ask a checkpoint of VSLNet's PyTorch code about all open pairs, and write its logits as npz.
-
-    `vocabulary` is JSON, `{"words": […], "characters": […]}`. Queries are cut into words as
-    refkd does, and looked up among the checkpoint's own words, vectors and characters. Of the
-    checkpoint tensors alone are read. Raises `CheckpointError` where a file does not fit.
+    With `mask_conv`, as here, a pair's logits are those that the reference gives in a batch where
+    no clip and no word is padded, whatever the batch. `CheckpointError` where a weight is missing,
+    unknown or of another shape.
     """
-    if out.suffix != ".npz" or out.exists():
-        why = "exists, and may be a study's teacher" if out.exists() else "is no .npz file"
-        raise CheckpointError(f"{out}: {why}; give another name")
-    state = _state(checkpoint)
-    with _naming(checkpoint):
-        network = published_vslnet(
-            state,
-            heads=_heads(checkpoint.with_name(CONFIG)),
-            max_clips=max(int(dataset.role(role).clips.max()) for role in OPEN_ROLES),
-            feature_dim=dataset.feature_dim,
-        )
-    words = _words(vocabulary, state)
-    ids: list[str] = []
-    spans: dict[str, list[np.ndarray]] = {"start": [], "end": []}
-    for role in OPEN_ROLES:
-        pairs = dataset.role(role)
-        logits = teacher_logits(network, pairs, device=device, change=in_words(words, pairs))
-        room = ((0, 0), (0, dataset.max_clips - logits.shape[2]))
-        ids += pairs.pair_ids
-        for edge, held in enumerate(spans.values()):
-            held.append(np.pad(logits[:, edge], room))
-    joined = {name: np.concatenate(held) for name, held in spans.items()}
-    with replaced(out) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, pair_id=np.array(ids, dtype=np.str_), **joined, allow_pickle=False)
+    hidden, width, _ = checkpoint.shape(VIDEO, 3)
+    characters, char_dim = checkpoint.shape(CHARACTERS, 2)
+    positions, _ = checkpoint.shape(POSITIONS, 2)
+    checkpoint.shape(WORD_VECTORS, 2)
+    config = VSLNetConfig(
+        hidden=hidden,
+        heads=heads,
+        char_dim=char_dim,
+        max_positions=positions,
+        predictor="rnn" if any("start_encoder" in n for n in checkpoint.state) else "transformer",
+        cqa_bias="cq_attention.cqa_linear.conv1d.bias" in checkpoint.state,
+    )
+    vectors = checkpoint.state[WORD_VECTORS].float().numpy()
+    inputs = ModelInputs(feature_dim=width, word_vectors=vectors, characters=characters)
+    return VSLNET.load(checkpoint, build_backbone(config, inputs, seed=0))
 
 
-def in_words(words: Words, pairs: Pairs) -> Change:
-    """Return what puts the queries of a batch of these pairs into the ids of a vocabulary."""
-
-    def change(batch: Batch) -> Batch:
-        queries = [pairs.queries[row] for row in batch.pairs.tolist()]
-        found, characters = (
-            torch.from_numpy(ids).to(batch.words.device) for ids in words.encode_batch(queries)
-        )
-        return replace(batch, words=found, characters=characters)
-
-    return change
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Name a file in front of what is wrong with its content."""
-    try:
-        yield
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-
-
-def _state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: is missing; give the checkpoint's file")
-    try:
-        held = load_torch(path)
-    except DataError as error:
-        raise CheckpointError(str(error)) from None
-    if not isinstance(held, Mapping) or not all(isinstance(v, Tensor) for v in held.values()):
-        raise CheckpointError(f"{path}: is no state_dict; save the network's state_dict alone")
-    return {str(name): tensor for name, tensor in held.items()}
-
-
-def _heads(path: Path) -> int:
-    try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["num_heads"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"num_heads is not known ({error}); put {path.name}, which VSLNet writes beside its "
-            "checkpoints, there"
-        ) from None
-
-
-def _words(path: Path, state: Mapping[str, Tensor]) -> Words:
-    """Return a vocabulary with the vectors of a checkpoint."""
-    try:
-        held = Vocabulary.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise CheckpointError(
-            f'{path}: is no vocabulary ({said}); write {{"words": […], "characters": […]}}, each '
-            "in the order of the checkpoint's ids from 2 on"
-        ) from None
-    rows = {"words": len(state[WORD_VECTORS]), "characters": len(state[CHARACTERS]) - FIRST}
-    for name, given in (("words", held.words), ("characters", held.characters)):
-        if len(given) != rows[name] or len(set(given)) != len(given):
-            raise CheckpointError(
-                f"{path}: {len(given)} {name}, {len(set(given))} of them different, but the "
-                f"checkpoint has {rows[name]}; give those that it was trained with"
-            )
-    return Words(held.words, state[WORD_VECTORS].float().numpy(), held.characters)
+def ask_vslnet(checkpoint: Checkpoint, files: Mapping[str, Path], dataset: Dataset) -> Asked:
+    """Return VSLNet of a checkpoint, which reads queries by refkd's rules in its own words."""
+    hidden, width, _ = checkpoint.shape(VIDEO, 3)
+    network = vslnet(checkpoint, heads=read_heads(files["settings"], hidden))
+    check_grid(
+        checkpoint,
+        dataset,
+        width=width,
+        clips=checkpoint.shape(POSITIONS, 2)[0],
+    )
+    vectors = checkpoint.state[WORD_VECTORS].float().numpy()
+    characters = checkpoint.shape(CHARACTERS, 2)[0] - FIRST
+    held = read_vocabulary(
+        files["vocabulary"], first=FIRST, words=len(vectors), characters=characters
+    )
+    return Asked(network=network, words=Words(held.words, vectors, held.characters))

@@ -91,6 +91,13 @@ def test_the_gate_is_the_raw_logit_and_the_video_is_shown() -> None:
     assert (output.before_gate[..., 6:] == output.before_gate[:, :1, 6:]).all()
 
 
+def test_the_encoded_video_is_normalised_with_torch_s_epsilon() -> None:
+    """Of clips whose features hardly differ the layer norm leaves less than of others."""
+    norm = network().video_norm
+    faint = torch.tensor([[1.0, -1.0, 1.0, -1.0, 1.0, -1.0]]) * 1e-5**0.5
+    torch.testing.assert_close(norm(faint), faint.sign() / 2**0.5)
+
+
 def test_the_auxiliary_loss_is_the_mean_match_error_over_valid_clips() -> None:
     batch = batch_of([6, 4])
     output = network()(batch)

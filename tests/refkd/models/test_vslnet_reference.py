@@ -14,8 +14,9 @@ from refkd.data.inputs import ModelInputs
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.models.backbone import span_cross_entropy
 from refkd.models.decode import decode
-from refkd.models.published import published_vslnet, vslnet_name, vslnet_weights
 from refkd.models.vslnet import VSLNet, highlight_loss
+from refkd.training.imported.vslnet import VSLNET, vslnet
+from refkd.training.imported.weights import Checkpoint
 
 TOLERANCE = 1e-4
 
@@ -37,7 +38,7 @@ def make_model(case: dict[str, np.ndarray], *, mask_conv: bool) -> VSLNet:
     inputs = ModelInputs(feature_dim=24, word_vectors=case["wv"], characters=30)
     model = build_backbone(config, inputs, seed=0)
     assert isinstance(model, VSLNet)
-    copied = vslnet_weights(weights(case), model.state_dict())
+    copied = VSLNET.weights(weights(case), model.state_dict())
     model.load_state_dict(copied)
     return model.eval()
 
@@ -87,7 +88,7 @@ def test_a_ragged_batch_gives_the_reference_outputs_losses_and_gradients(
     gradients = {n: p.grad for n, p in model.named_parameters()}
     for name, expected in case.items():
         if name.startswith("G::"):
-            mine = gradients[vslnet_name(name.removeprefix("G::"))]
+            mine = gradients[VSLNET.name(name.removeprefix("G::"))]
             assert mine is not None
             assert_close(name, mine, expected.reshape(mine.shape))
 
@@ -95,7 +96,7 @@ def test_a_ragged_batch_gives_the_reference_outputs_losses_and_gradients(
 def test_full_rows_give_the_reference_outputs_as_a_published_checkpoint(
     case: dict[str, np.ndarray],
 ) -> None:
-    model = published_vslnet(weights(case), heads=8, max_clips=20, feature_dim=24)
+    model = vslnet(Checkpoint(path=Path("vslnet.t7"), state=weights(case)), heads=8)
     output = model(make_batch(case, case["full_rows"].tolist()))
     assert_close("highlight", output.match.sigmoid(), case["hs_full"])
     assert_close("start", output.spans.start, case["sl_full"])

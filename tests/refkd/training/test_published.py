@@ -1,114 +1,117 @@
-"""A published checkpoint as a teacher: names, vocabulary and logits, and what is refused.
+"""Published checkpoints as teachers: each answers as its network does.
 
-That the names are the reference's is held by `tests/refkd/models/test_vslnet_reference.py`.
+That names and numbers are the references' is held by `test_vslnet_reference.py` and
+`test_qave_reference.py`.
 """
 
 from __future__ import annotations
 
-import json
-import pickle
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from support.published_vslnet import Files, published_vslnet
-from torch import Tensor
+from support.published import MODELS, publish
 
 from refkd.data.dataset import Dataset
 from refkd.data.roles import OPEN_ROLES
-from refkd.data.words import Words
-from refkd.errors import CheckpointError
-from refkd.models.backbone import Backbone
+from refkd.training.imported.answer_file import read_answer_file
 from refkd.training.imported.answers import read_answers
-from refkd.training.imported.vslnet import in_words, vslnet_answers
-from refkd.training.knowledge import teacher_logits
+from refkd.training.imported.published import PUBLISHED
+from refkd.training.imported.vocabulary import PlainWords
+from refkd.training.imported.weights import read_checkpoint
 
-
-@pytest.fixture(params=["rnn", "transformer"])
-def published(
-    request: pytest.FixtureRequest, tiny_dataset: Dataset, tmp_path: Path
-) -> tuple[Backbone, Words, Files]:
-    """A network with words of its own, in another order than the dataset's, and its files."""
-    return published_vslnet(request.param, tiny_dataset, tmp_path)
-
-
-def test_a_checkpoint_answers_as_its_network_does_in_its_own_words(
-    published: tuple[Backbone, Words, Files], tiny_dataset: Dataset
-) -> None:
-    network, words, files = published
-    vslnet_answers(*list(files.values())[:2], tiny_dataset, files["answers.npz"])
-    found = read_answers(files["answers.npz"], tiny_dataset)
-    for role in OPEN_ROLES:
-        pairs = tiny_dataset.role(role)
-        own = teacher_logits(network, pairs, change=in_words(words, pairs))
-        assert (found.logits[role] == own).all()
-        assert own[:, :, : pairs.clips.min()].std() > 0
-        other = Words(words.tokens[::-1], words.vectors, words.characters)
-        assert (teacher_logits(network, pairs, change=in_words(other, pairs)) != own).any()
-
-
-def state_of(change: Callable[[dict[str, Tensor]], object]) -> Callable[[Files], object]:
-    def apply(files: Files) -> None:
-        state = torch.load(files["vslnet_99.t7"], weights_only=True)
-        made = change(state)
-        torch.save(state if made is None else made, files["vslnet_99.t7"])
-
-    return apply
-
-
-def vocabulary_of(**changes: Any) -> Callable[[Files], object]:
-    def apply(files: Files) -> None:
-        path = files["vocabulary.json"]
-        path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8")
-
-    return apply
-
-
-VIDEO, HIGHLIGHT = "video_affine.linear.conv1d.weight", "highlight_layer.conv1d.conv1d.weight"
-POSITIONS = "feature_encoder.pos_embedding.position_embeddings.weight"
-WRONG: list[tuple[Callable[[Files], object], str]] = [
-    (lambda f: f["vslnet_99.t7"].unlink(), "vslnet_99.t7: is missing"),
-    (
-        lambda f: f["vslnet_99.t7"].write_bytes(pickle.dumps(print, 2)),
-        "vslnet_99.t7: cannot be read",
-    ),
-    (lambda f: f["vslnet_99.t7"].write_bytes(b"PK"), "vslnet_99.t7: cannot be read"),
-    (lambda f: torch.save(torch.zeros(2), f["vslnet_99.t7"]), "is no state_dict"),
-    (state_of(lambda s: {"model": s}), "is no state_dict"),
-    (
-        state_of(lambda s: {f"module.{k}": v for k, v in s.items()}),
-        "99.t7: the weight video",
-    ),
-    (
-        state_of(lambda s: s.__delitem__(HIGHLIGHT)),
-        r"1 weights are missing .* .highlight",
-    ),
-    (state_of(lambda s: s.update(x=s[VIDEO])), "x is no weight of VSLNet"),
-    (state_of(lambda s: s.update({HIGHLIGHT: s[HIGHLIGHT][:, :3]})), r"is of .1, 3, 1., expected"),
-    (
-        state_of(lambda s: s.update({VIDEO: s[VIDEO][:, :5]})),
-        "clips of 5 numbers, the data",
-    ),
-    (state_of(lambda s: s.update({POSITIONS: s[POSITIONS][:9]})), "takes 9 clips of"),
-    (lambda f: f["vslnet_99.t7"].with_name("configs.json").unlink(), "num_heads is not known"),
-    (lambda f: f["vocabulary.json"].unlink(), "vocabulary.json: is no vocabulary"),
-    (lambda f: f["vocabulary.json"].write_text("{"), "vocabulary.json: is no vocabulary"),
-    (vocabulary_of(words=["open"]), "1 words, 1 of them different, but the checkpoint has"),
-    (vocabulary_of(characters=["a"]), "1 characters, 1 of them different, but the checkpoint has"),
-    (vocabulary_of(extra=1), "vocabulary.json: is no vocabulary .Extra"),
-    (lambda f: f["answers.npz"].write_text("x"), "answers.npz: exists"),
+FORMS: list[tuple[str, dict[str, Any]]] = [
+    *((model, {}) for model in MODELS),
+    ("vslnet", {"predictor": "transformer"}),
+    ("emb", {"ranker_layers": 2}),
+    ("emb", {"reference_quirks": False}),
+    ("tan2d", {"sparse": "conv"}),
+    ("tan2d", {"sparse": "conv", "map_clips": 32, "segments": 32}),
+    ("tan2d", {"map_clips": 32, "segments": 32}),
 ]
 
 
-@pytest.mark.parametrize(("change", "message"), WRONG)
-def test_what_does_not_fit_is_one_line(
-    change: Callable[[Files], object], message: str, tiny_dataset: Dataset, tmp_path: Path
+@pytest.mark.parametrize(("model", "form"), FORMS)
+def test_a_checkpoint_answers_as_its_network_does_in_its_own_words(
+    model: str, form: dict[str, Any], tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
-    _, _, files = published_vslnet("rnn", tiny_dataset, tmp_path)
-    change(files)
-    with pytest.raises(CheckpointError, match=message) as caught:
-        vslnet_answers(*list(files.values())[:2], tiny_dataset, files["answers.npz"])
-    assert "\n" not in str(caught.value)
-    assert "; " in str(caught.value), "names no remedy"
+    published = publish(model, tiny_dataset, tmp_path, **form)
+    published.ask(tiny_dataset)
+    found = dict(read_answer_file(published.out).rows)
+    read_answers(published.out, tiny_dataset)
+    different = set()
+    for role in OPEN_ROLES:
+        for pair, own in published.answers(tiny_dataset.role(role)).items():
+            for given, expected in zip(found.pop(pair), own, strict=True):
+                read = given if model == "tan2d" else given[: len(expected)]
+                np.testing.assert_allclose(read, expected, atol=1e-5, rtol=0)
+                different.add(expected.tobytes())
+    assert not found
+    assert len(different) > 60
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_wrappers_prefixes_and_old_files_change_nothing(
+    model: str, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    published = publish(model, tiny_dataset, tmp_path)
+    state = torch.load(published.checkpoint, weights_only=True)
+    written = []
+    torch.save(state, published.checkpoint, _use_new_zipfile_serialization=False)
+    for held in (
+        None,  # as PyTorch saved before 1.6
+        state,
+        {"epoch": 3, "state_dict": state, "optimizer": {"state": {0: {"step": 1.5}}}},
+        {"model": {f"module.{name}": tensor for name, tensor in state.items()}},
+    ):
+        if held is not None:
+            torch.save(held, published.checkpoint)
+        published.ask(tiny_dataset)
+        written.append(published.out.read_bytes())
+        published.out.unlink()
+    assert len(set(written)) == 1
+
+
+@dataclass
+class Said:
+    """Pairs that are nothing but queries of videos of 9 clips."""
+
+    queries: list[str]
+    clips: np.ndarray = field(default_factory=lambda: np.array([9]))
+
+
+CUTS = [
+    ("qave", {"train": "charades"}, "A dog's bowl, open.", ["a", "dog", "s", "bowl", "open"]),
+    ("qave", {"train": "anet"}, "A dog's bowl,open.", ["a", "dogs", "bowl", "open"]),
+    ("tan2d", {"NAME": "Charades"}, "A dog's bowl, open.", ["a", "dog's", "?", "open"]),
+    ("tan2d", {"NAME": "TACoS"}, "A dog's bowl, open.", ["a", "dog's", "?", "?"]),
+]
+
+
+@pytest.mark.parametrize(("model", "setting", "query", "expected"), CUTS)
+def test_queries_are_cut_as_the_reference_cuts_them(
+    model: str,
+    setting: dict[str, str],
+    query: str,
+    expected: list[str],
+    tiny_dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A word that is not known is `?` where it has an id, else left out."""
+    known = ["a", "dog", "dogs", "s", "dog's", "bowl", "open"]
+    monkeypatch.setattr("support.published.spoken", lambda _: known)
+    published = publish(model, tiny_dataset, tmp_path)
+    ((key, value),) = setting.items()
+    published.set(*(["DATASET"] if model == "tan2d" else []), key, value=value)
+    said = [*tiny_dataset.role("fit").queries, *known]
+    monkeypatch.setattr(Dataset, "role", lambda *_: Said(said))
+    files = {"settings": published.settings, **published.given}
+    words = PUBLISHED[model].ask(read_checkpoint(published.checkpoint), files, tiny_dataset).words
+    assert isinstance(words, PlainWords)
+    names = {1: "?", **{number: word for word, number in words.ids.items()}}
+    (ids,), _ = words.encode_batch([query])
+    assert [names[number] for number in ids.tolist() if number != words.padding] == expected
