@@ -55,7 +55,7 @@ SIMULATE = {
     **{"videos": 60, "queries": 2, "feature_dim": 16, "word_dim": 12},
     **{"min_clips": 8, "max_clips": 16},
 }
-STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
+STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 
 @dataclass(frozen=True)

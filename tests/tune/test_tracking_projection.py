@@ -15,6 +15,7 @@ from tune.study.environment import environment
 from tune.study.finalist_events import FinalistEpochEnded, FinalistsBegun, FinalistTrained
 from tune.study.lease import DRIVER, Driver
 from tune.study.search_study import SearchStudy
+from tune.study.view import ENDED
 from tune.tracking.lineage import Lineage, found_on_disk
 from tune.tracking.operations import (
     BeginRun,
@@ -93,6 +94,19 @@ def test_a_trial_that_continues_another_uses_up_no_budget(study: SmallStudy) -> 
     found = Projection(study.file, opened.optuna.user_attrs, views, nothing).operations()
     (end,) = [one for one in of(found, "study") if isinstance(one, EndRun)]
     assert end.status == "KILLED", "one of three trials is still to begin"
+
+
+def test_a_model_of_a_trial_with_several_seeds_has_the_means_of_its_run(study: SmallStudy) -> None:
+    opened = study.open()
+    attributes, views = opened.optuna.user_attrs, opened.views()
+    ended = {**views[0].attributes[ENDED], "students": ["one", "other"]}
+    views[0] = replace(views[0], attributes={**views[0].attributes, ENDED: ended})
+    lineage = found_on_disk(study.file, attributes)
+    trial = of(Projection(study.file, attributes, views, lineage).operations(), "trial/0000")
+    (model,) = [one for one in trial if isinstance(one, KeepModel)]
+    (end,) = [one for one in trial if isinstance(one, EndRun)]
+    assert end.metrics
+    assert (model.epoch, model.time, model.metrics) == (0, end.time, end.metrics)
 
 
 def test_without_the_files_the_curves_are_still_there(study: SmallStudy) -> None:

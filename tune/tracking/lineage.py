@@ -97,22 +97,32 @@ class Lineage:
         return [self.data, *knowledge]
 
     def student(
-        self, begun: op.BeginRun, folder: Path, epochs: Mapping[int, op.LogEpoch], *, ended: int
+        self,
+        begun: op.BeginRun,
+        folder: Path,
+        epochs: Mapping[int, op.LogEpoch],
+        *,
+        ended: int,
+        means: Mapping[str, float],
     ) -> Iterator[op.Operation]:
-        """Yield the model of a student's run, if its folder holds a finished student."""
+        """Yield the model of a student's run, if its folder holds a finished student.
+
+        Its scores are the `means`, which the run has at its end, where they are of several seeds.
+        """
         if self.dataset is None or not student_is_frozen(folder):
             return
         found = open_student(folder).record
         tags = _of_model(begun.tags)
+        epoch = 0 if means else found.epoch
         yield op.KeepModel(
             run=begun.run,
-            time=epochs[found.epoch].time if found.epoch in epochs else ended,
+            time=epochs[epoch].time if epoch in epochs else ended,
             name=f"student-{begun.name.partition('-')[2]}",
             paths=[str((folder / file).absolute()) for file in (WEIGHTS, RECORD)],
             model_type="student",
             sha256=found.sha256,
-            epoch=found.epoch,
-            metrics=op.validation(found.metrics),
+            epoch=epoch,
+            metrics=means or op.validation(found.metrics),
             dataset=self.data,
             params=op.as_text(flat(recorded(found.config))),
             tags={**tags, "refkd.role": "student", HASH_TAG: found.sha256},

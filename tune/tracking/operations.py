@@ -119,6 +119,7 @@ class KeepModel(_Operation):
     sha256: str
     """Identifies it among all models of the study."""
     epoch: int
+    """Whose scores they are; 0 where they are those of the run's end."""
     metrics: Mapping[str, float]
     dataset: Input
     params: Mapping[str, str]

@@ -176,7 +176,7 @@ class Projection:
             last = max(stamp.time for stamp in view.stamps.values())
             end = _end(begun.run, view.ended or last, view.state, view.reason, kept)
         folder = trial_folder(self._file.folder, view.number) if complete else None
-        yield from self._student(begun, settings, curve, end, folder)
+        yield from self._student(begun, settings, curve, end, folder, seeds=view.seeds)
 
     def finalists(self) -> Iterator[op.Operation]:
         """Yield the runs of students on fresh seeds, each below its trial's."""
@@ -222,6 +222,8 @@ class Projection:
         curve: Curve,
         end: op.EndRun | None,
         folder: Path | None,
+        *,
+        seeds: int = 1,
     ) -> Iterator[op.Operation]:
         """Yield the run of a student; `folder` holds it once it is trained.
 
@@ -244,7 +246,10 @@ class Projection:
         yield from epochs.values()
         if end is not None:
             if folder is not None:
-                yield from self._lineage.student(begun, folder, epochs, ended=end.time)
+                means = end.metrics if seeds > 1 else {}
+                yield from self._lineage.student(
+                    begun, folder, epochs, ended=end.time, means=means
+                )
             yield end
 
     def _tags(

@@ -177,7 +177,9 @@ class Writer:
         if model.model_id not in {one.model_id for one in outputs}:
             output = entities.LoggedModelOutput(model.model_id, made.epoch)
             self._client.log_outputs(run.info.run_id, [output])
-        at = self._epochs_of(made.run, [made]).get(made.epoch, made.time)
+        at = made.time
+        if made.epoch:
+            at = self._epochs_of(made.run, [made]).get(made.epoch, at)
         scored = {f"dataset_{part}": made.dataset[part] for part in ("name", "digest")}
         metrics = [
             entities.Metric(name, value, at, made.epoch, model_id=model.model_id, **scored)
