@@ -13,14 +13,16 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import load_file, save_file
+from torch.nn.utils.rnn import pad_sequence
 
 from refkd.config import Config
 from refkd.data.batch import Batch
 from refkd.data.dataset import Dataset
-from refkd.data.extraction import Extraction
+from refkd.data.extraction import Extraction, TextExtraction
 from refkd.data.grid import Resample, pool
 from refkd.data.inputs import ModelInputs
 from refkd.data.joined import Norm, join
+from refkd.data.text import checked_tokens, token_ids
 from refkd.data.words import Words
 from refkd.errors import CheckpointError, DataError
 from refkd.files import canonical_json, encodable, replaced, sha256_file, write_json
@@ -55,6 +57,15 @@ class FeaturePart(Config):
     extraction: Extraction | None = None
 
 
+class TextInput(Config):
+    """Features of the tokens of queries."""
+
+    dim: int
+    """d_t, the width of a token."""
+    extraction: TextExtraction | None = None
+    """What made them, where that is known."""
+
+
 class RetrieverRecord(Config):
     """What stands beside the weights: enough to use them without the dataset."""
 
@@ -68,6 +79,8 @@ class RetrieverRecord(Config):
     """How the only source was made of video files, where that is known."""
     words: list[str]
     characters: list[str]
+    text: TextInput | None = None
+    """What queries are given as, where not as words."""
     dataset: str
     """Name and fingerprint of the dataset it was trained on."""
     marks: list[str] = Field(default_factory=list)
@@ -102,6 +115,7 @@ class Retriever:
         resample: Resample = "shorten",
         parts: Sequence[FeaturePart] = (),
         extraction: Extraction | None = None,
+        text: TextInput | None = None,
         marks: Sequence[str] = (),
     ) -> None:
         self.backbone = backbone.eval()
@@ -111,6 +125,7 @@ class Retriever:
         self.resample: Resample = resample
         self.parts = list(parts)
         self.extraction = extraction
+        self.text = text
         self.marks = list(marks)
 
     @classmethod
@@ -124,6 +139,7 @@ class Retriever:
             feature_dim=record.feature_dim,
             word_vectors=vectors,
             characters=words.character_count,
+            text_dim=0 if record.text is None else record.text.dim,
         )
         backbone = build_backbone(record.backbone, inputs, seed=0)
         weights = load_tensors(folder / WEIGHTS, sha256=record.sha256[WEIGHTS])
@@ -136,6 +152,7 @@ class Retriever:
             resample=record.resample,
             parts=record.parts,
             extraction=record.extraction,
+            text=record.text,
             marks=record.marks,
         )
 
@@ -176,10 +193,12 @@ class Retriever:
         *,
         duration: float,
         top: int = 1,
+        text: Sequence[NDArray[np.floating]] | None = None,
     ) -> list[list[Span]]:
         """Return the `top` spans of each query, best first.
 
         `features` is (T, V), a row a clip in order of time, of a video of `duration` seconds.
+        `text` are the features (M, d_t) of each query's tokens, for a retriever that reads such.
         Raises `DataError` for features of another width, an empty query, a duration not above 0,
         a `top` below 1.
         """
@@ -187,7 +206,7 @@ class Retriever:
         if top < 1:
             raise DataError(f"top is {top}; ask for at least one span")
         clips = pool(self._check(features, queries, duration), self.max_clips, self.resample)
-        batch = self._batch(clips, queries)
+        batch = self._batch(clips, queries, self._tokens(queries, text))
         found = self.backbone.proposals(self.backbone(batch), batch, top=top)
         seconds = (found.edges.double() * (duration / len(clips))).tolist()
         return [
@@ -216,9 +235,28 @@ class Retriever:
                 raise DataError(f"query {i}, {query!r}, holds half a character; write it again")
         return rows
 
-    def _batch(self, clips: NDArray[np.float32], queries: Sequence[str]) -> Batch:
+    def _tokens(
+        self, queries: Sequence[str], text: Sequence[NDArray[np.floating]] | None
+    ) -> list[NDArray[np.float32]] | None:
+        if self.text is None and text is not None:
+            raise DataError("this retriever reads words; give no features of the queries")
+        if self.text is None:
+            return None
+        if text is None:
+            raise DataError("this retriever reads features of queries; give those of each as text")
+        return checked_tokens(queries, text, self.text.dim)
+
+    def _batch(
+        self,
+        clips: NDArray[np.float32],
+        queries: Sequence[str],
+        text: list[NDArray[np.float32]] | None,
+    ) -> Batch:
         device = next(self.backbone.parameters()).device
-        words, characters = self.words.encode_batch(queries)
+        if text is None:
+            words, characters = self.words.encode_batch(queries)
+        else:
+            words, characters = token_ids([len(tokens) for tokens in text])
         count = len(queries)
         nothing = torch.zeros(count, dtype=torch.int64)
         return Batch(
@@ -230,6 +268,7 @@ class Retriever:
             end=nothing,
             moment=torch.zeros(count, 2),
             pairs=nothing,
+            text=None if text is None else pad_sequence(list(map(torch.from_numpy, text)), True),
         ).to(device)
 
 
@@ -249,6 +288,7 @@ def export(
     with replaced(folder / VECTORS) as temporary:
         save_file({"vectors": dataset.words.vectors}, temporary)
     hashes[VECTORS] = sha256_file(folder / VECTORS)
+    text = dataset.manifest.text
     record = RetrieverRecord(
         backbone=config,
         feature_dim=dataset.feature_dim,
@@ -261,6 +301,7 @@ def export(
         extraction=dataset.manifest.features.extraction,
         words=list(dataset.words.tokens),
         characters=list(dataset.words.characters),
+        text=None if text is None else TextInput(dim=text.dim, extraction=text.extraction),
         dataset=f"{dataset.name} {dataset.fingerprint}",
         marks=list(marks),
         sha256=hashes,
@@ -296,7 +337,7 @@ def _digest(record: RetrieverRecord) -> str:
     """Return the hash of all that a record says but its own hash."""
     content = record.model_dump(mode="json")
     content["sha256"].pop(RECORD, None)
-    for name in ("marks", "resample", "parts", "extraction"):
+    for name in ("marks", "resample", "parts", "extraction", "text"):
         if content[name] in ([], "shorten", None):  # which earlier retrievers do not have
             del content[name]
     return hashlib.sha256(canonical_json(content)).hexdigest()

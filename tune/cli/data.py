@@ -70,8 +70,12 @@ def prepare(
             metavar="[NAME=]PATH",
         ),
     ],
-    words: Annotated[Path, Option(help="Word vectors: .txt, .vec, .gz or .npz.")],
     out: OutOption,
+    words: Annotated[Path | None, Option(help="Word vectors: .txt, .vec, .gz or .npz.")] = None,
+    text_features: Annotated[
+        Path | None,
+        Option(help="In place of --words: a folder with a file a query, or an HDF5 file."),
+    ] = None,
     annotations: Annotated[
         Path | None, Option(help="Folder of split files, or one file (train, or a table).")
     ] = None,
@@ -119,7 +123,7 @@ def prepare(
     ] = None,
     as_json: JsonOption = False,
 ) -> Output:
-    """Prepare annotations, features and word vectors for a search.
+    """Prepare annotations, features, and word vectors or text features for a search.
 
     Only training pairs are needed. Test splits go into `sealed/`, `val_ood` is carved out of
     train, and without a split of val some train videos are one. The same inputs give the same
@@ -175,6 +179,7 @@ def prepare(
             seed=seed,
             features=paths,
             words=words,
+            text_features=text_features,
             out=out,
             missing_features=missing_features,
             id_patterns=by_source(id_pattern or [], "--id-pattern", paths),

@@ -14,7 +14,7 @@ from refkd.data.containers import HDF5_SUFFIXES, SUFFIXES
 from refkd.data.extraction import Extraction
 from refkd.data.features import FeatureFile, Hdf5Features, checked_rows
 from refkd.errors import DataError
-from refkd.retriever import Span
+from refkd.retriever import Retriever, Span
 from refkd.urls import Url
 from tune.inference.model import load_model
 
@@ -26,7 +26,8 @@ class Answer:
     query: str
     spans: list[Span]
     unknown: list[str]
-    """Words of the query that have no vector: all of them look alike to the network."""
+    """Words of the query that have no vector: all of them look alike to the network. Empty
+    where queries are read as features."""
 
 
 class Prediction(Config):
@@ -83,10 +84,14 @@ def predict(
         duration_given=duration is not None,
         marks=retriever.marks,
         answers=[
-            Answer(query=query, spans=found, unknown=retriever.words.unknown(query))
+            Answer(query=query, spans=found, unknown=_unknown(retriever, query))
             for query, found in zip(queries, spans, strict=True)
         ],
     )
+
+
+def _unknown(retriever: Retriever, query: str) -> list[str]:
+    return [] if retriever.text is not None else retriever.words.unknown(query)
 
 
 def _video_file(video: str | None) -> Path:
