@@ -185,6 +185,28 @@ class Retriever:
             raise DataError(f"features of {given} are given; this retriever needs {wanted}")
         return join(rows, norms)
 
+    def encode(
+        self, queries: Sequence[str], encoder: str | None = None
+    ) -> list[NDArray[np.float32]]:
+        """Return the features of queries, made as those of the dataset that it was trained on.
+
+        `encoder` is where the network for that lies, if not where it was then. `DataError` where
+        the dataset does not say what made its own, or the network is not there or another one.
+        """
+        from refkd.video.encoder import TextEncoder  # seconds to import
+
+        _check_queries(queries)
+        if self.text is None:
+            raise DataError("this retriever reads words; no network makes features of its queries")
+        if self.text.extraction is None:
+            raise DataError(
+                "what made the features of this retriever's queries is not known: those of its "
+                "dataset were not made by `refkd data extract --queries`; give them as text"
+            )
+        network = TextEncoder(encoder or self.text.extraction.model)
+        network.require_same(self.text.extraction, "--text-encoder")
+        return [network(query)[0] for query in queries]
+
     @torch.inference_mode()
     def retrieve(
         self,
@@ -198,7 +220,8 @@ class Retriever:
         """Return the `top` spans of each query, best first.
 
         `features` is (T, V), a row a clip in order of time, of a video of `duration` seconds.
-        `text` are the features (M, d_t) of each query's tokens, for a retriever that reads such.
+        `text` are the features (M, d_t) of each query's tokens, for a retriever that reads such;
+        else they are made as those of its dataset were (`encode`).
         Raises `DataError` for features of another width, an empty query, a duration not above 0,
         a `top` below 1.
         """
@@ -227,12 +250,7 @@ class Retriever:
             raise DataError("features hold values that are not finite; extract them again")
         if not (np.isfinite(duration) and duration > 0):
             raise DataError(f"the duration is {duration}; give the video's length in seconds")
-        empty = [i for i, query in enumerate(queries) if not query.strip()]
-        if empty or not queries:
-            raise DataError(f"query {empty[0] if empty else 0} is empty; write a sentence")
-        for i, query in enumerate(queries):
-            if not encodable(query):
-                raise DataError(f"query {i}, {query!r}, holds half a character; write it again")
+        _check_queries(queries)
         return rows
 
     def _tokens(
@@ -242,9 +260,8 @@ class Retriever:
             raise DataError("this retriever reads words; give no features of the queries")
         if self.text is None:
             return None
-        if text is None:
-            raise DataError("this retriever reads features of queries; give those of each as text")
-        return checked_tokens(queries, text, self.text.dim)
+        given = self.encode(queries) if text is None else text
+        return checked_tokens(queries, given, self.text.dim)
 
     def _batch(
         self,
@@ -270,6 +287,15 @@ class Retriever:
             pairs=nothing,
             text=None if text is None else pad_sequence(list(map(torch.from_numpy, text)), True),
         ).to(device)
+
+
+def _check_queries(queries: Sequence[str]) -> None:
+    empty = [i for i, query in enumerate(queries) if not query.strip()]
+    if empty or not queries:
+        raise DataError(f"query {empty[0] if empty else 0} is empty; write a sentence")
+    for i, query in enumerate(queries):
+        if not encodable(query):
+            raise DataError(f"query {i}, {query!r}, holds half a character; write it again")
 
 
 def export(

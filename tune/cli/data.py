@@ -196,28 +196,60 @@ def prepare(
 @app.command()
 @printed
 def extract(
-    videos: Annotated[Path, Option(help="Folder of videos, nested or not.")],
     model: Annotated[
         str, Option(help="CLIP or its kin as `transformers` has it: a folder, or a hub's name.")
     ],
     out: Annotated[Path, Option(help="HDF5 file to write, or to go on with.")],
-    fps: Annotated[float, Option(help="Rows a second.")] = 1.0,
+    videos: Annotated[Path | None, Option(help="Folder of videos, nested or not.")] = None,
+    queries: Annotated[
+        Path | None, Option(help="Instead: annotations, a folder of split files or one file.")
+    ] = None,
+    layout: Annotated[Layout | None, Option(help="How --queries are laid out.")] = None,
+    split: SplitOption = None,
+    column: ColumnOption = None,
+    fps: Annotated[float, Option(help="Rows a second of videos.")] = 1.0,
     device: Annotated[str, Option(help="Where the network runs: cpu, cuda, cuda:1.")] = "cpu",
     as_json: JsonOption = False,
 ) -> Output:
-    """Make features of video files, for `refkd data prepare`.
+    """Make features of video files or of queries, for `refkd data prepare`.
 
-    The same command goes on where it was stopped, and adds videos that are new. Files that cannot
-    be read are named at the end, and the others are done. Needs `pip install refkd[extract]`.
+    The same command goes on where it was stopped, and adds videos and queries that are new. Files
+    that cannot be read are named at the end, and the others are done. Needs `pip install
+    refkd[extract]`.
 
     Example: `refkd data extract --videos videos --model openai/clip-vit-base-patch32
-    --fps 1 --out features.h5`
+    --fps 1 --out features.h5`, then `refkd data extract --queries charades_cd --layout charades-cd
+    --model openai/clip-vit-base-patch32 --out text.h5`
     """
+    from refkd.errors import DataError
+
+    if videos is not None and queries is None and layout is None:
+        return _of_videos(videos, model, out, fps=fps, device=device, progress=not as_json)
+    if queries is None or layout is None or videos is not None:
+        raise DataError(
+            "give --videos DIR, or --queries ANNOTATIONS and --layout NAME, but not all of them"
+        )
+    from refkd.data.annotations import read_queries
+    from refkd.video.queries import extract_queries
+    from tune.display.console import plural
+
+    files = {role: Path(file) for role, file in _named("split", split).items()}
+    read = read_queries(layout, queries, files=files, columns=_named("column", column))
+    with to_be_unwound():
+        made = extract_queries(read, model, out, device=device, progress=not as_json)
+    cut = f", {made.cut:,} cut to as many tokens as are read" if made.cut else ""
+    told = f"{made.path}: {plural(made.queries, 'sentence')}, {made.made:,} new{cut}"
+    return Output(made, told)
+
+
+def _of_videos(
+    videos: Path, model: str, out: Path, *, fps: float, device: str, progress: bool
+) -> Output:
     from refkd.video.extract import extract as make
     from tune.display.console import plural
 
     with to_be_unwound():
-        made = make(videos, model, out, fps=fps, device=device, progress=not as_json)
+        made = make(videos, model, out, fps=fps, device=device, progress=progress)
     left = [f"{plural(len(made.failed), 'file')} could not be read:", *made.failed.values()]
     told = f"{made.path}: {plural(made.videos, 'video')}, {made.made:,} new"
     code = ExitCode.LEFT if made.failed else ExitCode.DONE
