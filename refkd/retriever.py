@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -29,6 +30,9 @@ from refkd.files import canonical_json, encodable, replaced, sha256_file, write_
 from refkd.models import BackboneConfig, build_backbone
 from refkd.models.backbone import Backbone
 from refkd.training.checkpoint import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from refkd.video.encoder import TextEncoder
 
 WEIGHTS, VECTORS, RECORD = "weights.safetensors", "words.safetensors", "retriever.json"
 
@@ -127,6 +131,7 @@ class Retriever:
         self.extraction = extraction
         self.text = text
         self.marks = list(marks)
+        self._encoders: dict[str, TextEncoder] = {}
 
     @classmethod
     def load(cls, folder: Path | str, *, device: torch.device | str = "cpu") -> Retriever:
@@ -193,7 +198,7 @@ class Retriever:
         `encoder` is where the network for that lies, if not where it was then. `DataError` where
         the dataset does not say what made its own, or the network is not there or another one.
         """
-        from refkd.video.encoder import TextEncoder  # seconds to import
+        from refkd.video.encoder import TextEncoder
 
         _check_queries(queries)
         if self.text is None:
@@ -203,8 +208,12 @@ class Retriever:
                 "what made the features of this retriever's queries is not known: those of its "
                 "dataset were not made by `refkd data extract --queries`; give them as text"
             )
-        network = TextEncoder(encoder or self.text.extraction.model)
-        network.require_same(self.text.extraction, "--text-encoder")
+        model = encoder or self.text.extraction.model
+        if model not in self._encoders:  # kept, as loading one takes seconds
+            network = TextEncoder(model)
+            network.require_same(self.text.extraction, "--text-encoder")
+            self._encoders[model] = network
+        network = self._encoders[model]
         return [network(query)[0] for query in queries]
 
     @torch.inference_mode()

@@ -19,12 +19,13 @@ from refkd.data.extraction import TEXT_EXTRACTION
 from refkd.data.prepare import prepare
 from refkd.data.profile import profile
 from refkd.data.roles import OPEN_ROLES
-from refkd.data.sealed import open_sealed
+from refkd.data.sealed import open_sealed, sealed_copy
 from refkd.data.simulate import SimulationConfig, simulate
 from refkd.data.words import MAX_WORDS, query_key
 from refkd.errors import CheckpointError, DataError
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.retriever import Retriever, export
+from refkd.urls import Url
 
 DIM = 5
 LAYOUT = "qvhighlights"
@@ -117,6 +118,22 @@ def test_the_tokens_of_test_queries_are_sealed(tmp_path: Path) -> None:
     assert held(made.path / "text.h5") == opened
     assert held(made.path / "sealed" / "text.h5") == tested
     assert opened.isdisjoint(tested)
+
+
+def test_an_address_gives_the_tokens_and_the_sealed_ones_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = Given(tmp_path).make()
+    fetched = Dataset.open(made.path.as_uri())
+    assert not (fetched.path / "sealed").exists()
+    ours, theirs = (data.role("fit").batch([0, 1]).text for data in (made, fetched))
+    assert ours is not None
+    assert theirs is not None
+    assert torch.equal(ours, theirs)
+    (tmp_path / "look").mkdir()
+    folder = sealed_copy(Url(made.path.as_uri()), fetched.path, tmp_path / "look")
+    assert open_sealed(folder, "test_id").batch([0]).text is not None
 
 
 @pytest.mark.parametrize("name", ["text.h5", "sealed/text.h5"])

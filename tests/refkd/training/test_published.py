@@ -18,6 +18,7 @@ from torch import Tensor
 
 from refkd.data.dataset import Dataset
 from refkd.data.roles import OPEN_ROLES
+from refkd.data.simulate import SimulationConfig, simulate
 from refkd.data.words import Words
 from refkd.errors import CheckpointError
 from refkd.models.backbone import Backbone
@@ -47,6 +48,21 @@ def test_a_checkpoint_answers_as_its_network_does_in_its_own_words(
         assert own[:, :, : pairs.clips.min()].std() > 0
         other = Words(words.tokens[::-1], words.vectors, words.characters)
         assert (teacher_logits(network, pairs, change=in_words(other, pairs)) != own).any()
+
+
+def test_a_checkpoint_reads_words_where_the_dataset_gives_features(
+    tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    _, _, files = published_vslnet("rnn", tiny_dataset, tmp_path)
+    settings = SimulationConfig.model_validate({**tiny_dataset.manifest.simulation, "text": True})
+    given = simulate(out=tmp_path / "text", config=settings)
+    vslnet_answers(*list(files.values())[:2], tiny_dataset, files["answers.npz"])
+    vslnet_answers(*list(files.values())[:2], given, tmp_path / "text.npz")
+    words, text = (
+        read_answers(path, dataset).logits["fit"]
+        for path, dataset in ((files["answers.npz"], tiny_dataset), (tmp_path / "text.npz", given))
+    )
+    assert (words == text).all()
 
 
 def state_of(change: Callable[[dict[str, Tensor]], object]) -> Callable[[Files], object]:

@@ -21,6 +21,7 @@ from refkd.data.annotations import read_queries
 from refkd.data.dataset import Dataset
 from refkd.data.extraction import text_extraction_of
 from refkd.data.prepare import prepare
+from refkd.data.simulate import SimulationConfig, simulate
 from refkd.data.words import query_key
 from refkd.errors import DataError, RefKDError
 from refkd.models import VSLNetConfig, build_backbone
@@ -194,6 +195,9 @@ def test_a_new_question_is_read_by_the_same_network(tmp_path: Path, clip: Path) 
         assert [span["start"] for span in answer["spans"]] == [span.start for span in expected]
         assert answer["unknown"] == []
 
+    again = retriever.retrieve(rows_of("new"), ["a dog runs", "it"], duration=12, top=5)
+    assert again == spans  # by the network of the record
+
     (tmp_path / "net").rename(tmp_path / "moved")
     with pytest.raises(DataError, match=r"net: no such folder"):
         done(*ask)
@@ -201,6 +205,20 @@ def test_a_new_question_is_read_by_the_same_network(tmp_path: Path, clip: Path) 
     with pytest.raises(DataError, match=r"other: has other weights .*--text-encoder"):
         done(*ask, "--text-encoder", other)
     assert done(*ask, "--text-encoder", tmp_path / "moved")["answers"] == found
+
+
+def test_without_a_named_network_no_question_is_read(tmp_path: Path) -> None:
+    config = SimulationConfig(videos=60, queries=2, feature_dim=4, word_dim=6, text=True)
+    dataset = simulate(out=tmp_path / "data", config=config)
+    network = build_backbone(VSLNetConfig(hidden=16, heads=2), dataset.model_inputs(), seed=1)
+    export(network, network.config, dataset, tmp_path / "model")
+    np.save(tmp_path / "video.npy", rows_of("new"))
+    ask = ("predict", "--model", tmp_path / "model", "--features", tmp_path / "video.npy")
+    for more in ((), ("--text-encoder", tmp_path)):
+        with pytest.raises(DataError, match=r"queries is not known: .*data extract --queries`"):
+            done(*ask, "--query", "a dog runs", *more)
+    with pytest.raises(DataError, match="query 0 is empty"):
+        done(*ask, "--query", " ")
 
 
 def test_what_cannot_be_asked_is_refused(tmp_path: Path, tiny_dataset: Dataset) -> None:
@@ -218,6 +236,11 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path, tiny_dataset: Dataset) 
         done(*nothing, "--queries", tmp_path / "nowhere", "--layout", "tacos")
     network = build_backbone(VSLNetConfig(hidden=16, heads=2), tiny_dataset.model_inputs(), seed=1)
     words = Retriever(network, tiny_dataset.words, feature_dim=16, max_clips=16)
+    export(network, network.config, tiny_dataset, tmp_path / "words")
+    np.save(tmp_path / "video.npy", np.zeros((4, 16), np.float32))
+    ask = ("predict", "--model", tmp_path / "words", "--features", tmp_path / "video.npy")
+    with pytest.raises(DataError, match="this retriever reads words; no network makes"):
+        done(*ask, "--query", "a", "--text-encoder", "none")
     with pytest.raises(DataError, match="this retriever reads words; no network makes"):
         words.encode(["a"])
     clips = torch.zeros(4, 16).numpy()
