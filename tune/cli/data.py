@@ -148,6 +148,9 @@ def prepare(
     `refkd data prepare qvhighlights --annotations moment_detr/data --features clip_features
     --words glove.840B.300d.txt --out datasets/qvhighlights`
 
+    `refkd data prepare qvhighlights --annotations moment_detr/data --features clip_features
+    --text-features clip_text_features --out datasets/qvhighlights-clip`
+
     `refkd data prepare didemo --annotations didemo --features didemo.hdf5
     --words glove.840B.300d.txt --out datasets/didemo`
 
