@@ -7,26 +7,32 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import load_file, save_file
+from torch.nn.utils.rnn import pad_sequence
 
 from refkd.config import Config
 from refkd.data.batch import Batch
 from refkd.data.dataset import Dataset
-from refkd.data.extraction import Extraction
+from refkd.data.extraction import Extraction, TextExtraction
 from refkd.data.grid import Resample, pool
 from refkd.data.inputs import ModelInputs
 from refkd.data.joined import Norm, join
+from refkd.data.text import checked_tokens, token_ids
 from refkd.data.words import Words
 from refkd.errors import CheckpointError, DataError
 from refkd.files import canonical_json, encodable, replaced, sha256_file, write_json
 from refkd.models import BackboneConfig, build_backbone
 from refkd.models.backbone import Backbone
 from refkd.training.checkpoint import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from refkd.video.encoder import TextEncoder
 
 WEIGHTS, VECTORS, RECORD = "weights.safetensors", "words.safetensors", "retriever.json"
 
@@ -55,6 +61,15 @@ class FeaturePart(Config):
     extraction: Extraction | None = None
 
 
+class TextInput(Config):
+    """Features of the tokens of queries."""
+
+    dim: int
+    """d_t, the width of a token."""
+    extraction: TextExtraction | None = None
+    """What made them, where that is known."""
+
+
 class RetrieverRecord(Config):
     """What stands beside the weights: enough to use them without the dataset."""
 
@@ -68,6 +83,8 @@ class RetrieverRecord(Config):
     """How the only source was made of video files, where that is known."""
     words: list[str]
     characters: list[str]
+    text: TextInput | None = None
+    """What queries are given as, where not as words."""
     dataset: str
     """Name and fingerprint of the dataset it was trained on."""
     marks: list[str] = Field(default_factory=list)
@@ -102,6 +119,7 @@ class Retriever:
         resample: Resample = "shorten",
         parts: Sequence[FeaturePart] = (),
         extraction: Extraction | None = None,
+        text: TextInput | None = None,
         marks: Sequence[str] = (),
     ) -> None:
         self.backbone = backbone.eval()
@@ -111,7 +129,9 @@ class Retriever:
         self.resample: Resample = resample
         self.parts = list(parts)
         self.extraction = extraction
+        self.text = text
         self.marks = list(marks)
+        self._encoders: dict[str, TextEncoder] = {}
 
     @classmethod
     def load(cls, folder: Path | str, *, device: torch.device | str = "cpu") -> Retriever:
@@ -124,6 +144,7 @@ class Retriever:
             feature_dim=record.feature_dim,
             word_vectors=vectors,
             characters=words.character_count,
+            text_dim=0 if record.text is None else record.text.dim,
         )
         backbone = build_backbone(record.backbone, inputs, seed=0)
         weights = load_tensors(folder / WEIGHTS, sha256=record.sha256[WEIGHTS])
@@ -136,6 +157,7 @@ class Retriever:
             resample=record.resample,
             parts=record.parts,
             extraction=record.extraction,
+            text=record.text,
             marks=record.marks,
         )
 
@@ -168,6 +190,32 @@ class Retriever:
             raise DataError(f"features of {given} are given; this retriever needs {wanted}")
         return join(rows, norms)
 
+    def encode(
+        self, queries: Sequence[str], encoder: str | None = None
+    ) -> list[NDArray[np.float32]]:
+        """Return the features of queries, made as those of the dataset that it was trained on.
+
+        `encoder` is where the network for that lies, if not where it was then. `DataError` where
+        the dataset does not say what made its own, or the network is not there or another one.
+        """
+        from refkd.video.encoder import TextEncoder
+
+        _check_queries(queries)
+        if self.text is None:
+            raise DataError("this retriever reads words; no network makes features of its queries")
+        if self.text.extraction is None:
+            raise DataError(
+                "what made the features of this retriever's queries is not known: those of its "
+                "dataset were not made by `refkd data extract --queries`; give them as text"
+            )
+        model = encoder or self.text.extraction.model
+        if model not in self._encoders:  # kept, as loading one takes seconds
+            network = TextEncoder(model)
+            network.require_same(self.text.extraction, "--text-encoder")
+            self._encoders[model] = network
+        network = self._encoders[model]
+        return [network(query)[0] for query in queries]
+
     @torch.inference_mode()
     def retrieve(
         self,
@@ -176,10 +224,13 @@ class Retriever:
         *,
         duration: float,
         top: int = 1,
+        text: Sequence[NDArray[np.floating]] | None = None,
     ) -> list[list[Span]]:
         """Return the `top` spans of each query, best first.
 
         `features` is (T, V), a row a clip in order of time, of a video of `duration` seconds.
+        `text` are the features (M, d_t) of each query's tokens, for a retriever that reads such;
+        else they are made as those of its dataset were (`encode`).
         Raises `DataError` for features of another width, an empty query, a duration not above 0,
         a `top` below 1.
         """
@@ -187,7 +238,7 @@ class Retriever:
         if top < 1:
             raise DataError(f"top is {top}; ask for at least one span")
         clips = pool(self._check(features, queries, duration), self.max_clips, self.resample)
-        batch = self._batch(clips, queries)
+        batch = self._batch(clips, queries, self._tokens(queries, text))
         found = self.backbone.proposals(self.backbone(batch), batch, top=top)
         seconds = (found.edges.double() * (duration / len(clips))).tolist()
         return [
@@ -208,17 +259,30 @@ class Retriever:
             raise DataError("features hold values that are not finite; extract them again")
         if not (np.isfinite(duration) and duration > 0):
             raise DataError(f"the duration is {duration}; give the video's length in seconds")
-        empty = [i for i, query in enumerate(queries) if not query.strip()]
-        if empty or not queries:
-            raise DataError(f"query {empty[0] if empty else 0} is empty; write a sentence")
-        for i, query in enumerate(queries):
-            if not encodable(query):
-                raise DataError(f"query {i}, {query!r}, holds half a character; write it again")
+        _check_queries(queries)
         return rows
 
-    def _batch(self, clips: NDArray[np.float32], queries: Sequence[str]) -> Batch:
+    def _tokens(
+        self, queries: Sequence[str], text: Sequence[NDArray[np.floating]] | None
+    ) -> list[NDArray[np.float32]] | None:
+        if self.text is None and text is not None:
+            raise DataError("this retriever reads words; give no features of the queries")
+        if self.text is None:
+            return None
+        given = self.encode(queries) if text is None else text
+        return checked_tokens(queries, given, self.text.dim)
+
+    def _batch(
+        self,
+        clips: NDArray[np.float32],
+        queries: Sequence[str],
+        text: list[NDArray[np.float32]] | None,
+    ) -> Batch:
         device = next(self.backbone.parameters()).device
-        words, characters = self.words.encode_batch(queries)
+        if text is None:
+            words, characters = self.words.encode_batch(queries)
+        else:
+            words, characters = token_ids([len(tokens) for tokens in text])
         count = len(queries)
         nothing = torch.zeros(count, dtype=torch.int64)
         return Batch(
@@ -230,7 +294,17 @@ class Retriever:
             end=nothing,
             moment=torch.zeros(count, 2),
             pairs=nothing,
+            text=None if text is None else pad_sequence(list(map(torch.from_numpy, text)), True),
         ).to(device)
+
+
+def _check_queries(queries: Sequence[str]) -> None:
+    empty = [i for i, query in enumerate(queries) if not query.strip()]
+    if empty or not queries:
+        raise DataError(f"query {empty[0] if empty else 0} is empty; write a sentence")
+    for i, query in enumerate(queries):
+        if not encodable(query):
+            raise DataError(f"query {i}, {query!r}, holds half a character; write it again")
 
 
 def export(
@@ -249,6 +323,7 @@ def export(
     with replaced(folder / VECTORS) as temporary:
         save_file({"vectors": dataset.words.vectors}, temporary)
     hashes[VECTORS] = sha256_file(folder / VECTORS)
+    text = dataset.manifest.text
     record = RetrieverRecord(
         backbone=config,
         feature_dim=dataset.feature_dim,
@@ -261,6 +336,7 @@ def export(
         extraction=dataset.manifest.features.extraction,
         words=list(dataset.words.tokens),
         characters=list(dataset.words.characters),
+        text=None if text is None else TextInput(dim=text.dim, extraction=text.extraction),
         dataset=f"{dataset.name} {dataset.fingerprint}",
         marks=list(marks),
         sha256=hashes,
@@ -296,7 +372,7 @@ def _digest(record: RetrieverRecord) -> str:
     """Return the hash of all that a record says but its own hash."""
     content = record.model_dump(mode="json")
     content["sha256"].pop(RECORD, None)
-    for name in ("marks", "resample", "parts", "extraction"):
+    for name in ("marks", "resample", "parts", "extraction", "text"):
         if content[name] in ([], "shorten", None):  # which earlier retrievers do not have
             del content[name]
     return hashlib.sha256(canonical_json(content)).hexdigest()

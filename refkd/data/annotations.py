@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from refkd.data.cleaning import Cleaning
+from refkd.data.cleaning import Cleaning, query_of
 from refkd.data.layouts import LAYOUTS, layout_of
 from refkd.data.layouts.names import split_of_name
 from refkd.data.layouts.record import Layout, Record
@@ -64,6 +64,19 @@ def read_annotations(
     )
     _check_shared(layout, annotations, paths)
     return annotations
+
+
+def read_queries(
+    name: str,
+    place: Path | None = None,
+    *,
+    files: Mapping[str, Path] = {},
+    columns: Mapping[str, str] = {},
+) -> list[str]:
+    """Return the queries of all split files that are there; nothing else of them is checked."""
+    layout = layout_of(name)
+    paths = split_files(layout, place, files, partial=True)
+    return [query_of(record) for path in paths.values() for record in layout.read(path, columns)]
 
 
 def split_files(

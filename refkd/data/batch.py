@@ -1,7 +1,7 @@
 """What a model reads: a padded batch of videos with one sentence each.
 
 Letters in shapes: B pairs, L clips (padded), M words (padded), C characters a word, V feature
-dimension.
+dimension, d_t width of a token where queries are given as features.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Batch:
     clips: Tensor
     """(B,) int64, valid clips of each video, 1..L."""
     words: Tensor
-    """(B, M) int64 word ids: 0 padding, 1 unknown."""
+    """(B, M) int64 word ids: 0 padding, 1 unknown, as all tokens that are given as features."""
     characters: Tensor
     """(B, M, C) int64 character ids: 0 padding, 1 unknown; C is `words.CHARACTERS_PER_WORD`."""
     start: Tensor
@@ -37,6 +37,8 @@ class Batch:
     mass: Tensor | None = None
     """(B, 2, L) float, the share of each clip in the labels of start and end, where windows of a
     query share them; None where `start` and `end` are the labels."""
+    text: Tensor | None = None
+    """(B, M, d_t) float, the tokens of queries that are given as features; None: as words."""
 
     @property
     def clip_mask(self) -> Tensor:
@@ -53,7 +55,7 @@ class Batch:
         return int(self.clips.shape[0])
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
-        """Return the batch on `device`, its features as `dtype` where one is given."""
+        """Return the batch on `device`, all features as `dtype` where one is given."""
         wanted = torch.device(device)
 
         def move(tensor: Tensor) -> Tensor:
@@ -62,7 +64,8 @@ class Batch:
             return tensor.to(wanted, non_blocking=True)
 
         moved = self._each(move)
-        return replace(moved, features=moved.features.to(dtype=dtype))
+        text = None if moved.text is None else moved.text.to(dtype=dtype)
+        return replace(moved, features=moved.features.to(dtype=dtype), text=text)
 
     def select(self, rows: Tensor) -> Batch:
         """Return the pairs at `rows`, int64 positions in this batch."""

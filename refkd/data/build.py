@@ -1,4 +1,4 @@
-"""From annotations, word vectors and features to a prepared dataset on disk.
+"""From annotations, features and word vectors or text features to a prepared dataset on disk.
 
 The same inputs give the same bytes of every file, and so the same fingerprint.
 """
@@ -21,14 +21,14 @@ from refkd.data.grid import Resample, time_to_index
 from refkd.data.manifest import (
     FEATURES,
     MOMENTS,
-    OPEN_FILES,
     SCHEMA_VERSION,
     SEALED,
-    SEALED_FILES,
+    TEXT,
     WORDS,
     CarveFacts,
     Count,
     Manifest,
+    TextFacts,
     WordFacts,
     describe_file,
     write_manifest,
@@ -38,8 +38,9 @@ from refkd.data.roles import OPEN_ROLES, ROLES, SEALED_ROLES, Role
 from refkd.data.splits import FEWEST_VIDEOS, Carve, carve, role_of
 from refkd.data.store import Packed, pack
 from refkd.data.tables import write_table
+from refkd.data.text import TextFeatures, pack_text, text_facts
 from refkd.data.vectors import WordVectors
-from refkd.data.words import Words, build_words, tokenize
+from refkd.data.words import NO_WORDS, Words, build_words, tokenize
 from refkd.errors import DataError
 from refkd.files import renamed
 
@@ -54,7 +55,7 @@ class Material:
 
     annotations: Annotations
     carve: Carve
-    vectors: WordVectors
+    vectors: WordVectors | None
     features: FeatureSource
     max_clips: int
     missing_features: MissingFeatures = "error"
@@ -64,6 +65,8 @@ class Material:
     resample: Resample = "shorten"
     progress: bool = False
     simulation: Mapping[str, Any] | None = None
+    text: TextFeatures | None = None
+    """Queries as features; exactly one of these and `vectors` is given."""
 
 
 def build(material: Material, out: Path) -> Dataset:
@@ -82,6 +85,9 @@ def build(material: Material, out: Path) -> Dataset:
         write_words(folder / WORDS, words)
         opened = _write_part(material, folder, kept, OPEN_ROLES, dim=None)
         sealed = _write_part(material, folder / SEALED, kept, SEALED_ROLES, dim=opened.dim)
+        text = (
+            None if material.text is None else _write_text(material, material.text, folder, kept)
+        )
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             name=material.annotations.name,
@@ -96,12 +102,15 @@ def build(material: Material, out: Path) -> Dataset:
                 material.features, [opened, sealed], material.extractors, _durations(splits)
             ),
             words=word_facts,
+            text=text,
             sources=dict(material.annotations.sources),
             simulation=None if material.simulation is None else dict(material.simulation),
-            files={n: describe_file(folder / n) for n in (*OPEN_FILES, *SEALED_FILES)},
+            files={},
             **_later_facts(material.annotations),
         )
-        write_manifest(folder, manifest)
+        names = (*manifest.open_files, *manifest.sealed_files)
+        files = {name: describe_file(folder / name) for name in names}
+        write_manifest(folder, manifest.model_copy(update={"files": files}))
     return Dataset.open(out, verify=False)  # the files were read for their hashes just now
 
 
@@ -172,8 +181,10 @@ def _check_carved(constants: Carve, kept: Mapping[Role, list[Moment]]) -> None:
         )
 
 
-def _vocabulary(material: Material) -> tuple[Words, WordFacts]:
+def _vocabulary(material: Material) -> tuple[Words, WordFacts | None]:
     vectors, source = material.vectors, counted_on(material.annotations)
+    if vectors is None:
+        return NO_WORDS, None
     tokens = [tokenize(m.query) for m in material.annotations.splits[source]]
     words = build_words(tokens, vectors)
     said = [token for row in tokens for token in row]
@@ -237,6 +248,20 @@ def _write_part(
         spans=[list(islice(each, count)) for count in counts],
     )
     return packed
+
+
+def _write_text(
+    material: Material,
+    text: TextFeatures,
+    folder: Path,
+    kept: Mapping[Role, list[Moment]],
+) -> TextFacts:
+    """Write the queries of the open and of the sealed roles, each beside their videos."""
+    moments = [[m for r in roles for m in kept.get(r, [])] for roles in (OPEN_ROLES, SEALED_ROLES)]
+    opened = pack_text(text, moments[0], folder / TEXT, jobs=material.jobs)
+    place = folder / SEALED / TEXT
+    sealed = pack_text(text, moments[1], place, dim=opened.dim, jobs=material.jobs)
+    return text_facts(text, opened, sealed)
 
 
 def _durations(splits: Mapping[Split, list[Moment]]) -> dict[str, float]:

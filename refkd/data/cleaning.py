@@ -62,7 +62,7 @@ class Cleaning:
         return Moment(
             pair_id=f"{video}#{number}",
             video_id=video,
-            query=_query(record),
+            query=query_of(record),
             start=start,
             end=end,
             duration=duration,
@@ -113,7 +113,8 @@ def _video(record: Record) -> str:
     return video
 
 
-def _query(record: Record) -> str:
+def query_of(record: Record) -> str:
+    """Return the sentence of a record; `DataError` where it is none."""
     query, where = record.query, record.where
     if not isinstance(query, str) or not query.strip():
         raise DataError(f"{where}: the sentence is {query!r}; write a query or remove the pair")

@@ -23,7 +23,10 @@ from numpy.typing import NDArray
 
 from refkd.errors import DataError
 
-KEYS = ("features", "arr", "image_embeddings", "c3d_features", "c3d_fc6_features")
+KEYS = (
+    *("features", "arr", "image_embeddings", "c3d_features", "c3d_fc6_features"),
+    "last_hidden_state",  # of text, where a network's answer is saved whole
+)
 """Names of the array of features where a file or an entry holds several."""
 HDF5_SUFFIXES = (".hdf5", ".h5")
 SUFFIXES = (".npy", ".npz", ".pt", *HDF5_SUFFIXES)

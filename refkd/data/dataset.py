@@ -12,7 +12,7 @@ from refkd.data.local_copy import folder_or_address, local_copy
 from refkd.data.manifest import (
     FEATURES,
     MOMENTS,
-    OPEN_FILES,
+    TEXT,
     WORDS,
     Manifest,
     check_files,
@@ -31,8 +31,8 @@ from refkd.urls import Url
 class Dataset:
     """A prepared dataset: `fit`, `val_id` and `val_ood`; the test roles stay closed.
 
-    Reads `manifest.json`, `moments.parquet`, `features.h5` and `words.npz` of its folder, never
-    `sealed/`.
+    Reads `manifest.json`, `moments.parquet`, `features.h5` and `words.npz` of its folder, and
+    `text.h5` where queries are given as features, never `sealed/`.
 
     >>> import tempfile
     >>> from refkd import SimulationConfig, simulate
@@ -76,15 +76,17 @@ class Dataset:
         folder = place if isinstance(place, Path) else local_copy(place, fingerprint=fingerprint)
         manifest = read_manifest(folder)
         if anew:
-            verify_files(folder, manifest, OPEN_FILES)
+            verify_files(folder, manifest, manifest.open_files)
         elif verify:
-            verify_once(folder, manifest, OPEN_FILES)
+            verify_once(folder, manifest, manifest.open_files)
         else:
-            check_files(folder, manifest, OPEN_FILES, full=False)
+            check_files(folder, manifest, manifest.open_files, full=False)
         words = read_words(folder / WORDS)
         present = [role for role in OPEN_ROLES if role in manifest.roles]
         store = open_store(folder / FEATURES)
-        return cls(folder, manifest, words, read_pairs(folder / MOMENTS, present, store, words))
+        text = None if manifest.text is None else open_store(folder / TEXT)
+        roles = read_pairs(folder / MOMENTS, present, store, words, text)
+        return cls(folder, manifest, words, roles)
 
     @property
     def name(self) -> str:
@@ -126,11 +128,12 @@ class Dataset:
             feature_dim=self.feature_dim,
             word_vectors=self.words.vectors,
             characters=self.words.character_count,
+            text_dim=0 if self.manifest.text is None else self.manifest.text.dim,
         )
 
     def verify(self) -> None:
         """Read every open file and compare it with the manifest; `DataError` where one differs."""
-        verify_files(self.path, self.manifest, OPEN_FILES)
+        verify_files(self.path, self.manifest, self.manifest.open_files)
 
 
 def write_words(path: Path, words: Words) -> None:

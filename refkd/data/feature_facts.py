@@ -45,8 +45,8 @@ def feature_facts(
         layout=source.layout,
         extractor=extractors.get("", _told(source)),
         extraction=source.extraction,
-        sha256=_joined(part.sha256 for part in packed),
-        source_sha256=_joined(part.source_sha256 for part in packed),
+        sha256=joined_sha256(part.sha256 for part in packed),
+        source_sha256=joined_sha256(part.source_sha256 for part in packed),
         rows_per_second=rate,
         length_differences=len(off),
         largest_difference=round(max(off, default=0.0), 3),
@@ -97,5 +97,6 @@ def _lengths(
     return round(rate, 6), off[off > np.maximum(1.0, 0.05 * seconds)].tolist()
 
 
-def _joined(digests: Iterable[str]) -> str:
+def joined_sha256(digests: Iterable[str]) -> str:
+    """Return one sha256 over those of several parts."""
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -37,6 +37,18 @@ class RowSource(Protocol):
         ...
 
 
+class NamedRows(RowSource, Protocol):
+    """Where the rows of what has a name come from: of a video or a query."""
+
+    path: Path
+    layout: str
+    """Name of the layout, part of the features' identity."""
+
+    def __contains__(self, video: str) -> bool:
+        """Return whether the video has features."""
+        ...
+
+
 class FeatureSource(RowSource, Protocol):
     """Where the rows of a video come from."""
 
@@ -58,20 +70,22 @@ class FeatureSource(RowSource, Protocol):
         ...
 
 
-def open_features(path: Path, pattern: str | None = None) -> FeatureSource:
+def open_features(
+    path: Path, pattern: str | None = None, *, of: str = "video"
+) -> FolderFeatures | Hdf5Features:
     """Return the source for a folder of files, nested or not, or for an HDF5 file.
 
-    `pattern` is the name of a video's file or entry, without the ending, such as `{vid}.mp4`.
-    `DataError` where there is no such thing.
+    `pattern` is the name of a video's file or entry, without the ending, such as `{vid}.mp4`; `of`
+    is what each file is of. `DataError` where there is no such thing.
     """
-    names = Names(pattern)
+    names = Names(pattern, of=of)
     if path.is_dir():
         return FolderFeatures(path, names)
     if not path.is_file():
         raise DataError(f"{path}: no such file or folder; give the features' path")
     if path.suffix not in HDF5_SUFFIXES:
         raise DataError(
-            f"{path}: unknown kind {path.suffix!r}; give a folder with a file a video "
+            f"{path}: unknown kind {path.suffix!r}; give a folder with a file a {of} "
             f"({', '.join(SUFFIXES)}), or one HDF5 file (.hdf5, .h5)"
         )
     return Hdf5Features(path, names)
@@ -84,10 +98,11 @@ class Names:
     ('a.mp4', 'v_b')
     """
 
-    def __init__(self, pattern: str | None = None) -> None:
+    def __init__(self, pattern: str | None = None, *, of: str = "video") -> None:
         if pattern is not None and PLACE not in pattern:
             raise DataError(f"the id pattern {pattern!r} lacks {PLACE}; give one like {PLACE}.mp4")
         self._pattern = pattern
+        self.of = of
 
     def find(self, names: Collection[str], video: str) -> str | None:
         """Return the name of a video among some; None where none is."""
@@ -152,7 +167,7 @@ class FolderFeatures(_Named):
         if len(kinds) != 1:
             held = f"files of {len(kinds)} kinds ({', '.join(kinds)})" if kinds else "none"
             raise DataError(
-                f"{folder}: expected a file a video, all {', '.join(SUFFIXES[:-1])} or "
+                f"{folder}: expected a file a {names.of}, all {', '.join(SUFFIXES[:-1])} or "
                 f"{SUFFIXES[-1]}; the folder holds {held}"
             )
         entries: dict[str, list[Path]] = defaultdict(list)

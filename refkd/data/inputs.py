@@ -18,3 +18,5 @@ class ModelInputs:
     """(W, d_w) frozen vectors of the words with ids 2, 3, …; ids 0 and 1 are padding, unknown."""
     characters: int
     """Size of the character table, padding (0) and unknown (1) included."""
+    text_dim: int = 0
+    """d_t, the width of a token of a query where those are given as features; 0: as words."""

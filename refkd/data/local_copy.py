@@ -21,7 +21,7 @@ import pyarrow as pa
 from filelock import FileLock
 from pyarrow import fs
 
-from refkd.data.manifest import MANIFEST, OPEN_FILES, Manifest, check_files, read_manifest
+from refkd.data.manifest import MANIFEST, Manifest, check_files, read_manifest
 from refkd.errors import DataError
 from refkd.files import user_cache
 from refkd.masking import HIDDEN, password
@@ -83,8 +83,8 @@ def _fill(kept: Path, uri: Url, described: Path, manifest: Manifest) -> None:
     part.mkdir()
     shutil.copyfile(described, part / MANIFEST)
     try:
-        fetch(uri, OPEN_FILES, part)
-        check_files(part, manifest, OPEN_FILES, full=True)
+        fetch(uri, manifest.open_files, part)
+        check_files(part, manifest, manifest.open_files, full=True)
         part.rename(kept)
     finally:
         if part.exists():

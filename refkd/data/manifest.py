@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from refkd.config import Config
-from refkd.data.extraction import Extraction
+from refkd.data.extraction import Extraction, TextExtraction
 from refkd.data.grid import Resample
 from refkd.data.joined import Norm
 from refkd.data.moments import Holdout
@@ -22,6 +22,8 @@ from refkd.files import canonical_json, sha256_file, write_json
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 MOMENTS, FEATURES, WORDS, SEALED = "moments.parquet", "features.h5", "words.npz", "sealed"
+TEXT = "text.h5"
+"""Only where queries are given as features."""
 OPEN_FILES = (MOMENTS, FEATURES, WORDS)
 SEALED_FILES = (f"{SEALED}/{MOMENTS}", f"{SEALED}/{FEATURES}")
 
@@ -107,6 +109,26 @@ class WordFacts(Config):
     """Share of that split's tokens that have a vector."""
 
 
+class TextFacts(Config):
+    """The identity of queries that are given as features of their tokens."""
+
+    dim: int
+    """d_t, the width of a token."""
+    layout: str
+    extraction: TextExtraction | None
+    """What made them, where that is known."""
+    queries: int
+    """Different sentences."""
+    tokens: int
+    """Of the longest query."""
+    cut: int
+    """Queries that had more tokens than are kept."""
+    sha256: str
+    """Over the tokens as packed."""
+    source_sha256: str
+    """Over the arrays as read."""
+
+
 class FileFacts(Config):
     """A file of the dataset."""
 
@@ -130,7 +152,8 @@ class Manifest(Config):
     """Of each split as annotated; each one is listed beside its pair in `moments.parquet`."""
     carve: CarveFacts | None
     features: FeatureFacts
-    words: WordFacts
+    words: WordFacts | None
+    """None where queries are given as features, `text`."""
     sources: dict[str, str]
     """sha256 of each annotation file."""
     simulation: dict[str, Any] | None
@@ -146,8 +169,19 @@ class Manifest(Config):
     """Queries of test files without any moment, by file: they are left out."""
     several_windows: dict[str, int] = Field(default_factory=dict)
     """Annotated pairs with more than one window, by split."""
+    text: TextFacts | None = None
     fingerprint: str = ""
     """sha256 over everything above, and so over the content of every file."""
+
+    @property
+    def open_files(self) -> tuple[str, ...]:
+        """The files that a search reads."""
+        return OPEN_FILES if self.text is None else (*OPEN_FILES, TEXT)
+
+    @property
+    def sealed_files(self) -> tuple[str, ...]:
+        """The files of the test roles."""
+        return SEALED_FILES if self.text is None else (*SEALED_FILES, f"{SEALED}/{TEXT}")
 
     @property
     def no_test(self) -> str:
@@ -158,6 +192,7 @@ class Manifest(Config):
 
 LATER = {
     *("resample", "layout", "holdout", "shared_videos", "unlabelled", "several_windows"),
+    "text",
     *("zero_videos", "constant_videos", "flat_columns", "parts", "extraction"),
 }
 """Facts that earlier manifests do not have: written only where there is something to say."""

@@ -1,7 +1,8 @@
 """The pairs of one role: what is asked of which video, and batches of them.
 
 Letters in shapes: N pairs, R clips of all videos, V feature dimension, M words (padded),
-C characters a word, U distinct tokens, B pairs of a batch, W windows of a query (padded).
+C characters a word, U distinct tokens, B pairs of a batch, W windows of a query (padded), T tokens
+of all queries that are given as features, of width d_t.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ class Contents:
     """(U + 1,), word id of each distinct token."""
     characters: NDArray[np.int64]
     """(U + 1, C), character ids of each distinct token."""
+    text: NDArray[np.float16] | None = None
+    """(T, d_t), the memory map of queries that are given as features; then all tokens are 1."""
+    text_first: NDArray[np.int64] | None = None
+    """(N,), row of the first token of each query."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -97,7 +102,8 @@ class Pairs:
             raise DataError(f"the pairs of {self.role} have no features; open a prepared dataset")
         rows = np.asarray(indices, dtype=np.int64)
         clips = self.clips[rows]
-        tokens = self.contents.tokens[rows, : self.contents.lengths[rows].max()]
+        lengths = self.contents.lengths[rows]
+        tokens = self.contents.tokens[rows, : lengths.max()]
         spans = self.spans[rows]
         return Batch(
             features=(features or self._gather)(self.contents.first[rows], clips),
@@ -109,6 +115,7 @@ class Pairs:
             moment=torch.from_numpy(self._moments_in_clips(rows)),
             pairs=torch.from_numpy(rows.copy()),
             mass=self._mass(rows) if soft else None,
+            text=self._text(rows, lengths),
         )
 
     @property
@@ -149,6 +156,12 @@ class Pairs:
     def _gather(self, first: NDArray[np.int64], clips: NDArray[np.int64]) -> Tensor:
         assert self.contents is not None
         return _padded(self.contents.clips, first, clips)
+
+    def _text(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor | None:
+        contents = self.contents
+        if contents is None or contents.text is None or contents.text_first is None:
+            return None
+        return _padded(contents.text, contents.text_first[rows], lengths)
 
     def _moments_in_clips(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         duration = self.duration[rows, None]

@@ -1,4 +1,4 @@
-"""Prepare a dataset: annotations in any layout, features and word vectors into one folder."""
+"""Prepare a dataset: annotations in any layout, features and words into one folder."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from refkd.data.grid import MAX_CLIPS, Resample
 from refkd.data.joined import joined
 from refkd.data.layouts import layout_of
 from refkd.data.splits import Carve, hold_out
+from refkd.data.text import open_text
 from refkd.data.vectors import read_vectors
 from refkd.data.words import FURTHER_WORDS, tokenize
 from refkd.errors import DataError
@@ -27,8 +28,9 @@ def prepare(
     layout: str,
     *,
     features: Path | Mapping[str, Path],
-    words: Path,
     out: Path,
+    words: Path | None = None,
+    text_features: Path | None = None,
     annotations: Path | None = None,
     files: Mapping[str, Path] = {},
     columns: Mapping[str, str] = {},
@@ -61,6 +63,9 @@ def prepare(
     all of train all the same. The bytes written do not depend on `jobs` (threads). `name` is what
     the dataset is called.
 
+    `words` are word vectors; `text_features` are features of the tokens of every query instead, by
+    qid or by the sha256 of the sentence, in a folder or an HDF5 file.
+
     Several `features` by name are joined; `unit` names those whose rows are scaled to length 1.
     `id_patterns` (such as `{vid}.mp4`) are by the same names, that of the only source under "",
     and so is the `extractor` (network, weights and frame rate), which may be one text then. A
@@ -75,6 +80,12 @@ def prepare(
         raise DataError(f"clips is {max_clips}; give {LEAST_CLIPS} to {MOST_CLIPS:,}")
     if annotations is None and not files:
         raise DataError("no annotations are given; give a folder, a file, or a file a split")
+    if (words is None) == (text_features is None):
+        both = "not both" if words else "none is given"
+        raise DataError(
+            f"queries are read by word vectors or by text features, {both}; give one of words "
+            f"(--words FILE) and text_features (--text-features PATH)"
+        )
     require_absent(out)
     made_by = {"": extractor} if isinstance(extractor, str) else dict(extractor or {})
     source = _source(features, dict(id_patterns or {}), unit, made_by)
@@ -89,12 +100,15 @@ def prepare(
         require_published(table, split_files(known, annotations, files))
     if "val" not in table.splits:
         table = hold_out(table, fraction=val_fraction, seed=seed)
-    said = {token for m in table.splits[counted_on(table)] for token in tokenize(m.query)}
-    vectors = read_vectors(words, said, further=FURTHER_WORDS, progress=progress)
+    vectors = None
+    if words is not None:
+        said = {token for m in table.splits[counted_on(table)] for token in tokenize(m.query)}
+        vectors = read_vectors(words, said, further=FURTHER_WORDS, progress=progress)
     material = Material(
         annotations=replace(table, name=table.name if name is None else name),
         carve=_carve(known.carve, carve_fraction),
         vectors=vectors,
+        text=None if text_features is None else open_text(text_features, table, source),
         features=source,
         max_clips=max_clips,
         resample=resample,

@@ -63,14 +63,16 @@ class Profile(Config):
     """All open roles, and their words."""
 
     roles: dict[str, RoleProfile]
-    unknown: UnknownWords
+    unknown: UnknownWords | None
+    """None where queries are given as features."""
 
 
 def profile(dataset: Dataset) -> Profile:
     """Return the profile of a dataset's open roles; nothing sealed is opened."""
     present = [role for role in OPEN_ROLES if role in dataset.manifest.roles]
     return Profile(
-        roles={role: _role(dataset.role(role)) for role in present}, unknown=_unknown(dataset)
+        roles={role: _role(dataset.role(role)) for role in present},
+        unknown=None if dataset.manifest.words is None else _unknown(dataset),
     )
 
 

@@ -12,7 +12,7 @@ from refkd.data.manifest import (
     MANIFEST,
     MOMENTS,
     SEALED,
-    SEALED_FILES,
+    TEXT,
     WORDS,
     check_files,
     read_manifest,
@@ -33,7 +33,7 @@ def sealed_copy(uri: Url, path: Path, folder: Path) -> Path:
     """
     for name in (MANIFEST, WORDS):
         shutil.copyfile(path / name, folder / name)
-    fetch(uri, SEALED_FILES, folder)
+    fetch(uri, read_manifest(folder).sealed_files, folder)
     return folder
 
 
@@ -45,7 +45,8 @@ def open_sealed(path: Path | str, role: SealedRole) -> Pairs:
     manifest = read_manifest(folder)
     if role not in manifest.roles:
         raise DataError(f"{folder}: has no role {role!r}; prepare it from all split files")
-    check_files(folder, manifest, (*SEALED_FILES, WORDS), full=True)
+    check_files(folder, manifest, (*manifest.sealed_files, WORDS), full=True)
     sealed = folder / SEALED
     store = open_store(sealed / FEATURES)
-    return read_pairs(sealed / MOMENTS, [role], store, read_words(folder / WORDS))[role]
+    text = None if manifest.text is None else open_store(sealed / TEXT)
+    return read_pairs(sealed / MOMENTS, [role], store, read_words(folder / WORDS), text)[role]

@@ -29,8 +29,9 @@ from refkd.data.layouts import layout_of
 from refkd.data.moments import Annotations, Moment, Split
 from refkd.data.splits import Carve
 from refkd.data.synthetic_annotations import ACTIONS, invent
+from refkd.data.text import TextFeatures
 from refkd.data.vectors import WordVectors
-from refkd.data.words import tokenize
+from refkd.data.words import query_key, tokenize
 from refkd.files import require_absent
 from refkd.seeds import generator
 
@@ -95,6 +96,8 @@ class SimulationConfig(Settings):
     """q of the carve of val_ood for invented annotations; real ones keep their own."""
     seed: int = 0
     """Of every draw."""
+    text: bool = False
+    """Give queries as features, a token a word, in the place of words."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -126,11 +129,13 @@ def simulate(
     material = Material(
         annotations=table,
         carve=carve,
-        vectors=_word_vectors(table, config),
+        vectors=None if config.text else _word_vectors(table, config),
+        text=_text(table, config) if config.text else None,
         features=SimulatedFeatures(table, config),
         max_clips=config.max_clips,
         extractors={"": "simulated"},
-        simulation=config.model_dump(mode="json"),
+        # `text` is said only where it is set, which earlier datasets do not say.
+        simulation=config.model_dump(mode="json", exclude=None if config.text else {"text"}),
     )
     return build(material, out)
 
@@ -208,6 +213,33 @@ class SimulatedFeatures:
     def _map(self) -> NDArray[np.float64]:
         shape = (self._config.word_dim, self._config.feature_dim)
         return generator(self._config.seed, "map").standard_normal(shape)
+
+
+class SimulatedText:
+    """The word vectors of each sentence, in the place of a network's features."""
+
+    path, layout = Path("simulated"), "simulated"
+
+    def __init__(self, moments: Iterable[Moment], config: SimulationConfig) -> None:
+        self._config = config
+        self._queries = {query_key(m.query): m.query for m in moments}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._queries
+
+    def where(self, key: str) -> str:
+        """Return what errors name."""
+        return f"simulated {key}"
+
+    def read(self, key: str) -> NDArray[np.float32]:
+        """Return the tokens (M, word_dim) of a sentence."""
+        tokens = tokenize(self._queries[key])
+        return np.array([_word_vector(token, self._config) for token in tokens], dtype=np.float32)
+
+
+def _text(annotations: Annotations, config: SimulationConfig) -> TextFeatures:
+    moments = [m for rows in annotations.splits.values() for m in rows]
+    return TextFeatures(SimulatedText(moments, config), moments, None)
 
 
 def _invented(config: SimulationConfig) -> Annotations:

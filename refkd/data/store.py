@@ -59,6 +59,8 @@ class Store:
     rows: NDArray[np.float16]
     first: Mapping[str, int]
     """Row of each video's first clip."""
+    counts: Mapping[str, int]
+    """Clips of each video."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +140,11 @@ def open_store(path: Path) -> Store:
     mapped: NDArray[np.float16] = np.memmap(
         path, dtype=np.float16, mode="r", offset=offset, shape=shape
     )
-    return Store(rows=mapped, first=dict(zip(videos, first.tolist(), strict=False)))
+    return Store(
+        rows=mapped,
+        first=dict(zip(videos, first.tolist(), strict=False)),
+        counts=dict(zip(videos, np.diff(first).tolist(), strict=True)),
+    )
 
 
 def _read_all(

@@ -16,7 +16,7 @@ from refkd.data.moments import Moment
 from refkd.data.pairs import Contents, Pairs, Windows
 from refkd.data.roles import Role
 from refkd.data.store import Store
-from refkd.data.words import Words
+from refkd.data.words import CHARACTERS_PER_WORD, Words, query_key
 from refkd.errors import DataError
 
 _SPAN = pa.list_(pa.float64(), 2)
@@ -85,8 +85,13 @@ def write_table(
     pq.write_table(pa.Table.from_pylist(records, schema=schema), path)
 
 
-def read_pairs(path: Path, roles: Iterable[Role], store: Store, words: Words) -> dict[Role, Pairs]:
-    """Return the pairs of each role in a table, with their contents from the store."""
+def read_pairs(
+    path: Path, roles: Iterable[Role], store: Store, words: Words, text: Store | None = None
+) -> dict[Role, Pairs]:
+    """Return the pairs of each role in a table, with their contents from the store.
+
+    `text` holds the queries, where those are given as features, and else they are `words`.
+    """
     try:
         table = pq.read_table(path, use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
@@ -99,8 +104,13 @@ def read_pairs(path: Path, roles: Iterable[Role], store: Store, words: Words) ->
         raise DataError(
             f"{path}: damaged (no features of video {min(absent)}); prepare the dataset again"
         )
+    said = table["query"].unique().to_pylist()
+    if text is not None and (unread := [q for q in said if query_key(q) not in text.first]):
+        raise DataError(
+            f"{path}: damaged (no features of {unread[0]!r}); prepare the dataset again"
+        )
     return {
-        role: _pairs(table.filter(pc.equal(table["role"], role)), role, store, words)
+        role: _pairs(table.filter(pc.equal(table["role"], role)), role, store, words, text)
         for role in roles
     }
 
@@ -131,22 +141,27 @@ def _qids(table: Any) -> list[str | int | None] | None:
     return [None if qid is None else json.loads(qid) for qid in table["qid"].to_pylist()]
 
 
-def _pairs(table: Any, role: Role, store: Store, words: Words) -> Pairs:
+def _pairs(table: Any, role: Role, store: Store, words: Words, text: Store | None) -> Pairs:
     def numbers(*names: str) -> Any:
         columns = [table[name].to_numpy() for name in names]
         return np.stack(columns, axis=1) if len(columns) > 1 else columns[0].copy()
 
-    video_ids = table["video_id"].to_pylist()
+    video_ids, queries = table["video_id"].to_pylist(), table["query"].to_pylist()
+    contents = (
+        _contents(table["tokens"].combine_chunks(), video_ids, store, words)
+        if text is None
+        else _text_contents([query_key(query) for query in queries], video_ids, store, text)
+    )
     return Pairs(
         role=role,
         pair_ids=table["pair_id"].to_pylist(),
         video_ids=video_ids,
-        queries=table["query"].to_pylist(),
+        queries=queries,
         moments=numbers("start", "end"),
         duration=numbers("duration"),
         clips=numbers("clips"),
         spans=numbers("start_clip", "end_clip"),
-        contents=_contents(table["tokens"].combine_chunks(), video_ids, store, words),
+        contents=contents,
         windows=_windows(table),
         qids=_qids(table),
     )
@@ -166,4 +181,18 @@ def _contents(tokens: Any, video_ids: list[str], store: Store, words: Words) -> 
         lengths=lengths,
         words=np.concatenate([[0], word_ids]),
         characters=np.concatenate([np.zeros_like(character_ids[:1]), character_ids]),
+    )
+
+
+def _text_contents(keys: list[str], video_ids: list[str], store: Store, text: Store) -> Contents:
+    lengths = np.array([text.counts[key] for key in keys], dtype=np.int64)
+    return Contents(
+        clips=store.rows,
+        first=np.array([store.first[video] for video in video_ids], dtype=np.int64),
+        tokens=(np.arange(lengths.max(initial=1)) < lengths[:, None]).astype(np.int32),
+        lengths=lengths,
+        words=np.array([0, 1], dtype=np.int64),
+        characters=np.zeros((2, CHARACTERS_PER_WORD), dtype=np.int64),
+        text=text.rows,
+        text_first=np.array([text.first[key] for key in keys], dtype=np.int64),
     )

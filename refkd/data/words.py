@@ -9,6 +9,7 @@ Ids: 0 padding, 1 unknown, then words or characters. Letters in shapes: B querie
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -89,6 +90,10 @@ class Words:
         return words, characters
 
 
+NO_WORDS = Words((), np.zeros((0, 0), dtype=np.float32), ())
+"""The vocabulary where queries are given as features."""
+
+
 def tokenize(query: str) -> list[str]:
     """Return the words of a query, lower-cased, at most `MAX_WORDS`.
 
@@ -99,6 +104,15 @@ def tokenize(query: str) -> list[str]:
     ['the', 'man', "'s", 'dog', 'runs', '.', 'it', 'barks', '!']
     """
     return list(_tokens(query))
+
+
+def query_key(query: str) -> str:
+    """Return the name of a sentence: the sha256 of it with one blank between its words.
+
+    >>> query_key(" the door  opens ") == query_key("the door opens")
+    True
+    """
+    return hashlib.sha256(" ".join(query.split()).encode()).hexdigest()
 
 
 @lru_cache(maxsize=1 << 17)

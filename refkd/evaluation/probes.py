@@ -104,11 +104,12 @@ def probe_role(
 
 
 def query_blind(batch: Batch) -> Batch:
-    """Return the batch with every query replaced by the same single unknown word."""
+    """Return the batch with every query replaced by the same single unknown word, or by a 0."""
     words = torch.full_like(batch.words[:, :1], UNKNOWN)
     characters = torch.zeros_like(batch.characters[:, :1])
     characters[..., 0] = UNKNOWN
-    return replace(batch, words=words, characters=characters)
+    text = None if batch.text is None else torch.zeros_like(batch.text[:, :1])
+    return replace(batch, words=words, characters=characters, text=text)
 
 
 def video_blind(batch: Batch) -> Batch:

@@ -59,7 +59,7 @@ class QueryBias(nn.Module):
 
     def forward(self, batch: Batch) -> SpanLogits:
         """Return masked logits (B, L); of the video only its number of clips is known."""
-        words = F.relu(self.embedding(batch.words, batch.characters))
+        words = F.relu(self.embedding(batch))
         place = self.place(batch)
         query = masked_mean(words, batch.word_mask)[:, None].expand_as(place)
         return self.head(  # type: ignore[no-any-return]

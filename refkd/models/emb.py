@@ -120,7 +120,7 @@ class EMB(SpanBackbone):
         grid = block_grid(f_mask, self.config.block)
         p_mask = grid.mask
         f = self.positions(self.video(self.dropout(batch.features)))
-        w = self.positions(self.word_linear(self.words.look_up(batch.words)))
+        w = self.positions(self.word_linear(self.words.look_up(batch)))
         p = proposal_features(self._blocks(f, f_mask), grid)
         # 1: each stream attends to itself
         p = self.p2p(p, p_mask, self._edges(f, f_mask, grid))

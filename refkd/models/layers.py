@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refkd.data.batch import Batch
 from refkd.data.inputs import ModelInputs
 from refkd.errors import DataError
 from refkd.models.attention import attend
@@ -49,43 +50,58 @@ def init_weights(module: nn.Module) -> None:
 
 
 class WordEmbedding(nn.Module):
-    """Words to (B, M, d_w): frozen word vectors, one learned vector for all unknown words."""
+    """The words of queries to (B, M, d_w): frozen vectors, one of its own for what is unknown.
+
+    That one is learned, or zeros. Where the dataset gives queries as features of their tokens,
+    those take the place of word vectors, and nothing is looked up.
+    """
 
     vectors: Tensor
 
-    def __init__(self, inputs: ModelInputs, *, dropout: float) -> None:
+    def __init__(self, inputs: ModelInputs, *, dropout: float, learned: bool = True) -> None:
         super().__init__()
-        table = torch.as_tensor(inputs.word_vectors)
-        self.width = table.shape[1]
-        special = torch.zeros(2, self.width, dtype=table.dtype)
-        # The vectors come with the dataset, so no checkpoint carries them.
-        self.register_buffer("vectors", torch.cat([special, table]), persistent=False)
-        self.unknown = nn.Parameter(torch.empty(1, self.width))
-        nn.init.xavier_uniform_(self.unknown)
+        self.given = inputs.text_dim > 0
+        self.width = inputs.text_dim or inputs.word_vectors.shape[1]
         self.dropout = Dropout(dropout)
+        self.learned = learned and not self.given
+        if not self.given:
+            table = torch.as_tensor(inputs.word_vectors)
+            special = torch.zeros(2, self.width, dtype=table.dtype)
+            # The vectors come with the dataset, so no checkpoint carries them.
+            self.register_buffer("vectors", torch.cat([special, table]), persistent=False)
+        if self.learned:
+            self.unknown = nn.Parameter(torch.empty(1, self.width))
+            nn.init.xavier_uniform_(self.unknown)
 
-    def look_up(self, words: Tensor) -> Tensor:
-        """Return (B, M, d_w) from word ids (B, M)."""
-        word = F.embedding(words, self.vectors)
-        return self.dropout(  # type: ignore[no-any-return]
-            torch.where((words == 1)[..., None], self.unknown, word)
-        )
+    def look_up(self, batch: Batch) -> Tensor:
+        """Return (B, M, d_w)."""
+        if self.given:
+            assert batch.text is not None
+            return self.dropout(batch.text)  # type: ignore[no-any-return]
+        word = F.embedding(batch.words, self.vectors)
+        if self.learned:
+            word = torch.where((batch.words == 1)[..., None], self.unknown, word)
+        return self.dropout(word)  # type: ignore[no-any-return]
 
 
 class Embedding(WordEmbedding):
-    """Words and their characters to (B, M, D): frozen word vectors, learned characters."""
+    """Words and their characters, which are learned, to (B, M, D); given features to as much."""
 
     def __init__(self, inputs: ModelInputs, *, char_dim: int, hidden: int, dropout: float) -> None:
         super().__init__(inputs, dropout=dropout)
-        self.characters = nn.Embedding(inputs.characters, char_dim, padding_idx=0)
-        self.convolutions = character_convolutions(char_dim)
-        channels = sum(channels for _, channels in CHARACTER_CONVOLUTIONS)
+        channels = 0
+        if not self.given:
+            self.characters = nn.Embedding(inputs.characters, char_dim, padding_idx=0)
+            self.convolutions = character_convolutions(char_dim)
+            channels = sum(channels for _, channels in CHARACTER_CONVOLUTIONS)
         self.linear = nn.Linear(self.width + channels, hidden)
 
-    def forward(self, words: Tensor, characters: Tensor) -> Tensor:
-        """Return (B, M, D) from word ids (B, M) and character ids (B, M, C), C at least 4."""
-        word = self.look_up(words)
-        return self.linear(torch.cat([word, self._spelling(characters)], dim=2))  # type: ignore[no-any-return]
+    def forward(self, batch: Batch) -> Tensor:
+        """Return (B, M, D); of words the characters are read too."""
+        word = self.look_up(batch)
+        if not self.given:
+            word = torch.cat([word, self._spelling(batch.characters)], dim=2)
+        return self.linear(word)  # type: ignore[no-any-return]
 
     def _spelling(self, characters: Tensor) -> Tensor:
         """Return (B, M, 100) of character ids; all words without characters are read once."""

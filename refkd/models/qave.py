@@ -82,7 +82,7 @@ class QAVE(SpanBackbone):
         `own["video"]` holds F, the encoded video (B, T, 2H) that an order head reads.
         """
         clip_mask, word_mask = batch.clip_mask, batch.word_mask
-        words = self.sentence(self.word_linear(self.words.look_up(batch.words)), word_mask)
+        words = self.sentence(self.word_linear(self.words.look_up(batch)), word_mask)
         query = final_states(words, word_mask)
         video = batch.features
         for block in self.video:

@@ -111,7 +111,7 @@ class SeqPAN(SpanBackbone):
         """Return F (B, L, D): clips that know the query."""
         clip_mask, word_mask = batch.clip_mask, batch.word_mask
         video = self.video_norm(self.video(self.dropout(batch.features)))
-        query = self.query_norm(self.embedding(batch.words, batch.characters))
+        query = self.query_norm(self.embedding(batch))
         video = self.conv(self.positions(video), clip_mask)
         query = self.conv(self.positions(query), word_mask)
         for block in self.attention:

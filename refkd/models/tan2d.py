@@ -20,6 +20,7 @@ from refkd.data.inputs import ModelInputs
 from refkd.models.backbone import Backbone, BackboneOutput, Proposals, SpanLogits, widened
 from refkd.models.config import NamedConfig
 from refkd.models.decode import falling
+from refkd.models.layers import WordEmbedding
 from refkd.models.map2d import anchors, at_clips, iou, log_mass, scales, spread, suppress
 
 
@@ -78,22 +79,19 @@ class Tan2D(Backbone):
     """The network; a batch's map has A anchors, the spans of `refkd.models.map2d.anchors`."""
 
     anchors: Tensor
-    vectors: Tensor
 
     def __init__(self, config: Tan2DConfig, inputs: ModelInputs) -> None:
         super().__init__()
         self.config = config
-        width, vectors = config.hidden, torch.as_tensor(inputs.word_vectors)
+        width = config.hidden
         self.frames = nn.Linear(inputs.feature_dim, width)
         self.sparse = _sparse_layers(config)
-        self.text = nn.LSTM(vectors.shape[1], width, config.text_layers, batch_first=True)
+        self.words = WordEmbedding(inputs, dropout=0.0, learned=False)
+        self.text = nn.LSTM(self.words.width, width, config.text_layers, batch_first=True)
         self.text_linear = nn.Linear(width, width)
         self.cells = nn.Linear(width, width)
         self.convolutions = _MapConvolutions(config)
         self.prediction = nn.Linear(width, 1)
-        # Padding and unknown words are zeros, and frozen as all vectors are.
-        special = torch.zeros(2, vectors.shape[1], dtype=vectors.dtype)
-        self.register_buffer("vectors", torch.cat([special, vectors]), persistent=False)
         self.register_buffer("anchors", anchors(config.map_clips), persistent=False)
 
     def forward(self, batch: Batch) -> BackboneOutput:
@@ -140,7 +138,7 @@ class Tan2D(Backbone):
 
     def _sentence(self, batch: Batch) -> Tensor:
         """Return (B, D) the state of the text's LSTM after the last word."""
-        states, _ = self.text(F.embedding(batch.words, self.vectors))
+        states, _ = self.text(self.words.look_up(batch))
         last = batch.word_mask.sum(dim=1) - 1
         rows = torch.arange(len(batch), device=last.device)
         return self.text_linear(states[rows, last])  # type: ignore[no-any-return]

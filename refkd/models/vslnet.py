@@ -70,7 +70,7 @@ class VSLNetTrunk(SpanBackbone):
         """Return F (B, L, D): clips that know the query."""
         clip_mask, word_mask = batch.clip_mask, batch.word_mask
         video = self.encoder(self.video(self.dropout(batch.features)), clip_mask)
-        query = self.encoder(self.embedding(batch.words, batch.characters), word_mask)
+        query = self.encoder(self.embedding(batch), word_mask)
         fused = self.attention(video, query, clip_mask, word_mask)
         return self.concat(fused, query, word_mask)  # type: ignore[no-any-return]
 

@@ -1,4 +1,4 @@
-"""From video files to features: frames at a steady rate, and a network that describes them."""
+"""From video files and sentences to features, by networks that describe them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from refkd.errors import DataError
 
 
 def require(package: str) -> None:
-    """Raise `DataError` where a package is missing that only video files need."""
+    """Raise `DataError` where a package is missing that only making features needs."""
     if find_spec(package) is None:
-        raise DataError(f"{package} is missing, which reads videos: pip install 'refkd[extract]'")
+        raise DataError(
+            f"{package} is missing, which makes features: pip install 'refkd[extract]'"
+        )

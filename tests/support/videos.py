@@ -1,4 +1,4 @@
-"""Video files for tests to write, and a small network that describes pictures."""
+"""Video files for tests to write, and a small network that describes pictures and text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
-from transformers import CLIPConfig, CLIPModel
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.utils import logging
 
@@ -60,11 +60,17 @@ def write_sound(path: Path) -> Path:
 
 
 def write_clip(folder: Path, *, seed: int = 0) -> Path:
-    """Write a small CLIP with random weights, as `transformers` saves a real one."""
-    none = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+    """Write a small CLIP with random weights, as `transformers` saves a real one.
+
+    Its tokens are letters, and it knows no others.
+    """
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    ends = ("<|startoftext|>", "<|endoftext|>")
+    vocabulary = [*ends, *letters, *(f"{letter}</w>" for letter in letters)]
+    special = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     config = CLIPConfig(
-        text_config={**small, "num_attention_heads": 2, "vocab_size": 64, **none},
+        text_config={**small, "num_attention_heads": 2, "vocab_size": 64, **special},
         vision_config={**small, "num_attention_heads": 2, "image_size": 32, "patch_size": 8},
         projection_dim=16,
     )
@@ -76,4 +82,6 @@ def write_clip(folder: Path, *, seed: int = 0) -> Path:
     logging.enable_progress_bar()
     square = {"height": 32, "width": 32}
     CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=square).save_pretrained(folder)
+    tokens = {token: number for number, token in enumerate(vocabulary)}
+    CLIPTokenizer(tokens, [], model_max_length=77).save_pretrained(folder)
     return folder

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from refkd.data.local_copy import kept_copy
-from refkd.data.manifest import OPEN_FILES, check_files, read_manifest
+from refkd.data.manifest import check_files, read_manifest
 from refkd.errors import DataError
 from refkd.files import sha256_file, temporaries
 from refkd.urls import Url
@@ -105,7 +105,7 @@ def dataset(study: StudySnapshot) -> Iterator[Finding]:
     if expected not in (None, manifest.fingerprint):
         what = f"{folder}: is another dataset than the one that was searched on"
         yield _damaged(f"{what}; restore that one ({str(expected)[:12]}…)", fix)
-    for name in OPEN_FILES:
+    for name in manifest.open_files:
         try:
             check_files(folder, manifest, (name,), full=True)
         except (DataError, OSError) as error:

@@ -70,8 +70,12 @@ def prepare(
             metavar="[NAME=]PATH",
         ),
     ],
-    words: Annotated[Path, Option(help="Word vectors: .txt, .vec, .gz or .npz.")],
     out: OutOption,
+    words: Annotated[Path | None, Option(help="Word vectors: .txt, .vec, .gz or .npz.")] = None,
+    text_features: Annotated[
+        Path | None,
+        Option(help="In place of --words: a folder with a file a query, or an HDF5 file."),
+    ] = None,
     annotations: Annotated[
         Path | None, Option(help="Folder of split files, or one file (train, or a table).")
     ] = None,
@@ -119,7 +123,7 @@ def prepare(
     ] = None,
     as_json: JsonOption = False,
 ) -> Output:
-    """Prepare annotations, features and word vectors for a search.
+    """Prepare annotations, features, and word vectors or text features for a search.
 
     Only training pairs are needed. Test splits go into `sealed/`, `val_ood` is carved out of
     train, and without a split of val some train videos are one. The same inputs give the same
@@ -143,6 +147,9 @@ def prepare(
 
     `refkd data prepare qvhighlights --annotations moment_detr/data --features clip_features
     --words glove.840B.300d.txt --out datasets/qvhighlights`
+
+    `refkd data prepare qvhighlights --annotations moment_detr/data --features clip_features
+    --text-features clip_text_features --out datasets/qvhighlights-clip`
 
     `refkd data prepare didemo --annotations didemo --features didemo.hdf5
     --words glove.840B.300d.txt --out datasets/didemo`
@@ -175,6 +182,7 @@ def prepare(
             seed=seed,
             features=paths,
             words=words,
+            text_features=text_features,
             out=out,
             missing_features=missing_features,
             id_patterns=by_source(id_pattern or [], "--id-pattern", paths),
@@ -191,28 +199,60 @@ def prepare(
 @app.command()
 @printed
 def extract(
-    videos: Annotated[Path, Option(help="Folder of videos, nested or not.")],
     model: Annotated[
         str, Option(help="CLIP or its kin as `transformers` has it: a folder, or a hub's name.")
     ],
     out: Annotated[Path, Option(help="HDF5 file to write, or to go on with.")],
-    fps: Annotated[float, Option(help="Rows a second.")] = 1.0,
+    videos: Annotated[Path | None, Option(help="Folder of videos, nested or not.")] = None,
+    queries: Annotated[
+        Path | None, Option(help="Instead: annotations, a folder of split files or one file.")
+    ] = None,
+    layout: Annotated[Layout | None, Option(help="How --queries are laid out.")] = None,
+    split: SplitOption = None,
+    column: ColumnOption = None,
+    fps: Annotated[float, Option(help="Rows a second of videos.")] = 1.0,
     device: Annotated[str, Option(help="Where the network runs: cpu, cuda, cuda:1.")] = "cpu",
     as_json: JsonOption = False,
 ) -> Output:
-    """Make features of video files, for `refkd data prepare`.
+    """Make features of video files or of queries, for `refkd data prepare`.
 
-    The same command goes on where it was stopped, and adds videos that are new. Files that cannot
-    be read are named at the end, and the others are done. Needs `pip install refkd[extract]`.
+    The same command goes on where it was stopped, and adds videos and queries that are new. Files
+    that cannot be read are named at the end, and the others are done. Needs `pip install
+    refkd[extract]`.
 
     Example: `refkd data extract --videos videos --model openai/clip-vit-base-patch32
-    --fps 1 --out features.h5`
+    --fps 1 --out features.h5`, then `refkd data extract --queries charades_cd --layout charades-cd
+    --model openai/clip-vit-base-patch32 --out text.h5`
     """
+    from refkd.errors import DataError
+
+    if videos is not None and queries is None and layout is None:
+        return _of_videos(videos, model, out, fps=fps, device=device, progress=not as_json)
+    if queries is None or layout is None or videos is not None:
+        raise DataError(
+            "give --videos DIR, or --queries ANNOTATIONS and --layout NAME, but not all of them"
+        )
+    from refkd.data.annotations import read_queries
+    from refkd.video.queries import extract_queries
+    from tune.display.console import plural
+
+    files = {role: Path(file) for role, file in _named("split", split).items()}
+    read = read_queries(layout, queries, files=files, columns=_named("column", column))
+    with to_be_unwound():
+        made = extract_queries(read, model, out, device=device, progress=not as_json)
+    cut = f", {made.cut:,} cut to as many tokens as are read" if made.cut else ""
+    told = f"{made.path}: {plural(made.queries, 'sentence')}, {made.made:,} new{cut}"
+    return Output(made, told)
+
+
+def _of_videos(
+    videos: Path, model: str, out: Path, *, fps: float, device: str, progress: bool
+) -> Output:
     from refkd.video.extract import extract as make
     from tune.display.console import plural
 
     with to_be_unwound():
-        made = make(videos, model, out, fps=fps, device=device, progress=not as_json)
+        made = make(videos, model, out, fps=fps, device=device, progress=progress)
     left = [f"{plural(len(made.failed), 'file')} could not be read:", *made.failed.values()]
     told = f"{made.path}: {plural(made.videos, 'video')}, {made.made:,} new"
     code = ExitCode.LEFT if made.failed else ExitCode.DONE

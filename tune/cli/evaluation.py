@@ -230,6 +230,10 @@ def predict(
             metavar="[NAME=]MODEL",
         ),
     ] = None,
+    text_encoder: Annotated[
+        str | None,
+        Option(help="Where the network lies that makes features of queries, if not as then."),
+    ] = None,
     png: Annotated[Path | None, Option(help="Draw the timeline to a PNG, SVG or PDF too.")] = None,
     tracking: Annotated[
         str | None,
@@ -264,6 +268,7 @@ def predict(
         video=video,
         duration=duration,
         encoders=by_source(encoder or [], "--encoder"),
+        text_encoder=text_encoder,
         top=top,
     )
     if png is not None:

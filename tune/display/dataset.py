@@ -58,14 +58,14 @@ def show_profile(console: Console, found: Profile) -> None:
     for role, one in found.roles.items():
         most = max(one.places)
         say(console, f"  {role:<8} {bars(one.places)}  at most {most:.0%} of the moments")
-    unknown = found.unknown
-    named = f": {', '.join(map(repr, unknown.most))}" if unknown.most else ""
-    more = ", …" if unknown.words > len(unknown.most) else ""
-    say(
-        console,
-        f"Words without a vector: {unknown.words:,}, {unknown.share:.2%} of all that is said"
-        f"{named}{more}",
-    )
+    if (unknown := found.unknown) is not None:
+        named = f": {', '.join(map(repr, unknown.most))}" if unknown.most else ""
+        more = ", …" if unknown.words > len(unknown.most) else ""
+        say(
+            console,
+            f"Words without a vector: {unknown.words:,}, {unknown.share:.2%} of all that is said"
+            f"{named}{more}",
+        )
     for role, one in found.roles.items():
         if role != "fit" and one.pairs < FEW:
             say(
@@ -92,7 +92,7 @@ def _spread(spread: Spread) -> str:
 
 def ingredients(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """Yield what the data is made of: a name and a description each."""
-    features, words, carve = manifest.features, manifest.words, manifest.carve
+    features, carve = manifest.features, manifest.carve
     yield (
         "features",
         f"{features.dim} wide, {features.layout}, {features.extractor or 'extractor unknown'}, "
@@ -105,11 +105,19 @@ def ingredients(manifest: Manifest) -> Iterator[tuple[str, str]]:
             f"{part.dim} wide, {part.layout}, {part.extractor or 'extractor unknown'}, "
             f"{part.rows_per_second:g} rows a second{scaled}, sha256 {part.sha256[:12]}",
         )
-    yield (
-        "words",
-        f"{words.words:,} with {words.dim}-d vectors of {words.source}; {words.coverage:.2%} "
-        f"of the tokens of {words.counted_on}; {words.characters} characters",
-    )
+    if (words := manifest.words) is not None:
+        yield (
+            "words",
+            f"{words.words:,} with {words.dim}-d vectors of {words.source}; {words.coverage:.2%} "
+            f"of the tokens of {words.counted_on}; {words.characters} characters",
+        )
+    if (text := manifest.text) is not None:
+        cut = f" ({text.cut:,} had more and are cut)" if text.cut else ""
+        yield (
+            "text",
+            f"{text.queries:,} queries of up to {text.tokens} tokens{cut}, {text.dim} wide, "
+            f"{text.layout}, {text.extraction or 'extractor unknown'}, sha256 {text.sha256[:12]}",
+        )
     many = "at most " if manifest.resample == "shorten" else ""
     yield "clips", f"{many}{manifest.max_clips} a video"
     if features.length_differences:

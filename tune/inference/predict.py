@@ -14,7 +14,7 @@ from refkd.data.containers import HDF5_SUFFIXES, SUFFIXES
 from refkd.data.extraction import Extraction
 from refkd.data.features import FeatureFile, Hdf5Features, checked_rows
 from refkd.errors import DataError
-from refkd.retriever import Span
+from refkd.retriever import Retriever, Span
 from refkd.urls import Url
 from tune.inference.model import load_model
 
@@ -26,7 +26,8 @@ class Answer:
     query: str
     spans: list[Span]
     unknown: list[str]
-    """Words of the query that have no vector: all of them look alike to the network."""
+    """Words of the query that have no vector: all of them look alike to the network. Empty
+    where queries are read as features."""
 
 
 class Prediction(Config):
@@ -56,25 +57,29 @@ def predict(
     video: str | None = None,
     duration: float | None = None,
     encoders: Mapping[str, str] | None = None,
+    text_encoder: str | None = None,
     top: int = 1,
 ) -> Prediction:
     """Return the `top` spans of each query; without `duration` a row counts as one second.
 
     `features` are the files of the video by source, of the only one under any name. Without any,
     `video` is a video file, and its features are made as those of the model's dataset were;
-    `encoders` say by source where the networks for that lie, if not where they were then.
+    `encoders` say by source where the networks for that lie, if not where they were then, and
+    `text_encoder` that of queries, where the model reads features of those.
     """
     if features is not None:
         read = {name: read_video(path, video) for name, path in features.items()}
         retriever, source, facts = load_model(model, tracking=tracking)
+        text = _encoded(retriever, queries, text_encoder)
     else:
         file = _video_file(video)
         retriever, source, facts = load_model(model, tracking=tracking)
+        text = _encoded(retriever, queries, text_encoder)
         read, seconds = _extracted(file, retriever.extractions(), encoders or {})
         duration = seconds if duration is None else duration
     rows = retriever.join(read)
     seconds = float(len(rows)) if duration is None else duration
-    spans = retriever.retrieve(rows, list(queries), duration=seconds, top=top)
+    spans = retriever.retrieve(rows, list(queries), duration=seconds, top=top, text=text)
     return Prediction(
         model=source,
         facts=facts,
@@ -83,10 +88,22 @@ def predict(
         duration_given=duration is not None,
         marks=retriever.marks,
         answers=[
-            Answer(query=query, spans=found, unknown=retriever.words.unknown(query))
+            Answer(query=query, spans=found, unknown=_unknown(retriever, query))
             for query, found in zip(queries, spans, strict=True)
         ],
     )
+
+
+def _unknown(retriever: Retriever, query: str) -> list[str]:
+    return [] if retriever.text is not None else retriever.words.unknown(query)
+
+
+def _encoded(
+    retriever: Retriever, queries: Sequence[str], encoder: str | None
+) -> list[NDArray[np.float32]] | None:
+    if retriever.text is None and encoder is None:
+        return None
+    return retriever.encode(queries, encoder)
 
 
 def _video_file(video: str | None) -> Path:
@@ -117,11 +134,7 @@ def _extracted(
     seconds = 0.0
     for name, how in extractions.items():
         network = Encoder(encoders.get(name, how.model))
-        if network.sha256 != how.sha256:
-            raise DataError(
-                f"{network.model}: has other weights (sha256 {network.sha256[:12]}) than those "
-                f"that made the features of the dataset ({how}); give them with --encoder"
-            )
+        network.require_same(how, "--encoder")
         rows[name], seconds = describe(file, network, how.fps)
     return rows, seconds
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from refkd.data.dataset import Dataset
 from refkd.data.local_copy import check_address
-from refkd.data.manifest import SEALED_FILES, check_files
+from refkd.data.manifest import check_files
 from refkd.data.pairs import Pairs
 from refkd.data.sealed import open_sealed, sealed_copy
 from refkd.errors import DataError
@@ -30,9 +30,9 @@ def check_sealed(dataset: Dataset, at: Path | Url) -> None:
             f"roles; prepare it with the missing test split in another folder"
         )
     if isinstance(at, Url):
-        check_address(at, dataset.manifest, SEALED_FILES)
+        check_address(at, dataset.manifest, dataset.manifest.sealed_files)
     else:
-        check_files(dataset.path, dataset.manifest, SEALED_FILES, full=False)
+        check_files(dataset.path, dataset.manifest, dataset.manifest.sealed_files, full=False)
 
 
 def open_test_roles(
@@ -65,7 +65,7 @@ def open_test_roles(
         champions=dict(champions),
         teachers=dict(teachers),
         dataset=dataset.fingerprint,
-        sealed={name: dataset.manifest.files[name].sha256 for name in SEALED_FILES},
+        sealed={n: dataset.manifest.files[n].sha256 for n in dataset.manifest.sealed_files},
         version=facts.refkd,
         git_commit=facts.git_commit,
         git_dirty=facts.git_dirty,

@@ -43,6 +43,9 @@ class Registration:
 def model_card(file: StudyFile, dataset: Dataset, student: Registration) -> str:
     """Return the card of a student of a study in Markdown; the study's caveats come first."""
     manifest, code = dataset.manifest, student.code
+    unknown = (
+        " Words outside the vocabulary have no vector of their own." if manifest.words else ""
+    )
     return "\n".join(
         [
             f"# Student of trial {student.trial}, study {file.name}",
@@ -74,8 +77,7 @@ def model_card(file: StudyFile, dataset: Dataset, student: Registration) -> str:
             "- Chosen by these validation scores, which are therefore optimistic, the more so the "
             "more trials were searched. The test roles were not read; `refkd evaluate --final` "
             "looks at them, once, and its ledger says so.",
-            f"- At most {manifest.max_clips} clips: longer videos are pooled. Words outside "
-            "the vocabulary have no vector of their own.",
+            f"- At most {manifest.max_clips} clips: longer videos are pooled.{unknown}",
             "- It always answers, also where the moment is not in the video.",
             "- Features of another network, frame rate or normalisation give numbers without "
             "meaning, and no error.",
@@ -85,6 +87,7 @@ def model_card(file: StudyFile, dataset: Dataset, student: Registration) -> str:
 
 
 def _data(manifest: Manifest) -> list[str]:
+    words, text = manifest.words, manifest.text
     counts = {role: manifest.roles[role] for role in ("fit", *VALIDATION_ROLES)}
     use = {"fit": "weights", "val_id": "choice, in distribution", "val_ood": "choice, out of it"}
     return [
@@ -97,7 +100,8 @@ def _data(manifest: Manifest) -> list[str]:
         f"- `test_id`, `test_ood`: {manifest.no_test or 'sealed, never read by a search'}",
         f"- features: {manifest.features.extractor or 'extractor not stated'}, "
         f"{manifest.features.dim} numbers, {manifest.features.rows_per_second:.3g} rows a second",
-        f"- words: {manifest.words.source}, {manifest.words.words:,} words",
+        *([] if words is None else [f"- words: {words.source}, {words.words:,} words"]),
+        *([] if text is None else [f"- text: {text.extraction or 'extractor not stated'}"]),
     ]
 
 

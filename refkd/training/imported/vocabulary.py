@@ -94,6 +94,6 @@ def in_words(words: Encoder, pairs: Pairs) -> Change:
         found, characters = (
             torch.from_numpy(ids).to(batch.words.device) for ids in words.encode_batch(queries)
         )
-        return replace(batch, words=found, characters=characters)
+        return replace(batch, words=found, characters=characters, text=None)
 
     return change

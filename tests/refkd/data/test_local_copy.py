@@ -12,6 +12,7 @@ from pyarrow import fs
 
 from refkd.data import local_copy as module
 from refkd.data.dataset import Dataset
+from refkd.data.manifest import OPEN_FILES
 from refkd.errors import DataError
 
 
@@ -55,7 +56,7 @@ def test_processes_that_open_it_together_fetch_it_once(
     with ThreadPoolExecutor(4) as pool:
         paths = set(pool.map(module.local_copy, [place.as_uri()] * 4))
     assert len(paths) == 1
-    assert fetched.count(module.OPEN_FILES) == 1
+    assert fetched.count(OPEN_FILES) == 1
 
 
 def test_a_copy_is_kept_only_if_its_hashes_agree(place: Path) -> None:

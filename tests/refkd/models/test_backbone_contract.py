@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -46,6 +47,12 @@ INPUTS = ModelInputs(
     word_vectors=np.random.default_rng(0).normal(size=(30, 10)).astype(np.float32),
     characters=20,
 )
+INPUTS_OF = {
+    "words": INPUTS,
+    "features": ModelInputs(
+        feature_dim=12, word_vectors=np.zeros((0, 0), np.float32), characters=2, text_dim=10
+    ),
+}
 SIZES = {"hidden": 16, "heads": 4, "max_positions": POSITIONS}
 SMALL = {**SIZES, "char_dim": 6}
 CONFIGS: dict[str, BackboneConfig] = {
@@ -90,7 +97,16 @@ maskable = over({name: c for name, c in CONFIGS.items() if "mask_conv" in type(c
 with_positions = over(
     {name: c for name, c in CONFIGS.items() if "max_positions" in type(c).model_fields}
 )
-precisions = pytest.mark.parametrize("dtype", list(TOLERANCES), ids=str)
+both_inputs = pytest.mark.parametrize("text_input", list(INPUTS_OF), indirect=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def text_input(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Give queries as words, or as features of their tokens where a test asks for both."""
+    with pytest.MonkeyPatch.context() as patch:
+        inputs = INPUTS_OF[getattr(request, "param", "words")]
+        patch.setattr(sys.modules[__name__], "INPUTS", inputs)
+        yield
 
 
 def built(
@@ -106,7 +122,7 @@ def built(
 
 
 def make_batch(clips: list[int], words: list[int], *, seed: int = 0) -> Batch:
-    """Return random pairs, padded to the longest; every batch holds an unknown word."""
+    """Return random pairs, padded to the longest; of words every batch holds an unknown one."""
     draw = np.random.default_rng(seed)
     count, longest, said = len(clips), max(clips), max(words)
     features = draw.normal(size=(count, longest, INPUTS.feature_dim)).astype(np.float32)
@@ -115,6 +131,11 @@ def make_batch(clips: list[int], words: list[int], *, seed: int = 0) -> Batch:
     characters = draw.integers(0, INPUTS.characters, size=(count, said, 16))
     for row, (n, m) in enumerate(zip(clips, words, strict=True)):
         features[row, n:], ids[row, m:], characters[row, m:] = 0, 0, 0
+    text = None
+    if INPUTS.text_dim:
+        ids, characters = (ids > 0).astype(np.int64), np.zeros_like(characters)
+        text = draw.normal(size=(count, said, INPUTS.text_dim)).astype(np.float32)
+        text = torch.from_numpy(text * ids[:, :, None].astype(np.float32))
     start = np.array([draw.integers(0, n) for n in clips])
     end = np.array([draw.integers(s, n) for s, n in zip(start, clips, strict=True)])
     return Batch(
@@ -126,6 +147,7 @@ def make_batch(clips: list[int], words: list[int], *, seed: int = 0) -> Batch:
         end=torch.from_numpy(end),
         moment=torch.from_numpy(np.stack([start, end + 1], axis=1)).float(),
         pairs=torch.arange(count),
+        text=text,
     )
 
 
@@ -136,6 +158,7 @@ def padded(batch: Batch, clips: int, words: int) -> Batch:
         features=F.pad(batch.features, (0, 0, 0, clips)),
         words=F.pad(batch.words, (0, words)),
         characters=F.pad(batch.characters, (0, 0, 0, words)),
+        text=None if batch.text is None else F.pad(batch.text, (0, 0, 0, words)),
     )
 
 
@@ -148,6 +171,7 @@ def alone(batch: Batch, row: int) -> Batch:
         features=one.features[:, : int(one.clips)],
         words=one.words[:, :words],
         characters=one.characters[:, :words],
+        text=None if one.text is None else one.text[:, :words],
     )
 
 
@@ -252,7 +276,12 @@ def test_shapes_and_masks(config: BackboneConfig, batch: Batch) -> None:
 
 
 @backbones
-@precisions
+@pytest.mark.parametrize(
+    ("text_input", "dtype"),
+    [("words", torch.float32), ("words", torch.float64), ("features", torch.float64)],
+    indirect=["text_input"],
+    ids=str,
+)
 @given(batch=batches(), clips=st.integers(0, 6), words=st.integers(0, 6))
 def test_a_pairs_outputs_depend_neither_on_padding_nor_on_its_mates(
     config: BackboneConfig, dtype: torch.dtype, batch: Batch, clips: int, words: int
@@ -383,6 +412,7 @@ def test_without_masked_convolutions_padding_shows(config: BackboneConfig) -> No
 
 
 @backbones
+@both_inputs
 def test_every_parameter_gets_a_gradient(config: BackboneConfig) -> None:
     model = built(config, dtype=torch.float64)
     batch = make_batch([20, 13, 24, 7], [6, 3, 9, 4]).to("cpu", torch.float64)
@@ -395,6 +425,7 @@ def test_every_parameter_gets_a_gradient(config: BackboneConfig) -> None:
 
 
 @backbones
+@both_inputs
 def test_the_losses_ignore_padded_clips(config: BackboneConfig) -> None:
     model = built(config, dtype=torch.float64)
     batch = make_batch([9, 6, 12], [4, 2, 5]).to("cpu", torch.float64)
@@ -410,6 +441,7 @@ def test_the_losses_ignore_padded_clips(config: BackboneConfig) -> None:
 
 
 @backbones
+@both_inputs
 def test_evaluation_is_deterministic_and_training_is_not(config: BackboneConfig) -> None:
     model, batch = built(config), make_batch([9, 6], [4, 2])
     first, second = outputs(model(batch)), outputs(model(batch))
@@ -420,6 +452,7 @@ def test_evaluation_is_deterministic_and_training_is_not(config: BackboneConfig)
 
 
 @backbones
+@both_inputs
 def test_weights_come_back_from_safetensors(config: BackboneConfig, tmp_path: Path) -> None:
     model, batch = built(config, seed=1), make_batch([9, 6], [4, 2])
     path = tmp_path / "weights.safetensors"
@@ -432,6 +465,7 @@ def test_weights_come_back_from_safetensors(config: BackboneConfig, tmp_path: Pa
 
 
 @backbones
+@both_inputs
 def test_a_seed_names_the_weights(config: BackboneConfig) -> None:
     with untouched_global_rng():
         first = build_backbone(config, INPUTS, seed=3).state_dict()
@@ -445,6 +479,7 @@ def test_a_seed_names_the_weights(config: BackboneConfig) -> None:
 
 
 @backbones
+@both_inputs
 def test_half_precision_is_finite_forwards_and_backwards(config: BackboneConfig) -> None:
     model, batch = built(config), make_batch([20, 5, 1], [6, 3, 1])
     try:
@@ -489,6 +524,7 @@ def test_the_main_head_reads_the_fused_features(config: BackboneConfig) -> None:
 
 
 @with_positions
+@both_inputs
 @pytest.mark.parametrize(("clips", "words"), [(POSITIONS + 1, 3), (3, POSITIONS + 1)])
 def test_input_longer_than_the_position_table_is_named(
     config: BackboneConfig, clips: int, words: int

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refkd.data.batch import Batch
 from refkd.data.inputs import ModelInputs
 from refkd.models.attention import attend
 from refkd.models.convolution import Depthwise
@@ -86,11 +87,19 @@ def test_spelling_equals_convolutions_over_every_word(dtype: torch.dtype) -> Non
         torch.arange(16) < torch.randint(1, 16, (3, 5, 1))
     )
     characters[0, 2:] = characters[2] = 0
-    words = torch.ones(3, 5, dtype=torch.int64)
+    none = torch.zeros(3, dtype=torch.int64)
+    batch = Batch(
+        features=torch.zeros(3, 1, 3),
+        clips=none + 1,
+        words=torch.ones(3, 5, dtype=torch.int64),
+        characters=characters,
+        moment=torch.zeros(3, 2),
+        **dict.fromkeys(("start", "end", "pairs"), none),
+    )
     char = embedding.characters(characters).flatten(0, 1).transpose(1, 2)
     pooled = torch.cat([F.relu(conv(char)).amax(dim=2) for conv in embedding.convolutions], dim=1)
-    both = torch.cat([embedding.look_up(words), pooled.view(3, 5, -1)], dim=2)
-    answers = embedding(words, characters), embedding.linear(both)
+    both = torch.cat([embedding.look_up(batch), pooled.view(3, 5, -1)], dim=2)
+    answers = embedding(batch), embedding.linear(both)
     torch.testing.assert_close(*answers)
     parameters = list(embedding.parameters())
     ours, plain = (torch.autograd.grad(y.square().sum(), parameters) for y in answers)

@@ -17,6 +17,7 @@ from support.published import MODELS, publish
 
 from refkd.data.dataset import Dataset
 from refkd.data.roles import OPEN_ROLES
+from refkd.data.simulate import SimulationConfig, simulate
 from refkd.training.imported.answer_file import read_answer_file
 from refkd.training.imported.answers import read_answers
 from refkd.training.imported.published import PUBLISHED
@@ -73,6 +74,22 @@ def test_wrappers_prefixes_and_old_files_change_nothing(
         written.append(published.out.read_bytes())
         published.out.unlink()
     assert len(set(written)) == 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_checkpoint_reads_words_where_the_dataset_gives_features(
+    model: str, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    published = publish(model, tiny_dataset, tmp_path)
+    settings = SimulationConfig.model_validate({**tiny_dataset.manifest.simulation, "text": True})
+    given = simulate(out=tmp_path / "text", config=settings)
+    assert given.manifest.text is not None
+    answers = []
+    for dataset in (tiny_dataset, given):
+        published.ask(dataset)
+        answers.append(published.out.read_bytes())
+        published.out.unlink()
+    assert answers[0] == answers[1]
 
 
 @dataclass
