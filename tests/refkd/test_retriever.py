@@ -17,9 +17,10 @@ from refkd.data.grid import pool
 from refkd.data.manifest import PartFacts
 from refkd.data.words import MAX_WORDS
 from refkd.errors import CheckpointError, DataError
+from refkd.exported import export
 from refkd.models import VSLNetConfig, build_backbone
 from refkd.models.backbone import Backbone
-from refkd.retriever import Retriever, export
+from refkd.retriever import Retriever
 from refkd.training.validation import edges_to_seconds, predict_edges
 
 CONFIG = VSLNetConfig(hidden=16, heads=2, char_dim=4)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from refkd.data.dataset import Dataset
 from refkd.evaluation.comparison import Figure
+from refkd.exported import export
 from refkd.models import VSLNetConfig, build_backbone
-from refkd.retriever import export
 from tune.config.study_file import StudyFile
 from tune.tracking.card import Registration
 from tune.tracking.registry import register_champions

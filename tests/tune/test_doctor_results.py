@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.exported import RECORD, WEIGHTS
 from refkd.files import sha256_file
-from refkd.retriever import RECORD, WEIGHTS
 from tune.audit.examine import Diagnosis, examine
 from tune.audit.study import Finding
 from tune.cli import app

@@ -11,9 +11,10 @@ from rich.console import Console
 
 from refkd.data.dataset import Dataset
 from refkd.evaluation.comparison import Row
+from refkd.exported import export
 from refkd.models import build_backbone
 from refkd.models.vslnet import VSLNetConfig
-from refkd.retriever import Retriever, export
+from refkd.retriever import Retriever
 from tune.config.study_file import StudyFile
 from tune.display.study import show_best, show_status
 from tune.study.summary import Cost, Summary, TrialSummary

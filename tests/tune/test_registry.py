@@ -19,8 +19,9 @@ from mlflow import MlflowClient
 from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError
 from refkd.evaluation.comparison import Figure
+from refkd.exported import export
 from refkd.models import VSLNetConfig, build_backbone
-from refkd.retriever import Retriever, export
+from refkd.retriever import Retriever
 from tune.config.study_file import StudyFile
 from tune.study.events import AliasMoved
 from tune.tracking.card import Registration

@@ -210,15 +210,15 @@ def extract(
     layout: Annotated[Layout | None, Option(help="How --queries are laid out.")] = None,
     split: SplitOption = None,
     column: ColumnOption = None,
-    fps: Annotated[float, Option(help="Rows a second of videos.")] = 1.0,
+    fps: Annotated[float | None, Option(help="Rows a second of videos; 1 if not given.")] = None,
     device: Annotated[str, Option(help="Where the network runs: cpu, cuda, cuda:1.")] = "cpu",
     as_json: JsonOption = False,
 ) -> Output:
     """Make features of video files or of queries, for `refkd data prepare`.
 
-    The same command goes on where it was stopped, and adds videos and queries that are new. Files
-    that cannot be read are named at the end, and the others are done. Needs `pip install
-    refkd[extract]`.
+    The same command adds videos and queries that are new; with videos it goes on where it was
+    stopped. Files that cannot be read are named at the end, and the others are done. Needs
+    `pip install refkd[extract]`.
 
     Example: `refkd data extract --videos videos --model openai/clip-vit-base-patch32
     --fps 1 --out features.h5`, then `refkd data extract --queries charades_cd --layout charades-cd
@@ -227,11 +227,14 @@ def extract(
     from refkd.errors import DataError
 
     if videos is not None and queries is None and layout is None:
-        return _of_videos(videos, model, out, fps=fps, device=device, progress=not as_json)
+        rate = 1.0 if fps is None else fps
+        return _of_videos(videos, model, out, fps=rate, device=device, progress=not as_json)
     if queries is None or layout is None or videos is not None:
         raise DataError(
             "give --videos DIR, or --queries ANNOTATIONS and --layout NAME, but not all of them"
         )
+    if fps is not None:
+        raise DataError(f"--fps {fps:g} is of videos; leave it out with --queries")
     from refkd.data.annotations import read_queries
     from refkd.video.queries import extract_queries
     from tune.display.console import plural

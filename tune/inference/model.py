@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from refkd.errors import CheckpointError, RefKDError
+from refkd.exported import RECORD, WEIGHTS
 from refkd.files import sha256_file
-from refkd.retriever import RECORD, WEIGHTS, Retriever
+from refkd.retriever import Retriever
 from refkd.urls import Url
 from tune import compat
 from tune.ending.stopping import to_be_unwound

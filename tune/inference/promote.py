@@ -9,8 +9,8 @@ from pathlib import Path
 
 from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
+from refkd.exported import RECORD
 from refkd.files import scratch
-from refkd.retriever import RECORD
 from refkd.training.export import FrozenStudent, open_student
 from tune.config.metrics import BALANCED
 from tune.results.champions import ALIASES, best_seed, keep_retriever

@@ -10,8 +10,8 @@ from typing import Any
 from refkd.data.dataset import Dataset
 from refkd.evaluation.predictions import Frozen
 from refkd.evaluation.standing import Standing
+from refkd.exported import RECORD, export
 from refkd.files import write_json
-from refkd.retriever import RECORD, export
 from refkd.training.export import FrozenStudent
 from refkd.training.validation import VALIDATION_ROLES
 from tune.config.metrics import BALANCED

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from refkd.errors import CheckpointError
+from refkd.exported import RECORD, check_export
 from refkd.files import canonical_json, sha256_file
-from refkd.retriever import RECORD, check_export
 from tune.study.events import AliasMoved, ChampionsChosen
 
 SCORES = "scores.json"

@@ -16,9 +16,9 @@ from mlflow.exceptions import MlflowException
 
 from refkd.data.dataset import Dataset
 from refkd.errors import CheckpointError
+from refkd.exported import RECORD, WEIGHTS, check_export
 from refkd.files import scratch, sha256_file
 from refkd.masking import masked
-from refkd.retriever import RECORD, WEIGHTS, check_export
 from tune import compat
 from tune.config.study_file import StudyFile
 from tune.ending.stopping import to_be_unwound

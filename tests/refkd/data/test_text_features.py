@@ -23,8 +23,9 @@ from refkd.data.sealed import open_sealed, sealed_copy
 from refkd.data.simulate import SimulationConfig, simulate
 from refkd.data.words import MAX_WORDS, query_key
 from refkd.errors import CheckpointError, DataError
+from refkd.exported import export
 from refkd.models import VSLNetConfig, build_backbone
-from refkd.retriever import Retriever, export
+from refkd.retriever import Retriever
 from refkd.urls import Url
 
 DIM = 5

@@ -24,8 +24,9 @@ from refkd.data.prepare import prepare
 from refkd.data.simulate import SimulationConfig, simulate
 from refkd.data.words import query_key
 from refkd.errors import DataError, RefKDError
+from refkd.exported import export
 from refkd.models import VSLNetConfig, build_backbone
-from refkd.retriever import Retriever, export
+from refkd.retriever import Retriever
 from refkd.video.encoder import TextEncoder
 from refkd.video.queries import extract_queries
 from tune.cli import app
@@ -232,6 +233,8 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path, tiny_dataset: Dataset) 
     ):
         with pytest.raises(DataError, match=r"give --videos DIR, or --queries ANNOTATIONS and"):
             done(*nothing, *given)
+    with pytest.raises(DataError, match=r"--fps 2 is of videos; leave it out with --queries"):
+        done(*nothing, "--queries", tmp_path, "--layout", "tacos", "--fps", 2)
     with pytest.raises(DataError, match=r"nowhere: no such folder; give the one with"):
         done(*nothing, "--queries", tmp_path / "nowhere", "--layout", "tacos")
     network = build_backbone(VSLNetConfig(hidden=16, heads=2), tiny_dataset.model_inputs(), seed=1)
