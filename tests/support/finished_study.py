@@ -17,9 +17,9 @@ from refkd.urls import Url
 from tune import evaluate_final, finalists
 from tune.execution.progress import Reporter
 from tune.execution.study_jobs import open_ended_search
-from tune.inference.promote import promote
 from tune.report.make import report
 from tune.results.champions import select_search_champions
+from tune.results.promote import promote
 from tune.study.events import TeacherTrained
 from tune.tracking.record import Record
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from support.finished_study import Finished, finish_study
 from typer.testing import CliRunner
 
@@ -24,7 +25,6 @@ from refkd.files import sha256_file
 from tune.audit.examine import Diagnosis, examine
 from tune.audit.study import Finding
 from tune.cli import app
-from tune.inference.promote import promote
 from tune.report.make import report
 from tune.study.ledger import LEDGER
 from tune.study.snapshot import open_snapshot
@@ -271,10 +271,10 @@ def store(study: Finished, statement: str) -> None:
         (no_ledger, "ledger", "does not hold the looks", True),
         (longer_ledger, "ledger", "holds 2 rows, but the study knows of 1 look", False),
         (forgotten_look, "ledger", "holds 1 rows, but the study knows of 0 looks", False),
-        (emptied_registry, "registry", "has no registered model refkd-ended", False),
+        (emptied_registry, "registry", "has no registered model refkd-ended", True),
         (moved_alias, "registry", "alias best-ood of refkd-ended points at version 1", False),
-        (changed_registered, "registry", "its weights.safetensors is not what", False),
-        (no_registered, "registry", "its files are gone", False),
+        (changed_registered, "registry", "its weights.safetensors is not what", True),
+        (no_registered, "registry", "its files are gone", True),
         (flipped_features, "dataset", "features.h5: damaged", False),
         (no_dataset, "dataset", "not a prepared dataset", False),
         (no_promoted, "champion", "promoted/stable/retriever.json: no such file", False),
@@ -306,19 +306,37 @@ def test_each_kind_of_damage_is_named_with_its_remedy(
         assert open_snapshot(finished.study.path).final is not None
 
 
-@pytest.mark.parametrize("damage", [changed_registered, no_registered, emptied_registry])
-def test_what_the_registry_lost_is_registered_again_by_the_remedy(
-    finished: Finished, damage: Callable[[Finished], None]
+def test_without_the_weights_the_remedy_names_the_command_that_makes_them(
+    finished: Finished,
 ) -> None:
-    damage(finished)
-    for _ in range(5):
-        found = examine(finished.study.path).findings
-        if not found:
-            return
-        named = re.search(r"--alias (\S+) --trial (\d+)", found[0].remedy)
-        assert named is not None, found
-        promote(finished.study.path, alias=named[1], trial=int(named[2]), reason="again")
-    assert found == []
+    emptied_registry(finished)
+    for place in ("champions", "finalists/champions", "promoted"):
+        shutil.rmtree(finished.folder / place)
+    (found,) = (r for r in examine(finished.study.path).findings if r.check == "registry")
+    assert not found.fixable
+    assert re.search(r"refkd promote \S+ --alias \S+ --trial \d+", found.remedy) is not None
+
+
+def test_a_lost_record_is_made_whole_with_its_registry(finished: Finished) -> None:
+    """The store itself stays: other tests hold it open."""
+    client = MlflowClient(f"sqlite:///{finished.store}")
+
+    def registry() -> dict[str, tuple[str, dict[str, str]]]:
+        (model,) = client.search_registered_models()
+        held = {a: client.get_model_version(model.name, v) for a, v in model.aliases.items()}
+        cards = {
+            a: re.sub(r"- [\d-]+ [\d:]+ UTC", "", str(v.description)) for a, v in held.items()
+        }
+        return {alias: (cards[alias], dict(one.tags)) for alias, one in held.items()}
+
+    before = registry()
+    assert before.keys() >= {"best-id", "best-ood", "stable"}
+    emptied_registry(finished)
+    (held,) = client.search_experiments(filter_string="name LIKE 'refkd/%'")
+    client.rename_experiment(held.experiment_id, "lost")
+    assert examine(finished.study.path, fix=True).findings == []
+    assert {alias: one for alias, one in registry().items() if alias in before} == before
+    assert examine(finished.study.path).findings == []
 
 
 # Whatever a file has become, it is a finding and no traceback --------------------------------

@@ -27,7 +27,7 @@ from tune import finalists
 from tune.audit.examine import examine, verify_results
 from tune.cli import app
 from tune.inference.model import load_model
-from tune.inference.promote import promote
+from tune.results.promote import promote
 from tune.study.environment import environment
 from tune.study.events import AliasMoved, aliases_of
 from tune.study.lease import DRIVER, lease

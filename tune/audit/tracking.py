@@ -16,6 +16,7 @@ from refkd.urls import Url
 from tune import compat
 from tune.audit.results import promotion
 from tune.audit.study import Finding, same
+from tune.results.promote import kept_folder, register_again
 from tune.study.events import AliasMoved, aliases_of, teachers_of
 from tune.study.home import elsewhere
 from tune.study.snapshot import StudySnapshot
@@ -152,24 +153,32 @@ def _keep_one(target: Target, key: str) -> None:
 
 
 def _registered(study: StudySnapshot, target: Target, store: Store) -> Iterator[Finding]:
-    """Compare the registry with the moves of aliases that the study holds."""
+    """Compare the registry with the moves of aliases that the study holds.
+
+    What a person has moved stays; what is gone is registered again from weights that were kept.
+    """
     moves = aliases_of(study.attributes)
     if not moves:
         return
     from tune.tracking.registry import alias_fault, version_fault
 
-    faults, versions = dict[str, AliasMoved](), dict[tuple[str, str], AliasMoved]()
+    faults = defaultdict[tuple[str, bool], list[AliasMoved]](list)
+    versions = defaultdict[tuple[str, str], list[AliasMoved]](list)
     with compat.tracking_at(target.uri.reveal()):
         for move in moves.values():
-            if (fault := alias_fault(store.client, move)) is not None:
-                faults.setdefault(fault, move)
+            if (differs := alias_fault(store.client, move)) is not None:
+                faults[differs].append(move)
             else:
-                versions.setdefault((move.model, move.version), move)
-        for move in versions.values():
-            if (fault := version_fault(store.client, move)) is not None:
-                faults.setdefault(fault, move)
-    for fault, move in faults.items():
-        yield Finding("registry", fault, f"register it again: {promotion(study, move)}")
+                versions[move.model, move.version].append(move)
+        for same in versions.values():
+            if (damage := version_fault(store.client, same[0])) is not None:
+                faults[damage, True].extend(same)
+    for (fault, is_gone), of in faults.items():
+        if is_gone and all(kept_folder(study, move) for move in of):
+            remedy, fix = "register it again", partial(register_again, study, of)
+            yield Finding("registry", fault, remedy, fix)
+        else:
+            yield Finding("registry", fault, f"register it again: {promotion(study, of[0])}")
 
 
 def _of_other(

@@ -304,7 +304,7 @@ def promote(
     Example: `refkd promote studies/quickstart.yaml --alias best-ood --trial 4
     --reason "half the parameters, within the interval of trial 7"`
     """
-    from tune.inference.promote import promote as run
+    from tune.results.promote import promote as run
 
     made = run(study, alias=alias, trial=trial, reason=reason)
     again = made.before == made.version

@@ -119,6 +119,7 @@ class StoredStudy:
             now = move.version, move.trial, files
             if known is None or (known.version, known.trial, known.files) != now:
                 self.append(move)
+                held[move.alias] = move
 
     def enqueue(self, values: Mapping[str, Any]) -> None:
         """Put a point in the queue, unless it was tried or is there, or the budget is full."""

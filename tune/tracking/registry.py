@@ -76,8 +76,10 @@ def register(
     return [move for move in moves if move is not None]
 
 
-def alias_fault(client: MlflowClient, move: AliasMoved) -> str | None:
+def alias_fault(client: MlflowClient, move: AliasMoved) -> tuple[str, bool] | None:
     """Return how an alias differs from where it was moved to; None where it does not.
+
+    The second says whether nothing stands in its place.
 
     Raises `MlflowException` where the store does not answer.
     """
@@ -86,12 +88,12 @@ def alias_fault(client: MlflowClient, move: AliasMoved) -> str | None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        return f"MLflow has no registered model {move.model}"
+        return f"MLflow has no registered model {move.model}", True
     if held is None:
-        return f"{move.model} has no alias {move.alias} in MLflow"
+        return f"{move.model} has no alias {move.alias} in MLflow", True
     if str(held) != move.version:
         where = f"points at version {held} in MLflow, the study moved it to {move.version}"
-        return f"alias {move.alias} of {move.model} {where}"
+        return f"alias {move.alias} of {move.model} {where}", False
     return None
 
 

@@ -76,7 +76,7 @@ PHASES = {
                 "STUDY",
             ),
             start="finals",
-            begins="tune.inference.promote:promote",
+            begins="tune.results.promote:promote",
             without=_NO_RAY,
         ),
         Phase(
