@@ -131,7 +131,7 @@ def test_the_charts_draw_searched_values_and_both_objectives(lab: Lab, tmp_path:
     drawn = page.locator("svg text")
     for name in lab.runs[lab.students(1)[0]].data.params:
         expect(drawn.filter(has_text=name[-6:]).first).to_be_attached()
-    expect(drawn.filter(has_text="kept/val_ood/miou").first).to_be_attached()
+    expect(drawn.filter(has_text="val_ood/miou").first).to_be_attached()
     picture(page, tmp_path / "charts.png")
 
 

@@ -23,10 +23,11 @@ def view_key(study: str, view: View) -> str:
 def view_of(file: StudyFile, view: View) -> str:
     """Return what MLflow keeps of a view: trials and teachers, the best first objective on top.
 
-    Its columns, or the axes of its charts, are the state, the scores and the searched values.
+    The columns of a table are the state, the scores of complete trials and the searched values;
+    the axes of charts are those values and the objectives, of pruned trials where they stopped.
     """
-    scores = [_shown(name) for name in dict.fromkeys([*file.objectives, *_BOTH])]
-    axes = scores[: max(2, len(file.objectives))]
+    names = list(dict.fromkeys([*file.objectives, *_BOTH]))
+    scores, axes = [_shown(name) for name in names], names[: max(2, len(file.objectives))]
     asked = " AND ".join(
         (
             f"tags.`{_STUDY}` = '{file.name}'",
