@@ -74,5 +74,6 @@ def _collate(items: list[Batch]) -> Batch:
         parts: list[Tensor] = [getattr(item, name)[0] for item in items]
         return pad_sequence(parts, batch_first=True) if parts[0].ndim else torch.stack(parts)
 
-    # Each query has one window here, which needs no `mass`.
-    return Batch(**{f.name: together(f.name) for f in fields(Batch) if f.name != "mass"})
+    # Queries are words and have one window each here, which needs neither `text` nor `mass`.
+    names = [f.name for f in fields(Batch) if f.name not in ("mass", "text")]
+    return Batch(**{name: together(name) for name in names})

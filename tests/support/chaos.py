@@ -252,7 +252,8 @@ def assert_sound(workspace: Workspace, *, trials: int) -> None:
         assert list(v.curve) == list(range(v.attributes.get("inherited", 0) + 1, v.epoch + 1))
     assert_recorded(workspace, views)
     assert replay(workspace.optuna()).differences == []
-    assert examine(workspace.study).findings == []
+    found = examine(workspace.study).findings
+    assert not found, found
 
 
 def assert_recorded(workspace: Workspace, views: list[TrialView]) -> None:

@@ -121,7 +121,10 @@ class Projection:
         )
 
     def _summary(self) -> Iterator[tuple[str, float]]:
-        """Yield what the study has found and used as a whole, as metrics of its run."""
+        """Yield what the study has found and used as a whole, as metrics of its run.
+
+        What is known by the end of the search itself: champions are scored after it was told.
+        """
         known = summarise(self._file.name, self._views, self._attributes)
         gains = [list(v.gains) for v in current(self._views) if v.gains and v.feasible]
         if gains:
@@ -130,15 +133,6 @@ class Projection:
             for name, sign, column in zip(names, signs, columns, strict=True):
                 yield f"best/{name}", sign * max(column)
             yield "hypervolume", hypervolume(gains)
-        for role, systems in known.intervals.items():
-            for alias in known.champions.keys() & systems.keys():
-                held = systems[alias]["miou"]
-                yield f"{alias}/{role}/miou", held["value"]
-                yield f"{alias}/{role}/miou_low", held["low"]
-                yield f"{alias}/{role}/miou_high", held["high"]
-            floors = systems.get("floors", {}).values()
-            if floors:
-                yield f"floor/{role}/miou", max(one["miou"] for one in floors)
         for state in ("COMPLETE", "PRUNED", "FAIL"):
             yield f"trials/{state.lower()}", float(known.cost.trials.get(state, 0))
         yield "cost/epochs", float(known.cost.epochs)
