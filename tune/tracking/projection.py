@@ -126,10 +126,14 @@ class Projection:
         What is known by the end of the search itself: champions are scored after it was told.
         """
         known = summarise(self._file.name, self._views, self._attributes)
-        gains = [list(v.gains) for v in current(self._views) if v.gains and v.feasible]
+        names, signs = self._file.objectives, signs_of(self._file.objectives, self._file.minimize)
+        gains = [
+            [s * x for s, x in zip(signs, view.objectives, strict=True)]
+            for view in current(self._views)
+            if view.objectives and view.feasible
+        ]
         if gains:
-            names, columns = self._file.objectives, zip(*gains, strict=True)
-            signs = signs_of(names, self._file.minimize)
+            columns = zip(*gains, strict=True)
             for name, sign, column in zip(names, signs, columns, strict=True):
                 yield f"best/{name}", sign * max(column)
             yield "hypervolume", hypervolume(gains)
