@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from refkd.video.frames import Image
 WEIGHTS = "*.safetensors"
 
 
-class _Network:
+class _Network(ABC):
     """A frozen network, and what makes numbers of what it describes."""
 
     def __init__(self, model: str, *, device: torch.device | str = "cpu") -> None:
@@ -75,13 +76,13 @@ class _Network:
                 f"that made the features of the dataset ({how}); give them with {option}"
             )
 
+    @abstractmethod
     def _prepare(self, folder: Path) -> Any:
         """Return what turns pictures or sentences into the network's numbers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _part(self, network: Any) -> Any:
         """Return the part of a network that is used."""
-        raise NotImplementedError
 
 
 class Encoder(_Network):

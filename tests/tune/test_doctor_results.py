@@ -317,6 +317,33 @@ def test_without_the_weights_the_remedy_names_the_command_that_makes_them(
     assert re.search(r"refkd promote \S+ --alias \S+ --trial \d+", found.remedy) is not None
 
 
+def test_a_fix_that_fails_is_told_and_stops_no_other(finished: Finished) -> None:
+    emptied_registry(finished)
+    no_final(finished)
+    no_dataset(finished)
+    made = examine(finished.study.path, fix=True)
+    assert "final" in [row.check for row in made.fixed]
+    (left,) = (row for row in made.findings if row.check == "registry")
+    assert re.search(r"register it again; --fix failed: .*dataset", left.remedy) is not None
+
+
+def test_a_registration_that_is_killed_before_the_study_knows_is_noted_by_the_next(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed_registered(finished)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tune.results.promote.StoredStudy.note_aliases", killed)
+        with pytest.raises(KeyboardInterrupt):
+            examine(finished.study.path, fix=True)
+    found = [row.what for row in examine(finished.study.path).findings]
+    assert any("in MLflow, the study moved it to" in what for what in found), found
+    assert examine(finished.study.path, fix=True).findings == []
+
+
 def test_a_lost_record_is_made_whole_with_its_registry(finished: Finished) -> None:
     """The store itself stays: other tests hold it open."""
     client = MlflowClient(f"sqlite:///{finished.store}")

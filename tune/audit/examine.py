@@ -95,19 +95,24 @@ def _is_begun(reader: StudyReader, error: Exception) -> bool:
 
 
 def _mend(reader: StudyReader) -> tuple[list[Finding], list[Finding]]:
-    """Return what is left wrong, and what was put right."""
+    """Return what is left wrong, and what was put right; a fix that fails stops no other."""
     fixed: list[Finding] = []
+    failed: dict[str, str] = {}
     findings = _diagnose(reader.read(), _STOPPED)
     for _ in range(ROUNDS):
-        fixes = [(finding, finding.fix) for finding in findings if finding.fix is not None]
+        fixes = [(f, f.fix) for f in findings if f.fix is not None and f.what not in failed]
         if not fixes:
             break
-        for _finding, mend in fixes:
-            mend()
+        for finding, mend in fixes:
+            try:
+                mend()
+            except (RefKDError, OSError) as error:
+                failed[finding.what] = _first_line(error)
         findings = _diagnose(reader.read(), _STOPPED)
         left = {finding.what for finding in findings}
         fixed += [finding for finding, _mended in fixes if finding.what not in left]
-    return findings, fixed
+    why = {what: f"; --fix failed: {said}" for what, said in failed.items()}
+    return [replace(f, remedy=f"{f.remedy}{why.get(f.what, '')}") for f in findings], fixed
 
 
 def _diagnose(study: StudySnapshot, checks: tuple[Check, ...]) -> list[Finding]:

@@ -170,15 +170,15 @@ def _registered(study: StudySnapshot, target: Target, store: Store) -> Iterator[
                 faults[differs].append(move)
             else:
                 versions[move.model, move.version].append(move)
-        for same in versions.values():
-            if (damage := version_fault(store.client, same[0])) is not None:
-                faults[damage, True].extend(same)
-    for (fault, is_gone), of in faults.items():
-        if is_gone and all(kept_folder(study, move) for move in of):
-            remedy, fix = "register it again", partial(register_again, study, of)
+        for sharing in versions.values():
+            if (damage := version_fault(store.client, sharing[0])) is not None:
+                faults[damage, True].extend(sharing)
+    for (fault, is_gone), moved in faults.items():
+        if is_gone and all(kept_folder(study, move) for move in moved):
+            remedy, fix = "register it again", partial(register_again, study, moved)
             yield Finding("registry", fault, remedy, fix)
         else:
-            yield Finding("registry", fault, f"register it again: {promotion(study, of[0])}")
+            yield Finding("registry", fault, f"register it again: {promotion(study, moved[0])}")
 
 
 def _of_other(

@@ -123,12 +123,13 @@ def _links(uri: Url, experiment: str, study: StudySnapshot) -> dict[str, str]:
             for asked_for in _compared(study)
             for run in client.search_runs([held.experiment_id], asked_for)
         ]
-    number, (table, charts) = str(held.experiment_id), (view_key(study.name, v) for v in VIEWS)
-    if f"{compat.SHARED_VIEW}{table}" not in held.tags:  # a record that refkd 0.1 has made
-        links = {"runs": compat.runs_page(number, None)}
-    else:
-        links = {"runs": compat.runs_page(number, table)}
-        links["searched values and scores"] = compat.runs_page(number, charts, charts=True)
+    number, keys = str(held.experiment_id), {view: view_key(study.name, view) for view in VIEWS}
+    # A record of refkd 0.1 has none, and a server may have refused one.
+    kept = {v: key for v, key in keys.items() if f"{compat.SHARED_VIEW}{key}" in held.tags}
+    links = {"runs": compat.runs_page(number, kept.get("table"))}
+    if "charts" in kept:
+        page = compat.runs_page(number, kept["charts"], charts=True)
+        links["searched values and scores"] = page
     if len(compared) > 1:
         links["champions and teachers side by side"] = compat.compare_page(number, compared)
     return links

@@ -11,14 +11,15 @@ from refkd.data.dataset import Dataset
 from refkd.errors import RefKDError
 from refkd.exported import RECORD, WEIGHTS
 from refkd.files import scratch, sha256_file
-from refkd.training.export import FrozenStudent
+from refkd.training.export import FrozenStudent, open_student
 from tune.config.metrics import BALANCED
 from tune.results.champions import ALIASES, best_seed, keep_retriever
 from tune.results.comparison import compare, open_students, system_name
 from tune.results.kept import file_hashes
 from tune.study.event_base import study_events
 from tune.study.events import AliasMoved, imported_teachers
-from tune.study.finalist_events import finalists_code
+from tune.study.finalist_events import FinalistTrained, finalists_code
+from tune.study.folders import finalist_folder
 from tune.study.home import check_own
 from tune.study.launch import made_with
 from tune.study.lease import LeaseError, lease
@@ -173,9 +174,9 @@ def _students(study: StudySnapshot, trial: int, run: str) -> list[FrozenStudent]
     if run == trial_key(trial):
         (view,) = (view for view in study.trials if view.number == trial)
         return open_students(study.folder, [trial], view.seeds, finalist=False)
-    finalists = [] if study.finalists is None else study.finalists.finalists
-    (row,) = (row for row in finalists if row.trial == trial)
-    return open_students(study.folder, [trial], len(row.runs), finalist=True)
+    trained = study_events(study.attributes, FinalistTrained)
+    fresh = sorted(t.replicate for t in trained if t.trial == trial and not t.failed)
+    return [open_student(finalist_folder(study.folder, trial, one)) for one in fresh]
 
 
 def _store(study: StudySnapshot, move: AliasMoved) -> None:

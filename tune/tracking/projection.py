@@ -234,7 +234,6 @@ class Projection:
             models=[teacher.digest for teacher in self._lineage.teachers.values()],
         )
         yield begun
-        yield op.KeepSettings(run=begun.run, time=begun.time, values=settings)
         epochs = {
             epoch: op.LogEpoch(
                 run=begun.run, time=op.milliseconds(at), epoch=epoch, metrics=metrics
@@ -248,6 +247,8 @@ class Projection:
                 yield from self._lineage.student(
                     begun, folder, epochs, ended=end.time, means=means
                 )
+            # Last: epochs reach a server whose store of files is away.
+            yield op.KeepSettings(run=begun.run, time=end.time, values=settings)
             yield end
 
     def _tags(

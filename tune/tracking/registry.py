@@ -79,7 +79,8 @@ def register(
 def alias_fault(client: MlflowClient, move: AliasMoved) -> tuple[str, bool] | None:
     """Return how an alias differs from where it was moved to; None where it does not.
 
-    The second says whether nothing stands in its place.
+    The second says whether it may be registered again: nothing stands in its place, or the same
+    weights as another version, which a registration that was killed has left.
 
     Raises `MlflowException` where the store does not answer.
     """
@@ -93,7 +94,8 @@ def alias_fault(client: MlflowClient, move: AliasMoved) -> tuple[str, bool] | No
         return f"{move.model} has no alias {move.alias} in MLflow", True
     if str(held) != move.version:
         where = f"points at version {held} in MLflow, the study moved it to {move.version}"
-        return f"alias {move.alias} of {move.model} {where}", False
+        tags = client.get_model_version(move.model, str(held)).tags
+        return f"alias {move.alias} of {move.model} {where}", tags.get(HASH_TAG) == move.sha256
     return None
 
 
